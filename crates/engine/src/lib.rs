@@ -1,0 +1,3 @@
+//! What Hull means: verbs on nouns. Knows no HTTP and no terminals.
+
+pub mod model;

@@ -1,0 +1,5 @@
+//! The shim's protocol and a blocking client for it.
+//!
+//! The program of the same name (`main.rs`) is the parent of one container. It outlives the daemon.
+
+pub mod protocol;

@@ -1,0 +1,3 @@
+//! The parent of one container.
+
+fn main() {}
