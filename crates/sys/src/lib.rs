@@ -1,4 +1,14 @@
 //! Linux, one module per facility, with safe signatures. No policy, nothing asynchronous.
 
 pub mod beneath;
+pub mod bpf;
+pub mod capability;
+pub mod cgroup;
+pub mod fdpass;
+pub mod files;
+pub mod idmap;
+pub mod mount;
+pub mod namespace;
+pub mod process;
+pub mod seccomp;
 pub mod spawn;
