@@ -104,3 +104,20 @@ impl Drop for NetworkNamespace {
         let _ = self.holder.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NetworkNamespace;
+
+    #[test]
+    fn neighbours_reach_each_other_and_nobody_else() {
+        let host = NetworkNamespace::new();
+        let outside = host.neighbour();
+        let busybox = crate::places::busybox();
+        outside.run(&format!("{} ping -c 1 -W 5 10.99.0.1", busybox.display()));
+        assert!(
+            !host.run("ip -o link").contains("eth0"),
+            "the machine's own link is not in there"
+        );
+    }
+}

@@ -134,3 +134,24 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .windows(needle.len())
         .position(|window| window == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::Terminal;
+
+    #[test]
+    fn a_shell_sees_its_size_its_interrupt_and_returns_its_code() {
+        let mut terminal = Terminal::spawn(Command::new("sh").env("PS1", "ready> "));
+        terminal.expect("ready> ");
+        terminal.resize(33, 99);
+        terminal.line("stty size");
+        terminal.expect("33 99");
+        terminal.line("sleep 1000");
+        terminal.expect("sleep 1000");
+        terminal.send("\x03");
+        terminal.line("exit 7");
+        assert_eq!(terminal.wait(), 7);
+    }
+}
