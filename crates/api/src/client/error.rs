@@ -1,0 +1,82 @@
+//! Why a call failed.
+
+use std::io;
+
+use http::StatusCode;
+
+use crate::{decode::DecodeError, stream::FrameError};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The text is no address of a daemon.
+    #[error("unable to parse docker host `{host}`")]
+    Address {
+        /// What was given.
+        host: String,
+    },
+    /// Nobody answers there. The text is the one Docker's users know.
+    #[error("Cannot connect to the Docker daemon at {host}. Is the docker daemon running?")]
+    Connect {
+        /// Where.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The request cannot be written down (a name with a line feed, for example).
+    #[error("cannot make the request")]
+    Request {
+        /// Why.
+        source: http::Error,
+    },
+    /// The connection broke.
+    #[error("error during connect: the daemon broke off")]
+    Exchange {
+        /// Why.
+        source: hyper::Error,
+    },
+    /// The daemon said no. The text is its own.
+    #[error("{message}")]
+    Refused {
+        /// How it said so.
+        status: StatusCode,
+        /// Its words.
+        message: String,
+    },
+    /// The daemon did not hand the connection over.
+    #[error("unable to upgrade to tcp, received {status}")]
+    NotUpgraded {
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// The answer is not of the expected shape.
+    #[error("the daemon's answer to {path} is malformed")]
+    Answer {
+        /// The operation.
+        path: String,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// A stream of frames is damaged.
+    #[error("the stream is damaged")]
+    Frame {
+        /// How.
+        #[from]
+        source: FrameError,
+    },
+}
+
+impl ClientError {
+    /// The status the daemon answered with, if it answered.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } | Self::NotUpgraded { status } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the daemon does not know the object.
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+}

@@ -1,0 +1,299 @@
+//! The Engine API's operations as functions.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), hull_api::ClientError> {
+//! let client = hull_api::Client::from_host("unix:///var/run/docker.sock")?;
+//! client.negotiate().await?;
+//! for container in client.containers(&Default::default()).await? {
+//!     println!("{} {}", container.id, container.status);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//! Each call makes a connection of its own: on a unix socket that costs less than keeping a pool.
+//! A future from here must run on a tokio runtime, for the connection is a task of its own.
+
+mod body;
+mod container;
+mod error;
+mod exec;
+mod image;
+mod network;
+mod system;
+mod transport;
+mod volume;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    decode,
+    query::Query,
+    types::{AuthConfig, ErrorBody},
+    version::ApiVersion,
+};
+
+pub use body::{
+    BodyError, ByteStream, FrameStream, JsonStream, RequestBody, from_bytes, from_reader,
+};
+pub use container::{
+    AttachOptions, CommitOptions, ContainerListOptions, LogsOptions, StopOptions, Waiting,
+};
+pub use error::ClientError;
+pub use image::{ImageCreateOptions, ImageListOptions};
+pub use system::{decode_auth, encode_auth};
+pub use transport::{Connect, Connecting, Duplex, Hijacked, TcpEndpoint, UnixEndpoint};
+
+/// The name clients send for themselves.
+const USER_AGENT: &str = concat!("Hull-Client/", env!("CARGO_PKG_VERSION"), " (linux)");
+
+/// A daemon to talk to. Cheap to clone; clones share the negotiated version.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    endpoint: Box<dyn Connect>,
+    /// The minor version requests are made in.
+    minor: AtomicU16,
+    /// Sent with every request.
+    headers: HeaderMap,
+}
+
+/// What a request consists of besides its method and path.
+#[derive(Default)]
+pub(crate) struct Call {
+    query: Query,
+    headers: HeaderMap,
+    body: Option<RequestBody>,
+}
+
+impl Client {
+    /// A daemon behind any transport.
+    pub fn new(endpoint: impl Connect + 'static) -> Self {
+        Self::with_headers(endpoint, HeaderMap::new())
+    }
+
+    /// As [`new`](Self::new), with headers that go out with every request.
+    pub fn with_headers(endpoint: impl Connect + 'static, headers: HeaderMap) -> Self {
+        let minor = AtomicU16::new(ApiVersion::MAX.minor());
+        Self {
+            shared: Arc::new(Shared {
+                endpoint: Box::new(endpoint),
+                minor,
+                headers,
+            }),
+        }
+    }
+
+    /// `unix:///path` or `tcp://host:port` (`http://` means the same). For TLS and SSH see
+    /// [`Connect`].
+    pub fn from_host(host: &str) -> Result<Self, ClientError> {
+        let unknown = || ClientError::Address {
+            host: host.to_owned(),
+        };
+        let (scheme, rest) = host.split_once("://").ok_or_else(unknown)?;
+        match scheme {
+            "unix" if !rest.is_empty() => Ok(Self::new(UnixEndpoint::new(rest))),
+            "tcp" | "http" if !rest.is_empty() => Ok(Self::new(TcpEndpoint::new(rest))),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// Where the daemon is, for people.
+    pub fn host(&self) -> String {
+        self.shared.endpoint.host()
+    }
+
+    /// The version requests are made in.
+    pub fn version(&self) -> ApiVersion {
+        ApiVersion::new(self.shared.minor.load(Ordering::Relaxed))
+    }
+
+    /// Makes requests in this version from now on.
+    pub fn set_version(&self, version: ApiVersion) {
+        self.shared.minor.store(version.minor(), Ordering::Relaxed);
+    }
+
+    /// Asks for JSON.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query,
+    ) -> Result<T, ClientError> {
+        let answer = self.send(Method::GET, path, Call::with(query)).await?;
+        json(path, answer).await
+    }
+
+    /// Asks for JSON and returns it as it came.
+    pub async fn get_raw(&self, path: &str, query: Query) -> Result<Bytes, ClientError> {
+        let answer = self.send(Method::GET, path, Call::with(query)).await?;
+        collected(answer).await
+    }
+
+    /// Asks for bytes that come as they are made.
+    pub async fn get_stream(&self, path: &str, query: Query) -> Result<ByteStream, ClientError> {
+        let answer = self.send(Method::GET, path, Call::with(query)).await?;
+        Ok(ByteStream::new(answer))
+    }
+
+    /// Posts a body and reads the answer.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        call: Call,
+    ) -> Result<T, ClientError> {
+        let answer = self.send(Method::POST, path, call).await?;
+        json(path, answer).await
+    }
+
+    /// Posts and expects no content.
+    pub(crate) async fn order(&self, path: &str, call: Call) -> Result<(), ClientError> {
+        let answer = self.send(Method::POST, path, call).await?;
+        collected(answer).await.map(drop)
+    }
+
+    /// Deletes and expects no content.
+    pub(crate) async fn delete(&self, path: &str, query: Query) -> Result<(), ClientError> {
+        let answer = self.send(Method::DELETE, path, Call::with(query)).await?;
+        collected(answer).await.map(drop)
+    }
+
+    /// One exchange in the current version; an answer that reports a failure is an error.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        call: Call,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let path = format!("/v{}{path}", self.version());
+        self.send_to(method, &path, call).await
+    }
+
+    /// One exchange with a path as it stands.
+    pub(crate) async fn send_to(
+        &self,
+        method: Method,
+        path: &str,
+        call: Call,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = self.request(method, path, call)?;
+        let answer = transport::exchange(self.shared.endpoint.as_ref(), request).await?;
+        checked(answer).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        call: Call,
+    ) -> Result<Request<RequestBody>, ClientError> {
+        let query = call.query.encode();
+        let uri = if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(header::HOST, "api.moby.localhost")
+            .header(header::USER_AGENT, USER_AGENT)
+            .body(call.body.unwrap_or_else(body::empty))
+            .map_err(|source| ClientError::Request { source })?;
+        request.headers_mut().extend(self.shared.headers.clone());
+        request.headers_mut().extend(call.headers);
+        Ok(request)
+    }
+}
+
+impl Call {
+    pub(crate) fn with(query: Query) -> Self {
+        Self {
+            query,
+            ..Self::default()
+        }
+    }
+
+    /// With a JSON body.
+    pub(crate) fn json(query: Query, body: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(body).expect("request bodies always have a JSON form");
+        let body = Full::new(Bytes::from(bytes))
+            .map_err(|never| match never {})
+            .boxed_unsync();
+        Self::bytes(query, body, "application/json")
+    }
+
+    /// With a body of another kind.
+    pub(crate) fn bytes(query: Query, body: RequestBody, media: &'static str) -> Self {
+        let mut call = Self::with(query);
+        call.body = Some(body);
+        call.header(header::CONTENT_TYPE, HeaderValue::from_static(media))
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// With credentials for a registry, if there are any.
+    pub(crate) fn auth(self, auth: Option<&AuthConfig>) -> Self {
+        let Some(auth) = auth else { return self };
+        let value =
+            HeaderValue::from_str(&encode_auth(auth)).expect("base64 is made of header characters");
+        self.header(HeaderName::from_static("x-registry-auth"), value)
+    }
+}
+
+/// A path segment for a name that may hold slashes (`registry/team/app:1`).
+pub(crate) fn name_in_path(name: &str) -> String {
+    let segments: Vec<String> = name.split('/').map(crate::query::encoded).collect();
+    segments.join("/").replace("%3A", ":").replace("%40", "@")
+}
+
+async fn json<T: DeserializeOwned>(
+    path: &str,
+    answer: Response<Incoming>,
+) -> Result<T, ClientError> {
+    let bytes = collected(answer).await?;
+    decode::from_slice(&bytes).map_err(|source| ClientError::Answer {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+async fn collected(answer: Response<Incoming>) -> Result<Bytes, ClientError> {
+    let body = answer.into_body().collect().await;
+    Ok(body
+        .map_err(|source| ClientError::Exchange { source })?
+        .to_bytes())
+}
+
+/// Turns an answer that reports a failure into an error with the daemon's text.
+async fn checked(answer: Response<Incoming>) -> Result<Response<Incoming>, ClientError> {
+    let status = answer.status();
+    let good = status.is_success()
+        || matches!(
+            status,
+            StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED
+        );
+    if good {
+        return Ok(answer);
+    }
+    let bytes = collected(answer).await?;
+    let message = match decode::from_slice::<ErrorBody>(&bytes) {
+        Ok(body) if !body.message.is_empty() => body.message,
+        _ => String::from_utf8_lossy(&bytes).trim().to_owned(),
+    };
+    Err(ClientError::Refused { status, message })
+}

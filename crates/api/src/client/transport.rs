@@ -1,0 +1,207 @@
+//! Connections: how to reach a daemon, one exchange on a connection, and its hand-over.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
+    net::{TcpStream, UnixStream},
+};
+
+use super::{Call, Client, ClientError, RequestBody};
+use crate::stream;
+
+/// Bytes in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connection being made.
+pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Duplex>>> + Send + 'a>>;
+
+/// How to reach a daemon. Implement it for transports this crate does not bring (TLS, SSH).
+pub trait Connect: fmt::Debug + Send + Sync {
+    /// Makes a new connection.
+    fn connect(&self) -> Connecting<'_>;
+
+    /// The address for people: `unix:///var/run/docker.sock`.
+    fn host(&self) -> String;
+}
+
+/// A daemon's unix socket.
+#[derive(Debug, Clone)]
+pub struct UnixEndpoint(PathBuf);
+
+/// A daemon's TCP port, without encryption.
+#[derive(Debug, Clone)]
+pub struct TcpEndpoint(String);
+
+impl UnixEndpoint {
+    /// The socket at `path`.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self(path.as_ref().to_owned())
+    }
+}
+
+impl TcpEndpoint {
+    /// `host:port`; without a port, 2375.
+    pub fn new(address: &str) -> Self {
+        let address = address.trim_end_matches('/');
+        let bare = address
+            .rsplit_once(':')
+            .is_none_or(|(_, port)| port.ends_with(']'));
+        Self(if bare {
+            format!("{address}:2375")
+        } else {
+            address.to_owned()
+        })
+    }
+}
+
+impl Connect for UnixEndpoint {
+    fn connect(&self) -> Connecting<'_> {
+        Box::pin(async { Ok(Box::new(UnixStream::connect(&self.0).await?) as Box<dyn Duplex>) })
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}", self.0.display())
+    }
+}
+
+impl Connect for TcpEndpoint {
+    fn connect(&self) -> Connecting<'_> {
+        Box::pin(async {
+            let stream = TcpStream::connect(&self.0).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Duplex>)
+        })
+    }
+
+    fn host(&self) -> String {
+        format!("tcp://{}", self.0)
+    }
+}
+
+/// One request and its answer on a new connection. A task carries the connection until the
+/// answer's body ends.
+pub(super) async fn exchange(
+    endpoint: &dyn Connect,
+    request: Request<RequestBody>,
+) -> Result<Response<Incoming>, ClientError> {
+    let connect = |source| ClientError::Connect {
+        host: endpoint.host(),
+        source,
+    };
+    let exchange = |source| ClientError::Exchange { source };
+    let stream = endpoint.connect().await.map_err(connect)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(exchange)?;
+    tokio::spawn(connection.with_upgrades());
+    sender.send_request(request).await.map_err(exchange)
+}
+
+/// A connection the daemon handed over: what is written is input, what is read is output, framed
+/// or not. Shutting the writing side down ends the input and nothing else.
+pub struct Hijacked {
+    io: TokioIo<Upgraded>,
+    framed: Option<bool>,
+}
+
+impl fmt::Debug for Hijacked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hijacked")
+            .field("framed", &self.framed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hijacked {
+    /// Whether output comes in frames; `None`: the daemon does not say (API below 1.42), and it
+    /// does unless there is a terminal.
+    pub fn framed(&self) -> Option<bool> {
+        self.framed
+    }
+
+    /// Both directions, to be used apart.
+    pub fn split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
+        tokio::io::split(self)
+    }
+}
+
+impl AsyncRead for Hijacked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Hijacked {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+impl Client {
+    /// Posts and takes the connection over.
+    pub(crate) async fn hijack(&self, path: &str, call: Call) -> Result<Hijacked, ClientError> {
+        let call = call
+            .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+            .header(header::UPGRADE, HeaderValue::from_static("tcp"));
+        let answer = self.send(http::Method::POST, path, call).await?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ClientError::NotUpgraded {
+                status: answer.status(),
+            });
+        }
+        let media = answer
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok());
+        let speaks = self
+            .version()
+            .has(crate::version::Feature::MultiplexedMediaType);
+        let framed = media
+            .filter(|_| speaks)
+            .map(|media| media == stream::MULTIPLEXED);
+        let upgraded = hyper::upgrade::on(answer).await;
+        let upgraded = upgraded.map_err(|source| ClientError::Exchange { source })?;
+        Ok(Hijacked {
+            io: TokioIo::new(upgraded),
+            framed,
+        })
+    }
+
+    /// A connection handed over at once, without HTTP on it: what `system dial-stdio` joins to
+    /// its own streams.
+    pub async fn dial(&self) -> Result<Box<dyn Duplex>, ClientError> {
+        let endpoint = self.shared.endpoint.as_ref();
+        let connect = |source| ClientError::Connect {
+            host: endpoint.host(),
+            source,
+        };
+        endpoint.connect().await.map_err(connect)
+    }
+}

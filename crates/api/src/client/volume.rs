@@ -1,0 +1,54 @@
+//! Volumes.
+
+use bytes::Bytes;
+
+use super::{Call, Client, ClientError, container::filtered};
+use crate::{
+    filters::Filters,
+    query::{Query, encoded},
+    types::{Volume, VolumeCreate, VolumeList, VolumePrune},
+};
+
+impl Client {
+    /// Lists volumes.
+    pub async fn volumes(&self, filters: &Filters) -> Result<VolumeList, ClientError> {
+        self.get("/volumes", filtered(Query::default(), filters))
+            .await
+    }
+
+    /// All about one volume.
+    pub async fn volume(&self, name: &str) -> Result<Volume, ClientError> {
+        self.get(&of(name), Query::default()).await
+    }
+
+    /// As [`volume`](Self::volume), as the daemon wrote it.
+    pub async fn volume_raw(&self, name: &str) -> Result<Bytes, ClientError> {
+        self.get_raw(&of(name), Query::default()).await
+    }
+
+    /// Makes a volume, or finds the one of that name.
+    pub async fn volume_create(&self, body: &VolumeCreate) -> Result<Volume, ClientError> {
+        self.post("/volumes/create", Call::json(Query::default(), body))
+            .await
+    }
+
+    /// Removes it.
+    pub async fn volume_remove(&self, name: &str, force: bool) -> Result<(), ClientError> {
+        let mut query = Query::default();
+        query.add_flag("force", force);
+        self.delete(&of(name), query).await
+    }
+
+    /// Removes volumes nobody uses.
+    pub async fn volumes_prune(&self, filters: &Filters) -> Result<VolumePrune, ClientError> {
+        self.post(
+            "/volumes/prune",
+            Call::with(filtered(Query::default(), filters)),
+        )
+        .await
+    }
+}
+
+fn of(name: &str) -> String {
+    format!("/volumes/{}", encoded(name))
+}
