@@ -11,7 +11,7 @@ use hull_api::{
 use serde_json::{Value, json};
 
 fn written(body: &impl serde::Serialize) -> Value {
-    serde_json::to_value(body).unwrap()
+    serde_json::to_value(body).expect("bodies always have a JSON form")
 }
 
 /// The body a Docker client sends for `docker run --rm -p 8080:80 -v /srv:/data:ro nginx`,
