@@ -1,6 +1,8 @@
 //! Linux, one module per facility, with safe signatures. No policy, nothing asynchronous.
 
 pub mod beneath;
+pub mod netlink;
+pub mod nftables;
 pub mod bpf;
 pub mod capability;
 pub mod cgroup;

@@ -1,0 +1,472 @@
+//! Links, addresses and routes. Functions that change something give a [`Message`], so that
+//! several go out in one send; [`Route`] sends them and asks questions.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{
+    Attributes, Error, Message, Protocol, Socket,
+    message::{CREATE, DUMP, EXCLUSIVE, u16_at, u32_at},
+};
+
+const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
+const GET_LINK: u16 = 18;
+const NEW_ADDRESS: u16 = 20;
+const GET_ADDRESS: u16 = 22;
+const NEW_ROUTE: u16 = 24;
+const GET_ROUTE: u16 = 26;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_HAIRPIN: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const VETH_INFO_PEER: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_NODAD: u32 = 2;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+
+const IFF_UP: u32 = 1;
+const LINK_FIXED: usize = 16;
+const ADDRESS_FIXED: usize = 8;
+const ROUTE_FIXED: usize = 12;
+const TABLE_MAIN: u8 = 254;
+const MADE_AT_RUN_TIME: u8 = 3;
+const UNICAST: u8 = 1;
+
+/// Notification groups: links, IPv4 addresses.
+pub const LINK_GROUP: u32 = 1;
+/// The notification that a link has gone.
+pub const LINK_GONE: u16 = DELETE_LINK;
+/// The notification that a link is new or changed.
+pub const LINK_CHANGED: u16 = NEW_LINK;
+
+/// A link-layer address.
+pub type Mac = [u8; 6];
+
+/// An address with the length of its network.
+pub type Prefix = (IpAddr, u8);
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number in its namespace.
+    pub index: u32,
+    /// Its name in its namespace.
+    pub name: String,
+    /// `bridge`, `veth`, …; empty for a device without a kind.
+    pub kind: String,
+    /// The bridge it is a port of.
+    pub master: Option<u32>,
+    /// The number of a veth's other end, in the other end's namespace.
+    pub peer: Option<u32>,
+    /// Its link-layer address.
+    pub mac: Option<Mac>,
+    /// Administratively up.
+    pub is_up: bool,
+    /// The largest packet.
+    pub mtu: u32,
+}
+
+/// A pair of linked interfaces to make: one end here, a port of a bridge, one in a sandbox.
+#[derive(Debug, Clone)]
+pub struct Veth<'a> {
+    /// The end that stays.
+    pub name: &'a str,
+    /// The bridge it joins.
+    pub master: u32,
+    /// The other end; `eth%d` picks the first free number.
+    pub peer_name: &'a str,
+    /// The other end's address.
+    pub peer_mac: Option<Mac>,
+    /// The other end's namespace.
+    pub peer_namespace: std::os::fd::BorrowedFd<'a>,
+    /// The largest packet, on both ends; 0: the kernel's choice.
+    pub mtu: u32,
+}
+
+/// Makes a bridge that is up.
+pub fn create_bridge(name: &str, mac: Mac, mtu: u32) -> Message {
+    let action = format!("create bridge {name}");
+    let fixed = link_fixed(0, IFF_UP);
+    let mut message = Message::new(action, NEW_LINK, CREATE | EXCLUSIVE, &fixed);
+    message
+        .text(IFLA_IFNAME, name)
+        .attribute(IFLA_ADDRESS, &mac);
+    if mtu != 0 {
+        message.number(IFLA_MTU, mtu);
+    }
+    message.nested(IFLA_LINKINFO, |info| {
+        info.attribute(IFLA_INFO_KIND, b"bridge");
+    });
+    message
+}
+
+/// Makes a pair whose near end is up. The far end must not be up at its creation: its partner
+/// does not exist yet then.
+pub fn create_veth(veth: &Veth<'_>) -> Message {
+    use std::os::fd::AsRawFd;
+    let action = format!("create link {}", veth.name);
+    let fixed = link_fixed(0, IFF_UP);
+    let mut message = Message::new(action, NEW_LINK, CREATE | EXCLUSIVE, &fixed);
+    message
+        .text(IFLA_IFNAME, veth.name)
+        .number(IFLA_MASTER, veth.master);
+    if veth.mtu != 0 {
+        message.number(IFLA_MTU, veth.mtu);
+    }
+    message.nested(IFLA_LINKINFO, |info| {
+        info.attribute(IFLA_INFO_KIND, b"veth")
+            .nested(IFLA_INFO_DATA, |data| {
+                data.nested(VETH_INFO_PEER, |peer| {
+                    peer.raw(&link_fixed(0, 0))
+                        .text(IFLA_IFNAME, veth.peer_name);
+                    peer.number(
+                        IFLA_NET_NS_FD,
+                        veth.peer_namespace.as_raw_fd().cast_unsigned(),
+                    );
+                    if let Some(mac) = veth.peer_mac {
+                        peer.attribute(IFLA_ADDRESS, &mac);
+                    }
+                    if veth.mtu != 0 {
+                        peer.number(IFLA_MTU, veth.mtu);
+                    }
+                });
+            });
+    });
+    message
+}
+
+/// Sets a bridge port's behaviour: `hairpin` sends packets back where they came from (a container
+/// that reaches itself through the host's port), `isolated` keeps ports from talking.
+pub fn set_bridge_port(name: &str, hairpin: bool, isolated: bool) -> Message {
+    let action = format!("set up bridge port {name}");
+    let mut message = Message::new(action, NEW_LINK, 0, &link_fixed(0, 0));
+    message
+        .text(IFLA_IFNAME, name)
+        .nested(IFLA_LINKINFO, |info| {
+            info.attribute(IFLA_INFO_SLAVE_KIND, b"bridge")
+                .nested(IFLA_INFO_SLAVE_DATA, |data| {
+                    data.attribute(IFLA_BRPORT_HAIRPIN, &[u8::from(hairpin)]);
+                    data.attribute(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)]);
+                });
+        });
+    message
+}
+
+/// Puts a link under a bridge and up.
+pub fn set_master(index: u32, master: u32) -> Message {
+    let action = format!("attach link {index} to its bridge");
+    let mut message = Message::new(action, NEW_LINK, 0, &link_fixed(index, IFF_UP));
+    message.number(IFLA_MASTER, master);
+    message
+}
+
+/// Brings a link up, with a new link-layer address if one is given.
+pub fn set_up(index: u32, mac: Option<Mac>) -> Message {
+    let action = format!("bring link {index} up");
+    let mut message = Message::new(action, NEW_LINK, 0, &link_fixed(index, IFF_UP));
+    if let Some(mac) = mac {
+        message.attribute(IFLA_ADDRESS, &mac);
+    }
+    message
+}
+
+/// Renames a link that is down.
+pub fn rename(index: u32, name: &str) -> Message {
+    let action = format!("name link {index} {name}");
+    let mut message = Message::new(action, NEW_LINK, 0, &link_fixed(index, 0));
+    message.text(IFLA_IFNAME, name);
+    message
+}
+
+/// Deletes a link.
+pub fn delete_link(index: u32) -> Message {
+    Message::new(
+        format!("delete link {index}"),
+        DELETE_LINK,
+        0,
+        &link_fixed(index, 0),
+    )
+}
+
+/// Gives a link an address. No duplicate detection: the pool is the only giver.
+pub fn add_address(index: u32, (address, length): Prefix) -> Message {
+    let mut fixed = vec![family(address), length, 0, 0];
+    fixed.extend_from_slice(&index.to_ne_bytes());
+    let action = format!("add address {address}/{length}");
+    let mut message = Message::new(action, NEW_ADDRESS, CREATE | EXCLUSIVE, &fixed);
+    match address {
+        IpAddr::V4(v4) => {
+            message
+                .attribute(IFA_LOCAL, &v4.octets())
+                .attribute(IFA_ADDRESS, &v4.octets());
+            if length < 31 {
+                let broadcast = v4.to_bits() | u32::MAX.checked_shr(length.into()).unwrap_or(0);
+                message.attribute(IFA_BROADCAST, &broadcast.to_be_bytes());
+            }
+        }
+        IpAddr::V6(v6) => {
+            message
+                .attribute(IFA_LOCAL, &v6.octets())
+                .attribute(IFA_ADDRESS, &v6.octets());
+            message.number(IFA_FLAGS, IFA_F_NODAD);
+        }
+    }
+    message
+}
+
+/// Sends everything without a nearer route to `gateway` over a link.
+pub fn add_default_route(index: u32, gateway: IpAddr) -> Message {
+    let fixed = [
+        family(gateway),
+        0,
+        0,
+        0,
+        TABLE_MAIN,
+        MADE_AT_RUN_TIME,
+        0,
+        UNICAST,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let action = format!("add default route through {gateway}");
+    let mut message = Message::new(action, NEW_ROUTE, CREATE, &fixed);
+    match gateway {
+        IpAddr::V4(v4) => message.attribute(RTA_GATEWAY, &v4.octets()),
+        IpAddr::V6(v6) => message.attribute(RTA_GATEWAY, &v6.octets()),
+    };
+    message.number(RTA_OIF, index);
+    message
+}
+
+/// Asks for one link by name; answered with a link to give to [`parse_link`].
+pub fn get_link(name: &str) -> Message {
+    let mut message = Message::new(format!("find link {name}"), GET_LINK, 0, &link_fixed(0, 0));
+    message.text(IFLA_IFNAME, name);
+    message
+}
+
+fn get_link_by_index(index: u32) -> Message {
+    Message::new(
+        format!("find link {index}"),
+        GET_LINK,
+        0,
+        &link_fixed(index, 0),
+    )
+}
+
+/// Reads a link from an answer or a notification.
+pub fn parse_link(payload: &[u8]) -> Option<Link> {
+    let attributes = Attributes::after(payload, LINK_FIXED);
+    let info = attributes.nest(IFLA_LINKINFO);
+    Some(Link {
+        index: u32_at(payload, 4)?,
+        name: attributes.text(IFLA_IFNAME)?,
+        kind: info.text(IFLA_INFO_KIND).unwrap_or_default(),
+        master: attributes.number(IFLA_MASTER),
+        peer: attributes.number(IFLA_LINK),
+        mac: attributes
+            .get(IFLA_ADDRESS)
+            .and_then(|data| data.try_into().ok()),
+        is_up: u32_at(payload, 8)? & IFF_UP != 0,
+        mtu: attributes.number(IFLA_MTU).unwrap_or(0),
+    })
+}
+
+/// A socket for links, addresses and routes.
+#[derive(Debug)]
+pub struct Route(Socket);
+
+impl Route {
+    /// Opens one in the calling thread's network namespace.
+    pub fn open() -> Result<Self, Error> {
+        Socket::open(Protocol::Route).map(Self)
+    }
+
+    /// Does all of `messages`, in one send.
+    pub fn apply(&mut self, messages: &[Message]) -> Result<(), Error> {
+        self.0.exchange(messages).map(drop)
+    }
+
+    /// Does all of `messages`, in one send; gives the links that were asked for.
+    pub fn apply_and_get(&mut self, messages: &[Message]) -> Result<Vec<Link>, Error> {
+        let answers = self.0.exchange(messages)?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| parse_link(&answer.payload))
+            .collect())
+    }
+
+    /// The link of a name.
+    pub fn link(&mut self, name: &str) -> Result<Option<Link>, Error> {
+        self.find(get_link(name))
+    }
+
+    /// The link of a number.
+    pub fn link_by_index(&mut self, index: u32) -> Result<Option<Link>, Error> {
+        self.find(get_link_by_index(index))
+    }
+
+    fn find(&mut self, message: Message) -> Result<Option<Link>, Error> {
+        match self.apply_and_get(&[message]) {
+            Ok(links) => Ok(links.into_iter().next()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All links.
+    pub fn links(&mut self) -> Result<Vec<Link>, Error> {
+        self.apply_and_get(&[Message::new(
+            "list links",
+            GET_LINK,
+            DUMP,
+            &link_fixed(0, 0),
+        )])
+    }
+
+    /// All addresses, each with its link's number.
+    pub fn addresses(&mut self) -> Result<Vec<(u32, Prefix)>, Error> {
+        let ask = Message::new("list addresses", GET_ADDRESS, DUMP, &[0; ADDRESS_FIXED]);
+        let answers = self.0.exchange(&[ask])?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| parse_address(&answer.payload))
+            .collect())
+    }
+
+    /// The destinations of all routes of the main table, but for default routes.
+    pub fn destinations(&mut self) -> Result<Vec<Prefix>, Error> {
+        let ask = Message::new("list routes", GET_ROUTE, DUMP, &[0; ROUTE_FIXED]);
+        let answers = self.0.exchange(&[ask])?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| parse_destination(&answer.payload))
+            .collect())
+    }
+}
+
+fn link_fixed(index: u32, up: u32) -> [u8; LINK_FIXED] {
+    let mut fixed = [0; LINK_FIXED];
+    fixed[4..8].copy_from_slice(&index.to_ne_bytes());
+    fixed[8..12].copy_from_slice(&up.to_ne_bytes());
+    fixed[12..].copy_from_slice(&up.to_ne_bytes());
+    fixed
+}
+
+fn family(address: IpAddr) -> u8 {
+    let number = if address.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    u8::try_from(number).expect("address families are small")
+}
+
+fn parse_address(payload: &[u8]) -> Option<(u32, Prefix)> {
+    let attributes = Attributes::after(payload, ADDRESS_FIXED);
+    let data = attributes
+        .get(IFA_LOCAL)
+        .or_else(|| attributes.get(IFA_ADDRESS))?;
+    Some((u32_at(payload, 4)?, (address(data)?, *payload.get(1)?)))
+}
+
+fn parse_destination(payload: &[u8]) -> Option<Prefix> {
+    let attributes = Attributes::after(payload, ROUTE_FIXED);
+    // Family, destination length, source length, tos, table.
+    let (length, table) = (*payload.get(1)?, *payload.get(4)?);
+    u16_at(payload, 0)?;
+    (table == TABLE_MAIN).then(|| Some((address(attributes.get(RTA_DST)?)?, length)))?
+}
+
+fn address(data: &[u8]) -> Option<IpAddr> {
+    match data.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::{super::namespace, *};
+
+    #[test]
+    fn a_pair_joins_a_bridge_and_a_sandbox_with_one_message() {
+        let (sandbox, ()) = namespace::create(|| Ok(())).unwrap();
+        let (_host, ()) = namespace::create(|| {
+            let mut route = Route::open().unwrap();
+            route
+                .apply(&[create_bridge("hull0", [2, 0, 0, 0, 0, 1], 1400)])
+                .unwrap();
+            let bridge = route.link("hull0").unwrap().unwrap();
+            assert_eq!((bridge.kind.as_str(), bridge.is_up), ("bridge", true));
+            route
+                .apply(&[add_address(bridge.index, ([10, 9, 0, 1].into(), 24))])
+                .unwrap();
+            let veth = Veth {
+                name: "hv1",
+                master: bridge.index,
+                peer_name: "eth%d",
+                peer_mac: Some([2, 0x42, 10, 9, 0, 2]),
+                peer_namespace: sandbox.as_fd(),
+                mtu: 1400,
+            };
+            let near = route
+                .apply_and_get(&[
+                    create_veth(&veth),
+                    set_bridge_port("hv1", true, false),
+                    get_link("hv1"),
+                ])
+                .unwrap()
+                .remove(0);
+            assert_eq!((near.master, near.mtu), (Some(bridge.index), 1400));
+            namespace::enter(sandbox.as_fd(), || {
+                let mut inside = Route::open().unwrap();
+                let far = inside.link_by_index(near.peer.unwrap()).unwrap().unwrap();
+                assert_eq!(far.name, "eth0");
+                assert_eq!(far.mac, Some([2, 0x42, 10, 9, 0, 2]));
+                inside
+                    .apply(&[
+                        set_up(far.index, None),
+                        add_address(far.index, ([10, 9, 0, 2].into(), 24)),
+                        add_default_route(far.index, [10, 9, 0, 1].into()),
+                    ])
+                    .unwrap();
+                let addresses = inside.addresses().unwrap();
+                assert!(addresses.contains(&(far.index, ([10, 9, 0, 2].into(), 24))));
+                let destinations = inside.destinations().unwrap();
+                assert!(
+                    destinations.contains(&([10, 9, 0, 0].into(), 24)),
+                    "{destinations:?}"
+                );
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(route.link("nothere").unwrap(), None);
+            let error = route.apply(&[delete_link(4711)]).unwrap_err();
+            assert!(error.is_not_found(), "{error:?}");
+            assert_eq!(error.to_string(), "cannot delete link 4711");
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,168 @@
+//! The words of a ruleset.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A table of family `inet`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Its sets and maps.
+    pub sets: Vec<Set>,
+    /// Its chains; a chain stands before those that jump to it.
+    pub chains: Vec<Chain>,
+}
+
+/// A named set, or a map if it has data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Its name.
+    pub name: String,
+    /// The parts of a key.
+    pub key: Vec<Type>,
+    /// The parts of a value; empty for a set.
+    pub data: Vec<Type>,
+    /// What it holds.
+    pub elements: Vec<Element>,
+}
+
+/// An entry of a set or map.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Element {
+    /// As the set's key.
+    pub key: Vec<Value>,
+    /// As the set's data.
+    pub data: Vec<Value>,
+}
+
+/// The type of a part of a key or value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Type {
+    InterfaceName,
+    Protocol,
+    V4,
+    V6,
+    Port,
+}
+
+/// A part of a key or value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Value {
+    InterfaceName(String),
+    /// The IP protocol's number.
+    Protocol(u8),
+    V4(Ipv4Addr),
+    V6(Ipv6Addr),
+    Port(u16),
+}
+
+impl From<IpAddr> for Value {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::V4(v4),
+            IpAddr::V6(v6) => Self::V6(v6),
+        }
+    }
+}
+
+/// Rules in order; a base chain if it has a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Its name.
+    pub name: String,
+    /// Where the kernel calls it, if the kernel does.
+    pub hook: Option<Hook>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// Where and when the kernel calls a chain. The policy is always to accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook {
+    /// Translates addresses; otherwise the chain filters.
+    pub is_nat: bool,
+    /// Where.
+    pub point: HookPoint,
+    /// Lower comes first.
+    pub priority: i32,
+}
+
+/// The kernel's hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum HookPoint {
+    Prerouting,
+    Input,
+    Forward,
+    Output,
+    Postrouting,
+}
+
+/// What to do with packets for which every match holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// All must hold.
+    pub matches: Vec<Match>,
+    /// What then happens.
+    pub verdict: Verdict,
+}
+
+/// One question about a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// It came in by this interface (`false`: by any other).
+    InterfaceIn(String, bool),
+    /// It leaves by this interface (`false`: by any other).
+    InterfaceOut(String, bool),
+    /// It came in by an interface of a set (`false`: by none of them).
+    InterfaceInSet(String, bool),
+    /// It leaves by an interface of a set (`false`: by none of them).
+    InterfaceOutSet(String, bool),
+    /// In and out are a pair of a set.
+    InterfacePair(String),
+    /// Its source lies in a network.
+    Source(IpAddr, u8),
+    /// Its destination lies in a network.
+    Destination(IpAddr, u8),
+    /// Its destination is an address of this host.
+    DestinationIsLocal,
+    /// Its protocol is in a set.
+    ProtocolSet(String),
+    /// It belongs to a connection known already, or is related to one.
+    Established,
+    /// Its connection's destination was translated.
+    DestinationTranslated,
+}
+
+/// What happens to a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// This chain lets it pass.
+    Accept,
+    /// It is thrown away.
+    Drop,
+    /// Back to the calling chain.
+    Return,
+    /// On with another chain.
+    Jump(String),
+    /// It leaves with this host's address.
+    Masquerade,
+    /// To the address and port that a map has for its protocol, destination and port; passes on to
+    /// the next rule if there is none.
+    TranslateByAddress {
+        /// The map.
+        map: String,
+        /// The family of the addresses.
+        ipv6: bool,
+    },
+    /// To the address and port that a map has for its protocol and port, whatever its destination;
+    /// passes on to the next rule if there is none.
+    TranslateByPort {
+        /// The map.
+        map: String,
+        /// The family of the addresses.
+        ipv6: bool,
+    },
+}
