@@ -7,6 +7,9 @@
 //!
 //! Spawns no helper program and links no async runtime.
 
+pub mod device_filter;
+pub mod seccomp;
+
 mod error;
 mod options;
 mod process;
