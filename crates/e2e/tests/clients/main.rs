@@ -1,0 +1,11 @@
+//! Programs and libraries that others wrote, and the lists of what they may ask for.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its files fails right there"
+)]
+
+mod bundles;
+mod checklists;
+mod podman;
+mod python;
+mod rust;

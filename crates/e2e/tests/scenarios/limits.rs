@@ -1,0 +1,52 @@
+//! Resource limits, as the kernel was told.
+
+use hull_testkit::{Scene, host, scenario};
+
+/// A value of the container's control group: named by its file on version 1 and on version 2.
+fn limit(scene: &Scene, container: &str, first: &str, second: &str) -> String {
+    let id = scene.inspect(container, "{{.Id}}");
+    let files = host::cgroups(scene.daemon.cgroup())
+        .into_iter()
+        .flat_map(|group| {
+            let group = group.join(&id);
+            [group.join(first), group.join(second)]
+        });
+    let text = files
+        .filter(|file| file.exists())
+        .find_map(|file| std::fs::read_to_string(file).ok());
+    text.unwrap_or_else(|| panic!("neither {first} nor {second} is there"))
+        .trim()
+        .to_owned()
+}
+
+scenario!(memory_processors_and_processes(scene) {
+    scene.ok("run -d --name c --memory 64m --cpus 0.5 --pids-limit 99 --cpuset-cpus 0 --cpu-shares 512 busybox sleep 1000");
+    assert_eq!(limit(scene, "c", "memory.limit_in_bytes", "memory.max"), "67108864");
+    assert!(limit(scene, "c", "cpu.cfs_quota_us", "cpu.max").starts_with("50000"));
+    assert_eq!(limit(scene, "c", "pids.max", "pids.max"), "99");
+    assert_eq!(limit(scene, "c", "cpuset.cpus", "cpuset.cpus"), "0");
+    scene.ok("update --memory 32m --memory-swap 64m --pids-limit 50 c");
+    assert_eq!(limit(scene, "c", "memory.limit_in_bytes", "memory.max"), "33554432");
+    assert_eq!(limit(scene, "c", "pids.max", "pids.max"), "50");
+    assert_eq!(scene.inspect("c", "{{.HostConfig.Memory}}"), "33554432");
+});
+
+scenario!(who_takes_too_much_memory_is_killed_and_it_is_said(scene) {
+    let line = "run --name c --memory 16m --memory-swap 16m busybox sh -c 'x=x; while :; do x=$x$x; done'";
+    assert_eq!(scene.run(line).code, 137);
+    assert_eq!(scene.inspect("c", "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
+});
+
+scenario!(who_forks_too_much_is_refused(scene) {
+    let output = scene.run("run --rm --pids-limit 5 busybox sh -c 'for n in 1 2 3 4 5 6 7; do sleep 1 & done; wait'");
+    assert!(output.stderr.contains("fork"), "{output:?}");
+});
+
+scenario!(unreasonable_limits_are_refused(scene) {
+    let text = scene.fails(125, "run --rm --memory 1m busybox true");
+    assert!(text.contains("Minimum memory limit allowed is 6MB"), "{text}");
+    let text = scene.fails(125, "run --rm --cpus 1000 busybox true");
+    assert!(text.contains("range of CPUs is from 0.01 to"), "{text}");
+    let text = scene.fails(125, "run --rm --memory 64m --memory-swap 32m busybox true");
+    assert!(text.contains("Minimum memoryswap limit should be larger than memory limit"), "{text}");
+});

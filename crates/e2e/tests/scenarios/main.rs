@@ -1,0 +1,22 @@
+//! What a user does, said once and played twice: with `docker` and with `hull`.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its files fails right there"
+)]
+
+mod attach;
+mod exec;
+mod files;
+mod health;
+mod images;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod listing;
+mod logs;
+mod many;
+mod network;
+mod refusals;
+mod run;
+mod terminal;
+mod volumes;
