@@ -22,7 +22,11 @@ const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const FAMILY_IPV6: u16 = 10;
+const NO_ADDRESS: u8 = 1;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -164,6 +168,12 @@ pub fn set_bridge_port(name: &str, hairpin: bool, isolated: bool) -> Message {
                     data.attribute(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)]);
                 });
         });
+    // A port needs no address of its own.
+    message.nested(IFLA_AF_SPEC, |families| {
+        families.nested(FAMILY_IPV6, |ipv6| {
+            ipv6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS]);
+        });
+    });
     message
 }
 
@@ -229,8 +239,19 @@ pub fn add_address(index: u32, (address, length): Prefix) -> Message {
     message
 }
 
-/// Sends everything without a nearer route to `gateway` over a link.
+/// Sends everything without a nearer route to `gateway` over a link. Fails if there is such a
+/// route already.
 pub fn add_default_route(index: u32, gateway: IpAddr) -> Message {
+    default_route(index, gateway, CREATE | EXCLUSIVE)
+}
+
+/// As [`add_default_route`], in place of another.
+pub fn replace_default_route(index: u32, gateway: IpAddr) -> Message {
+    const REPLACE: u16 = 0x100;
+    default_route(index, gateway, CREATE | REPLACE)
+}
+
+fn default_route(index: u32, gateway: IpAddr, flags: u16) -> Message {
     let fixed = [
         family(gateway),
         0,
@@ -246,7 +267,7 @@ pub fn add_default_route(index: u32, gateway: IpAddr) -> Message {
         0,
     ];
     let action = format!("add default route through {gateway}");
-    let mut message = Message::new(action, NEW_ROUTE, CREATE, &fixed);
+    let mut message = Message::new(action, NEW_ROUTE, flags, &fixed);
     match gateway {
         IpAddr::V4(v4) => message.attribute(RTA_GATEWAY, &v4.octets()),
         IpAddr::V6(v6) => message.attribute(RTA_GATEWAY, &v6.octets()),

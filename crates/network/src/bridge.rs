@@ -1,0 +1,200 @@
+//! A bridge of the host: made, adopted after a restart, set up again when somebody broke it.
+
+use std::{fs, io, net::IpAddr};
+
+use hull_sys::netlink::route::{self, Link, Route};
+use ipnet::IpNet;
+
+use crate::Error;
+
+/// What a bridge has to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    /// The host's addresses on it.
+    pub(crate) addresses: Vec<IpNet>,
+    pub(crate) mtu: u32,
+    pub(crate) ip_forward: bool,
+}
+
+/// Makes what is missing. Gives the bridge's number, and whether anything had to be done.
+pub(crate) fn ensure(route: &mut Route, plan: &Plan) -> Result<(u32, bool), Error> {
+    let failed = || Error::kernel(format!("set up bridge {}", plan.name));
+    let found = route.link(&plan.name).map_err(failed())?;
+    let (link, mut changed) = match found {
+        Some(link) if link.kind == "bridge" => (link, false),
+        Some(_) => {
+            return Err(Error::Invalid {
+                what: "bridge name",
+                value: plan.name.clone(),
+            });
+        }
+        None => (create(route, plan)?, true),
+    };
+    if !link.is_up {
+        route
+            .apply(&[route::set_up(link.index, None)])
+            .map_err(failed())?;
+        changed = true;
+    }
+    let present: Vec<_> = route
+        .addresses()
+        .map_err(failed())?
+        .into_iter()
+        .filter(|(index, _)| *index == link.index)
+        .map(|(_, prefix)| prefix)
+        .collect();
+    let wanted = plan
+        .addresses
+        .iter()
+        .map(|net| (net.addr(), net.prefix_len()));
+    let missing: Vec<_> = wanted.filter(|prefix| !present.contains(prefix)).collect();
+    if !missing.is_empty() {
+        let has_ipv6 = missing.iter().any(|(address, _)| address.is_ipv6());
+        write_link_sysctl("ipv6", &plan.name, "disable_ipv6", !has_ipv6)?;
+        let add = missing
+            .iter()
+            .map(|prefix| route::add_address(link.index, *prefix));
+        route.apply(&add.collect::<Vec<_>>()).map_err(failed())?;
+        changed = true;
+    }
+    write_link_sysctl("ipv4", &plan.name, "route_localnet", true)?;
+    if plan.ip_forward {
+        forward(plan.addresses.iter().any(|net| net.addr().is_ipv6()))?;
+    }
+    Ok((link.index, changed))
+}
+
+/// The IPv4 address that an existing bridge already has: it is kept.
+pub(crate) fn address_of(route: &mut Route, name: &str) -> Result<Option<IpNet>, Error> {
+    let failed = || Error::kernel(format!("look at bridge {name}"));
+    let Some(link) = route.link(name).map_err(failed())? else {
+        return Ok(None);
+    };
+    let addresses = route.addresses().map_err(failed())?;
+    Ok(addresses
+        .into_iter()
+        .filter(|(index, (address, _))| *index == link.index && address.is_ipv4())
+        .find_map(|(_, (address, length))| IpNet::new(address, length).ok()))
+}
+
+/// Everything that addresses of a new network must not overlap: routes and addresses of the host.
+pub(crate) fn ranges_in_use(route: &mut Route) -> Result<Vec<IpNet>, Error> {
+    let failed = || Error::kernel("list the host's routes");
+    let mut all = route.destinations().map_err(failed())?;
+    all.extend(
+        route
+            .addresses()
+            .map_err(failed())?
+            .into_iter()
+            .map(|(_, prefix)| prefix),
+    );
+    Ok(all
+        .into_iter()
+        .filter_map(|(address, length)| IpNet::new(address, length).ok())
+        .collect())
+}
+
+/// Removes a bridge if it is there.
+pub(crate) fn remove(route: &mut Route, name: &str) -> Result<(), Error> {
+    let failed = || Error::kernel(format!("remove bridge {name}"));
+    let Some(link) = route.link(name).map_err(failed())? else {
+        return Ok(());
+    };
+    match route.apply(&[route::delete_link(link.index)]) {
+        Err(error) if !error.is_not_found() => Err(failed()(error)),
+        _ => Ok(()),
+    }
+}
+
+fn create(route: &mut Route, plan: &Plan) -> Result<Link, Error> {
+    let failed = || Error::kernel(format!("create bridge {}", plan.name));
+    // With an address of its own the bridge does not take over that of whichever port is lowest.
+    let mut mac = random_bytes::<6>()?;
+    mac[0] = 0x02;
+    match route.apply(&[route::create_bridge(&plan.name, mac, plan.mtu)]) {
+        Err(error) if !error.is_already_there() => return Err(failed()(error)),
+        _ => {}
+    }
+    if !plan.addresses.iter().any(|net| net.addr().is_ipv6()) {
+        write_link_sysctl("ipv6", &plan.name, "disable_ipv6", true)?;
+    }
+    let gone = || Error::Io {
+        action: format!("create bridge {}", plan.name),
+        source: io::ErrorKind::NotFound.into(),
+    };
+    route.link(&plan.name).map_err(failed())?.ok_or_else(gone)
+}
+
+fn forward(ipv6: bool) -> Result<(), Error> {
+    write_if_different("/proc/sys/net/ipv4/ip_forward", "1")?;
+    if ipv6 {
+        write_if_different("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
+    }
+    Ok(())
+}
+
+fn write_link_sysctl(family: &str, link: &str, name: &str, value: bool) -> Result<(), Error> {
+    let path = format!("/proc/sys/net/{family}/conf/{link}/{name}");
+    match write_if_different(&path, if value { "1" } else { "0" }) {
+        // A kernel without IPv6 has nothing to switch off.
+        Err(Error::Io { source, .. })
+            if family == "ipv6" && source.kind() == io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn write_if_different(path: &str, value: &str) -> Result<(), Error> {
+    let failed = || Error::io(format!("set {path}"));
+    let current = fs::read_to_string(path).map_err(failed())?;
+    if current.trim() == value {
+        Ok(())
+    } else {
+        fs::write(path, value).map_err(failed())
+    }
+}
+
+/// Bytes nobody can foresee.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        let flags = rustix::rand::GetRandomFlags::empty();
+        let count = rustix::rand::getrandom(&mut bytes[filled..], flags)
+            .map_err(|errno| Error::io("draw random bytes")(errno.into()))?;
+        filled += count;
+    }
+    Ok(bytes)
+}
+
+/// 64 hex digits nobody can foresee.
+pub(crate) fn random_id() -> Result<String, Error> {
+    Ok(hex(&random_bytes::<32>()?))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// `02:42` and the IPv4 address: a reused address keeps its neighbours' caches right.
+pub(crate) fn mac_for(address: Option<IpAddr>) -> Result<route::Mac, Error> {
+    match address {
+        Some(IpAddr::V4(v4)) => {
+            let [a, b, c, d] = v4.octets();
+            Ok([0x02, 0x42, a, b, c, d])
+        }
+        _ => {
+            let [a, b, c, d] = random_bytes::<4>()?;
+            Ok([0x02, 0x42, a, b, c, d])
+        }
+    }
+}

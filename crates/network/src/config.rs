@@ -1,0 +1,84 @@
+//! What the daemon's options say about networks.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+/// Options of the daemon, with Docker's defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent option of dockerd's"
+)]
+pub struct Config {
+    /// The default bridge (`--bridge`); `None`: there is no default network.
+    pub bridge: Option<String>,
+    /// The default bridge's own address (`--bip`).
+    pub bip: Option<Ipv4Net>,
+    /// Where in its subnet addresses are given (`--fixed-cidr`).
+    pub fixed_cidr: Option<Ipv4Net>,
+    /// IPv6 on the default bridge (`--ipv6`), which takes `fixed_cidr_v6` or a private subnet.
+    pub ipv6: bool,
+    /// Its IPv6 subnet (`--fixed-cidr-v6`).
+    pub fixed_cidr_v6: Option<Ipv6Net>,
+    /// Where subnets are taken from (`--default-address-pool`); empty: Docker's list.
+    pub address_pools: Vec<AddressPool>,
+    /// The largest packet (`--mtu`); 0: the kernel's choice.
+    pub mtu: u32,
+    /// Switch forwarding on (`--ip-forward`).
+    pub ip_forward: bool,
+    /// Hide containers behind the host's address (`--ip-masq`).
+    pub ip_masquerade: bool,
+    /// Make rules at all (`--iptables`).
+    pub firewall: bool,
+    /// Containers of the default bridge may talk to each other (`--icc`).
+    pub icc: bool,
+    /// Where ports are published that name no address (`--ip`).
+    pub default_binding: IpAddr,
+    /// How many sandboxes are kept ready; 0: each is made when it is needed.
+    pub ready_sandboxes: usize,
+}
+
+/// A range that subnets are cut from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressPool {
+    /// The whole range.
+    pub base: IpNet,
+    /// The prefix length of each subnet.
+    pub size: u8,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bridge: Some("hull0".to_owned()),
+            bip: None,
+            fixed_cidr: None,
+            ipv6: false,
+            fixed_cidr_v6: None,
+            address_pools: Vec::new(),
+            mtu: 0,
+            ip_forward: true,
+            ip_masquerade: true,
+            firewall: true,
+            icc: true,
+            default_binding: Ipv4Addr::UNSPECIFIED.into(),
+            ready_sandboxes: 2,
+        }
+    }
+}
+
+impl Config {
+    /// The nftables table: a daemon with another bridge has another table.
+    pub(crate) fn table(&self) -> String {
+        match self.bridge.as_deref() {
+            None | Some("hull0") => "hull".to_owned(),
+            Some(bridge) => {
+                let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+                format!("hull-{}", bridge.chars().map(plain).collect::<String>())
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What can go wrong with networks.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use hull_sys::netlink;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No network has that id or name.
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
+    /// The name is taken.
+    #[error("network with name {0} already exists")]
+    NameTaken(String),
+    /// It belongs to the daemon.
+    #[error("{0} is a pre-defined network and cannot be removed")]
+    Predefined(String),
+    /// Containers are connected.
+    #[error("network {name} has active endpoints ({endpoints})")]
+    InUse {
+        /// Which network.
+        name: String,
+        /// The containers' names.
+        endpoints: String,
+    },
+    /// Not among the drivers.
+    #[error("could not find plugin {0}: no network driver has that name")]
+    UnknownDriver(String),
+    /// The driver cannot do that.
+    #[error("network {network} does not support {what}")]
+    Unsupported {
+        /// Which network.
+        network: String,
+        /// What was asked.
+        what: &'static str,
+    },
+    /// A subnet, gateway or option is wrong.
+    #[error("invalid {what}: {value}")]
+    Invalid {
+        /// What it is meant to be.
+        what: &'static str,
+        /// What it is.
+        value: String,
+    },
+    /// All pools are in use.
+    #[error("all predefined address pools have been fully subnetted")]
+    NoFreeSubnet,
+    /// It overlaps another network or a route of the host.
+    #[error("invalid pool request: subnet {0} overlaps with another one on this address space")]
+    SubnetTaken(ipnet::IpNet),
+    /// The network is full.
+    #[error("no available addresses on network {0}")]
+    NoFreeAddress(String),
+    /// Another endpoint has the address.
+    #[error("address already in use: {0}")]
+    AddressTaken(IpAddr),
+    /// The network does not have that address.
+    #[error("no configured subnet contains IP address {0}")]
+    AddressOutside(IpAddr),
+    /// The port of the host is in use.
+    #[error("Bind for {address} failed: port is already allocated")]
+    PortTaken {
+        /// Which port.
+        address: SocketAddr,
+        /// Who has it, if that is known.
+        holder: Option<String>,
+    },
+    /// No port of the range is free.
+    #[error("all ports are allocated")]
+    NoFreePort,
+    /// The host cannot listen there.
+    #[error("failed to bind host port {address}")]
+    Port {
+        /// Which port.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused a change.
+    #[error("cannot {action}")]
+    Kernel {
+        /// What was attempted.
+        action: String,
+        /// Why.
+        #[source]
+        source: netlink::Error,
+    },
+    /// A file or namespace failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was attempted.
+        action: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The kinds a caller tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ErrorKind {
+    NotFound,
+    Conflict,
+    Invalid,
+    Forbidden,
+    System,
+}
+
+impl Error {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchNetwork(_) | Self::UnknownDriver(_) => ErrorKind::NotFound,
+            Self::NameTaken(_) => ErrorKind::Conflict,
+            Self::Predefined(_)
+            | Self::InUse { .. }
+            | Self::SubnetTaken(_)
+            | Self::AddressTaken(_) => ErrorKind::Forbidden,
+            Self::Invalid { .. } | Self::AddressOutside(_) | Self::Unsupported { .. } => {
+                ErrorKind::Invalid
+            }
+            // Docker answers 500 for what fails while a container starts.
+            Self::NoFreeSubnet
+            | Self::NoFreeAddress(_)
+            | Self::PortTaken { .. }
+            | Self::NoFreePort
+            | Self::Port { .. }
+            | Self::Kernel { .. }
+            | Self::Io { .. } => ErrorKind::System,
+        }
+    }
+
+    /// Advice for people.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::PortTaken { address, holder } => {
+                let other = address.port().checked_add(1).unwrap_or(8080);
+                let advice = format!("choose another host port, for example `-p {other}:…`");
+                Some(match holder {
+                    Some(holder) => format!("it is held by {holder}; {advice}"),
+                    None => advice,
+                })
+            }
+            Self::NoFreeSubnet => {
+                Some("remove unused networks, or add pools with --default-address-pool".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn kernel(action: impl Into<String>) -> impl FnOnce(netlink::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Kernel { action, source }
+    }
+
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+}

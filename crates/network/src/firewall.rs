@@ -1,0 +1,362 @@
+//! All rules, from all networks and published ports. Pure: the result is the whole truth, and a
+//! published port is one element of one of its maps.
+//!
+//! ```text
+//! raw          loopback addresses never come from or go to a bridge (they could, as the bridge
+//!              routes 127/8 for the host's own connections)
+//! prerouting   ┐ what is addressed to this host and has a published port
+//! output       ┘ goes to the container; the source stays
+//! forward      into a bridge only: answers, neighbours, published ports
+//! postrouting  out of a bridge: the host's address; back into the same bridge by a published
+//!              port, and from the host's loopback: the bridge's address, so that answers return
+//! ```
+//! Policies accept: what has nothing to do with our bridges is other people's.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use hull_sys::nftables::{
+    Chain, Element, Hook, HookPoint, Match, Rule, Set, Table, Type, Value, Verdict,
+};
+use ipnet::IpNet;
+
+use crate::Protocol;
+
+const LOOPBACK: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+
+/// What the rules need to know of a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its interface.
+    pub name: String,
+    /// Its ranges.
+    pub subnets: Vec<IpNet>,
+    /// Containers leave with the host's address.
+    pub masquerades: bool,
+    /// Containers reach each other.
+    pub neighbours_talk: bool,
+    /// Nothing leads in or out.
+    pub is_internal: bool,
+}
+
+/// A published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// `0.0.0.0` and `::` stand for every address of the host.
+    pub host: SocketAddr,
+    /// The container's side, of the same family.
+    pub target: SocketAddr,
+}
+
+/// The table for everything there is.
+pub fn table(name: &str, bridges: &[Bridge], forwards: &[Forward]) -> Table {
+    let mut sets = interface_sets(bridges);
+    sets.extend(maps());
+    for forward in forwards {
+        let (map, element) = element(forward);
+        if let Some(set) = sets.iter_mut().find(|set| set.name == map) {
+            set.elements.push(element);
+        }
+    }
+    for set in &mut sets {
+        set.elements.sort();
+        set.elements.dedup_by(|a, b| a.key == b.key);
+    }
+    let chains = vec![
+        published(),
+        raw(),
+        prerouting(),
+        output(),
+        forward(),
+        postrouting(bridges),
+    ];
+    Table {
+        name: name.to_owned(),
+        sets,
+        chains,
+    }
+}
+
+/// How a published port stands in the table: the map's name and the element.
+pub fn element(forward: &Forward) -> (&'static str, Element) {
+    let protocol = Value::Protocol(forward.protocol.number());
+    let port = Value::Port(forward.host.port());
+    let address = forward.host.ip();
+    let data = vec![
+        forward.target.ip().into(),
+        Value::Port(forward.target.port()),
+    ];
+    if address.is_unspecified() {
+        let map = if address.is_ipv4() { "any4" } else { "any6" };
+        return (
+            map,
+            Element {
+                key: vec![protocol, port],
+                data,
+            },
+        );
+    }
+    let map = if address.is_ipv4() { "one4" } else { "one6" };
+    (
+        map,
+        Element {
+            key: vec![protocol, address.into(), port],
+            data,
+        },
+    )
+}
+
+fn interface_sets(bridges: &[Bridge]) -> Vec<Set> {
+    let name = |bridge: &Bridge| Value::InterfaceName(bridge.name.clone());
+    let set = |set: &str, key: Vec<Type>, elements: Vec<Vec<Value>>| Set {
+        name: set.to_owned(),
+        key,
+        data: Vec::new(),
+        elements: elements
+            .into_iter()
+            .map(|key| Element {
+                key,
+                data: Vec::new(),
+            })
+            .collect(),
+    };
+    let one = || vec![Type::InterfaceName];
+    let talking = bridges.iter().filter(|bridge| bridge.neighbours_talk);
+    let internal = bridges.iter().filter(|bridge| bridge.is_internal);
+    let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    let numbers = protocols
+        .iter()
+        .map(|protocol| vec![Value::Protocol(protocol.number())]);
+    vec![
+        set(
+            "bridges",
+            one(),
+            bridges.iter().map(|bridge| vec![name(bridge)]).collect(),
+        ),
+        set(
+            "internal",
+            one(),
+            internal.map(|bridge| vec![name(bridge)]).collect(),
+        ),
+        set(
+            "neighbours",
+            vec![Type::InterfaceName, Type::InterfaceName],
+            talking
+                .map(|bridge| vec![name(bridge), name(bridge)])
+                .collect(),
+        ),
+        set("protocols", vec![Type::Protocol], numbers.collect()),
+    ]
+}
+
+fn maps() -> [Set; 4] {
+    let map = |name: &str, key: &[Type], address| Set {
+        name: name.to_owned(),
+        key: key.to_vec(),
+        data: vec![address, Type::Port],
+        elements: Vec::new(),
+    };
+    [
+        map("one4", &[Type::Protocol, Type::V4, Type::Port], Type::V4),
+        map("any4", &[Type::Protocol, Type::Port], Type::V4),
+        map("one6", &[Type::Protocol, Type::V6, Type::Port], Type::V6),
+        map("any6", &[Type::Protocol, Type::Port], Type::V6),
+    ]
+}
+
+fn published() -> Chain {
+    let protocols = || vec![Match::ProtocolSet("protocols".to_owned())];
+    let one = |map: &str, ipv6| Verdict::TranslateByAddress {
+        map: map.to_owned(),
+        ipv6,
+    };
+    let any = |map: &str, ipv6| Verdict::TranslateByPort {
+        map: map.to_owned(),
+        ipv6,
+    };
+    Chain {
+        name: "published".to_owned(),
+        hook: None,
+        rules: vec![
+            rule(protocols(), one("one4", false)),
+            rule(protocols(), any("any4", false)),
+            rule(protocols(), one("one6", true)),
+            rule(protocols(), any("any6", true)),
+        ],
+    }
+}
+
+fn raw() -> Chain {
+    let from_bridge = || Match::InterfaceInSet("bridges".to_owned(), true);
+    let rules = vec![
+        rule(
+            vec![from_bridge(), Match::Destination(LOOPBACK.0, LOOPBACK.1)],
+            Verdict::Drop,
+        ),
+        rule(
+            vec![from_bridge(), Match::Source(LOOPBACK.0, LOOPBACK.1)],
+            Verdict::Drop,
+        ),
+    ];
+    base("raw", false, HookPoint::Prerouting, -300, rules)
+}
+
+fn prerouting() -> Chain {
+    // A neighbour on the wire must not reach what is published on the loopback alone.
+    let rules = vec![
+        rule(
+            vec![Match::Destination(LOOPBACK.0, LOOPBACK.1)],
+            Verdict::Return,
+        ),
+        rule(
+            vec![Match::DestinationIsLocal],
+            Verdict::Jump("published".to_owned()),
+        ),
+    ];
+    base("prerouting", true, HookPoint::Prerouting, -100, rules)
+}
+
+fn output() -> Chain {
+    let jump = rule(
+        vec![Match::DestinationIsLocal],
+        Verdict::Jump("published".to_owned()),
+    );
+    base("output", true, HookPoint::Output, -100, vec![jump])
+}
+
+fn forward() -> Chain {
+    let from = |set: &str, holds| Match::InterfaceInSet(set.to_owned(), holds);
+    let to = |set: &str, holds| Match::InterfaceOutSet(set.to_owned(), holds);
+    let rules = vec![
+        rule(
+            vec![from("bridges", false), to("bridges", false)],
+            Verdict::Accept,
+        ),
+        rule(vec![Match::Established], Verdict::Accept),
+        rule(
+            vec![Match::InterfacePair("neighbours".to_owned())],
+            Verdict::Accept,
+        ),
+        rule(vec![from("internal", true)], Verdict::Drop),
+        rule(vec![to("internal", true)], Verdict::Drop),
+        rule(
+            vec![to("bridges", true), Match::DestinationTranslated],
+            Verdict::Accept,
+        ),
+        rule(vec![to("bridges", true)], Verdict::Drop),
+    ];
+    base("forward", false, HookPoint::Forward, 0, rules)
+}
+
+fn postrouting(bridges: &[Bridge]) -> Chain {
+    let to_bridge = || Match::InterfaceOutSet("bridges".to_owned(), true);
+    let mut rules = vec![rule(
+        vec![to_bridge(), Match::Source(LOOPBACK.0, LOOPBACK.1)],
+        Verdict::Masquerade,
+    )];
+    for bridge in bridges.iter().filter(|bridge| !bridge.is_internal) {
+        for subnet in &bridge.subnets {
+            let from = || Match::Source(subnet.network(), subnet.prefix_len());
+            let out = |holds| Match::InterfaceOut(bridge.name.clone(), holds);
+            if bridge.masquerades {
+                rules.push(rule(vec![from(), out(false)], Verdict::Masquerade));
+            }
+            let back = vec![from(), out(true), Match::DestinationTranslated];
+            rules.push(rule(back, Verdict::Masquerade));
+        }
+    }
+    base("postrouting", true, HookPoint::Postrouting, 100, rules)
+}
+
+fn rule(matches: Vec<Match>, verdict: Verdict) -> Rule {
+    Rule { matches, verdict }
+}
+
+fn base(name: &str, is_nat: bool, point: HookPoint, priority: i32, rules: Vec<Rule>) -> Chain {
+    Chain {
+        name: name.to_owned(),
+        hook: Some(Hook {
+            is_nat,
+            point,
+            priority,
+        }),
+        rules,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bridge(name: &str, subnet: &str) -> Bridge {
+        Bridge {
+            name: name.to_owned(),
+            subnets: vec![subnet.parse().unwrap()],
+            masquerades: true,
+            neighbours_talk: true,
+            is_internal: false,
+        }
+    }
+
+    fn tcp(host: &str, target: &str) -> Forward {
+        Forward {
+            protocol: Protocol::Tcp,
+            host: host.parse().unwrap(),
+            target: target.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_default_bridge_with_ports() {
+        let forwards = [
+            tcp("0.0.0.0:8080", "172.17.0.2:80"),
+            tcp("127.0.0.1:5432", "172.17.0.3:5432"),
+            Forward {
+                protocol: Protocol::Udp,
+                ..tcp("0.0.0.0:53", "172.17.0.4:53")
+            },
+        ];
+        let table = table("hull", &[bridge("hull0", "172.17.0.0/16")], &forwards);
+        assert_eq!(
+            table.to_string(),
+            include_str!("../tests/golden/default-bridge.nft")
+        );
+    }
+
+    #[test]
+    fn many_networks_of_every_sort() {
+        let silent = Bridge {
+            neighbours_talk: false,
+            masquerades: false,
+            ..bridge("br-b", "172.18.0.0/16")
+        };
+        let internal = Bridge {
+            is_internal: true,
+            ..bridge("br-c", "172.19.0.0/16")
+        };
+        let mut dual = bridge("br-d", "172.20.0.0/16");
+        dual.subnets.push("fd00:1::/64".parse().unwrap());
+        let bridges = [bridge("hull0", "172.17.0.0/16"), silent, internal, dual];
+        let forwards = [
+            tcp("[::]:80", "[fd00:1::2]:80"),
+            tcp("[2001:db8::1]:81", "[fd00:1::2]:81"),
+        ];
+        let table = table("hull", &bridges, &forwards);
+        assert_eq!(
+            table.to_string(),
+            include_str!("../tests/golden/many-networks.nft")
+        );
+    }
+
+    #[test]
+    fn a_port_that_is_published_twice_leads_to_one_place() {
+        let twice = [
+            tcp("0.0.0.0:80", "172.17.0.2:80"),
+            tcp("0.0.0.0:80", "172.17.0.3:80"),
+        ];
+        let table = table("hull", &[], &twice);
+        let any = table.sets.iter().find(|set| set.name == "any4").unwrap();
+        assert_eq!(any.elements.len(), 1);
+    }
+}

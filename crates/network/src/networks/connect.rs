@@ -1,0 +1,286 @@
+//! Puts a sandbox into a network, and takes it out again.
+
+use std::{net::IpAddr, os::fd::BorrowedFd};
+
+use hull_sys::netlink::route::{self, Mac, Veth};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::Networks;
+use crate::{
+    Driver, Endpoint, EndpointRequest, Error,
+    bridge::{mac_for, random_id},
+    sandbox::{self, Inside},
+    state::Connected,
+};
+
+/// `hv` and 12 hex digits of the endpoint's id: interface names have at most 15 bytes.
+const PREFIX: &str = "hv";
+const NAME_DIGITS: usize = 12;
+
+impl Networks {
+    /// Gives a sandbox an interface and addresses in a network (an id or a name).
+    ///
+    /// On failure nothing is left on the host.
+    pub fn connect(
+        &self,
+        sandbox: BorrowedFd<'_>,
+        network: &str,
+        request: &EndpointRequest,
+    ) -> Result<Endpoint, Error> {
+        let mut draft = self.draft(network, request)?;
+        let made = self.link(sandbox, &mut draft);
+        let mut state = self.state();
+        state
+            .in_the_making
+            .retain(|name| *name != draft.endpoint.host_interface);
+        if let Err(error) = made {
+            drop(state);
+            // The reaper removes what there is of the link, and frees the addresses after that.
+            self.reaper.leave(draft.endpoint);
+            return Err(error);
+        }
+        let connected = Connected {
+            endpoint: draft.endpoint.clone(),
+            ports: Vec::new(),
+        };
+        state.endpoints.insert(draft.endpoint.id.clone(), connected);
+        Ok(draft.endpoint)
+    }
+
+    /// Takes an endpoint away whose container has ended. The link dies with the sandbox, or is
+    /// removed in the background; the addresses are free after that. Published ports close now.
+    pub fn disconnect(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let Some(connected) = self.state().endpoints.remove(&endpoint.id) else {
+            return Ok(());
+        };
+        let published: Vec<_> = connected
+            .ports
+            .iter()
+            .map(|port| port.published.clone())
+            .collect();
+        let result = self.remove_rules(&connected.endpoint, &published);
+        // Sockets close only after the rules have gone: until then the port leads somewhere.
+        drop(connected.ports);
+        self.reaper.leave(connected.endpoint);
+        result
+    }
+
+    /// Takes a running container's endpoint away: its link has gone on return.
+    pub fn detach(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let link = self
+            .route()
+            .link(&endpoint.host_interface)
+            .map_err(Error::kernel(format!(
+                "remove link {}",
+                endpoint.host_interface
+            )))?;
+        if let Some(link) = link.filter(|link| link.index == endpoint.host_index) {
+            match self.route().apply(&[route::delete_link(link.index)]) {
+                Err(error) if !error.is_not_found() => {
+                    return Err(Error::kernel(format!("remove link {}", link.name))(error));
+                }
+                _ => {}
+            }
+        }
+        self.disconnect(endpoint)
+    }
+
+    /// Decides everything about an endpoint, and takes its addresses.
+    fn draft(&self, network: &str, request: &EndpointRequest) -> Result<Draft, Error> {
+        let id = random_id()?;
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let missing = || Error::NoSuchNetwork(network.to_owned());
+        let network_id = state
+            .network(network)
+            .ok_or_else(missing)?
+            .record
+            .id
+            .clone();
+        let replaces_gateway = state.endpoints.values().any(|other| {
+            let other = &other.endpoint;
+            other.container_id == request.container_id
+                && other.gateway_priority < request.gateway_priority
+        });
+        let attached = state.networks.get_mut(&network_id).ok_or_else(missing)?;
+        let record = &attached.record;
+        if record.driver != Driver::Bridge {
+            let what = "endpoints";
+            return Err(Error::Unsupported {
+                network: record.name.clone(),
+                what,
+            });
+        }
+        let given = request.mac.as_deref().map(parse_mac).transpose()?;
+        let (v4, v6) = (record.enable_ipv4, record.enable_ipv6);
+        let (internal, mtu, isolated) = (record.internal, record.mtu(), !record.icc());
+        let (network_id, network_name) = (record.id.clone(), record.name.clone());
+        let ipv4 = v4
+            .then(|| attached.take(request.ipv4.map(IpAddr::V4), false))
+            .transpose()?;
+        let ipv6 = v6
+            .then(|| attached.take(request.ipv6.map(IpAddr::V6), true))
+            .transpose();
+        let ipv6 = ipv6.inspect_err(|_| {
+            ipv4.into_iter()
+                .for_each(|address| attached.release(address.addr()));
+        })?;
+        let gateway = |ipv6| attached.gateway(ipv6).filter(|_| !internal);
+        let mac = given.map_or_else(|| mac_for(ipv4.map(|net| net.addr())), Ok)?;
+        let endpoint = Endpoint {
+            host_interface: format!("{PREFIX}{}", &id[..NAME_DIGITS]),
+            id,
+            network_id,
+            network_name,
+            container_id: request.container_id.clone(),
+            container_name: request.container_name.clone(),
+            ipv4: ipv4.and_then(as_v4),
+            gateway: gateway(false).filter(|_| v4).and_then(only_v4),
+            ipv6: ipv6.and_then(as_v6),
+            gateway_v6: gateway(true).filter(|_| v6).and_then(only_v6),
+            mac: show_mac(mac),
+            interface: String::new(),
+            host_index: 0,
+            aliases: request.aliases.clone(),
+            driver_options: request.driver_options.clone(),
+            gateway_priority: request.gateway_priority,
+        };
+        let bridge = attached.bridge_index;
+        state.in_the_making.push(endpoint.host_interface.clone());
+        Ok(Draft {
+            endpoint,
+            mac,
+            bridge,
+            mtu,
+            isolated,
+            replaces_gateway,
+        })
+    }
+
+    /// Makes the link: one send on the host's side, one inside.
+    fn link(&self, sandbox: BorrowedFd<'_>, draft: &mut Draft) -> Result<(), Error> {
+        let name = draft.endpoint.host_interface.clone();
+        let prefix = draft
+            .endpoint
+            .driver_options
+            .get("com.docker.network.container_iface_prefix");
+        let requested = draft
+            .endpoint
+            .driver_options
+            .get("com.docker.network.endpoint.ifname");
+        let peer_name = match (requested, prefix) {
+            (Some(name), _) => name.clone(),
+            (None, Some(prefix)) => format!("{prefix}%d"),
+            (None, None) => "eth%d".to_owned(),
+        };
+        let veth = Veth {
+            name: &name,
+            master: draft.bridge,
+            peer_name: &peer_name,
+            peer_mac: Some(draft.mac),
+            peer_namespace: sandbox,
+            mtu: draft.mtu,
+        };
+        let messages = [
+            route::create_veth(&veth),
+            route::set_bridge_port(&name, true, draft.isolated),
+            route::get_link(&name),
+        ];
+        let failed = || {
+            Error::kernel(format!(
+                "connect to network {}",
+                draft.endpoint.network_name
+            ))
+        };
+        let links = self.route().apply_and_get(&messages).map_err(failed())?;
+        let vanished = || Error::io("find the new link")(std::io::ErrorKind::NotFound.into());
+        let link = links.into_iter().next().ok_or_else(vanished)?;
+        draft.endpoint.host_index = link.index;
+        let inside = draft.inside(link.peer.ok_or_else(vanished)?);
+        draft.endpoint.interface = sandbox::set_up(sandbox, &inside).map_err(Error::io(
+            format!("set up interface {peer_name} in the sandbox"),
+        ))?;
+        Ok(())
+    }
+}
+
+/// An endpoint that is decided and not yet made.
+struct Draft {
+    endpoint: Endpoint,
+    mac: Mac,
+    bridge: u32,
+    mtu: u32,
+    isolated: bool,
+    replaces_gateway: bool,
+}
+
+impl Draft {
+    fn inside(&self, index: u32) -> Inside {
+        let endpoint = &self.endpoint;
+        let v4 = endpoint
+            .ipv4
+            .map(|net| (IpAddr::V4(net.addr()), net.prefix_len()));
+        let v6 = endpoint
+            .ipv6
+            .map(|net| (IpAddr::V6(net.addr()), net.prefix_len()));
+        let gateway = endpoint.gateway.map(IpAddr::V4);
+        Inside {
+            index,
+            mac: self.mac,
+            addresses: v4.into_iter().chain(v6).collect(),
+            gateways: gateway
+                .into_iter()
+                .chain(endpoint.gateway_v6.map(IpAddr::V6))
+                .collect(),
+            replaces_gateway: self.replaces_gateway,
+        }
+    }
+}
+
+fn parse_mac(text: &str) -> Result<Mac, Error> {
+    let invalid = || Error::Invalid {
+        what: "MAC address",
+        value: text.to_owned(),
+    };
+    let parts: Vec<u8> = text
+        .split([':', '-'])
+        .map(|part| u8::from_str_radix(part, 16).map_err(|_| invalid()))
+        .collect::<Result<_, _>>()?;
+    parts.try_into().map_err(|_| invalid())
+}
+
+fn show_mac(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn as_v4(net: IpNet) -> Option<Ipv4Net> {
+    if let IpNet::V4(net) = net {
+        Some(net)
+    } else {
+        None
+    }
+}
+
+fn as_v6(net: IpNet) -> Option<Ipv6Net> {
+    if let IpNet::V6(net) = net {
+        Some(net)
+    } else {
+        None
+    }
+}
+
+fn only_v4(address: IpAddr) -> Option<std::net::Ipv4Addr> {
+    if let IpAddr::V4(address) = address {
+        Some(address)
+    } else {
+        None
+    }
+}
+
+fn only_v6(address: IpAddr) -> Option<std::net::Ipv6Addr> {
+    if let IpAddr::V6(address) = address {
+        Some(address)
+    } else {
+        None
+    }
+}

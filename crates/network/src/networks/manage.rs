@@ -1,0 +1,286 @@
+//! Networks come and go: the three predefined ones at start, users' own at any time.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use hull_sys::netlink::route::Route;
+use ipnet::IpNet;
+
+use super::Networks;
+use crate::{Config, Driver, Error, Network, Subnet, bridge, pool};
+
+const OPTION: &str = "com.docker.network.bridge.";
+
+impl Networks {
+    /// Makes a network. Of `wanted`, an empty id, no creation time, missing subnets, and a missing
+    /// bridge name are filled in.
+    pub fn create(&self, mut wanted: Network) -> Result<Network, Error> {
+        if wanted.driver != Driver::Bridge {
+            let what = "only one instance of this network is allowed";
+            return Err(Error::Invalid {
+                what,
+                value: wanted.driver.as_str().to_owned(),
+            });
+        }
+        if self
+            .state()
+            .networks
+            .values()
+            .any(|other| other.record.name == wanted.name)
+        {
+            return Err(Error::NameTaken(wanted.name));
+        }
+        self.complete(&mut wanted)?;
+        self.attach(wanted.clone())?;
+        if let Err(error) = self.apply_rules() {
+            self.forget(&wanted)?;
+            return Err(error);
+        }
+        Ok(wanted)
+    }
+
+    /// Removes a network that nobody is connected to.
+    pub fn remove(&self, reference: &str) -> Result<Network, Error> {
+        let missing = || Error::NoSuchNetwork(reference.to_owned());
+        let record = self.find(reference).ok_or_else(missing)?;
+        if record.is_predefined() {
+            return Err(Error::Predefined(record.name));
+        }
+        let connected: Vec<_> = self
+            .state()
+            .endpoints
+            .values()
+            .filter(|connected| connected.endpoint.network_id == record.id)
+            .map(|connected| format!("name:\"{}\"", connected.endpoint.container_name))
+            .collect();
+        if !connected.is_empty() {
+            return Err(Error::InUse {
+                name: record.name,
+                endpoints: connected.join(", "),
+            });
+        }
+        self.forget(&record)?;
+        self.apply_rules()?;
+        Ok(record)
+    }
+
+    fn forget(&self, record: &Network) -> Result<(), Error> {
+        self.state().networks.remove(&record.id);
+        match record.bridge() {
+            Some(name) => bridge::remove(&mut self.route(), name),
+            None => Ok(()),
+        }
+    }
+
+    fn complete(&self, wanted: &mut Network) -> Result<(), Error> {
+        if wanted.id.is_empty() {
+            wanted.id = bridge::random_id()?;
+            wanted.created_at = now();
+        }
+        let mut taken = bridge::ranges_in_use(&mut self.route())?;
+        taken.extend(
+            self.list()
+                .iter()
+                .flat_map(|n| n.subnets.iter().map(|part| part.subnet)),
+        );
+        for part in &wanted.subnets {
+            if self.overlaps_network(part.subnet) {
+                return Err(Error::SubnetTaken(part.subnet));
+            }
+            check(part)?;
+        }
+        fill_subnets(&self.config, wanted, &taken)?;
+        let default = format!("br-{}", &wanted.id[..12]);
+        wanted
+            .options
+            .entry(format!("{OPTION}name"))
+            .or_insert(default);
+        if self.config.mtu != 0 {
+            let key = "com.docker.network.driver.mtu".to_owned();
+            wanted
+                .options
+                .entry(key)
+                .or_insert(self.config.mtu.to_string());
+        }
+        Ok(())
+    }
+
+    fn overlaps_network(&self, subnet: IpNet) -> bool {
+        let networks = self.list();
+        let mut others = networks.iter().flat_map(|network| &network.subnets);
+        others.any(|other| pool::overlaps(other.subnet, subnet))
+    }
+}
+
+/// The predefined networks (new ones where nothing was saved) and all other saved ones.
+pub(super) fn all_networks(
+    config: &Config,
+    saved: &[Network],
+    route: &mut Route,
+) -> Result<Vec<Network>, Error> {
+    let named = |name: &str| saved.iter().find(|network| network.name == name);
+    let mut all = vec![
+        predefined("host", Driver::Host, named("host"))?,
+        predefined("none", Driver::Null, named("none"))?,
+    ];
+    if config.bridge.is_some() {
+        all.push(default_bridge(config, named("bridge"), saved, route)?);
+    }
+    all.extend(
+        saved
+            .iter()
+            .filter(|network| !network.is_predefined())
+            .cloned(),
+    );
+    Ok(all)
+}
+
+fn predefined(name: &str, driver: Driver, saved: Option<&Network>) -> Result<Network, Error> {
+    let (id, created_at) = match saved {
+        Some(saved) => (saved.id.clone(), saved.created_at),
+        None => (bridge::random_id()?, now()),
+    };
+    Ok(Network {
+        id,
+        name: name.to_owned(),
+        created_at,
+        driver,
+        subnets: Vec::new(),
+        enable_ipv4: true,
+        enable_ipv6: false,
+        internal: false,
+        attachable: false,
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    })
+}
+
+/// The default bridge as the options now say; what they leave open stays as it was.
+fn default_bridge(
+    config: &Config,
+    saved: Option<&Network>,
+    all: &[Network],
+    route: &mut Route,
+) -> Result<Network, Error> {
+    let name = config.bridge.clone().unwrap_or_default();
+    let mut network = predefined("bridge", Driver::Bridge, saved)?;
+    network.enable_ipv6 = config.ipv6;
+    network.options = bridge_options(config, &name);
+
+    let present = bridge::address_of(route, &name)?;
+    let saved_v4 = saved.and_then(|saved| saved.subnets.iter().find(|s| s.gateway.is_ipv4()));
+    let range = config.fixed_cidr.map(IpNet::from);
+    let own = config.bip.map(IpNet::from).or(present);
+    let own = own.or(saved_v4.map(|s| IpNet::new_assert(s.gateway, s.subnet.prefix_len())));
+    if let Some(own) = own {
+        network.subnets.push(subnet(own.trunc(), own.addr(), range));
+    }
+    let saved_v6 = saved.and_then(|saved| saved.subnets.iter().find(|s| s.gateway.is_ipv6()));
+    if let Some(own) = config.fixed_cidr_v6.filter(|_| config.ipv6) {
+        network
+            .subnets
+            .push(subnet(own.trunc().into(), first(own.trunc().into()), None));
+    } else if let Some(saved) = saved_v6.filter(|_| config.ipv6) {
+        network.subnets.push(saved.clone());
+    }
+    let mut taken = bridge::ranges_in_use(route)?;
+    taken.extend(
+        all.iter()
+            .flat_map(|network| network.subnets.iter().map(|part| part.subnet)),
+    );
+    fill_subnets(config, &mut network, &taken)?;
+    if let Some(part) = network
+        .subnets
+        .iter_mut()
+        .find(|part| part.gateway.is_ipv4())
+    {
+        part.range = range;
+    }
+    network.subnets.iter().try_for_each(check)?;
+    Ok(network)
+}
+
+fn bridge_options(config: &Config, name: &str) -> BTreeMap<String, String> {
+    let mtu = if config.mtu == 0 { 1500 } else { config.mtu };
+    [
+        ("default_bridge", "true".to_owned()),
+        ("enable_icc", config.icc.to_string()),
+        ("enable_ip_masquerade", config.ip_masquerade.to_string()),
+        ("host_binding_ipv4", config.default_binding.to_string()),
+        ("name", name.to_owned()),
+    ]
+    .into_iter()
+    .map(|(option, value)| (format!("{OPTION}{option}"), value))
+    .chain([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())])
+    .collect()
+}
+
+/// Chooses a subnet for each family that is wanted and has none.
+fn fill_subnets(config: &Config, network: &mut Network, taken: &[IpNet]) -> Result<(), Error> {
+    let pools = if config.address_pools.is_empty() {
+        pool::default_pools()
+    } else {
+        config.address_pools.clone()
+    };
+    let has = |network: &Network, ipv6| {
+        network
+            .subnets
+            .iter()
+            .any(|s| s.subnet.addr().is_ipv6() == ipv6)
+    };
+    if network.enable_ipv4 && !has(network, false) {
+        let chosen = pool::choose_subnet(&pools, false, taken).ok_or(Error::NoFreeSubnet)?;
+        network
+            .subnets
+            .insert(0, subnet(chosen, first(chosen), None));
+    }
+    if network.enable_ipv6 && !has(network, true) {
+        let chosen = match pool::choose_subnet(&pools, true, taken) {
+            Some(chosen) => chosen,
+            None => pool::private_ipv6(bridge::random_bytes()?).into(),
+        };
+        network.subnets.push(subnet(chosen, first(chosen), None));
+    }
+    Ok(())
+}
+
+fn subnet(subnet: IpNet, gateway: IpAddr, range: Option<IpNet>) -> Subnet {
+    Subnet {
+        subnet,
+        range,
+        gateway,
+        reserved: BTreeMap::new(),
+    }
+}
+
+fn first(subnet: IpNet) -> IpAddr {
+    match subnet {
+        IpNet::V4(net) => IpAddr::V4((net.network().to_bits() | 1).into()),
+        IpNet::V6(net) => IpAddr::V6((net.network().to_bits() | 1).into()),
+    }
+}
+
+fn check(part: &Subnet) -> Result<(), Error> {
+    if !part.subnet.contains(&part.gateway) {
+        return Err(Error::Invalid {
+            what: "gateway",
+            value: part.gateway.to_string(),
+        });
+    }
+    match part.range {
+        Some(range) if !part.subnet.contains(&range) => Err(Error::Invalid {
+            what: "address range",
+            value: range.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

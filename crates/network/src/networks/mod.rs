@@ -1,0 +1,99 @@
+//! The door: what a daemon does with networks, one verb a function.
+//!
+//! A published port, an endpoint: each is one small change in the kernel, and the same change in
+//! the state. The state is the truth from which all rules can be made again.
+
+mod connect;
+mod heal;
+mod manage;
+mod publish;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hull_sys::{netlink::route::Route, nftables::Firewall};
+
+pub use self::heal::{Healed, Stray};
+use crate::{
+    Config, Error, Network, Sandbox, bridge, monitor::Monitor, reaper::Reaper, state::State,
+};
+
+/// All networks of a daemon, in the network namespace of the thread that opened it.
+///
+/// Share it between threads; every function may block for milliseconds.
+#[derive(Debug)]
+pub struct Networks {
+    config: Config,
+    state: Arc<Mutex<State>>,
+    route: Mutex<Route>,
+    firewall: Mutex<Firewall>,
+    monitor: Monitor,
+    reaper: Reaper,
+}
+
+impl Networks {
+    /// Makes the predefined networks, or finds them again: `saved` are the records that
+    /// [`list`](Self::list) gave before. Rules are made by [`restore`](Self::restore), which must
+    /// be called next, so that published ports stay open over a restart.
+    pub fn open(config: Config, saved: &[Network]) -> Result<Self, Error> {
+        let mut route = Route::open().map_err(Error::kernel("look at the host's links"))?;
+        let records = manage::all_networks(&config, saved, &mut route)?;
+        let state = Arc::new(Mutex::new(State::default()));
+        let networks = Self {
+            firewall: Mutex::new(Firewall::open().map_err(Error::kernel("open the firewall"))?),
+            monitor: Monitor::open()?,
+            reaper: Reaper::start(Arc::clone(&state), config.ready_sandboxes)?,
+            route: Mutex::new(route),
+            state,
+            config,
+        };
+        for record in records {
+            networks.attach(record)?;
+        }
+        Ok(networks)
+    }
+
+    /// All networks, as they are to be stored.
+    pub fn list(&self) -> Vec<Network> {
+        self.state()
+            .networks
+            .values()
+            .map(|network| network.record.clone())
+            .collect()
+    }
+
+    /// A network by its id, its name, or the beginning of its id.
+    pub fn find(&self, reference: &str) -> Option<Network> {
+        self.state()
+            .network(reference)
+            .map(|network| network.record.clone())
+    }
+
+    /// A sandbox for a container: one that is ready, or a new one.
+    pub fn sandbox(&self) -> Result<Sandbox, Error> {
+        self.reaper.sandbox().map_or_else(Sandbox::create, Ok)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn route(&self) -> MutexGuard<'_, Route> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn firewall(&self) -> MutexGuard<'_, Firewall> {
+        self.firewall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets a network up on the host and remembers it.
+    fn attach(&self, record: Network) -> Result<(), Error> {
+        let mut network = crate::state::Attached::new(record);
+        if let Some(plan) = network.plan(&self.config) {
+            (network.bridge_index, _) = bridge::ensure(&mut self.route(), &plan)?;
+        }
+        self.state()
+            .networks
+            .insert(network.record.id.clone(), network);
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! Chooses subnets and addresses. Pure.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::{AddressPool, Error};
+
+/// How many released addresses rest before the oldest is given again. A neighbour's caches and a
+/// client's old connections then find nobody instead of somebody else.
+const RESTING_MAX: usize = 16;
+
+/// Docker's list: what users' firewalls and VPNs already reckon with.
+const DOCKER_POOLS: [([u8; 4], u8, u8); 7] = [
+    ([172, 17, 0, 0], 16, 16),
+    ([172, 18, 0, 0], 16, 16),
+    ([172, 19, 0, 0], 16, 16),
+    ([172, 20, 0, 0], 14, 16),
+    ([172, 24, 0, 0], 14, 16),
+    ([172, 28, 0, 0], 14, 16),
+    ([192, 168, 0, 0], 16, 20),
+];
+
+/// The pools to use when none are configured.
+pub fn default_pools() -> Vec<AddressPool> {
+    DOCKER_POOLS
+        .iter()
+        .map(|(base, length, size)| AddressPool {
+            base: Ipv4Net::new_assert((*base).into(), *length).into(),
+            size: *size,
+        })
+        .collect()
+}
+
+/// The first subnet of the pools that overlaps nothing in `taken`.
+pub fn choose_subnet(pools: &[AddressPool], ipv6: bool, taken: &[IpNet]) -> Option<IpNet> {
+    pools
+        .iter()
+        .filter(|pool| pool.base.addr().is_ipv6() == ipv6)
+        .find_map(|pool| {
+            subnets(*pool).find(|subnet| !taken.iter().any(|other| overlaps(*subnet, *other)))
+        })
+}
+
+fn subnets(pool: AddressPool) -> Box<dyn Iterator<Item = IpNet>> {
+    match pool.base {
+        IpNet::V4(base) => match base.subnets(pool.size) {
+            Ok(subnets) => Box::new(subnets.map(IpNet::from)),
+            Err(_) => Box::new(std::iter::empty()),
+        },
+        IpNet::V6(base) => match base.subnets(pool.size) {
+            Ok(subnets) => Box::new(subnets.map(IpNet::from)),
+            Err(_) => Box::new(std::iter::empty()),
+        },
+    }
+}
+
+/// Whether two ranges share an address.
+pub fn overlaps(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// A private IPv6 subnet of a network's own, made from its id (RFC 4193).
+pub fn private_ipv6(seed: [u8; 7]) -> Ipv6Net {
+    let [a, b, c, d, e, f, g] = seed;
+    let octets = [0xfd, a, b, c, d, e, f, g, 0, 0, 0, 0, 0, 0, 0, 0];
+    Ipv6Net::new_assert(octets.into(), 64)
+}
+
+/// The addresses of one subnet.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    subnet: IpNet,
+    range: IpNet,
+    used: BTreeSet<IpAddr>,
+    resting: VecDeque<IpAddr>,
+}
+
+impl Addresses {
+    /// All free but the subnet's own and its broadcast address.
+    pub fn new(subnet: IpNet, range: Option<IpNet>) -> Self {
+        let range = range.unwrap_or(subnet);
+        Self {
+            subnet,
+            range,
+            used: BTreeSet::new(),
+            resting: VecDeque::new(),
+        }
+    }
+
+    /// The range.
+    pub fn subnet(&self) -> IpNet {
+        self.subnet
+    }
+
+    /// Takes a certain address.
+    pub fn take(&mut self, address: IpAddr) -> Result<(), Error> {
+        if !self.subnet.contains(&address) || self.is_special(address) {
+            return Err(Error::AddressOutside(address));
+        }
+        if !self.used.insert(address) {
+            return Err(Error::AddressTaken(address));
+        }
+        self.resting.retain(|resting| *resting != address);
+        Ok(())
+    }
+
+    /// Takes the lowest address that is free and does not rest.
+    pub fn take_any(&mut self) -> Option<IpAddr> {
+        let free = self.lowest_free();
+        let address = free.or_else(|| self.resting.pop_front())?;
+        self.used.insert(address);
+        Some(address)
+    }
+
+    /// Gives an address back.
+    pub fn release(&mut self, address: IpAddr) {
+        if self.used.remove(&address) && self.range.contains(&address) {
+            self.resting.push_back(address);
+            if self.resting.len() > RESTING_MAX {
+                self.resting.pop_front();
+            }
+        }
+    }
+
+    fn lowest_free(&self) -> Option<IpAddr> {
+        let first = number(self.range.network());
+        let last = number(self.range.broadcast());
+        let mut candidate = first;
+        // Walks the used and the free side by side: the sum is bounded by what is in use.
+        let mut used = self
+            .used
+            .range(self.range.network()..)
+            .map(|used| number(*used))
+            .peekable();
+        while candidate <= last {
+            if used.next_if_eq(&candidate).is_some() {
+                candidate = candidate.checked_add(1)?;
+                continue;
+            }
+            let address = address(candidate, self.range.addr().is_ipv6());
+            if !self.is_special(address) && !self.resting.contains(&address) {
+                return Some(address);
+            }
+            candidate = candidate.checked_add(1)?;
+        }
+        None
+    }
+
+    fn is_special(&self, address: IpAddr) -> bool {
+        if self.subnet.max_prefix_len() - self.subnet.prefix_len() < 2 {
+            return false;
+        }
+        let is_broadcast = address.is_ipv4() && address == self.subnet.broadcast();
+        is_broadcast || address == self.subnet.network()
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+fn address(number: u128, ipv6: bool) -> IpAddr {
+    match u32::try_from(number) {
+        Ok(number) if !ipv6 => IpAddr::V4(number.into()),
+        _ => IpAddr::V6(number.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_first_subnet_is_dockers_unless_the_host_uses_it() {
+        let pools = default_pools();
+        let choose = |taken: &[&str]| {
+            let taken: Vec<_> = taken.iter().map(|text| net(text)).collect();
+            choose_subnet(&pools, false, &taken).map(|subnet| subnet.to_string())
+        };
+        assert_eq!(choose(&[]).as_deref(), Some("172.17.0.0/16"));
+        assert_eq!(
+            choose(&["172.17.5.0/24", "10.0.0.0/8"]).as_deref(),
+            Some("172.18.0.0/16")
+        );
+        assert_eq!(
+            choose(&["172.16.0.0/12"]).as_deref(),
+            Some("192.168.0.0/20")
+        );
+        assert_eq!(
+            choose(&["172.16.0.0/12", "192.168.0.0/17"]).as_deref(),
+            Some("192.168.128.0/20")
+        );
+        assert_eq!(choose(&["172.16.0.0/12", "192.168.0.0/16"]), None);
+        assert_eq!(choose_subnet(&pools, true, &[]), None);
+    }
+
+    #[test]
+    fn addresses_are_given_lowest_first_and_rest_when_released() {
+        let mut pool = Addresses::new(net("172.17.0.0/16"), None);
+        pool.take(ip("172.17.0.1")).unwrap();
+        assert_eq!(pool.take_any(), Some(ip("172.17.0.2")));
+        assert_eq!(pool.take_any(), Some(ip("172.17.0.3")));
+        pool.release(ip("172.17.0.2"));
+        assert_eq!(pool.take_any(), Some(ip("172.17.0.4")));
+        for _ in 0..RESTING_MAX {
+            let address = pool.take_any().unwrap();
+            pool.release(address);
+        }
+        assert_eq!(pool.take_any(), Some(ip("172.17.0.2")));
+    }
+
+    #[test]
+    fn a_full_network_gives_resting_addresses_and_then_none() {
+        let mut pool = Addresses::new(net("10.0.0.0/30"), None);
+        assert_eq!(pool.take_any(), Some(ip("10.0.0.1")));
+        assert_eq!(pool.take_any(), Some(ip("10.0.0.2")));
+        assert_eq!(pool.take_any(), None);
+        pool.release(ip("10.0.0.2"));
+        assert_eq!(pool.take_any(), Some(ip("10.0.0.2")));
+        assert_eq!(pool.take_any(), None);
+    }
+
+    #[test]
+    fn a_fixed_address_must_be_inside_and_free() {
+        let mut pool = Addresses::new(net("10.0.0.0/24"), Some(net("10.0.0.128/25")));
+        pool.take(ip("10.0.0.5")).unwrap();
+        assert!(matches!(
+            pool.take(ip("10.0.0.5")),
+            Err(Error::AddressTaken(_))
+        ));
+        assert!(matches!(
+            pool.take(ip("10.0.1.5")),
+            Err(Error::AddressOutside(_))
+        ));
+        assert!(matches!(
+            pool.take(ip("10.0.0.0")),
+            Err(Error::AddressOutside(_))
+        ));
+        assert!(matches!(
+            pool.take(ip("10.0.0.255")),
+            Err(Error::AddressOutside(_))
+        ));
+        assert_eq!(pool.take_any(), Some(ip("10.0.0.128")));
+        let mut six = Addresses::new(net("fd00::/64"), None);
+        six.take(ip("fd00::1")).unwrap();
+        assert_eq!(six.take_any(), Some(ip("fd00::2")));
+    }
+
+    #[test]
+    fn subnets_of_a_few_addresses_work() {
+        let mut two = Addresses::new(net("10.0.0.0/31"), None);
+        assert_eq!(two.take_any(), Some(ip("10.0.0.0")));
+        assert_eq!(two.take_any(), Some(ip("10.0.0.1")));
+        assert_eq!(two.take_any(), None);
+        let mut top = Addresses::new(net("255.255.255.252/30"), None);
+        assert_eq!(top.take_any(), Some(ip("255.255.255.253")));
+    }
+}

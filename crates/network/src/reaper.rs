@@ -1,0 +1,194 @@
+//! The background thread: takes endpoints away whose containers have ended, and keeps sandboxes
+//! ready. Removing a link takes the kernel tens of milliseconds, so nobody waits for it; mostly it
+//! dies by itself with its sandbox. An address is free again only when its link has gone.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use hull_sys::netlink::{
+    conntrack,
+    route::{self, Route},
+};
+
+use crate::{Endpoint, Error, Sandbox, state::State};
+
+/// How long a link may live on before it is removed by force.
+const GRACE: Duration = Duration::from_millis(400);
+/// How often leaving links are looked at.
+const INTERVAL: Duration = Duration::from_millis(25);
+
+#[derive(Debug)]
+pub(crate) struct Reaper {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    ready: Arc<Mutex<VecDeque<Sandbox>>>,
+}
+
+enum Job {
+    Leave(Box<Endpoint>),
+    Refill,
+}
+
+impl Reaper {
+    /// Starts the thread in the caller's network namespace.
+    pub(crate) fn start(state: Arc<Mutex<State>>, sandboxes: usize) -> Result<Self, Error> {
+        let route = Route::open().map_err(Error::kernel("watch leaving links"))?;
+        let (jobs, inbox) = channel();
+        let ready = Arc::new(Mutex::new(VecDeque::new()));
+        let work = Work {
+            state,
+            route,
+            leaving: Vec::new(),
+            ready: Arc::clone(&ready),
+            sandboxes,
+        };
+        let thread = std::thread::Builder::new()
+            .name("networks".to_owned())
+            .spawn(move || work.run(&inbox))
+            .map_err(Error::io("start the networks' thread"))?;
+        let reaper = Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            ready,
+        };
+        reaper.send(Job::Refill);
+        Ok(reaper)
+    }
+
+    /// Takes an endpoint away, some time.
+    pub(crate) fn leave(&self, endpoint: Endpoint) {
+        self.send(Job::Leave(Box::new(endpoint)));
+    }
+
+    /// A sandbox that is ready, if there is one.
+    pub(crate) fn sandbox(&self) -> Option<Sandbox> {
+        let sandbox = self
+            .ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        if sandbox.is_some() {
+            self.send(Job::Refill);
+        }
+        sandbox
+    }
+
+    fn send(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only after this side has hung up.
+            let _ = jobs.send(job);
+        }
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    state: Arc<Mutex<State>>,
+    route: Route,
+    leaving: Vec<(Endpoint, Instant)>,
+    ready: Arc<Mutex<VecDeque<Sandbox>>>,
+    sandboxes: usize,
+}
+
+impl Work {
+    fn run(mut self, inbox: &Receiver<Job>) {
+        loop {
+            let job = if self.leaving.is_empty() {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(INTERVAL)
+            };
+            match job {
+                Ok(Job::Leave(endpoint)) => self.leaving.push((*endpoint, Instant::now() + GRACE)),
+                Ok(Job::Refill) => self.refill(),
+                Err(RecvTimeoutError::Timeout) => self.look(false),
+                Err(RecvTimeoutError::Disconnected) => return self.look(true),
+            }
+        }
+    }
+
+    fn refill(&self) {
+        loop {
+            let count = self
+                .ready
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .len();
+            if count >= self.sandboxes {
+                return;
+            }
+            match Sandbox::create() {
+                Ok(sandbox) => {
+                    self.ready
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push_back(sandbox);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot keep a sandbox ready");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, at_once: bool) {
+        for (endpoint, deadline) in std::mem::take(&mut self.leaving) {
+            match self.is_gone(&endpoint, at_once || Instant::now() >= deadline) {
+                Ok(true) => self.release(&endpoint),
+                Ok(false) => self.leaving.push((endpoint, deadline)),
+                Err(error) => {
+                    tracing::warn!(link = endpoint.host_interface, %error, "cannot remove link");
+                    self.leaving.push((endpoint, Instant::now() + GRACE));
+                }
+            }
+        }
+    }
+
+    fn is_gone(&mut self, endpoint: &Endpoint, force: bool) -> Result<bool, Error> {
+        let failed = || Error::kernel(format!("remove link {}", endpoint.host_interface));
+        let link = self
+            .route
+            .link(&endpoint.host_interface)
+            .map_err(failed())?;
+        let Some(link) = link.filter(|link| link.index == endpoint.host_index) else {
+            return Ok(true);
+        };
+        if !force {
+            return Ok(false);
+        }
+        match self.route.apply(&[route::delete_link(link.index)]) {
+            Err(error) if !error.is_not_found() => Err(failed()(error)),
+            _ => Ok(true),
+        }
+    }
+
+    fn release(&self, endpoint: &Endpoint) {
+        for address in endpoint.addresses() {
+            if let Err(error) = conntrack::forget_answers_of(address) {
+                tracing::debug!(%address, %error, "cannot forget connections");
+            }
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(network) = state.networks.get_mut(&endpoint.network_id) {
+            endpoint
+                .addresses()
+                .for_each(|address| network.release(address));
+        }
+    }
+}

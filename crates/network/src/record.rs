@@ -1,0 +1,254 @@
+//! What callers store and give back: networks, endpoints, published ports; and what they ask for.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// 64 hex digits.
+    pub id: String,
+    /// Unique.
+    pub name: String,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// What makes it.
+    pub driver: Driver,
+    /// Its subnets, IPv4 ones first.
+    pub subnets: Vec<Subnet>,
+    /// Endpoints have IPv4 addresses.
+    pub enable_ipv4: bool,
+    /// Endpoints have IPv6 addresses.
+    pub enable_ipv6: bool,
+    /// Nothing leads out of it.
+    pub internal: bool,
+    /// For swarms; kept and shown.
+    pub attachable: bool,
+    /// Driver options, under Docker's names.
+    pub options: BTreeMap<String, String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What makes a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge of the host, with addresses of its own.
+    Bridge,
+    /// The host's own namespace.
+    Host,
+    /// A sandbox with nothing but a loopback.
+    Null,
+}
+
+/// A range of a network's addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The range.
+    pub subnet: IpNet,
+    /// The part of it that is given out, if not all.
+    pub range: Option<IpNet>,
+    /// The host's address.
+    pub gateway: IpAddr,
+    /// Named addresses that are never given out.
+    #[serde(default)]
+    pub reserved: BTreeMap<String, IpAddr>,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// What a container asks of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointRequest {
+    /// Whose it will be.
+    pub container_id: String,
+    /// The container's name, for messages.
+    pub container_name: String,
+    /// A fixed address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// A fixed address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// `aa:bb:cc:dd:ee:ff`; `None`: made from the address.
+    pub mac: Option<String>,
+    /// Further names.
+    pub aliases: Vec<String>,
+    /// Driver options, under Docker's names.
+    pub driver_options: BTreeMap<String, String>,
+    /// The network with the highest one gives the default route.
+    pub gateway_priority: i64,
+}
+
+/// A container's place in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// 64 hex digits.
+    pub id: String,
+    /// The network's id.
+    pub network_id: String,
+    /// The network's name.
+    pub network_name: String,
+    /// Whose it is.
+    pub container_id: String,
+    /// The container's name.
+    pub container_name: String,
+    /// Its address and the length of its subnet.
+    pub ipv4: Option<Ipv4Net>,
+    /// The way out, unless the network is internal.
+    pub gateway: Option<Ipv4Addr>,
+    /// Its address and the length of its subnet.
+    pub ipv6: Option<Ipv6Net>,
+    /// The way out, unless the network is internal.
+    pub gateway_v6: Option<Ipv6Addr>,
+    /// `02:42:ac:11:00:02`.
+    pub mac: String,
+    /// The interface inside, `eth0`.
+    pub interface: String,
+    /// The interface on the host; empty for networks without links.
+    pub host_interface: String,
+    /// Its number.
+    pub host_index: u32,
+    /// Further names.
+    pub aliases: Vec<String>,
+    /// As asked.
+    pub driver_options: BTreeMap<String, String>,
+    /// As asked.
+    pub gateway_priority: i64,
+}
+
+/// A port to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRequest {
+    /// The port inside.
+    pub container_port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// An address of the host; `None`: the daemon's default.
+    pub host_ip: Option<IpAddr>,
+    /// First and last port to choose from; `None`: any free one.
+    pub host_ports: Option<(u16, u16)>,
+}
+
+/// A published port: one for each family of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Where it leads.
+    pub endpoint_id: String,
+    /// `0.0.0.0` and `::` stand for every address.
+    pub host_ip: IpAddr,
+    /// The port of the host.
+    pub host_port: u16,
+    /// The port inside.
+    pub container_port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+}
+
+impl Driver {
+    /// Docker's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::Null => "null",
+        }
+    }
+}
+
+impl Protocol {
+    /// The lowercase name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// IP's number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Network {
+    /// The bridge's name; `None` for other drivers.
+    pub fn bridge(&self) -> Option<&str> {
+        let name = self
+            .options
+            .get("com.docker.network.bridge.name")
+            .map(String::as_str);
+        name.filter(|_| self.driver == Driver::Bridge)
+    }
+
+    /// Whether the daemon made it for itself.
+    pub fn is_predefined(&self) -> bool {
+        self.driver != Driver::Bridge
+            || self.flag("com.docker.network.bridge.default_bridge", false)
+    }
+
+    /// Containers may talk to each other.
+    pub(crate) fn icc(&self) -> bool {
+        self.flag("com.docker.network.bridge.enable_icc", true)
+    }
+
+    /// Containers hide behind the host's address.
+    pub(crate) fn masquerades(&self) -> bool {
+        self.flag("com.docker.network.bridge.enable_ip_masquerade", true)
+    }
+
+    /// Where ports are published that name no address.
+    pub(crate) fn default_binding(&self) -> Option<IpAddr> {
+        self.options
+            .get("com.docker.network.bridge.host_binding_ipv4")?
+            .parse()
+            .ok()
+    }
+
+    pub(crate) fn mtu(&self) -> u32 {
+        let text = self.options.get("com.docker.network.driver.mtu");
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    fn flag(&self, name: &str, default: bool) -> bool {
+        match self.options.get(name).map(String::as_str) {
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
+            Some(_) => false,
+            None => default,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.ipv4.map(|net| IpAddr::from(net.addr()));
+        v4.into_iter()
+            .chain(self.ipv6.map(|net| IpAddr::from(net.addr())))
+    }
+}

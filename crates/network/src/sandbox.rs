@@ -1,0 +1,120 @@
+//! Network namespaces of containers: loopback up, IPv6 off until a network has it. A sandbox lives
+//! as long as somebody holds it open or runs in it; no name on the host keeps it.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use hull_sys::netlink::{
+    namespace,
+    route::{self, Mac, Prefix, Route},
+};
+
+use crate::Error;
+
+/// The loopback of every new namespace.
+const LOOPBACK: u32 = 1;
+
+/// A container's network namespace.
+#[derive(Debug)]
+pub struct Sandbox(OwnedFd);
+
+/// What an endpoint's interface is to become inside.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    pub(crate) index: u32,
+    pub(crate) mac: Mac,
+    pub(crate) addresses: Vec<Prefix>,
+    pub(crate) gateways: Vec<std::net::IpAddr>,
+    /// Take the default route over from another network.
+    pub(crate) replaces_gateway: bool,
+}
+
+impl Sandbox {
+    /// Makes one.
+    pub fn create() -> Result<Self, Error> {
+        let (namespace, ()) =
+            namespace::create(prepare).map_err(Error::io("create a network namespace"))?;
+        Ok(Self(namespace))
+    }
+
+    /// One that somebody else made.
+    pub fn from_fd(namespace: OwnedFd) -> Self {
+        Self(namespace)
+    }
+
+    /// The open namespace.
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+}
+
+impl AsFd for Sandbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn prepare() -> io::Result<()> {
+    for scope in ["all", "default"] {
+        set_ipv6(scope, false)?;
+    }
+    let mut route = Route::open().map_err(io::Error::other)?;
+    route
+        .apply(&[route::set_up(LOOPBACK, None)])
+        .map_err(io::Error::other)
+}
+
+/// Sets an interface up in a sandbox; gives its name there.
+pub(crate) fn set_up(sandbox: BorrowedFd<'_>, inside: &Inside) -> io::Result<String> {
+    namespace::enter(sandbox, || {
+        let mut route = Route::open().map_err(io::Error::other)?;
+        let link = route
+            .link_by_index(inside.index)
+            .map_err(io::Error::other)?;
+        let link = link.ok_or_else(|| io::Error::other("the interface has gone"))?;
+        if inside
+            .addresses
+            .iter()
+            .any(|(address, _)| address.is_ipv6())
+        {
+            for scope in ["all", "default", "lo", &link.name] {
+                set_ipv6(scope, true)?;
+            }
+        }
+        let mut changes = vec![route::set_up(link.index, Some(inside.mac))];
+        changes.extend(
+            inside
+                .addresses
+                .iter()
+                .map(|prefix| route::add_address(link.index, *prefix)),
+        );
+        let add = if inside.replaces_gateway {
+            route::replace_default_route
+        } else {
+            route::add_default_route
+        };
+        changes.extend(
+            inside
+                .gateways
+                .iter()
+                .map(|gateway| add(link.index, *gateway)),
+        );
+        match route.apply(&changes) {
+            // The route of a network connected earlier stays.
+            Err(error) if error.is_already_there() => {}
+            result => result.map_err(io::Error::other)?,
+        }
+        Ok(link.name)
+    })
+}
+
+fn set_ipv6(scope: &str, on: bool) -> io::Result<()> {
+    let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
+    match fs::write(path, if on { "0" } else { "1" }) {
+        // A kernel without IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !on => Ok(()),
+        result => result,
+    }
+}
