@@ -14,3 +14,4 @@ pub mod namespace;
 pub mod process;
 pub mod seccomp;
 pub mod spawn;
+pub mod xattr;

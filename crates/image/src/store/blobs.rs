@@ -1,0 +1,212 @@
+//! Bytes under their digests: `blobs/<algorithm>/<hex>`, filled through `ingest/`.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hull_oci::{Algorithm, Digest, Hasher};
+
+use super::Lease;
+use crate::error::{Context as _, Error, Result};
+use crate::trash::Trash;
+
+/// The largest document (manifest, index, configuration) that is read into memory. Registries
+/// refuse manifests over 4 MiB; configurations of images with long histories come close.
+pub(super) const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
+
+const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The blobs of a store.
+pub(super) struct Blobs {
+    dir: PathBuf,
+    ingest: PathBuf,
+    trash: Trash,
+    serial: Arc<AtomicU64>,
+}
+
+/// A blob on its way in: written, then committed or dropped without a trace.
+pub struct BlobWriter {
+    file: File,
+    path: Option<PathBuf>,
+    blobs: PathBuf,
+    hasher: Hasher,
+    size: u64,
+    expected: Option<Digest>,
+}
+
+impl Blobs {
+    /// Opens or makes the layout in `root`; half-written blobs of an earlier life are removed.
+    pub(super) fn open(root: &Path, trash: Trash) -> Result<Self> {
+        let (dir, ingest) = (root.join("blobs"), root.join("ingest"));
+        if ingest.exists() {
+            trash.put(&ingest)?;
+        }
+        for wanted in [&dir.join("sha256"), &ingest] {
+            fs::create_dir_all(wanted).context(|| format!("make {}", wanted.display()))?;
+        }
+        let layout = root.join("oci-layout");
+        if !layout.exists() {
+            replace_file(&layout, LAYOUT.as_bytes())?;
+        }
+        Ok(Self {
+            dir,
+            ingest,
+            trash,
+            serial: Arc::default(),
+        })
+    }
+
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// Its size in bytes, if it is here.
+    pub(super) fn size(&self, digest: &Digest) -> Option<u64> {
+        fs::metadata(self.path(digest)).ok().map(|meta| meta.len())
+    }
+
+    pub(super) fn open_file(&self, digest: &Digest) -> Result<File> {
+        File::open(self.path(digest)).context(|| format!("open the blob {digest}"))
+    }
+
+    /// The whole of a document, checked against its digest.
+    pub(super) fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = self.open_file(digest)?;
+        file.take(DOCUMENT_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .context(|| format!("read the blob {digest}"))?;
+        if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
+            return Err(Error::Invalid(format!(
+                "the document {digest} is too large"
+            )));
+        }
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        check(digest, hasher.finish())?;
+        Ok(bytes)
+    }
+
+    /// A new blob. Without `expected`, its address is what its bytes say.
+    pub(super) fn writer(&self, expected: Option<Digest>) -> Result<BlobWriter> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let path = self.ingest.join(serial.to_string());
+        let file = File::create_new(&path).context(|| format!("make {}", path.display()))?;
+        let algorithm = expected
+            .as_ref()
+            .map_or(Algorithm::Sha256, Digest::algorithm);
+        let (blobs, hasher) = (self.dir.clone(), Hasher::new(algorithm));
+        Ok(BlobWriter {
+            file,
+            path: Some(path),
+            blobs,
+            hasher,
+            size: 0,
+            expected,
+        })
+    }
+
+    /// All digests here.
+    pub(super) fn list(&self) -> Result<Vec<Digest>> {
+        let mut found = Vec::new();
+        for algorithm in ["sha256", "sha512"] {
+            let Ok(entries) = fs::read_dir(self.dir.join(algorithm)) else {
+                continue;
+            };
+            for entry in entries {
+                let entry = entry.context(|| format!("list {}", self.dir.display()))?;
+                let name = entry.file_name();
+                found.extend(format!("{algorithm}:{}", name.to_string_lossy()).parse::<Digest>());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes the blob away; its bytes.
+    pub(super) fn remove(&self, digest: &Digest) -> Result<u64> {
+        let size = self.size(digest).unwrap_or(0);
+        self.trash.put(&self.path(digest))?;
+        Ok(size)
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(digest.algorithm().name()).join(digest.hex())
+    }
+}
+
+impl BlobWriter {
+    /// Puts the blob in its place, once its digest is what was expected.
+    pub fn commit(mut self) -> Result<(Digest, u64)> {
+        let hasher = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256));
+        let digest = hasher.finish();
+        if let Some(expected) = &self.expected {
+            check(expected, digest.clone())?;
+        }
+        let dir = self.blobs.join(digest.algorithm().name());
+        fs::create_dir_all(&dir).context(|| format!("make {}", dir.display()))?;
+        let path = self
+            .path
+            .take()
+            .expect("taken only here, and commit consumes the writer");
+        fs::rename(&path, dir.join(digest.hex())).context(|| format!("place the blob {digest}"))?;
+        Ok((digest, self.size))
+    }
+}
+
+impl BlobWriter {
+    /// As [`commit`](Self::commit), for a blob whose digest nobody knew: protected before it is
+    /// visible.
+    pub(super) fn commit_leased(mut self, lease: &Lease) -> Result<(Digest, u64)> {
+        let digest = self.hasher.clone().finish();
+        lease.protect(&digest);
+        self.expected = None;
+        self.commit()
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            // What stays is removed when the store is next opened.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Fails unless both are the same.
+pub(super) fn check(expected: &Digest, actual: Digest) -> Result<()> {
+    if *expected == actual {
+        return Ok(());
+    }
+    Err(Error::Mismatch {
+        expected: expected.clone(),
+        actual,
+    })
+}
+
+/// Replaces a small file whole: readers and crashes see the old or the new one.
+pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    };
+    write().context(|| format!("write {}", path.display()))
+}

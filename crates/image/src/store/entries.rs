@@ -1,0 +1,147 @@
+//! The names: `index.json`, held in memory and replaced whole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use hull_oci::{Descriptor, Digest, Index, Reference};
+use jiff::Timestamp;
+
+use super::blobs::replace_file;
+use crate::error::{Context as _, Error, Result};
+
+/// The name in full, as containerd writes it.
+pub(super) const NAME: &str = "io.containerd.image.name";
+/// The name as people write it: what `skopeo copy oci:DIR:NAME` takes.
+const SHORT_NAME: &str = "org.opencontainers.image.ref.name";
+/// When this name was last given.
+const TAGGED: &str = "dev.hull.tagged";
+/// The image a committed one was made from.
+const PARENT: &str = "dev.hull.parent";
+const OWN: [&str; 4] = [NAME, SHORT_NAME, TAGGED, PARENT];
+
+/// One line of the list: an image, and one of its names.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    /// What it points at, without this store's annotations.
+    pub(super) target: Descriptor,
+    /// Has a tag or a digest. `None`: dangling.
+    pub(super) name: Option<Reference>,
+    /// When the name was given.
+    pub(super) tagged: Option<Timestamp>,
+    /// The image it was committed from.
+    pub(super) parent: Option<Digest>,
+}
+
+/// The list of names.
+pub(super) struct Entries {
+    path: PathBuf,
+    current: RwLock<Arc<Vec<Entry>>>,
+    writing: Mutex<()>,
+}
+
+impl Entries {
+    /// Reads the list; a missing one is empty.
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        let path = root.join("index.json");
+        let entries = match fs::read(&path) {
+            Ok(bytes) => parse(&bytes).map_err(|cause| {
+                Error::Invalid(format!("cannot read {}: {cause}", path.display()))
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).context(|| format!("read {}", path.display())),
+        };
+        let this = Self {
+            path,
+            current: RwLock::default(),
+            writing: Mutex::default(),
+        };
+        this.replace(entries)?;
+        Ok(this)
+    }
+
+    /// The list as it is now.
+    pub(super) fn all(&self) -> Arc<Vec<Entry>> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the list: on disk first, then for readers. `change` may refuse.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut Vec<Entry>) -> Result<T>) -> Result<T> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.all().as_ref().clone();
+        let result = change(&mut entries)?;
+        self.replace(entries)?;
+        Ok(result)
+    }
+
+    fn replace(&self, entries: Vec<Entry>) -> Result<()> {
+        let index = Index::new(entries.iter().map(Entry::to_descriptor).collect());
+        let bytes = serde_json::to_vec(&index)
+            .map_err(std::io::Error::from)
+            .context(|| "write index.json")?;
+        if fs::read(&self.path).ok().as_ref() != Some(&bytes) {
+            replace_file(&self.path, &bytes)?;
+        }
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(entries);
+        Ok(())
+    }
+}
+
+impl Entry {
+    pub(super) fn new(target: Descriptor, name: Option<Reference>) -> Self {
+        Self {
+            target,
+            name,
+            tagged: Some(Timestamp::now()),
+            parent: None,
+        }
+    }
+
+    fn from_descriptor(mut target: Descriptor) -> Self {
+        let mut take = |key: &str| target.annotations.remove(key);
+        let (name, short) = (take(NAME), take(SHORT_NAME));
+        let tagged = take(TAGGED).and_then(|text| text.parse().ok());
+        let parent = take(PARENT).and_then(|text| text.parse().ok());
+        let name = name
+            .or(short)
+            .and_then(|text| text.parse::<Reference>().ok());
+        Self {
+            target,
+            name: name.map(Reference::or_latest),
+            tagged,
+            parent,
+        }
+    }
+
+    fn to_descriptor(&self) -> Descriptor {
+        let mut descriptor = self.target.clone();
+        let own: BTreeMap<&str, Option<String>> = BTreeMap::from([
+            (NAME, self.name.as_ref().map(Reference::to_string)),
+            (SHORT_NAME, self.name.as_ref().map(Reference::familiar)),
+            (TAGGED, self.tagged.map(|time| time.to_string())),
+            (PARENT, self.parent.as_ref().map(Digest::to_string)),
+        ]);
+        let present = own
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        descriptor.annotations.extend(present);
+        descriptor
+    }
+}
+
+/// Drops the annotations that mean something to this store: an archive must not choose names.
+pub(super) fn strip(descriptor: &mut Descriptor) {
+    for key in OWN {
+        descriptor.annotations.remove(key);
+    }
+}
+
+fn parse(bytes: &[u8]) -> serde_json::Result<Vec<Entry>> {
+    let index: Index = serde_json::from_slice(bytes)?;
+    Ok(index
+        .manifests
+        .into_iter()
+        .map(Entry::from_descriptor)
+        .collect())
+}

@@ -1,0 +1,53 @@
+//! An archive of files becomes an image.
+
+use std::io::{self, Read};
+
+use hull_oci::{ContainerConfig, Digest, History, Platform, Reference};
+use jiff::Timestamp;
+
+use super::Store;
+use super::changes::apply_changes;
+use super::commit::blank;
+use crate::compression::decompress;
+use crate::error::{Context as _, Error, Result};
+
+/// How to import.
+#[derive(Debug, Clone, Default)]
+pub struct Import<'a> {
+    /// The new image's name.
+    pub reference: Option<&'a Reference>,
+    /// Dockerfile instructions.
+    pub changes: &'a [String],
+    /// A remark for the history.
+    pub message: String,
+    /// Default: the host's.
+    pub platform: Option<&'a Platform>,
+}
+
+impl Store {
+    /// Makes an image with one layer of a tar archive, compressed or not. Its id.
+    pub fn import(&self, source: impl Read + Send, import: &Import<'_>) -> Result<Digest> {
+        let lease = self.lease();
+        let mut container = ContainerConfig::default();
+        apply_changes(&mut container, import.changes)?;
+        let (_, mut plain) = decompress(source).context(|| "read the archive")?;
+        let layer = self.write_layer(&lease, |out| {
+            io::copy(&mut plain, out).context(|| "read the archive")?;
+            Ok(())
+        })?;
+        let Some((descriptor, diff_id)) = layer else {
+            return Err(Error::Invalid("the archive is empty".to_owned()));
+        };
+        let now = Timestamp::now().to_string();
+        let host = Platform::host();
+        let mut config = blank(import.platform.unwrap_or(&host), &now);
+        config.config = container;
+        config.rootfs.diff_ids = vec![diff_id];
+        config.history = vec![History {
+            created: Some(now),
+            comment: (!import.message.is_empty()).then(|| import.message.clone()),
+            ..History::default()
+        }];
+        self.add_image(&lease, &config, vec![descriptor], import.reference, None)
+    }
+}

@@ -1,0 +1,356 @@
+//! Unpacked layers: `layers/<n>/fs` with `layer.json` beside it, each once.
+//!
+//! A layer is unpacked by itself and shared by all images that have it, whatever lies below: it is
+//! known by its diff id. The exception is a layer that needs what lies below: directories it uses
+//! without describing them get the owner and mode they have there, and hard links to files of
+//! lower layers become copies. Such a layer is known by its chain id.
+//!
+//! The layers of an image are unpacked in parallel, each by two threads: one reads, checks and
+//! decompresses the blob, the other computes the diff id and creates the files. A layer is
+//! complete when its directory has its number for a name; everything reaches the disk before.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hull_oci::{Descriptor, Digest, ImageConfig, Manifest, chain_ids};
+use hull_sys::beneath::Root;
+use serde::{Deserialize, Serialize};
+
+use super::blobs::replace_file;
+use super::{Lease, Store, unpack};
+use crate::error::{Context as _, Error, Result};
+use crate::tar::extract::Extracted;
+use crate::trash::Trash;
+
+/// The threads that unpack layers at the same time; each has a second one at its side.
+const WORKERS_MAX: usize = 4;
+
+/// Something that goes on while an image is brought in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnpackEvent {
+    /// A layer is being unpacked: bytes of its blob read, and how many there are.
+    Progress {
+        /// The layer's diff id.
+        layer: Digest,
+        /// Bytes read.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A layer is complete.
+    Done {
+        /// The layer's diff id.
+        layer: Digest,
+    },
+}
+
+/// The unpacked layers.
+pub(super) struct Layers {
+    dir: PathBuf,
+    trash: Trash,
+    state: Mutex<State>,
+    /// One image at a time: its layers share the processors already, and two images with the same
+    /// layers would unpack them twice.
+    unpacking: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    by_diff_id: HashMap<Digest, Arc<Layer>>,
+    by_chain_id: HashMap<Digest, Arc<Layer>>,
+    last: u64,
+}
+
+/// One unpacked layer.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    pub(super) number: u64,
+    pub(super) record: Record,
+}
+
+/// What `layer.json` says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) diff_id: Digest,
+    /// Set if the layer holds copies of what lies below it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) chain_id: Option<Digest>,
+    /// Bytes of files' content.
+    pub(super) bytes: u64,
+    /// Entries.
+    pub(super) entries: u64,
+}
+
+/// A layer to unpack.
+pub(super) struct Job<'a> {
+    pub(super) position: usize,
+    pub(super) descriptor: &'a Descriptor,
+    pub(super) diff_id: &'a Digest,
+}
+
+impl Layers {
+    /// Opens the directory and reads what is there; what is incomplete is removed.
+    pub(super) fn open(dir: &Path, trash: Trash) -> Result<Self> {
+        fs::create_dir_all(dir).context(|| format!("make {}", dir.display()))?;
+        let layers = Self {
+            dir: dir.to_owned(),
+            trash,
+            state: Mutex::default(),
+            unpacking: Mutex::default(),
+        };
+        for entry in fs::read_dir(dir).context(|| format!("list {}", dir.display()))? {
+            let path = entry.context(|| format!("list {}", dir.display()))?.path();
+            match read_layer(&path) {
+                Some(layer) => layers.lock().add(layer),
+                None => {
+                    tracing::warn!(path = %path.display(), "removing an incomplete layer");
+                    layers.trash.put(&path)?;
+                }
+            }
+        }
+        Ok(layers)
+    }
+
+    /// The layer with this diff id, or this one at exactly this place.
+    pub(super) fn find(&self, diff_id: &Digest, chain_id: &Digest) -> Option<Arc<Layer>> {
+        let state = self.lock();
+        state
+            .by_diff_id
+            .get(diff_id)
+            .or_else(|| state.by_chain_id.get(chain_id))
+            .cloned()
+    }
+
+    /// The layer that is known by exactly this digest.
+    pub(super) fn exactly(&self, id: &Digest) -> Option<Arc<Layer>> {
+        let state = self.lock();
+        // The lowest layer of an image has its diff id for a chain id.
+        state
+            .by_diff_id
+            .get(id)
+            .or_else(|| state.by_chain_id.get(id))
+            .cloned()
+    }
+
+    /// The directory with the layer's files.
+    pub(super) fn path(&self, layer: &Layer) -> PathBuf {
+        self.dir.join(layer.number.to_string()).join("fs")
+    }
+
+    /// All layers.
+    pub(super) fn all(&self) -> Vec<Arc<Layer>> {
+        let state = self.lock();
+        state
+            .by_diff_id
+            .values()
+            .chain(state.by_chain_id.values())
+            .cloned()
+            .collect()
+    }
+
+    /// Takes the layer away.
+    pub(super) fn remove(&self, layer: &Layer) -> Result<()> {
+        let mut state = self.lock();
+        match &layer.record.chain_id {
+            Some(chain_id) => state.by_chain_id.remove(chain_id),
+            None => state.by_diff_id.remove(&layer.record.diff_id),
+        };
+        self.trash.put(&self.dir.join(layer.number.to_string()))
+    }
+
+    /// An empty directory to unpack into, removed when the store is next opened unless completed.
+    fn begin(&self) -> Result<(u64, PathBuf)> {
+        let number = {
+            let mut state = self.lock();
+            state.last += 1;
+            state.last
+        };
+        let path = self.dir.join(format!(".new-{number}"));
+        fs::create_dir_all(path.join("fs")).context(|| format!("make {}", path.display()))?;
+        Ok((number, path))
+    }
+
+    /// Makes an unpacked layer visible.
+    fn complete(&self, number: u64, record: Record) -> Result<Arc<Layer>> {
+        let (from, to) = (
+            self.dir.join(format!(".new-{number}")),
+            self.dir.join(number.to_string()),
+        );
+        let text = serde_json::to_vec(&record)
+            .map_err(std::io::Error::from)
+            .context(|| "write a layer's record")?;
+        replace_file(&from.join("layer.json"), &text)?;
+        fs::rename(&from, &to).context(|| format!("complete {}", to.display()))?;
+        let layer = Layer { number, record };
+        let mut state = self.lock();
+        state.add(layer.clone());
+        Ok(Arc::new(layer))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, layer: Layer) {
+        self.last = self.last.max(layer.number);
+        let layer = Arc::new(layer);
+        match &layer.record.chain_id {
+            Some(chain_id) => self.by_chain_id.insert(chain_id.clone(), layer),
+            None => self.by_diff_id.insert(layer.record.diff_id.clone(), layer),
+        };
+    }
+}
+
+impl Store {
+    /// Unpacks what is missing of the manifest's layers. Their directories, lowest first.
+    pub(super) fn ensure_unpacked(
+        &self,
+        lease: &Lease,
+        manifest: &Manifest,
+        config: &ImageConfig,
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<Vec<PathBuf>> {
+        let diff_ids = &config.rootfs.diff_ids;
+        let chain = chain_ids(diff_ids);
+        diff_ids
+            .iter()
+            .chain(&chain)
+            .for_each(|digest| lease.protect(digest));
+        if manifest.layers.len() != diff_ids.len() {
+            let (layers, ids) = (manifest.layers.len(), diff_ids.len());
+            let message = format!("the manifest has {layers} layers, its configuration {ids}");
+            return Err(Error::Invalid(message));
+        }
+        if let Some(directories) = self.directories(diff_ids, &chain) {
+            return Ok(directories);
+        }
+        let _one = self
+            .layers
+            .unpacking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.unpack_missing(manifest, diff_ids, &chain, progress)?;
+        self.directories(diff_ids, &chain)
+            .ok_or_else(|| Error::Invalid("a layer vanished while it was unpacked".to_owned()))
+    }
+
+    /// The layers' directories, if all are there.
+    fn directories(&self, diff_ids: &[Digest], chain: &[Digest]) -> Option<Vec<PathBuf>> {
+        let find = |(diff_id, chain_id)| {
+            self.layers
+                .find(diff_id, chain_id)
+                .map(|layer| self.layers.path(&layer))
+        };
+        diff_ids.iter().zip(chain).map(find).collect()
+    }
+
+    fn unpack_missing(
+        &self,
+        manifest: &Manifest,
+        diff_ids: &[Digest],
+        chain: &[Digest],
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<()> {
+        let mut jobs: Vec<Job<'_>> = Vec::new();
+        for (position, descriptor) in manifest.layers.iter().enumerate() {
+            let diff_id = &diff_ids[position];
+            if self.layers.find(diff_id, &chain[position]).is_none() {
+                jobs.push(Job {
+                    position,
+                    descriptor,
+                    diff_id,
+                });
+            }
+        }
+        let mut places = Vec::new();
+        let undo = Undo(&self.layers, std::cell::RefCell::default());
+        for _ in &jobs {
+            let (number, path) = self.layers.begin()?;
+            undo.1.borrow_mut().push(path.clone());
+            places.push((number, path.join("fs")));
+        }
+        let workers = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(WORKERS_MAX);
+        let unpacked = unpack::all(&self.blobs, &jobs, &places, workers, progress)?;
+        sync(&self.layers.dir)?;
+        for ((job, (number, path)), extracted) in jobs.iter().zip(&places).zip(unpacked) {
+            let below = &diff_ids[..job.position];
+            self.complete(
+                &chain[..=job.position],
+                below,
+                job,
+                (*number, path),
+                extracted,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Adds what the layer needs from below, and makes it visible.
+    fn complete(
+        &self,
+        chain: &[Digest],
+        below: &[Digest],
+        job: &Job<'_>,
+        (number, path): (u64, &Path),
+        extracted: Extracted,
+    ) -> Result<()> {
+        let needs_below = !extracted.implied.is_empty() || !extracted.unresolved.is_empty();
+        let id = &chain[job.position];
+        if !needs_below && self.layers.find(job.diff_id, id).is_some() {
+            // The image has the same layer twice; one will do.
+            return Ok(());
+        }
+        let mut record = Record {
+            diff_id: job.diff_id.clone(),
+            chain_id: None,
+            bytes: extracted.bytes,
+            entries: extracted.count,
+        };
+        if needs_below {
+            let mut lower = self.directories(below, chain).ok_or_else(|| {
+                Error::Invalid("a layer vanished while it was unpacked".to_owned())
+            })?;
+            lower.reverse();
+            let root = Root::new(path).context(|| format!("open {}", path.display()))?;
+            unpack::complete_from_below(&root, &lower, &extracted)?;
+            record.chain_id = chain.last().cloned();
+        }
+        self.layers.complete(number, record)?;
+        Ok(())
+    }
+}
+
+/// Puts unfinished layers into the trash.
+struct Undo<'a>(&'a Layers, std::cell::RefCell<Vec<PathBuf>>);
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        for path in self.1.get_mut().drain(..) {
+            // Completed ones have been renamed; `put` takes what is missing for done.
+            if let Err(error) = self.0.trash.put(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove an unfinished layer");
+            }
+        }
+    }
+}
+
+/// Everything written below `path` reaches the disk: one call for a whole image.
+fn sync(path: &Path) -> Result<()> {
+    let dir = File::open(path).context(|| format!("open {}", path.display()))?;
+    rustix::fs::syncfs(dir.as_fd()).context(|| format!("sync {}", path.display()))
+}
+
+/// The complete layer at a path: `None` if it is not one.
+fn read_layer(path: &Path) -> Option<Layer> {
+    let number = path.file_name()?.to_str()?.parse().ok()?;
+    let bytes = fs::read(path.join("layer.json")).ok()?;
+    let record = serde_json::from_slice(&bytes).ok()?;
+    path.join("fs").is_dir().then_some(Layer { number, record })
+}

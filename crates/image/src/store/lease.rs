@@ -1,0 +1,66 @@
+//! Protects what an operation brings in until an entry reaches it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hull_oci::Digest;
+
+/// How many leases protect each digest.
+type Table = HashMap<Digest, usize>;
+
+/// All leases of a store.
+#[derive(Default)]
+pub(super) struct Leases(Arc<Mutex<Table>>);
+
+/// Keeps blobs and layers from the garbage collector until it is dropped.
+pub struct Lease {
+    table: Arc<Mutex<Table>>,
+    own: Mutex<Vec<Digest>>,
+}
+
+impl Leases {
+    pub(super) fn take(&self) -> Lease {
+        Lease {
+            table: Arc::clone(&self.0),
+            own: Mutex::default(),
+        }
+    }
+
+    /// What is protected now; while the guard lives, nothing more becomes so. The collector holds
+    /// it from the look to the removal.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Protects this blob, or the layer with this diff id or chain id. Look whether it is there
+    /// only afterwards.
+    pub fn protect(&self, digest: &Digest) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        *table.entry(digest.clone()).or_insert(0) += 1;
+        self.own
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(digest.clone());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for digest in self
+            .own
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            if let Some(count) = table.get_mut(&digest) {
+                *count -= 1;
+                if *count == 0 {
+                    table.remove(&digest);
+                }
+            }
+        }
+    }
+}

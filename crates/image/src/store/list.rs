@@ -1,0 +1,216 @@
+//! All images, as `docker images` shows them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use hull_oci::{Descriptor, Digest};
+use jiff::Timestamp;
+
+use super::Store;
+use super::entries::Entry;
+use super::find::{created, repo_digests, repo_tags};
+use super::inspect::ManifestDetails;
+use crate::error::{Error, Result};
+use crate::glob;
+
+/// Which images to list. Empty: all. Different members must all hold, of one member's values any
+/// (of labels: all).
+#[derive(Debug, Clone, Default)]
+pub struct ListFilter {
+    /// Without a name, or with one.
+    pub dangling: Option<bool>,
+    /// `name` or `name=value`, each must be there.
+    pub labels: Vec<String>,
+    /// `name` or `name=value`, none may be there.
+    pub labels_absent: Vec<String>,
+    /// Patterns of names, as `*:latest`.
+    pub references: Vec<String>,
+    /// Made before one of these images.
+    pub before: Vec<String>,
+    /// Made after one of these images.
+    pub since: Vec<String>,
+    /// Made before this time.
+    pub until: Option<Timestamp>,
+}
+
+/// One image in a list.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The digest of the index or manifest: Docker's image id.
+    pub id: Digest,
+    /// What the names point at.
+    pub descriptor: Descriptor,
+    /// The image it was committed from.
+    pub parent: Option<Digest>,
+    /// Names with tags, as people write them.
+    pub repo_tags: Vec<String>,
+    /// Names with digests, as people write them.
+    pub repo_digests: Vec<String>,
+    /// Unix seconds; 0: unknown.
+    pub created: i64,
+    /// Bytes of blobs and unpacked layers.
+    pub size: u64,
+    /// Bytes of `size` that other images share.
+    pub shared_size: u64,
+    /// The configuration's labels.
+    pub labels: BTreeMap<String, String>,
+    /// All members: the platforms, and attestations.
+    pub manifests: Vec<ManifestDetails>,
+}
+
+impl Store {
+    /// The images that pass the filter, the youngest first.
+    pub fn list(&self, filter: &ListFilter) -> Result<Vec<Summary>> {
+        let filter = self.prepare(filter)?;
+        let entries = self.entries.all();
+        let mut groups: BTreeMap<&Digest, Vec<Entry>> = BTreeMap::new();
+        for entry in entries.iter() {
+            groups
+                .entry(&entry.target.digest)
+                .or_default()
+                .push(entry.clone());
+        }
+        let mut counts: HashMap<Digest, usize> = HashMap::new();
+        let mut reaches = Vec::new();
+        for group in groups.values() {
+            let mut reached = HashSet::new();
+            self.reach(&group[0].target, &mut reached)?;
+            reached
+                .iter()
+                .for_each(|digest| *counts.entry(digest.clone()).or_insert(0) += 1);
+            reaches.push(reached);
+        }
+        let mut list = Vec::new();
+        for (group, reached) in groups.into_values().zip(reaches) {
+            let summary = self.summary(&group, &reached, &counts)?;
+            if filter.passes(&summary) {
+                list.push(summary);
+            }
+        }
+        list.sort_by(|one, two| (two.created, &two.id).cmp(&(one.created, &one.id)));
+        Ok(list)
+    }
+
+    fn summary(
+        &self,
+        group: &[Entry],
+        reached: &HashSet<Digest>,
+        counts: &HashMap<Digest, usize>,
+    ) -> Result<Summary> {
+        let descriptor = group[0].target.clone();
+        let (mut size, mut shared_size) = (0, 0);
+        for digest in reached {
+            let unpacked = self
+                .layers
+                .exactly(digest)
+                .map_or(0, |layer| layer.record.bytes);
+            let bytes = self.blobs.size(digest).unwrap_or(0) + unpacked;
+            size += bytes;
+            if counts.get(digest).is_some_and(|count| *count > 1) {
+                shared_size += bytes;
+            }
+        }
+        let host = hull_oci::Platform::host();
+        let members = self.members(&descriptor)?;
+        let config = members
+            .iter()
+            .filter(|member| member.is_image() && member.config.is_some())
+            .min_by_key(|member| {
+                member
+                    .platform()
+                    .and_then(|has| host.rank(&has))
+                    .unwrap_or(usize::MAX)
+            })
+            .and_then(|member| member.config.clone());
+        let created = config
+            .as_deref()
+            .and_then(created)
+            .map_or(0, Timestamp::as_second);
+        Ok(Summary {
+            id: descriptor.digest.clone(),
+            parent: group.iter().find_map(|entry| entry.parent.clone()),
+            repo_tags: repo_tags(group),
+            repo_digests: repo_digests(group),
+            created,
+            size,
+            shared_size,
+            labels: config
+                .map(|config| config.config.labels.clone())
+                .unwrap_or_default(),
+            manifests: self.manifests(&descriptor)?,
+            descriptor,
+        })
+    }
+
+    /// Looks up the images the filter names.
+    fn prepare(&self, filter: &ListFilter) -> Result<Prepared> {
+        let time = |name: &String| -> Result<i64> {
+            let config = self.inspect(name, None)?.config;
+            Ok(created(&config).map_or(0, Timestamp::as_second))
+        };
+        let times = |names: &[String]| names.iter().map(time).collect::<Result<Vec<i64>>>();
+        for pattern in &filter.references {
+            if glob::matches(pattern, "").is_none() {
+                return Err(Error::Invalid(format!(
+                    "invalid reference filter {pattern:?}: syntax error in pattern"
+                )));
+            }
+        }
+        Ok(Prepared {
+            before: times(&filter.before)?.into_iter().max(),
+            since: times(&filter.since)?.into_iter().min(),
+            filter: filter.clone(),
+        })
+    }
+}
+
+/// A filter whose images are times.
+struct Prepared {
+    filter: ListFilter,
+    before: Option<i64>,
+    since: Option<i64>,
+}
+
+impl Prepared {
+    fn passes(&self, image: &Summary) -> bool {
+        let filter = &self.filter;
+        let is_dangling = image.repo_tags.is_empty() && image.repo_digests.is_empty();
+        filter.dangling.is_none_or(|wanted| wanted == is_dangling)
+            && filter
+                .labels
+                .iter()
+                .all(|label| has_label(&image.labels, label))
+            && !filter
+                .labels_absent
+                .iter()
+                .any(|label| has_label(&image.labels, label))
+            && (filter.references.is_empty() || self.has_reference(image))
+            && self.before.is_none_or(|time| image.created < time)
+            && self.since.is_none_or(|time| image.created > time)
+            && filter
+                .until
+                .is_none_or(|time| image.created < time.as_second())
+    }
+
+    fn has_reference(&self, image: &Summary) -> bool {
+        let names = image.repo_tags.iter().chain(&image.repo_digests);
+        names.into_iter().any(|name| {
+            let bare = name.split('@').next().unwrap_or(name);
+            let repository = match bare.rsplit_once(':') {
+                Some((repository, tag)) if !tag.contains('/') => repository,
+                _ => bare,
+            };
+            self.filter.references.iter().any(|pattern| {
+                glob::matches(pattern, name) == Some(true)
+                    || glob::matches(pattern, repository) == Some(true)
+            })
+        })
+    }
+}
+
+/// Whether there is a label `wanted` (`name` or `name=value`).
+pub(super) fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((name, value)) => labels.get(name).is_some_and(|has| has == value),
+        None => labels.contains_key(wanted),
+    }
+}

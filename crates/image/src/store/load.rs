@@ -1,0 +1,358 @@
+//! Images out of an archive: Docker's, of any age since 1.10, or an OCI layout.
+//!
+//! The archive is read once, as a stream; every file in it becomes a blob, and what no image turns
+//! out to need is removed at the end.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use hull_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media_type};
+use serde::Deserialize;
+
+use super::blobs::DOCUMENT_BYTES_MAX;
+use super::commit::to_json;
+use super::entries::{NAME, strip};
+use super::layers::UnpackEvent;
+use super::{Lease, Store};
+use crate::compression::{Compression, decompress};
+use crate::error::{Context as _, Error, Result};
+use crate::tar::EntryKind;
+use crate::tar::extract::clean;
+use crate::tar::read::Reader;
+
+/// Files that say what is in the archive, read into memory.
+const DOCUMENTS: [&str; 3] = ["index.json", "manifest.json", "oci-layout"];
+/// The most files an archive may have: each becomes a blob for the time being.
+const FILES_MAX: usize = 100_000;
+const LINKS_MAX: usize = 8;
+
+/// An image that was loaded. Its text is Docker's message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// `None`: the archive gave it no name.
+    pub name: Option<Reference>,
+    /// Its id.
+    pub id: Digest,
+}
+
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "Loaded image: {}", name.familiar()),
+            None => write!(f, "Loaded image ID: {}", self.id),
+        }
+    }
+}
+
+/// An image in Docker's `manifest.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// An archive's files, brought in.
+#[derive(Default)]
+struct Archive {
+    documents: BTreeMap<PathBuf, Vec<u8>>,
+    blobs: BTreeMap<PathBuf, (Digest, u64)>,
+    links: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// An image to be named.
+struct Found {
+    target: Descriptor,
+    names: Vec<Reference>,
+}
+
+impl Store {
+    /// Loads all images of an archive, compressed or not, and unpacks those for this host (or for
+    /// `platform`, which then must be there).
+    pub fn load(
+        &self,
+        source: impl Read + Send,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<Vec<Loaded>> {
+        let result = {
+            let lease = self.lease();
+            self.load_leased(&lease, source, platform, progress)
+        };
+        // What was in the archive and in no image; everything, after a failure.
+        self.collect_garbage()?;
+        result
+    }
+
+    fn load_leased(
+        &self,
+        lease: &Lease,
+        source: impl Read + Send,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<Vec<Loaded>> {
+        let archive = self.ingest(lease, source)?;
+        let found = if archive.documents.contains_key(Path::new("index.json")) {
+            self.oci_images(&archive)?
+        } else if archive.documents.contains_key(Path::new("manifest.json")) {
+            self.docker_images(lease, &archive)?
+        } else {
+            let message = "the archive holds no image: neither index.json nor manifest.json";
+            return Err(Error::Invalid(message.to_owned()));
+        };
+        for image in &found {
+            self.check_tree(lease, &image.target)?;
+            self.unpack_for(lease, image, platform, progress)?;
+        }
+        let mut loaded = Vec::new();
+        for Found { target, names } in found {
+            let id = target.digest.clone();
+            if names.is_empty() {
+                self.keep_unnamed(target)?;
+                loaded.push(Loaded { name: None, id });
+                continue;
+            }
+            for name in names {
+                self.set_name(&name, target.clone())?;
+                loaded.push(Loaded {
+                    name: Some(name),
+                    id: id.clone(),
+                });
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Reads the archive to its end.
+    fn ingest(&self, lease: &Lease, source: impl Read + Send) -> Result<Archive> {
+        let (_, plain) = decompress(source).context(|| "read the archive")?;
+        let mut reader = Reader::new(plain);
+        let mut archive = Archive::default();
+        while let Some(entry) = reader.next()? {
+            let path = clean(&entry.path)?;
+            match entry.kind {
+                EntryKind::File if DOCUMENTS.iter().any(|name| path == Path::new(name)) => {
+                    if entry.size > DOCUMENT_BYTES_MAX {
+                        return Err(Error::Invalid(format!("{} is too large", path.display())));
+                    }
+                    let mut bytes = Vec::new();
+                    reader
+                        .read_to_end(&mut bytes)
+                        .context(|| "read the archive")?;
+                    archive.documents.insert(path, bytes);
+                }
+                EntryKind::File => {
+                    let mut writer = self.blobs.writer(None)?;
+                    io::copy(&mut reader, &mut writer).context(|| "read the archive")?;
+                    archive.blobs.insert(path, writer.commit_leased(lease)?);
+                }
+                EntryKind::Symlink => {
+                    let parent = path.parent().unwrap_or(Path::new(""));
+                    let target = parent.join(bytes_path(&entry.link));
+                    archive.links.insert(path, target);
+                }
+                EntryKind::HardLink => {
+                    archive.links.insert(path, clean(&entry.link)?);
+                }
+                _ => {}
+            }
+            if archive.blobs.len() + archive.links.len() > FILES_MAX {
+                return Err(Error::Invalid(
+                    "the archive holds too many files".to_owned(),
+                ));
+            }
+        }
+        Ok(archive)
+    }
+
+    fn oci_images(&self, archive: &Archive) -> Result<Vec<Found>> {
+        let index: Index = archive.document("index.json")?;
+        let mut found: Vec<Found> = Vec::new();
+        for mut target in index.manifests {
+            let name = name_of(&target);
+            strip(&mut target);
+            if !media_type::is_index(&target.media_type)
+                && !media_type::is_manifest(&target.media_type)
+            {
+                continue;
+            }
+            match found
+                .iter_mut()
+                .find(|image| image.target.digest == target.digest)
+            {
+                Some(image) => image.names.extend(name),
+                None => found.push(Found {
+                    target,
+                    names: name.into_iter().collect(),
+                }),
+            }
+        }
+        Ok(found)
+    }
+
+    fn docker_images(&self, lease: &Lease, archive: &Archive) -> Result<Vec<Found>> {
+        let images: Vec<DockerImage> = archive.document("manifest.json")?;
+        images
+            .iter()
+            .map(|image| self.docker_image(lease, archive, image))
+            .collect()
+    }
+
+    /// Makes the manifest that Docker's older archives do without.
+    fn docker_image(&self, lease: &Lease, archive: &Archive, image: &DockerImage) -> Result<Found> {
+        let (config_digest, config_size) = archive.blob(&image.config)?;
+        let config_bytes = self.blobs.read(&config_digest)?;
+        let config: ImageConfig =
+            serde_json::from_slice(&config_bytes).map_err(|source| Error::Document {
+                what: "configuration",
+                digest: config_digest.clone(),
+                source,
+            })?;
+        let mut layers = Vec::new();
+        for path in image.layers.iter().flatten() {
+            let (digest, size) = archive.blob(path)?;
+            let kind = self.layer_type(&digest)?;
+            layers.push(Descriptor::new(kind, digest, size));
+        }
+        let config_descriptor =
+            Descriptor::new(media_type::DOCKER_CONFIG, config_digest, config_size);
+        let mut manifest = Manifest::new(config_descriptor, layers);
+        manifest.media_type = Some(media_type::DOCKER_MANIFEST.to_owned());
+        let bytes = to_json(&manifest)?;
+        let mut target = self.put_blob(lease, media_type::DOCKER_MANIFEST, &bytes)?;
+        target.platform = Some(config.platform());
+        let tags = image
+            .repo_tags
+            .iter()
+            .flatten()
+            .filter(|tag| !tag.is_empty());
+        let names = tags.map(|tag| Ok(tag.parse::<Reference>()?.or_latest()));
+        Ok(Found {
+            target,
+            names: names.collect::<Result<_>>()?,
+        })
+    }
+
+    /// What a layer's first bytes say.
+    fn layer_type(&self, digest: &Digest) -> Result<&'static str> {
+        let mut start = Vec::new();
+        let file = self.blobs.open_file(digest)?;
+        file.take(8)
+            .read_to_end(&mut start)
+            .context(|| format!("read the blob {digest}"))?;
+        match Compression::detect(&start) {
+            Compression::None => Ok(media_type::DOCKER_LAYER),
+            Compression::Gzip => Ok(media_type::DOCKER_LAYER_GZIP),
+            Compression::Zstd => Ok(media_type::LAYER_ZSTD),
+            Compression::Bzip2 | Compression::Xz => Err(Error::Invalid(format!(
+                "the layer {digest} is compressed in a way no image may be"
+            ))),
+        }
+    }
+
+    /// Every document that is here must be sound and of the size promised; at least one image must
+    /// be complete. Protects what is reached.
+    fn check_tree(&self, lease: &Lease, target: &Descriptor) -> Result<()> {
+        let mut reached = HashSet::new();
+        self.reach(target, &mut reached)?;
+        reached.iter().for_each(|digest| lease.protect(digest));
+        let missing =
+            |digest: &Digest| Error::Invalid(format!("the archive lacks the blob {digest}"));
+        if !self.blobs.has(&target.digest) {
+            return Err(missing(&target.digest));
+        }
+        for member in self.members(target)? {
+            self.check_size(&member.descriptor)?;
+            let Some(manifest) = member.manifest.filter(|_| member.config.is_some()) else {
+                // A platform that was not saved.
+                continue;
+            };
+            for part in manifest.layers.iter().chain([&manifest.config]) {
+                self.check_size(part)?;
+                if !self.blobs.has(&part.digest) && part.urls.is_none() {
+                    return Err(missing(&part.digest));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, descriptor: &Descriptor) -> Result<()> {
+        match self.blobs.size(&descriptor.digest) {
+            Some(size) if size != descriptor.size => Err(Error::Invalid(format!(
+                "the blob {} has {size} bytes instead of {}",
+                descriptor.digest, descriptor.size
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn unpack_for(
+        &self,
+        lease: &Lease,
+        image: &Found,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<()> {
+        let shown = match image.names.first() {
+            Some(name) => name.familiar(),
+            None => image.target.digest.to_string(),
+        };
+        let member = match self.choose_from(&shown, &image.target, platform) {
+            Ok(member) => member,
+            // An image for other machines is loaded all the same.
+            Err(Error::NoSuchPlatform { .. }) if platform.is_none() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if let (Some(manifest), Some(config)) = (&member.manifest, &member.config) {
+            self.ensure_unpacked(lease, manifest, config, progress)?;
+        }
+        Ok(())
+    }
+}
+
+impl Archive {
+    fn document<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let bytes = self
+            .documents
+            .get(Path::new(name))
+            .map_or(&b""[..], Vec::as_slice);
+        serde_json::from_slice(bytes)
+            .map_err(|error| Error::Invalid(format!("cannot read {name}: {error}")))
+    }
+
+    /// The blob under a name in the archive, through links.
+    fn blob(&self, name: &str) -> Result<(Digest, u64)> {
+        let mut path = clean(name.as_bytes())?;
+        for _ in 0..LINKS_MAX {
+            if let Some(found) = self.blobs.get(&path) {
+                return Ok(found.clone());
+            }
+            let Some(next) = self.links.get(&path) else {
+                break;
+            };
+            path = clean(next.as_os_str().as_encoded_bytes())?;
+        }
+        Err(Error::Invalid(format!("the archive lacks the file {name}")))
+    }
+}
+
+/// The name an archive gives an image. A bare tag, which many tools write, is none.
+fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+    let full = descriptor.annotations.get(NAME);
+    let short = descriptor
+        .annotations
+        .get("org.opencontainers.image.ref.name");
+    let name = full.or_else(|| short.filter(|name| name.contains([':', '/'])))?;
+    Some(name.parse::<Reference>().ok()?.or_latest().exact())
+}
+
+fn bytes_path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}

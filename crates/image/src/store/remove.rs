@@ -1,0 +1,212 @@
+//! Takes names and images away, with Docker's rules and words.
+
+use std::collections::{BTreeSet, HashSet};
+
+use hull_oci::{Digest, Reference};
+
+use super::Store;
+use super::entries::Entry;
+use super::find::Target;
+use super::tag::keep;
+use crate::error::{Error, Result};
+
+/// How to remove an image.
+pub struct Removal<'a> {
+    /// Also if it has several names, or a stopped container uses it.
+    pub force: bool,
+    /// Which containers use the image with this id.
+    pub users: &'a dyn Fn(&Digest) -> Vec<User>,
+}
+
+/// A container that uses an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The container's id.
+    pub container: String,
+    /// Whether it runs (or is paused).
+    pub is_running: bool,
+}
+
+/// One line of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// A name, as people write it.
+    Untagged(String),
+    /// An image's id.
+    Deleted(String),
+}
+
+impl Store {
+    /// Removes an image's name; with its last name, the image. Given an id, all its names.
+    ///
+    /// A forced removal of an image that a container uses takes its names away and keeps it, so
+    /// that the container stays whole.
+    pub fn remove(&self, name: &str, removal: &Removal<'_>) -> Result<Vec<Removed>> {
+        let target = self.find(name)?;
+        let users = (removal.users)(target.id());
+        let (removed, forgotten) = match &target.name {
+            Some(reference) => self.remove_name(name, reference, &target, removal, &users)?,
+            None => self.remove_id(name, &target, removal, &users)?,
+        };
+        let mut report: Vec<Removed> = removed.into_iter().map(Removed::Untagged).collect();
+        if forgotten {
+            report.push(Removed::Deleted(target.id().to_string()));
+            self.collect_garbage()?;
+        }
+        Ok(report)
+    }
+
+    fn remove_name(
+        &self,
+        typed: &str,
+        reference: &Reference,
+        target: &Target,
+        removal: &Removal<'_>,
+        users: &[User],
+    ) -> Result<(Vec<String>, bool)> {
+        let is_last = target
+            .entries
+            .iter()
+            .filter(|entry| entry.name.is_some())
+            .count()
+            <= 1;
+        if is_last && let Some(user) = users.iter().max_by_key(|user| user.is_running) {
+            let (container, image) = (short(&user.container), target.id().short());
+            if !removal.force {
+                return Err(Error::Conflict(format!(
+                    "unable to remove repository reference {typed:?} (must force) - container \
+                     {container} is using its referenced image {image}"
+                )));
+            }
+        }
+        let names = self.forget(
+            target,
+            |entry| {
+                entry.name.as_ref() == Some(reference)
+                    || reference.digest().is_some() && same_repository(entry, reference)
+            },
+            !users.is_empty(),
+        )?;
+        Ok((names, is_last && users.is_empty()))
+    }
+
+    fn remove_id(
+        &self,
+        typed: &str,
+        target: &Target,
+        removal: &Removal<'_>,
+        users: &[User],
+    ) -> Result<(Vec<String>, bool)> {
+        let short_id = target.id().short();
+        let repositories: BTreeSet<String> = target
+            .entries
+            .iter()
+            .filter_map(|e| e.name.as_ref())
+            .map(Reference::repository)
+            .collect();
+        if let Some(user) = users.iter().find(|user| user.is_running) {
+            return Err(Error::Conflict(format!(
+                "unable to delete {short_id} (cannot be forced) - image is being used by running \
+                 container {}",
+                short(&user.container)
+            )));
+        }
+        if let (Some(user), false) = (users.first(), removal.force) {
+            return Err(Error::Conflict(format!(
+                "unable to delete {short_id} (must be forced) - image is being used by stopped \
+                 container {}",
+                short(&user.container)
+            )));
+        }
+        let tags = target
+            .entries
+            .iter()
+            .filter(|entry| entry.name.is_some())
+            .count();
+        if !removal.force && (repositories.len() > 1 || tags > 1) {
+            tracing::debug!(
+                typed,
+                "refusing to remove an image with several names by its id"
+            );
+            return Err(Error::Conflict(format!(
+                "unable to delete {short_id} (must be forced) - image is referenced in multiple \
+                 repositories"
+            )));
+        }
+        let names = self.forget(target, |_| true, !users.is_empty())?;
+        Ok((names, users.is_empty()))
+    }
+
+    /// Drops the image's entries that `which` picks; with `keep_image`, the last leaves a dangling
+    /// one. The names dropped.
+    fn forget(
+        &self,
+        target: &Target,
+        which: impl Fn(&Entry) -> bool,
+        keep_image: bool,
+    ) -> Result<Vec<String>> {
+        self.entries.update(|entries| {
+            let picked = |entry: &Entry| entry.target.digest == *target.id() && which(entry);
+            let (gone, rest): (Vec<Entry>, Vec<Entry>) =
+                std::mem::take(entries).into_iter().partition(picked);
+            *entries = rest;
+            if keep_image && let Some(entry) = gone.first() {
+                keep(
+                    entries,
+                    Entry {
+                        name: None,
+                        ..entry.clone()
+                    },
+                );
+            }
+            let names: BTreeSet<String> = gone
+                .iter()
+                .filter_map(|entry| entry.name.as_ref())
+                .map(Reference::familiar)
+                .collect();
+            Ok(names.into_iter().collect())
+        })
+    }
+
+    /// Removes the blobs and layers nobody needs: neither an entry nor a lease reaches them. The
+    /// bytes freed.
+    pub fn collect_garbage(&self) -> Result<u64> {
+        let leased = self.leases.lock();
+        let mut reached: HashSet<Digest> = HashSet::new();
+        for entry in self.entries.all().iter() {
+            self.reach(&entry.target, &mut reached)?;
+        }
+        let mut freed = 0;
+        let is_live = |digest: &Digest| reached.contains(digest) || leased.contains_key(digest);
+        for digest in self.blobs.list()? {
+            if !is_live(&digest) {
+                self.trees.forget(&digest);
+                freed += self.blobs.remove(&digest)?;
+            }
+        }
+        for layer in self.layers.all() {
+            let id = layer
+                .record
+                .chain_id
+                .as_ref()
+                .unwrap_or(&layer.record.diff_id);
+            if !is_live(id) {
+                self.layers.remove(&layer)?;
+                freed += layer.record.bytes;
+            }
+        }
+        Ok(freed)
+    }
+}
+
+fn same_repository(entry: &Entry, reference: &Reference) -> bool {
+    entry
+        .name
+        .as_ref()
+        .is_some_and(|name| name.repository() == reference.repository())
+}
+
+/// The first twelve digits of a container's id.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

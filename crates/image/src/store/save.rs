@@ -1,0 +1,188 @@
+//! Images into one archive that both `docker load` of any age and OCI tools read.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Write;
+
+use hull_oci::{Descriptor, Digest, Index, Platform, Reference};
+use serde::Serialize;
+
+use super::Store;
+use super::commit::to_json;
+use super::entries::NAME;
+use super::find::Target;
+use crate::error::{Context as _, Error, Result};
+use crate::tar::write::Writer;
+use crate::tar::{Entry, EntryKind};
+
+/// An image in Docker's `manifest.json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// What goes into an archive.
+#[derive(Default)]
+struct Plan {
+    blobs: BTreeSet<Digest>,
+    index: Vec<Descriptor>,
+    docker: BTreeMap<Digest, DockerImage>,
+    /// In the order of the command line.
+    order: Vec<Digest>,
+    repositories: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Store {
+    /// Writes images as a tar archive: an OCI layout with Docker's `manifest.json`. A name without
+    /// a tag stands for all tags of the repository. With a platform, only that one. The same
+    /// images give the same bytes.
+    pub fn save(&self, names: &[&str], platform: Option<&Platform>, out: impl Write) -> Result<()> {
+        let lease = self.lease();
+        let mut plan = Plan::default();
+        for name in names {
+            for name in self.all_tags(name)? {
+                let target = self.find(&name)?;
+                self.plan(&name, &target, platform, &mut plan)?;
+            }
+        }
+        plan.blobs.iter().for_each(|digest| lease.protect(digest));
+        self.write_archive(plan, out)
+    }
+
+    /// All tags of a repository, if the name is one; else the name itself.
+    fn all_tags(&self, name: &str) -> Result<Vec<String>> {
+        let own = || Ok(vec![name.to_owned()]);
+        let Ok(reference) = name.parse::<Reference>() else {
+            return own();
+        };
+        if reference.tag().is_some() || reference.digest().is_some() {
+            return own();
+        }
+        let entries = self.entries.all();
+        let tags: BTreeSet<String> = entries
+            .iter()
+            .filter_map(|entry| entry.name.as_ref())
+            .filter(|known| known.tag().is_some() && known.repository() == reference.repository())
+            .map(Reference::familiar)
+            .collect();
+        if tags.is_empty() {
+            own()
+        } else {
+            Ok(tags.into_iter().collect())
+        }
+    }
+
+    fn plan(
+        &self,
+        typed: &str,
+        target: &Target,
+        platform: Option<&Platform>,
+        plan: &mut Plan,
+    ) -> Result<()> {
+        let chosen = match self.choose(typed, target, platform) {
+            Ok(member) => Some(member),
+            // Nothing for this host: Docker's older form does without it.
+            Err(Error::NoSuchPlatform { .. }) if platform.is_none() => None,
+            Err(error) => return Err(error),
+        };
+        let mut descriptor = match (&chosen, platform) {
+            (Some(member), Some(_)) => member.descriptor.clone(),
+            _ => target.descriptor.clone(),
+        };
+        let mut reached = HashSet::new();
+        self.reach(&descriptor, &mut reached)?;
+        plan.blobs
+            .extend(reached.into_iter().filter(|digest| self.blobs.has(digest)));
+        if let Some(name) = &target.name {
+            descriptor
+                .annotations
+                .insert(NAME.to_owned(), name.to_string());
+            if let Some(tag) = name.tag() {
+                let key = "org.opencontainers.image.ref.name".to_owned();
+                descriptor.annotations.insert(key, tag.to_owned());
+            }
+        }
+        if let Some(manifest) = chosen.as_ref().and_then(|member| member.manifest.as_ref()) {
+            plan.add_docker_image(manifest, target.name.as_ref());
+        }
+        if !plan.index.contains(&descriptor) {
+            plan.index.push(descriptor);
+        }
+        Ok(())
+    }
+
+    fn write_archive(&self, plan: Plan, out: impl Write) -> Result<()> {
+        let mut writer = Writer::new(out);
+        let algorithms: BTreeSet<&str> = plan
+            .blobs
+            .iter()
+            .map(|digest| digest.algorithm().name())
+            .collect();
+        writer.append(&Entry::new("blobs/", EntryKind::Directory))?;
+        for algorithm in algorithms {
+            writer.append(&Entry::new(
+                format!("blobs/{algorithm}/"),
+                EntryKind::Directory,
+            ))?;
+        }
+        for digest in &plan.blobs {
+            let file = self.blobs.open_file(digest)?;
+            let size = file
+                .metadata()
+                .context(|| format!("look at the blob {digest}"))?
+                .len();
+            writer.append_file(&Entry::file(blob_path(digest), size), file)?;
+        }
+        writer.append_bytes("index.json", &to_json(&Index::new(plan.index))?)?;
+        let images: Vec<&DockerImage> = plan
+            .order
+            .iter()
+            .filter_map(|digest| plan.docker.get(digest))
+            .collect();
+        writer.append_bytes("manifest.json", &to_json(&images)?)?;
+        writer.append_bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        if !plan.repositories.is_empty() {
+            writer.append_bytes("repositories", &to_json(&plan.repositories)?)?;
+        }
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn add_docker_image(&mut self, manifest: &hull_oci::Manifest, name: Option<&Reference>) {
+        let config = &manifest.config.digest;
+        if !self.docker.contains_key(config) {
+            self.order.push(config.clone());
+        }
+        let image = self
+            .docker
+            .entry(config.clone())
+            .or_insert_with(|| DockerImage {
+                config: blob_path(config),
+                repo_tags: None,
+                layers: manifest
+                    .layers
+                    .iter()
+                    .map(|layer| blob_path(&layer.digest))
+                    .collect(),
+            });
+        if let Some((name, tag)) = name.and_then(|name| Some((name, name.tag()?))) {
+            let tags = image.repo_tags.get_or_insert_default();
+            if !tags.contains(&name.familiar()) {
+                tags.push(name.familiar());
+            }
+            let tags = self
+                .repositories
+                .entry(name.familiar_repository())
+                .or_default();
+            tags.insert(tag.to_owned(), config.hex().to_owned());
+        }
+    }
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}

@@ -1,0 +1,105 @@
+//! Gives names to images.
+
+use hull_oci::{Descriptor, Digest, Reference};
+use jiff::Timestamp;
+
+use super::Store;
+use super::entries::{Entry, strip};
+use crate::error::Result;
+
+impl Store {
+    /// Gives the image `name` another name. An image that loses its last name by this stays,
+    /// dangling.
+    pub fn tag(&self, name: &str, new: &Reference) -> Result<Digest> {
+        let target = self.find(name)?.descriptor;
+        let id = target.digest.clone();
+        self.set_name(new, target)?;
+        Ok(id)
+    }
+
+    /// Lets a name point at an image that was just brought in. Its blobs must be complete, and
+    /// leased until this returns.
+    pub fn set_name(&self, name: &Reference, mut target: Descriptor) -> Result<()> {
+        strip(&mut target);
+        let name = name.clone().or_latest().exact();
+        self.entries.update(|entries| {
+            set_name(entries, name, target, None);
+            Ok(())
+        })
+    }
+
+    /// Keeps an image that was just brought in without any name. Its blobs must be complete, and
+    /// leased until this returns.
+    pub fn keep_unnamed(&self, mut target: Descriptor) -> Result<()> {
+        strip(&mut target);
+        self.entries.update(|entries| {
+            keep(entries, Entry::new(target, None));
+            Ok(())
+        })
+    }
+
+    /// As [`set_name`](Self::set_name) or [`keep_unnamed`](Self::keep_unnamed), for an image made
+    /// from another one.
+    pub(super) fn set_new(
+        &self,
+        name: Option<&Reference>,
+        target: Descriptor,
+        parent: Option<Digest>,
+    ) -> Result<()> {
+        let name = name.map(|name| name.clone().or_latest().exact());
+        self.entries.update(|entries| {
+            match name {
+                Some(name) => set_name(entries, name, target, parent),
+                None => keep(
+                    entries,
+                    Entry {
+                        parent,
+                        ..Entry::new(target, None)
+                    },
+                ),
+            }
+            Ok(())
+        })
+    }
+}
+
+fn set_name(entries: &mut Vec<Entry>, name: Reference, target: Descriptor, parent: Option<Digest>) {
+    // The parent belongs to the image, not to the name.
+    let known = entries
+        .iter()
+        .find(|entry| entry.target.digest == target.digest);
+    let parent = parent.or_else(|| known.and_then(|entry| entry.parent.clone()));
+    // A dangling entry has served its purpose once the image has a name.
+    entries.retain(|entry| entry.name.is_some() || entry.target.digest != target.digest);
+    let moved = entries
+        .iter()
+        .position(|entry| entry.name.as_ref() == Some(&name));
+    let new = Entry {
+        parent,
+        ..Entry::new(target, Some(name))
+    };
+    match moved {
+        Some(at) => {
+            let old = std::mem::replace(&mut entries[at], new);
+            keep(
+                entries,
+                Entry {
+                    name: None,
+                    tagged: Some(Timestamp::now()),
+                    ..old
+                },
+            );
+        }
+        None => entries.push(new),
+    }
+}
+
+/// Adds a dangling entry, unless the image has one entry or another.
+pub(super) fn keep(entries: &mut Vec<Entry>, dangling: Entry) {
+    if !entries
+        .iter()
+        .any(|entry| entry.target.digest == dangling.target.digest)
+    {
+        entries.push(dangling);
+    }
+}

@@ -1,0 +1,180 @@
+//! Walks a tree into an archive.
+//!
+//! Somebody may be changing the tree: it is walked by descriptors, links are never followed, and
+//! what vanishes meanwhile is left out. Names are sorted, so equal trees give equal archives.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::fs::{FileType, Stat};
+
+use super::write::Writer;
+use super::{Entry, EntryKind};
+use crate::dir::{DEPTH_MAX, Dir, file_type, is_whiteout};
+use crate::error::{Context as _, Error, Result};
+
+/// A tree on its way into an archive.
+pub(crate) struct Packer<'a, W> {
+    writer: &'a mut Writer<W>,
+    /// Overlayfs's marks become whiteouts.
+    is_layer: bool,
+    /// The first name of each file with several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
+
+impl<'a, W: Write> Packer<'a, W> {
+    /// A tree as it is.
+    pub(crate) fn tree(writer: &'a mut Writer<W>) -> Self {
+        Self {
+            writer,
+            is_layer: false,
+            links: HashMap::new(),
+        }
+    }
+
+    /// The upper directory of an overlay, as a layer.
+    pub(crate) fn layer(writer: &'a mut Writer<W>) -> Self {
+        Self {
+            writer,
+            is_layer: true,
+            links: HashMap::new(),
+        }
+    }
+
+    /// The entry `name` of `directory`, with all below it, under the name `path` (without a slash
+    /// at its end).
+    pub(crate) fn entry(&mut self, directory: &Dir, name: &OsStr, path: &[u8]) -> Result<()> {
+        self.level(directory, name, path, 0)
+    }
+
+    /// All entries of `directory`, each under its own name behind `prefix`.
+    pub(crate) fn content(&mut self, directory: &Dir, prefix: &[u8]) -> Result<()> {
+        self.children(directory, prefix, 0)
+    }
+
+    fn level(&mut self, directory: &Dir, name: &OsStr, path: &[u8], depth: usize) -> Result<()> {
+        let what = || format!("read {}", String::from_utf8_lossy(path));
+        let Some(stat) = directory.stat_if_any(name).context(what)? else {
+            return Ok(());
+        };
+        if self.is_layer && is_whiteout(&stat) {
+            return self.whiteout(path);
+        }
+        match self.one(directory, name, path, &stat).context(what) {
+            // It went away, or became something else: as if it had never been.
+            Err(Error::Io { source, .. }) if is_gone(&source) => return Ok(()),
+            other => other?,
+        }
+        if file_type(&stat) != FileType::Directory {
+            return Ok(());
+        }
+        if depth >= DEPTH_MAX {
+            return Err(Error::Invalid("the tree is nested too deeply".into()));
+        }
+        let child = match directory.child(name) {
+            Ok(child) => child,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error).context(what),
+        };
+        let prefix = [path, b"/"].concat();
+        if self.is_layer && child.is_opaque().context(what)? {
+            self.writer
+                .append(&marker([&prefix[..], b".wh..wh..opq"].concat()))?;
+        }
+        self.children(&child, &prefix, depth + 1)
+    }
+
+    fn children(&mut self, directory: &Dir, prefix: &[u8], depth: usize) -> Result<()> {
+        let what = || format!("list {}", String::from_utf8_lossy(prefix));
+        for name in directory.names().context(what)? {
+            let path = [prefix, name.as_bytes()].concat();
+            self.level(directory, &name, &path, depth)?;
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, directory: &Dir, name: &OsStr, path: &[u8], stat: &Stat) -> io::Result<()> {
+        let Some(mut entry) = describe(path, stat) else {
+            return Ok(());
+        };
+        if entry.kind == EntryKind::Symlink {
+            entry.link = directory.read_link(name)?;
+        }
+        if stat.st_nlink > 1 && entry.kind != EntryKind::Directory {
+            let key = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&key) {
+                (entry.kind, entry.link, entry.size) = (EntryKind::HardLink, first.clone(), 0);
+                return Ok(self.writer.append(&entry)?);
+            }
+            self.links.insert(key, path.to_vec());
+        }
+        entry.xattrs = directory.portable_xattrs(name)?;
+        if entry.kind == EntryKind::File {
+            let file = directory.open_file(name)?;
+            return Ok(self.writer.append_file(&entry, file)?);
+        }
+        Ok(self.writer.append(&entry)?)
+    }
+
+    fn whiteout(&mut self, path: &[u8]) -> Result<()> {
+        let at = path
+            .iter()
+            .rposition(|&b| b == b'/')
+            .map_or(0, |slash| slash + 1);
+        self.writer
+            .append(&marker([&path[..at], b".wh.", &path[at..]].concat()))
+    }
+}
+
+/// The entry of a file; `None` for sockets, which no archive can hold.
+fn describe(path: &[u8], stat: &Stat) -> Option<Entry> {
+    let kind = match file_type(stat) {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::CharacterDevice => EntryKind::CharDevice,
+        FileType::BlockDevice => EntryKind::BlockDevice,
+        FileType::Fifo => EntryKind::Fifo,
+        _ => return None,
+    };
+    let mut path = path.to_vec();
+    if kind == EntryKind::Directory && !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    let is_file = kind == EntryKind::File;
+    let device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+    let (major, minor) = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
+    Some(Entry {
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: (stat.st_mtime, 0),
+        size: if is_file {
+            stat.st_size.unsigned_abs()
+        } else {
+            0
+        },
+        device: if device { (major, minor) } else { (0, 0) },
+        ..Entry::new(path, kind)
+    })
+}
+
+fn marker(path: Vec<u8>) -> Entry {
+    Entry {
+        mode: 0o600,
+        ..Entry::file(path, 0)
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::STALE | Errno::LOOP | Errno::NOTDIR | Errno::NXIO)
+    )
+}
