@@ -258,6 +258,9 @@ pub struct State {
     pub execs: Vec<ExecState>,
     /// The health check's state, if there is a check.
     pub health: Option<HealthState>,
+    /// Lines that the log's disk did not take.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }
 
 /// How far init is.
@@ -360,4 +363,6 @@ pub enum Event {
     Detached(Target),
     /// A health probe starts. (Docker reports it as an exec.)
     HealthProbe(HealthState),
+    /// A health probe ended: the verdict and the results now. Also what a new listener hears first.
+    Health(HealthState),
 }
