@@ -25,17 +25,11 @@ const VALUE_BYTES_MAX: usize = 64 << 10;
 /// file system without attributes has none.
 pub fn list(directory: impl AsFd, name: &OsStr) -> io::Result<Vec<OsString>> {
     let path = path(&directory, name)?;
-    // Most files have none: ask before making room for the longest list.
-    match llistxattr(&path, &mut [0u8; 0][..]) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Ok(_) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut buffer = vec![0u8; VALUE_BYTES_MAX];
-    let length = llistxattr(&path, &mut buffer[..])?;
-    let names = buffer[..length]
-        .split(|&b| b == 0)
-        .filter(|name| !name.is_empty());
+    let list = match read(|buffer| llistxattr(&path, buffer)) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        list => list?,
+    };
+    let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
     Ok(names
         .map(|name| OsString::from_vec(name.to_vec()))
         .collect())
@@ -44,26 +38,9 @@ pub fn list(directory: impl AsFd, name: &OsStr) -> io::Result<Vec<OsString>> {
 /// The value of the attribute, if the entry has it.
 pub fn get(directory: impl AsFd, name: &OsStr, attribute: &OsStr) -> io::Result<Option<Vec<u8>>> {
     let path = path(&directory, name)?;
-    let size = match lgetxattr(&path, attribute, &mut [0u8; 0][..]) {
-        Ok(size) => size,
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let mut buffer = vec![0u8; size.max(1)];
-    match lgetxattr(&path, attribute, &mut buffer[..]) {
-        Ok(length) => {
-            buffer.truncate(length);
-            Ok(Some(buffer))
-        }
-        Err(Errno::NODATA) => Ok(None),
-        // It grew meanwhile: the longest there can be.
-        Err(Errno::RANGE) => {
-            let mut buffer = vec![0u8; VALUE_BYTES_MAX];
-            let length = lgetxattr(&path, attribute, &mut buffer[..])?;
-            buffer.truncate(length);
-            Ok(Some(buffer))
-        }
-        Err(error) => Err(error.into()),
+    match read(|buffer| lgetxattr(&path, attribute, buffer)) {
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        value => Ok(Some(value?)),
     }
 }
 
@@ -75,6 +52,20 @@ pub fn set(directory: impl AsFd, name: &OsStr, attribute: &OsStr, value: &[u8]) 
         value,
         XattrFlags::empty(),
     )?)
+}
+
+/// Reads into a small buffer, and into the largest there can be only where that is too small: most
+/// files have no attributes at all.
+fn read(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut small = [0u8; 256];
+    match call(&mut small) {
+        Err(Errno::RANGE) => {}
+        length => return Ok(small[..length?].to_vec()),
+    }
+    let mut large = vec![0u8; VALUE_BYTES_MAX];
+    let length = call(&mut large)?;
+    large.truncate(length);
+    Ok(large)
 }
 
 /// The entry's path below `/proc/self/fd`. A name is one component: anything else is refused.

@@ -203,7 +203,8 @@ impl Store {
             .collect()
     }
 
-    /// Makes the manifest that Docker's older archives do without.
+    /// Makes the manifest that Docker's older archives do without, in OCI's words: tools look for
+    /// those in a layout.
     fn docker_image(&self, lease: &Lease, archive: &Archive, image: &DockerImage) -> Result<Found> {
         let (config_digest, config_size) = archive.blob(&image.config)?;
         let config_bytes = self.blobs.read(&config_digest)?;
@@ -219,12 +220,10 @@ impl Store {
             let kind = self.layer_type(&digest)?;
             layers.push(Descriptor::new(kind, digest, size));
         }
-        let config_descriptor =
-            Descriptor::new(media_type::DOCKER_CONFIG, config_digest, config_size);
-        let mut manifest = Manifest::new(config_descriptor, layers);
-        manifest.media_type = Some(media_type::DOCKER_MANIFEST.to_owned());
+        let config_descriptor = Descriptor::new(media_type::CONFIG, config_digest, config_size);
+        let manifest = Manifest::new(config_descriptor, layers);
         let bytes = to_json(&manifest)?;
-        let mut target = self.put_blob(lease, media_type::DOCKER_MANIFEST, &bytes)?;
+        let mut target = self.put_blob(lease, media_type::MANIFEST, &bytes)?;
         target.platform = Some(config.platform());
         let tags = image
             .repo_tags
@@ -246,8 +245,8 @@ impl Store {
             .read_to_end(&mut start)
             .context(|| format!("read the blob {digest}"))?;
         match Compression::detect(&start) {
-            Compression::None => Ok(media_type::DOCKER_LAYER),
-            Compression::Gzip => Ok(media_type::DOCKER_LAYER_GZIP),
+            Compression::None => Ok(media_type::LAYER),
+            Compression::Gzip => Ok(media_type::LAYER_GZIP),
             Compression::Zstd => Ok(media_type::LAYER_ZSTD),
             Compression::Bzip2 | Compression::Xz => Err(Error::Invalid(format!(
                 "the layer {digest} is compressed in a way no image may be"
