@@ -361,13 +361,14 @@ impl Process {
         let owner = fs::metadata(&directory).ok()?;
         let stat = fs::read(directory.join("stat")).ok()?;
         let command = fs::read(directory.join("cmdline")).unwrap_or_default();
-        Self::parse(
-            pid,
-            owner.uid(),
-            owner.gid(),
-            &String::from_utf8_lossy(&stat),
-            command,
-        )
+        let status = fs::read_to_string(directory.join("status")).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&stat);
+        let own = Self::parse(pid, owner.uid(), owner.gid(), &stat, command)?;
+        let resident_kib = number_after(&status, "VmRSS:").unwrap_or(0);
+        Some(Self {
+            resident_kib,
+            ..own
+        })
     }
 
     /// The name may hold spaces and brackets: it ends at the last bracket.
