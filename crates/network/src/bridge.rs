@@ -185,16 +185,16 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// `02:42` and the IPv4 address: a reused address keeps its neighbours' caches right.
-pub(crate) fn mac_for(address: Option<IpAddr>) -> Result<route::Mac, Error> {
-    match address {
-        Some(IpAddr::V4(v4)) => {
-            let [a, b, c, d] = v4.octets();
-            Ok([0x02, 0x42, a, b, c, d])
-        }
-        _ => {
-            let [a, b, c, d] = random_bytes::<4>()?;
-            Ok([0x02, 0x42, a, b, c, d])
-        }
-    }
+/// `02:42` and the IPv4 address: a reused address keeps its neighbours' caches right. Without one,
+/// digits of the endpoint's random id.
+pub(crate) fn mac_for(id: &str, address: Option<IpAddr>) -> route::Mac {
+    let number = match address {
+        Some(IpAddr::V4(v4)) => v4.to_bits(),
+        _ => id
+            .get(..8)
+            .and_then(|text| u32::from_str_radix(text, 16).ok())
+            .unwrap_or(1),
+    };
+    let [a, b, c, d] = number.to_be_bytes();
+    [0x02, 0x42, a, b, c, d]
 }

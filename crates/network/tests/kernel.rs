@@ -745,6 +745,92 @@ fn options_choose_the_bridges_address_and_range() {
     });
 }
 
+#[test]
+fn many_at_once_and_flushes_between_end_in_order() {
+    on_a_host(|_| {
+        let networks = open();
+        std::thread::scope(|scope| {
+            for worker in 0..6 {
+                let networks = &networks;
+                scope.spawn(move || {
+                    for round in 0..15 {
+                        let web = container(networks, &format!("w{worker}-{round}"));
+                        networks
+                            .publish(&web.endpoint, &[tcp(80, None, None)])
+                            .unwrap();
+                        networks.disconnect(&web.endpoint).unwrap();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    nft("flush ruleset");
+                    networks.heal().unwrap();
+                }
+            });
+        });
+        networks.heal().unwrap();
+        eventually("all links gone", || {
+            !ip("-o link show type veth").contains("hv")
+        });
+        assert!(!nft("list table inet hull").contains("tcp . "));
+    });
+}
+
+#[test]
+fn a_containers_first_packet_passes() {
+    on_a_host(|outside| {
+        let networks = open();
+        serve(outside.0.as_fd(), 7000);
+        for round in 0..30 {
+            let web = container(&networks, &format!("c{round}"));
+            // A lost question for an address would be repeated after a second: `ask` gives up
+            // before that.
+            ask(web.sandbox.as_fd(), &format!("{OUTSIDE}:7000")).unwrap();
+            networks.disconnect(&web.endpoint).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_network_that_cannot_be_set_up_is_no_reason_not_to_start() {
+    on_a_host(|_| {
+        let networks = open();
+        let broken = networks.create(wanted("broken")).unwrap();
+        let records = networks.list();
+        networks.tear_down().unwrap();
+        drop(networks);
+        let bridge = broken.bridge().unwrap();
+        ip(&format!("link add {bridge} type veth peer name x0"));
+        let networks = Networks::open(Config::default(), &records).unwrap();
+        networks.restore(Vec::new()).unwrap();
+        container(&networks, "web");
+        let sandbox = networks.sandbox().unwrap();
+        let request = EndpointRequest::default();
+        networks
+            .connect(sandbox.as_fd(), "broken", &request)
+            .unwrap_err();
+        ip(&format!("link del {bridge}"));
+        assert_eq!(networks.heal().unwrap().bridges, [bridge]);
+        container_in(&networks, "broken", "web");
+    });
+}
+
+#[test]
+fn a_foreign_chain_that_drops_is_told() {
+    on_a_host(|_| {
+        let networks = open();
+        assert_eq!(networks.warnings().unwrap(), Vec::<String>::new());
+        run("iptables", &["-P", "FORWARD", "DROP"]);
+        let warnings = networks.warnings().unwrap();
+        let seen = warnings
+            .iter()
+            .any(|text| text.contains("chain FORWARD of table ip filter"));
+        let is_legacy = run("iptables", &["-V"]).contains("legacy");
+        assert!(seen || is_legacy, "{warnings:?}");
+    });
+}
+
 /// Not a test of behaviour: `cargo test -- --ignored --nocapture` prints what steps cost.
 #[test]
 #[ignore = "a measurement"]

@@ -1,16 +1,16 @@
 //! Puts a sandbox into a network, and takes it out again.
 
-use std::{net::IpAddr, os::fd::BorrowedFd};
+use std::{net::IpAddr, os::fd::BorrowedFd, time::Duration};
 
 use hull_sys::netlink::route::{self, Mac, Veth};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Networks;
 use crate::{
-    Driver, Endpoint, EndpointRequest, Error,
+    Endpoint, EndpointRequest, Error,
     bridge::{mac_for, random_id},
     sandbox::{self, Inside},
-    state::Connected,
+    state::{Attached, Connected},
 };
 
 /// `hv` and 12 hex digits of the endpoint's id: interface names have at most 15 bytes.
@@ -87,9 +87,14 @@ impl Networks {
 
     /// Decides everything about an endpoint, and takes its addresses.
     fn draft(&self, network: &str, request: &EndpointRequest) -> Result<Draft, Error> {
-        let id = random_id()?;
+        let given = request.mac.as_deref().map(parse_mac).transpose()?;
         let mut guard = self.state();
         let state = &mut *guard;
+        let replaces_gateway = state.endpoints.values().any(|other| {
+            let other = &other.endpoint;
+            other.container_id == request.container_id
+                && other.gateway_priority < request.gateway_priority
+        });
         let missing = || Error::NoSuchNetwork(network.to_owned());
         let network_id = state
             .network(network)
@@ -97,62 +102,16 @@ impl Networks {
             .record
             .id
             .clone();
-        let replaces_gateway = state.endpoints.values().any(|other| {
-            let other = &other.endpoint;
-            other.container_id == request.container_id
-                && other.gateway_priority < request.gateway_priority
-        });
         let attached = state.networks.get_mut(&network_id).ok_or_else(missing)?;
-        let record = &attached.record;
-        if record.driver != Driver::Bridge {
-            let what = "endpoints";
-            return Err(Error::Unsupported {
-                network: record.name.clone(),
-                what,
-            });
-        }
-        let given = request.mac.as_deref().map(parse_mac).transpose()?;
-        let (v4, v6) = (record.enable_ipv4, record.enable_ipv6);
-        let (internal, mtu, isolated) = (record.internal, record.mtu(), !record.icc());
-        let (network_id, network_name) = (record.id.clone(), record.name.clone());
-        let ipv4 = v4
-            .then(|| attached.take(request.ipv4.map(IpAddr::V4), false))
-            .transpose()?;
-        let ipv6 = v6
-            .then(|| attached.take(request.ipv6.map(IpAddr::V6), true))
-            .transpose();
-        let ipv6 = ipv6.inspect_err(|_| {
-            ipv4.into_iter()
-                .for_each(|address| attached.release(address.addr()));
-        })?;
-        let gateway = |ipv6| attached.gateway(ipv6).filter(|_| !internal);
-        let mac = given.map_or_else(|| mac_for(ipv4.map(|net| net.addr())), Ok)?;
-        let endpoint = Endpoint {
-            host_interface: format!("{PREFIX}{}", &id[..NAME_DIGITS]),
-            id,
-            network_id,
-            network_name,
-            container_id: request.container_id.clone(),
-            container_name: request.container_name.clone(),
-            ipv4: ipv4.and_then(as_v4),
-            gateway: gateway(false).filter(|_| v4).and_then(only_v4),
-            ipv6: ipv6.and_then(as_v6),
-            gateway_v6: gateway(true).filter(|_| v6).and_then(only_v6),
-            mac: show_mac(mac),
-            interface: String::new(),
-            host_index: 0,
-            aliases: request.aliases.clone(),
-            driver_options: request.driver_options.clone(),
-            gateway_priority: request.gateway_priority,
-        };
-        let bridge = attached.bridge_index;
+        let bridge_name = bridge_of(attached)?;
+        let endpoint = draft_endpoint(attached, request, given)?;
         state.in_the_making.push(endpoint.host_interface.clone());
         Ok(Draft {
             endpoint,
-            mac,
-            bridge,
-            mtu,
-            isolated,
+            bridge_name,
+            bridge: attached.bridge_index,
+            mtu: attached.record.mtu(),
+            isolated: !attached.record.icc(),
             replaces_gateway,
         })
     }
@@ -160,6 +119,7 @@ impl Networks {
     /// Makes the link: one send on the host's side, one inside.
     fn link(&self, sandbox: BorrowedFd<'_>, draft: &mut Draft) -> Result<(), Error> {
         let name = draft.endpoint.host_interface.clone();
+        let mac = parse_mac(&draft.endpoint.mac)?;
         let prefix = draft
             .endpoint
             .driver_options
@@ -177,7 +137,7 @@ impl Networks {
             name: &name,
             master: draft.bridge,
             peer_name: &peer_name,
-            peer_mac: Some(draft.mac),
+            peer_mac: Some(mac),
             peer_namespace: sandbox,
             mtu: draft.mtu,
         };
@@ -196,10 +156,29 @@ impl Networks {
         let vanished = || Error::io("find the new link")(std::io::ErrorKind::NotFound.into());
         let link = links.into_iter().next().ok_or_else(vanished)?;
         draft.endpoint.host_index = link.index;
-        let inside = draft.inside(link.peer.ok_or_else(vanished)?);
+        let inside = draft.inside(link.peer.ok_or_else(vanished)?, mac);
         draft.endpoint.interface = sandbox::set_up(sandbox, &inside).map_err(Error::io(
             format!("set up interface {peer_name} in the sandbox"),
         ))?;
+        self.wait_until_running(&name, &draft.bridge_name)
+    }
+
+    /// Waits until the bridge passes the new link's packets on. Its first ones would be lost before
+    /// that, and a lost question for a neighbour's address costs the container a whole second.
+    fn wait_until_running(&self, link: &str, bridge: &str) -> Result<(), Error> {
+        const ATTEMPTS: u32 = 50;
+        const PAUSE: Duration = Duration::from_millis(1);
+        for _ in 0..ATTEMPTS {
+            // The port's state decides the bridge's: in this order.
+            let messages = [route::get_link(link), route::get_link(bridge)];
+            let links = self.route().apply_and_get(&messages);
+            let links = links.map_err(Error::kernel(format!("bring link {link} up")))?;
+            if links.iter().all(|link| link.is_running) {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        // Late rather than never: packets pass some time.
         Ok(())
     }
 }
@@ -207,15 +186,70 @@ impl Networks {
 /// An endpoint that is decided and not yet made.
 struct Draft {
     endpoint: Endpoint,
-    mac: Mac,
+    bridge_name: String,
     bridge: u32,
     mtu: u32,
     isolated: bool,
     replaces_gateway: bool,
 }
 
+/// The bridge that endpoints of a network join.
+fn bridge_of(network: &Attached) -> Result<String, Error> {
+    let unsupported = |what| Error::Unsupported {
+        network: network.record.name.clone(),
+        what,
+    };
+    match network.record.bridge() {
+        None => Err(unsupported("endpoints")),
+        Some(_) if network.bridge_index == 0 => {
+            Err(unsupported("endpoints while its bridge is missing"))
+        }
+        Some(name) => Ok(name.to_owned()),
+    }
+}
+
+/// Takes addresses for an endpoint. On failure none is taken.
+fn draft_endpoint(
+    network: &mut Attached,
+    request: &EndpointRequest,
+    mac: Option<Mac>,
+) -> Result<Endpoint, Error> {
+    let id = random_id()?;
+    let (v4, v6) = (network.record.enable_ipv4, network.record.enable_ipv6);
+    let ipv4 = v4
+        .then(|| network.take(request.ipv4.map(IpAddr::V4), false))
+        .transpose()?;
+    let ipv6 = v6
+        .then(|| network.take(request.ipv6.map(IpAddr::V6), true))
+        .transpose();
+    let ipv6 = ipv6.inspect_err(|_| {
+        ipv4.into_iter()
+            .for_each(|address| network.release(address.addr()));
+    })?;
+    let mac = mac.unwrap_or_else(|| mac_for(&id, ipv4.map(|net| net.addr())));
+    let gateway = |ipv6| network.gateway(ipv6).filter(|_| !network.record.internal);
+    Ok(Endpoint {
+        host_interface: format!("{PREFIX}{}", &id[..NAME_DIGITS]),
+        id,
+        network_id: network.record.id.clone(),
+        network_name: network.record.name.clone(),
+        container_id: request.container_id.clone(),
+        container_name: request.container_name.clone(),
+        ipv4: ipv4.and_then(as_v4),
+        gateway: gateway(false).filter(|_| v4).and_then(only_v4),
+        ipv6: ipv6.and_then(as_v6),
+        gateway_v6: gateway(true).filter(|_| v6).and_then(only_v6),
+        mac: show_mac(mac),
+        interface: String::new(),
+        host_index: 0,
+        aliases: request.aliases.clone(),
+        driver_options: request.driver_options.clone(),
+        gateway_priority: request.gateway_priority,
+    })
+}
+
 impl Draft {
-    fn inside(&self, index: u32) -> Inside {
+    fn inside(&self, index: u32, mac: Mac) -> Inside {
         let endpoint = &self.endpoint;
         let v4 = endpoint
             .ipv4
@@ -226,7 +260,7 @@ impl Draft {
         let gateway = endpoint.gateway.map(IpAddr::V4);
         Inside {
             index,
-            mac: self.mac,
+            mac,
             addresses: v4.into_iter().chain(v6).collect(),
             gateways: gateway
                 .into_iter()

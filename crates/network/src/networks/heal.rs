@@ -96,6 +96,21 @@ impl Networks {
         Ok(healed)
     }
 
+    /// What on this host keeps containers from the network although our rules are right, for
+    /// people. Foreign rules are theirs to change.
+    pub fn warnings(&self) -> Result<Vec<String>, Error> {
+        if !self.config.firewall {
+            return Ok(Vec::new());
+        }
+        let dropping = self.firewall().chains_that_drop_forwarded();
+        let dropping = dropping.map_err(Error::kernel("look at firewall rules"))?;
+        let bridges = self.config.bridge.as_deref().unwrap_or("br-*");
+        let warn = |chain| {
+            format!("{chain} drops forwarded packets: accept those from and to {bridges} there")
+        };
+        Ok(dropping.into_iter().map(warn).collect())
+    }
+
     /// Links of ours that belong to no endpoint.
     pub fn strays(&self) -> Result<Vec<Stray>, Error> {
         let links = self.route().links().map_err(Error::kernel("list links"))?;

@@ -34,8 +34,10 @@ impl Networks {
             return Err(Error::NameTaken(wanted.name));
         }
         self.complete(&mut wanted)?;
-        self.attach(wanted.clone())?;
-        if let Err(error) = self.apply_rules() {
+        if let Err(error) = self
+            .attach(wanted.clone())
+            .and_then(|()| self.apply_rules())
+        {
             self.forget(&wanted)?;
             return Err(error);
         }

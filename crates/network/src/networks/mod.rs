@@ -47,7 +47,16 @@ impl Networks {
             config,
         };
         for record in records {
-            networks.attach(record)?;
+            let is_users = !record.is_predefined();
+            let name = record.name.clone();
+            match networks.attach(record) {
+                // One broken network is no reason not to start: `heal` tries again.
+                Err(error) if is_users => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(network = name, %error, cause, "cannot set up network");
+                }
+                result => result?,
+            }
         }
         Ok(networks)
     }
@@ -85,15 +94,17 @@ impl Networks {
         self.firewall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets a network up on the host and remembers it.
+    /// Remembers a network and sets it up on the host.
     fn attach(&self, record: Network) -> Result<(), Error> {
-        let mut network = crate::state::Attached::new(record);
-        if let Some(plan) = network.plan(&self.config) {
-            (network.bridge_index, _) = bridge::ensure(&mut self.route(), &plan)?;
+        let network = crate::state::Attached::new(record);
+        let (id, plan) = (network.record.id.clone(), network.plan(&self.config));
+        self.state().networks.insert(id.clone(), network);
+        if let Some(plan) = plan {
+            let (index, _) = bridge::ensure(&mut self.route(), &plan)?;
+            if let Some(network) = self.state().networks.get_mut(&id) {
+                network.bridge_index = index;
+            }
         }
-        self.state()
-            .networks
-            .insert(network.record.id.clone(), network);
         Ok(())
     }
 }

@@ -54,8 +54,13 @@ impl Networks {
 
     fn take_ports(&self, endpoint: &Endpoint, published: &[Published]) -> Vec<HeldPort> {
         let mut state = self.state();
-        let Some(connected) = state.endpoints.get_mut(&endpoint.id) else { return Vec::new() };
-        connected.ports.extract_if(.., |port| published.contains(&port.published)).collect()
+        let Some(connected) = state.endpoints.get_mut(&endpoint.id) else {
+            return Vec::new();
+        };
+        connected
+            .ports
+            .extract_if(.., |port| published.contains(&port.published))
+            .collect()
     }
 
     /// Reserves a port on each address that is asked for: the same number everywhere.

@@ -21,6 +21,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -44,6 +45,7 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 
 const IFF_UP: u32 = 1;
+const OPERSTATE_UP: u8 = 6;
 const LINK_FIXED: usize = 16;
 const ADDRESS_FIXED: usize = 8;
 const ROUTE_FIXED: usize = 12;
@@ -81,6 +83,9 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// Administratively up.
     pub is_up: bool,
+    /// Packets pass: it is up and so is its other end. The kernel works this out in the
+    /// background; since 6.8 it does so at the latest when the link is asked for.
+    pub is_running: bool,
     /// The largest packet.
     pub mtu: u32,
 }
@@ -306,6 +311,7 @@ pub fn parse_link(payload: &[u8]) -> Option<Link> {
             .get(IFLA_ADDRESS)
             .and_then(|data| data.try_into().ok()),
         is_up: u32_at(payload, 8)? & IFF_UP != 0,
+        is_running: attributes.get(IFLA_OPERSTATE) == Some(&[OPERSTATE_UP]),
         mtu: attributes.number(IFLA_MTU).unwrap_or(0),
     })
 }

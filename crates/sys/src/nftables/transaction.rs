@@ -10,6 +10,7 @@ const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
+const GET_CHAIN: u16 = 4;
 const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
 const DELETE_RULE: u16 = 8;
@@ -21,6 +22,7 @@ const DELETE_ELEMENTS: u16 = 14;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 const ACKNOWLEDGE: u16 = 4;
+const DUMP: u16 = 0x300;
 const FAMILY_INET: u8 = 1;
 const FIXED: usize = 4;
 const CHANGES_GROUP: u32 = 7;
@@ -186,6 +188,18 @@ impl Firewall {
         self.0.transact(&messages)
     }
 
+    /// Chains, anybody's, that drop forwarded packets unless a rule of theirs accepts them. An
+    /// acceptance in another table does not help there.
+    pub fn chains_that_drop_forwarded(&mut self) -> Result<Vec<String>, Error> {
+        let kind = SUBSYSTEM << 8 | GET_CHAIN;
+        let ask = Message::new("list nftables chains", kind, DUMP, &[0; FIXED]);
+        let answers = self.0.exchange(&[ask])?;
+        Ok(answers
+            .iter()
+            .filter_map(|answer| dropping_chain(&answer.payload))
+            .collect())
+    }
+
     /// How many chains, sets and maps a table has; `None`: there is no such table.
     pub fn table_size(&mut self, table: &str) -> Result<Option<usize>, Error> {
         let kind = SUBSYSTEM << 8 | GET_TABLE;
@@ -201,6 +215,23 @@ impl Firewall {
             .and_then(|answer| Attributes::after(&answer.payload, FIXED).big(TABLE_USE));
         Ok(size.map(|size| size as usize))
     }
+}
+
+/// Reads a chain that the kernel calls for forwarded packets and whose policy is to drop.
+fn dropping_chain(payload: &[u8]) -> Option<String> {
+    const FORWARD: u32 = 2;
+    const POLICY_DROP: u32 = 0;
+    let family = match payload.first()? {
+        1 => "inet",
+        2 => "ip",
+        10 => "ip6",
+        _ => return None,
+    };
+    let attributes = Attributes::after(payload, FIXED);
+    let is_forward = attributes.nest(4).big(1) == Some(FORWARD);
+    let drops = attributes.big(5) == Some(POLICY_DROP);
+    let (table, chain) = (attributes.text(TABLE_NAME)?, attributes.text(3)?);
+    (is_forward && drops).then(|| format!("chain {chain} of table {family} {table}"))
 }
 
 /// A socket that is told of every change to the firewall.
