@@ -1,3 +1,40 @@
 //! What Hull means: verbs on nouns. Knows no HTTP and no terminals.
+//!
+//! [`Engine`] is the door. A container has one owner ([`actor`]), whose decisions are pure
+//! ([`state`]); what was acknowledged is in the [`store`]; what happened is in the [`events`].
 
+mod engine;
+
+pub mod actor;
+pub mod config;
+pub mod container;
+pub mod error;
+pub mod events;
+pub mod image;
+pub mod logs;
 pub mod model;
+pub mod network;
+pub mod record;
+pub mod spec;
+pub mod state;
+pub mod system;
+pub mod top;
+pub mod user;
+pub mod volume;
+
+mod log;
+mod names;
+mod paths;
+mod registry;
+mod restore;
+mod root;
+mod services;
+mod shim;
+pub mod signal;
+mod store;
+mod time;
+mod undo;
+
+pub use engine::Engine;
+pub use error::{Error, Kind};
+pub use paths::Paths;

@@ -41,7 +41,9 @@ macro_rules! random_id {
             /// Takes 64 lowercase hex digits, nothing else.
             pub fn parse(text: &str) -> Option<Self> {
                 let valid = text.len() == 64
-                    && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
                 valid.then(|| Self(text.to_owned()))
             }
 
@@ -78,10 +80,16 @@ impl Name {
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let bare = text.strip_prefix('/').unwrap_or(text);
         let mut bytes = bare.bytes();
-        let valid = bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        let valid = bytes
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
             && bare.len() >= 2
             && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-        if valid { Ok(Self(bare.to_owned())) } else { Err(InvalidName(bare.to_owned())) }
+        if valid {
+            Ok(Self(bare.to_owned()))
+        } else {
+            Err(InvalidName(bare.to_owned()))
+        }
     }
 
     /// The name without a slash.

@@ -13,7 +13,7 @@ mod mount;
 mod network;
 mod resources;
 
-pub use config::{Config, CreateContainer, Healthcheck, HealthProbe};
+pub use config::{Config, CreateContainer, HealthProbe, Healthcheck};
 pub use host::{
     CgroupNamespace, HealthAction, HostConfig, IpcNamespace, LogConfig, NetworkMode, PidNamespace,
     RestartPolicy, UserNamespace, UtsNamespace,

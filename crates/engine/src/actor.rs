@@ -1,0 +1,838 @@
+//! The one owner of a container.
+//!
+//! A task per container takes orders from verbs and events from the container's shim, one after the
+//! other, decides with [`state`](crate::state), stores the record and publishes a view of it. Verbs
+//! that only read take the view and never wait. What takes long (a grace period, a client's stream)
+//! is the verb's own business: no order here waits for a workload.
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use hull_shim::protocol::{Attach, Event, Exit, HealthState, HealthStatus, Request, Target};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    container::{exec::Exec, start},
+    error::{Error, Result},
+    events::Subject,
+    model::{ContainerId, ExecId, HealthAction, Name, Resources, RestartPolicy},
+    record::Record,
+    services::Services,
+    shim::{EventStream, ShimLink},
+    state::{AfterExit, Command, ExitContext, Refusal, Run, StartFailure, State, after_exit},
+};
+
+/// Orders that wait in line for one container; more make their callers wait.
+const ORDERS_WAITING_MAX: usize = 64;
+
+/// The pause between two tries to reach a shim that does not answer.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How the rest of the engine sees a container.
+#[derive(Debug)]
+pub struct Handle {
+    /// Its id.
+    pub id: ContainerId,
+    orders: mpsc::Sender<Order>,
+    view: ArcSwap<Record>,
+    lifecycle: watch::Receiver<Lifecycle>,
+    execs: Mutex<BTreeMap<ExecId, Exec>>,
+}
+
+/// What waiters wait for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Init exists.
+    pub running: bool,
+    /// How often it ended.
+    pub exits: u64,
+    /// How it last ended.
+    pub code: i32,
+    /// Why its last start failed; empty: it did not.
+    pub error: String,
+    /// It is gone.
+    pub removed: bool,
+}
+
+/// Why a signal is sent, which decides what follows the exit it may cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// Just a signal.
+    Signal,
+    /// The container shall stop and stay so.
+    Stop,
+    /// The container shall stop, and the caller starts it again.
+    Restart,
+}
+
+/// A place for the streams of a process that may start later.
+pub type AttachTicket = oneshot::Receiver<std::os::unix::net::UnixStream>;
+
+/// What the owner can be asked to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Start(Reply<()>),
+    Signal {
+        signal: i32,
+        intent: Intent,
+        reply: Reply<()>,
+    },
+    CancelRestart(Reply<()>),
+    Freeze {
+        frozen: bool,
+        reply: Reply<()>,
+    },
+    Resize {
+        rows: u16,
+        columns: u16,
+        reply: Reply<()>,
+    },
+    Rename {
+        name: Name,
+        reply: Reply<()>,
+    },
+    Update {
+        resources: Box<Resources>,
+        policy: Option<RestartPolicy>,
+        reply: Reply<()>,
+    },
+    Remove {
+        force: bool,
+        volumes: bool,
+        reply: Reply<()>,
+    },
+    Attach {
+        attach: Attach,
+        reply: Reply<AttachTicket>,
+    },
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+impl Handle {
+    /// The container as it is now.
+    pub fn record(&self) -> Arc<Record> {
+        self.view.load_full()
+    }
+
+    /// Follows its life.
+    pub fn lifecycle(&self) -> watch::Receiver<Lifecycle> {
+        self.lifecycle.clone()
+    }
+
+    /// Its exec sessions.
+    pub(crate) fn execs(&self) -> MutexGuard<'_, BTreeMap<ExecId, Exec>> {
+        self.execs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives an order and waits for its outcome.
+    pub(crate) async fn order<T>(&self, make: impl FnOnce(Reply<T>) -> Order) -> Result<T> {
+        let (reply, outcome) = oneshot::channel();
+        let gone = || Error::NoSuchContainer(self.id.to_string());
+        self.orders.send(make(reply)).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+}
+
+/// The task's state.
+struct Actor {
+    services: Arc<Services>,
+    handle: Arc<Handle>,
+    record: Record,
+    orders: mpsc::Receiver<Order>,
+    lifecycle: watch::Sender<Lifecycle>,
+    /// The shim's events, while there is a shim.
+    events: Option<EventStream>,
+    /// When there is something to do by itself: a restart in state `Restarting`, another try to
+    /// reach a silent shim while it runs.
+    wake_at: Option<Instant>,
+    /// Streams promised to clients that attached before the start.
+    waiting_attaches: Vec<(Attach, oneshot::Sender<std::os::unix::net::UnixStream>)>,
+    /// What the last signal was meant to do.
+    intent: Intent,
+    /// A removal that waits for the exit: whether volumes go too, and who asked.
+    removal: Option<(bool, Reply<()>)>,
+    gone: bool,
+}
+
+/// Starts the owner of a container. `events`: its shim's, if it runs already.
+pub(crate) fn launch(
+    services: &Arc<Services>,
+    record: Record,
+    events: Option<EventStream>,
+) -> Arc<Handle> {
+    let (orders, inbox) = mpsc::channel(ORDERS_WAITING_MAX);
+    let lifecycle = Lifecycle {
+        running: record.state.is_running(),
+        code: record.state.exit().map_or(0, |exit| exit.code),
+        ..Lifecycle::default()
+    };
+    let lifecycle = watch::Sender::new(lifecycle);
+    let handle = Arc::new(Handle {
+        id: record.id.clone(),
+        orders,
+        view: ArcSwap::from_pointee(record.clone()),
+        lifecycle: lifecycle.subscribe(),
+        execs: Mutex::default(),
+    });
+    services.registry.insert(Arc::clone(&handle));
+    let actor = Actor {
+        services: Arc::clone(services),
+        handle: Arc::clone(&handle),
+        record,
+        orders: inbox,
+        lifecycle,
+        events,
+        wake_at: None,
+        waiting_attaches: Vec::new(),
+        intent: Intent::Signal,
+        removal: None,
+        gone: false,
+    };
+    tokio::spawn(actor.run());
+    handle
+}
+
+impl Actor {
+    async fn run(mut self) {
+        self.resume();
+        while !self.gone {
+            let wake_at = self.wake_at;
+            let due = async move {
+                match wake_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                event = next_event(&mut self.events) => self.shim_said(event).await,
+                order = self.orders.recv() => match order {
+                    Some(order) => self.carry_out(order).await,
+                    None => return,
+                },
+                () = due => self.wake().await,
+            }
+        }
+    }
+
+    /// After a daemon's restart: what was due is due at once.
+    fn resume(&mut self) {
+        let restarting = matches!(self.record.state, State::Restarting { .. });
+        if restarting || (self.record.state.is_running() && self.events.is_none()) {
+            self.wake_at = Some(Instant::now());
+        }
+    }
+
+    async fn wake(&mut self) {
+        self.wake_at = None;
+        if self.record.state.is_running() {
+            self.shim_vanished().await;
+        } else {
+            self.restart().await;
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Start(reply) => {
+                let outcome = self.start_asked().await;
+                let _ = reply.send(outcome);
+            }
+            Order::Signal {
+                signal,
+                intent,
+                reply,
+            } => {
+                let outcome = self.signal(signal, intent).await;
+                let _ = reply.send(outcome);
+            }
+            Order::CancelRestart(reply) => {
+                self.cancel_restart();
+                let _ = reply.send(Ok(()));
+            }
+            Order::Freeze { frozen, reply } => {
+                let outcome = self.freeze(frozen).await;
+                let _ = reply.send(outcome);
+            }
+            Order::Resize {
+                rows,
+                columns,
+                reply,
+            } => {
+                let resize = Request::Resize {
+                    target: Target::Init,
+                    rows,
+                    columns,
+                };
+                let outcome = match self.permitted(Command::Kill) {
+                    Ok(()) => self.link().ask(resize).await.map(drop),
+                    refused => refused,
+                };
+                let _ = reply.send(outcome);
+            }
+            Order::Rename { name, reply } => {
+                let _ = reply.send(self.rename(name));
+            }
+            Order::Update {
+                resources,
+                policy,
+                reply,
+            } => {
+                let _ = reply.send(self.update(*resources, policy).await);
+            }
+            Order::Remove {
+                force,
+                volumes,
+                reply,
+            } => self.remove(force, volumes, reply).await,
+            Order::Attach { attach, reply } => {
+                let outcome = self.attach(attach).await;
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    // ---- start ---------------------------------------------------------------------------------
+
+    async fn start_asked(&mut self) -> Result<()> {
+        self.permitted(Command::Start)?;
+        self.wake_at = None;
+        self.record.restarts = 0;
+        self.record.asked_to_stop = false;
+        self.start().await
+    }
+
+    async fn restart(&mut self) {
+        self.record.restarts += 1;
+        if let Err(error) = self.start().await {
+            tracing::warn!(container = %self.record.id.short(), %error, "cannot start again");
+        }
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.intent = Intent::Signal;
+        let attaches = std::mem::take(&mut self.waiting_attaches);
+        let job = start::Job {
+            services: Arc::clone(&self.services),
+            record: self.record.clone(),
+            attaches,
+        };
+        let outcome = match tokio::task::spawn_blocking(move || job.run()).await {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(start::Failed::internal(format!(
+                "the start broke off: {panic}"
+            ))),
+        };
+        let outcome = outcome.and_then(|started| {
+            let events = EventStream::new(started.events)
+                .map_err(|error| start::Failed::internal(error.to_string()))?;
+            Ok((started.run, started.endpoints, started.published, events))
+        });
+        match outcome {
+            Ok((run, endpoints, published, events)) => {
+                self.events = Some(events);
+                self.record.endpoints = endpoints;
+                self.record.published = published;
+                self.record.health = None;
+                self.record.state = State::Running(run);
+                self.save();
+                self.say("start", BTreeMap::new());
+                self.lifecycle.send_modify(|life| {
+                    life.running = true;
+                    life.error.clear();
+                });
+                Ok(())
+            }
+            Err(failed) => Err(self.start_failed(failed)),
+        }
+    }
+
+    fn start_failed(&mut self, failed: start::Failed) -> Error {
+        let failure = StartFailure {
+            code: failed.code,
+            message: failed.message.clone(),
+        };
+        self.record.state = self.record.state.after_failed_start(failure);
+        self.save();
+        let code = failed.code;
+        self.lifecycle.send_modify(|life| {
+            life.exits += 1;
+            life.code = code;
+            life.running = false;
+            life.error.clone_from(&failed.message);
+        });
+        if self.record.host.auto_remove {
+            self.finish_removal(true);
+        }
+        Error::Start {
+            code,
+            message: failed.message,
+        }
+    }
+
+    // ---- signals -------------------------------------------------------------------------------
+
+    async fn signal(&mut self, signal: i32, intent: Intent) -> Result<()> {
+        let command = if intent == Intent::Signal {
+            Command::Kill
+        } else {
+            Command::Stop
+        };
+        self.permitted(command)?;
+        if matches!(self.record.state, State::Restarting { .. }) {
+            self.cancel_restart();
+            return Ok(());
+        }
+        if intent != Intent::Signal || self.means_stop(signal) {
+            self.intent = if intent == Intent::Restart {
+                intent
+            } else {
+                Intent::Stop
+            };
+            if !self.record.asked_to_stop {
+                self.record.asked_to_stop = true;
+                self.save();
+            }
+        }
+        // A frozen process hears no signal but, on cgroup v2, SIGKILL: it is thawed first.
+        let was_frozen = matches!(self.record.state, State::Paused(_));
+        self.link()
+            .ask(Request::Signal {
+                target: Target::Init,
+                signal,
+                all: false,
+            })
+            .await?;
+        if was_frozen && (self.means_stop(signal) || signal == libc::SIGKILL) {
+            self.freeze(false).await?;
+        }
+        let attributes = BTreeMap::from([("signal".to_owned(), signal.to_string())]);
+        self.say("kill", attributes);
+        Ok(())
+    }
+
+    fn means_stop(&self, signal: i32) -> bool {
+        signal == libc::SIGKILL || signal == libc::SIGTERM || signal == self.record.stop_signal()
+    }
+
+    fn cancel_restart(&mut self) {
+        self.wake_at = None;
+        self.record.asked_to_stop = true;
+        if let State::Restarting { exit, .. } = &self.record.state {
+            self.record.state = State::Exited {
+                exit: exit.clone(),
+                failure: None,
+            };
+            self.save();
+            self.say("stop", BTreeMap::new());
+        }
+    }
+
+    async fn freeze(&mut self, frozen: bool) -> Result<()> {
+        self.permitted(if frozen {
+            Command::Pause
+        } else {
+            Command::Unpause
+        })?;
+        let cgroup = self.services.cgroup_of(&self.record)?;
+        self.services
+            .block(move || {
+                if frozen {
+                    cgroup.freeze()
+                } else {
+                    cgroup.thaw()
+                }
+            })
+            .await??;
+        let _ = self.link().ask(Request::PauseHealth(frozen)).await;
+        if let Some(run) = self.record.state.run().cloned() {
+            self.record.state = if frozen {
+                State::Paused(run)
+            } else {
+                State::Running(run)
+            };
+            self.save();
+            self.say(if frozen { "pause" } else { "unpause" }, BTreeMap::new());
+        }
+        Ok(())
+    }
+
+    // ---- small changes -------------------------------------------------------------------------
+
+    fn rename(&mut self, name: Name) -> Result<()> {
+        let id = self.record.id.clone();
+        self.services.registry.reserve(&name, &id)?;
+        let old = std::mem::replace(&mut self.record.name, name);
+        self.services.registry.release(&old, &id);
+        self.save();
+        self.say(
+            "rename",
+            BTreeMap::from([("oldName".to_owned(), format!("/{old}"))]),
+        );
+        Ok(())
+    }
+
+    async fn update(&mut self, resources: Resources, policy: Option<RestartPolicy>) -> Result<()> {
+        if matches!(self.record.state, State::Removing) {
+            return Err(self.refused(Refusal::Removing));
+        }
+        if policy.is_some_and(|policy| policy != RestartPolicy::No) && self.record.host.auto_remove
+        {
+            return Err(Error::Invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                    .to_owned(),
+            ));
+        }
+        let merged = crate::container::update::merge(&self.record.host.resources, &resources)?;
+        if self.record.state.is_running() {
+            let cgroup = self.services.cgroup_of(&self.record)?;
+            let limits = crate::spec::resources(&merged, &crate::spec::HostDevices)?;
+            self.services
+                .block(move || cgroup.update(&limits))
+                .await??;
+        }
+        self.record.host.resources = merged;
+        if let Some(policy) = policy {
+            self.record.host.restart_policy = policy;
+        }
+        self.save();
+        self.services.keep_copy(&self.record);
+        self.say("update", BTreeMap::new());
+        Ok(())
+    }
+
+    // ---- attach --------------------------------------------------------------------------------
+
+    async fn attach(&mut self, attach: Attach) -> Result<AttachTicket> {
+        let (sender, ticket) = oneshot::channel();
+        match &self.record.state {
+            State::Removing => return Err(self.refused(Refusal::Removing)),
+            State::Paused(_) => {
+                let text = "You cannot attach to a paused container, unpause it first";
+                return Err(Error::State(text.to_owned()));
+            }
+            State::Running(_) => {
+                let _ = sender.send(self.link().attach(attach).await?);
+            }
+            State::Created { .. } | State::Exited { .. } | State::Restarting { .. } => {
+                self.waiting_attaches
+                    .retain(|(_, waiting)| !waiting.is_closed());
+                self.waiting_attaches.push((attach, sender));
+            }
+        }
+        self.say("attach", BTreeMap::new());
+        Ok(ticket)
+    }
+
+    // ---- what the shim says --------------------------------------------------------------------
+
+    async fn shim_said(&mut self, event: Option<Event>) {
+        match event {
+            Some(Event::Exited(exit)) => self.exited(exit).await,
+            Some(Event::OutOfMemory) => self.say("oom", BTreeMap::new()),
+            Some(Event::ExecExited { id, exit }) => self.exec_exited(&id, &exit),
+            Some(Event::Detached(Target::Init)) => self.say("detach", BTreeMap::new()),
+            Some(Event::Detached(Target::Exec(id))) => self.say_exec("exec_detach", &id, None),
+            Some(Event::HealthProbe(health) | Event::Health(health)) => self.probed(health).await,
+            None => self.shim_vanished().await,
+        }
+    }
+
+    async fn exited(&mut self, exit: Exit) {
+        let Some(run) = self.record.state.run().cloned() else {
+            return;
+        };
+        self.events = None;
+        self.link().dismiss().await;
+        self.services.release_network(&mut self.record).await;
+        self.forget_execs();
+        let decision = after_exit(&self.exit_context(&exit, &run));
+        let ran_for_s = (exit.finished_at_ns - run.started_at_ns).max(0) / 1_000_000_000;
+        self.record.state = match decision {
+            AfterExit::Restart(_) => State::Restarting {
+                exit: exit.clone(),
+                started_at_ns: run.started_at_ns,
+            },
+            _ => State::Exited {
+                exit: exit.clone(),
+                failure: None,
+            },
+        };
+        self.save();
+        self.say(
+            "die",
+            BTreeMap::from([
+                ("exitCode".to_owned(), exit.code.to_string()),
+                ("execDuration".to_owned(), ran_for_s.to_string()),
+            ]),
+        );
+        if self.intent == Intent::Stop && self.record.asked_to_stop {
+            self.say("stop", BTreeMap::new());
+        }
+        match decision {
+            AfterExit::Restart(pause) => self.wake_at = Some(Instant::now() + pause),
+            AfterExit::Remove => self.finish_removal(true),
+            AfterExit::Stay => {}
+        }
+        if let Some((volumes, _)) = &self.removal {
+            let volumes = *volumes;
+            self.finish_removal(volumes);
+        }
+        let removed = self.gone;
+        self.lifecycle.send_modify(|life| {
+            life.running = false;
+            life.exits += 1;
+            life.code = exit.code;
+            life.removed |= removed;
+        });
+    }
+
+    fn exit_context(&self, exit: &Exit, run: &Run) -> ExitContext {
+        let ran_for = (exit.finished_at_ns - run.started_at_ns)
+            .max(0)
+            .cast_unsigned();
+        let removing = self.removal.is_some();
+        ExitContext {
+            policy: self.record.host.restart_policy,
+            auto_remove: self.record.host.auto_remove
+                && self.intent != Intent::Restart
+                && !removing,
+            asked_to_stop: self.record.asked_to_stop || removing,
+            code: exit.code,
+            ran_for: Duration::from_nanos(ran_for),
+            restarts: self.record.restarts,
+        }
+    }
+
+    /// The shim says nothing more. If it was killed, its container died with it; if it is merely
+    /// stopped, it will answer again.
+    async fn shim_vanished(&mut self) {
+        self.events = None;
+        if !self.record.state.is_running() {
+            return;
+        }
+        let link = self.link();
+        match link.events().await {
+            Ok(events) => self.events = Some(events),
+            Err(_) if link.is_gone() => {
+                let exit = self.services.post_mortem(&self.record).await;
+                self.exited(exit).await;
+            }
+            Err(error) => {
+                tracing::warn!(container = %self.record.id.short(), %error, "its shim is silent");
+                self.wake_at = Some(Instant::now() + SILENCE);
+            }
+        }
+    }
+
+    async fn probed(&mut self, health: HealthState) {
+        let before = self.record.health.as_ref().map(|health| health.status);
+        let now = health.status;
+        self.record.health = Some(health);
+        self.save();
+        if before == Some(now) || (before.is_none() && now == HealthStatus::Starting) {
+            return;
+        }
+        let word = match now {
+            HealthStatus::Starting => "starting",
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Unhealthy => "unhealthy",
+        };
+        self.say(format!("health_status: {word}"), BTreeMap::new());
+        if now == HealthStatus::Unhealthy {
+            self.act_on_unhealthy().await;
+        }
+    }
+
+    async fn act_on_unhealthy(&mut self) {
+        let kill = Request::Signal {
+            target: Target::Init,
+            signal: libc::SIGKILL,
+            all: false,
+        };
+        let outcome = match self.record.host.health_action {
+            HealthAction::None => return,
+            // The exit that follows is not the user's wish, so the restart policy decides.
+            HealthAction::Kill => self.link().ask(kill).await.map(drop),
+            HealthAction::Restart | HealthAction::Stop => {
+                let stop = self.record.host.health_action == HealthAction::Stop;
+                let (services, id) = (Arc::clone(&self.services), self.record.id.to_string());
+                tokio::spawn(async move {
+                    let engine = crate::Engine::of(services);
+                    let outcome = if stop {
+                        engine.stop(&id, None, None).await
+                    } else {
+                        engine.restart(&id, None, None).await
+                    };
+                    if let Err(error) = outcome {
+                        tracing::warn!(container = id, %error, "cannot act on bad health");
+                    }
+                });
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(container = %self.record.id.short(), %error, "cannot act on bad health");
+        }
+    }
+
+    // ---- exec ----------------------------------------------------------------------------------
+
+    fn exec_exited(&self, id: &str, exit: &Exit) {
+        let Some(exec_id) = ExecId::parse(id) else {
+            return;
+        };
+        if let Some(exec) = self.handle.execs().get_mut(&exec_id) {
+            exec.finish(exit.code);
+        }
+        self.say_exec("exec_die", id, Some(exit.code));
+    }
+
+    fn say_exec(&self, action: &str, id: &str, code: Option<i32>) {
+        let mut attributes = BTreeMap::from([("execID".to_owned(), id.to_owned())]);
+        if let Some(code) = code {
+            attributes.insert("exitCode".to_owned(), code.to_string());
+        }
+        self.say(action, attributes);
+    }
+
+    /// Sessions that still ran ended with their container.
+    fn forget_execs(&self) {
+        for exec in self.handle.execs().values_mut() {
+            exec.finish_with_container();
+        }
+    }
+
+    // ---- remove --------------------------------------------------------------------------------
+
+    async fn remove(&mut self, force: bool, volumes: bool, reply: Reply<()>) {
+        if self.removal.is_some() {
+            let text = format!(
+                "removal of container {} is already in progress",
+                self.record.id
+            );
+            let _ = reply.send(Err(Error::Conflict(text)));
+            return;
+        }
+        match self.record.state.permits(Command::Remove) {
+            Ok(()) => {
+                self.removal = Some((volumes, reply));
+                self.finish_removal(volumes);
+            }
+            Err(Refusal::Running) if force => {
+                self.wake_at = None;
+                if matches!(self.record.state, State::Restarting { .. }) {
+                    self.removal = Some((volumes, reply));
+                    self.finish_removal(volumes);
+                    return;
+                }
+                match self.signal(libc::SIGKILL, Intent::Stop).await {
+                    // The exit that follows carries the removal out.
+                    Ok(()) => self.removal = Some((volumes, reply)),
+                    Err(error) => {
+                        let _ = reply.send(Err(error));
+                    }
+                }
+            }
+            Err(Refusal::Running) => {
+                let (name, word) = (&self.record.name, self.record.state.word());
+                let way_out = if matches!(self.record.state, State::Paused(_)) {
+                    "unpause and then stop the container before removing or force remove"
+                } else {
+                    "stop the container before removing or force remove"
+                };
+                let text =
+                    format!("cannot remove container \"/{name}\": container is {word}: {way_out}");
+                let _ = reply.send(Err(Error::Conflict(text)));
+            }
+            Err(refusal) => {
+                let _ = reply.send(Err(self.refused(refusal)));
+            }
+        }
+    }
+
+    /// Takes everything of the container away. What cannot be taken away is logged: the record
+    /// goes last but one, so that a crash in between is finished at the next start.
+    fn finish_removal(&mut self, volumes: bool) {
+        self.record.state = State::Removing;
+        self.publish();
+        self.services.discard(&self.record, volumes);
+        self.gone = true;
+        self.say("destroy", BTreeMap::new());
+        self.services.registry.remove(&self.record.id);
+        self.waiting_attaches.clear();
+        if let Some((_, reply)) = self.removal.take() {
+            let _ = reply.send(Ok(()));
+        }
+        self.lifecycle.send_modify(|life| {
+            life.running = false;
+            life.removed = true;
+        });
+    }
+
+    // ---- common --------------------------------------------------------------------------------
+
+    fn permitted(&self, command: Command) -> Result<()> {
+        self.record
+            .state
+            .permits(command)
+            .map_err(|refusal| self.refused(refusal))
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        let id = &self.record.id;
+        match refusal {
+            Refusal::Already => Error::NotModified(format!("container {id} is so already")),
+            Refusal::NotRunning => Error::State(format!("container {id} is not running")),
+            Refusal::Paused => Error::State(format!(
+                "container {id} is paused, unpause the container first"
+            )),
+            Refusal::NotPaused => Error::Internal(format!("container {id} is not paused")),
+            Refusal::Restarting => Error::State(format!(
+                "Container {id} is restarting, wait until the container is running"
+            )),
+            Refusal::Running => Error::State(format!("container {id} is running")),
+            Refusal::Removing => Error::State(format!(
+                "container {id} is marked for removal and cannot be used"
+            )),
+        }
+    }
+
+    fn link(&self) -> ShimLink {
+        self.services.shim_of(&self.record.id)
+    }
+
+    /// Stores the record and shows it.
+    fn save(&self) {
+        self.services.save(&self.record);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.handle.view.store(Arc::new(self.record.clone()));
+    }
+
+    fn say(&self, action: impl Into<String>, more: BTreeMap<String, String>) {
+        let mut attributes = self.record.event_attributes();
+        attributes.extend(more);
+        let id = self.record.id.as_str();
+        self.services
+            .events
+            .publish(Subject::Container, action, id, attributes);
+    }
+}
+
+async fn next_event(events: &mut Option<EventStream>) -> Option<Event> {
+    match events {
+        Some(stream) => stream.next().await,
+        None => pending().await,
+    }
+}

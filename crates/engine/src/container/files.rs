@@ -1,0 +1,189 @@
+//! A container's files: look, copy in and out, export, what changed, commit.
+
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use hull_image::{Change, Snapshotter as _, archive::PathStat};
+use hull_sys::beneath::Root;
+use tokio::sync::oneshot;
+
+use crate::{
+    Engine,
+    error::{Attempt, Error, Result},
+    events::Subject,
+    record::Record,
+    services::Services,
+};
+
+/// A tar archive being written: read it from the pipe, then ask how it went.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The reading end of a pipe.
+    pub pipe: OwnedFd,
+    /// Whether all of it was written.
+    pub done: oneshot::Receiver<Result<()>>,
+}
+
+/// How an archive is unpacked into a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PutOptions {
+    /// A directory never replaces a file, nor a file a directory.
+    pub no_overwrite_dir_non_dir: bool,
+    /// Everything will belong to the container's user.
+    pub copy_uid_gid: bool,
+}
+
+impl Engine {
+    /// What a path of the container is.
+    pub async fn archive_stat(&self, reference: &str, path: &str) -> Result<PathStat> {
+        let (services, record, path) = self.with_path(reference, path)?;
+        self.services()
+            .block(move || {
+                let root = services.root_of(&record)?;
+                hull_image::archive::stat(&root, &path).map_err(|e| no_path(e, &record, &path))
+            })
+            .await?
+    }
+
+    /// A path of the container as a tar archive.
+    pub async fn archive_get(&self, reference: &str, path: &str) -> Result<(PathStat, Outgoing)> {
+        let (services, record, path) = self.with_path(reference, path)?;
+        let (root, stat) = self
+            .services()
+            .block({
+                let (record, path) = (Arc::clone(&record), path.clone());
+                move || -> Result<_> {
+                    let root = services.root_of(&record)?;
+                    let stat = hull_image::archive::stat(&root, &path)
+                        .map_err(|error| no_path(error, &record, &path))?;
+                    Ok((root, stat))
+                }
+            })
+            .await??;
+        self.say_path(&record, "archive-path");
+        let pack = move |root: &Root, pipe: &mut dyn Write| {
+            Ok(hull_image::archive::pack(root, &path, pipe)?)
+        };
+        Ok((stat, outgoing(root, pack)?))
+    }
+
+    /// Unpacks a tar archive, compressed or not, read from `pipe`, into a directory of the
+    /// container.
+    pub async fn archive_put(
+        &self,
+        reference: &str,
+        path: &str,
+        options: PutOptions,
+        pipe: OwnedFd,
+    ) -> Result<()> {
+        let (services, record, path) = self.with_path(reference, path)?;
+        if record.host.readonly_rootfs && record.mounts.is_empty() {
+            let text = "container rootfs is marked read-only";
+            return Err(Error::Forbidden(text.to_owned()));
+        }
+        let owner = Arc::clone(&record);
+        self.services()
+            .block(move || {
+                let root = services.root_of(&owner)?;
+                let user = &owner.config.user;
+                let new_owner = match options.copy_uid_gid {
+                    true => Some(super::start::resolve_user(&services, &owner, user, &[])?),
+                    false => None,
+                };
+                let put = hull_image::archive::UnpackOptions {
+                    no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
+                    owner: new_owner.map(|user| (user.uid, user.gid)),
+                };
+                let reader = BufReader::with_capacity(64 << 10, File::from(pipe));
+                hull_image::archive::unpack(&root, &path, reader, put)
+                    .map_err(|error| no_path(error, &owner, &path))
+            })
+            .await??;
+        self.say_path(&record, "extract-to-dir");
+        Ok(())
+    }
+
+    /// All of the container's files as a tar archive.
+    pub async fn export(&self, reference: &str) -> Result<Outgoing> {
+        let (services, record, _) = self.with_path(reference, "/")?;
+        let owner = Arc::clone(&record);
+        let root = self
+            .services()
+            .block(move || services.layers_of(&owner))
+            .await??;
+        self.say_path(&record, "export");
+        outgoing(root, |root, pipe| {
+            Ok(hull_image::archive::export(root, pipe)?)
+        })
+    }
+
+    /// What differs from the image.
+    pub async fn changes(&self, reference: &str) -> Result<Vec<Change>> {
+        let record = self.find(reference)?.record();
+        let snapshots = self.services().snapshots.clone();
+        Ok(self
+            .services()
+            .block(move || snapshots.changes(&record.snapshot))
+            .await??)
+    }
+
+    fn with_path(
+        &self,
+        reference: &str,
+        path: &str,
+    ) -> Result<(Arc<Services>, Arc<Record>, String)> {
+        if path.is_empty() {
+            return Err(Error::Invalid("no path given".to_owned()));
+        }
+        let record = self.find(reference)?.record();
+        Ok((Arc::clone(self.services()), record, path.to_owned()))
+    }
+
+    fn say_path(&self, record: &Record, action: &str) {
+        let attributes = record.event_attributes();
+        let id = record.id.as_str();
+        self.services()
+            .events
+            .publish(Subject::Container, action, id, attributes);
+    }
+}
+
+/// Docker's text for a path that is not there.
+fn no_path(error: hull_image::Error, record: &Record, path: &str) -> Error {
+    if error.kind() == hull_image::Kind::NotFound {
+        return Error::NoSuchPath(format!(
+            "Could not find the file {} in container {}",
+            path, record.name
+        ));
+    }
+    error.into()
+}
+
+/// An archive of a container's root.
+fn outgoing(
+    root: Root,
+    pack: impl FnOnce(&Root, &mut dyn Write) -> Result<()> + Send + 'static,
+) -> Result<Outgoing> {
+    write_out(move |pipe| {
+        let mut pipe = BufWriter::with_capacity(64 << 10, pipe);
+        pack(&root, &mut pipe)?;
+        pipe.flush().attempt(|| "write the archive".to_owned())
+    })
+}
+
+/// Writes into a pipe on a thread that may block.
+pub(crate) fn write_out(
+    write: impl FnOnce(File) -> Result<()> + Send + 'static,
+) -> Result<Outgoing> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .attempt(|| "make a pipe".to_owned())?;
+    let (report, done) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let _ = report.send(write(File::from(writer)));
+    });
+    Ok(Outgoing { pipe: reader, done })
+}

@@ -1,0 +1,415 @@
+//! Runs a container: network, files, spec, shim, start.
+//!
+//! All of it blocks, so the owner runs it as a job. The shim's program is started first and comes
+//! up while the network is made.
+
+use std::{
+    ffi::CString,
+    fs,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::PathBuf,
+    sync::Arc,
+};
+
+use hull_network::{Endpoint, Published};
+use hull_oci::runtime::{Process, Spec};
+use hull_shim::{
+    client::Client,
+    protocol::{self, Attach, Reply, Request},
+};
+use hull_sys::spawn;
+use tokio::sync::oneshot;
+
+use crate::{
+    container::exec::ExecOptions,
+    error::{Attempt, Error, Result},
+    model::{HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
+    record::Record,
+    restore::end_shim,
+    services::Services,
+    shim::{self, ANSWER_TIMEOUT},
+    spec,
+    state::Run,
+    time::now_ns,
+    undo::Undo,
+};
+
+/// A start to be done.
+pub(crate) struct Job {
+    pub(crate) services: Arc<Services>,
+    pub(crate) record: Record,
+    /// Clients that attached before the start.
+    pub(crate) attaches: Vec<(Attach, oneshot::Sender<UnixStream>)>,
+}
+
+/// What a start gives.
+pub(crate) struct Started {
+    pub(crate) run: Run,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) published: Vec<Published>,
+    /// A connection on which the shim tells what happens.
+    pub(crate) events: UnixStream,
+}
+
+/// Why a start failed: nothing of it is left.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// 127 not found, 126 not executable, 128 otherwise.
+    pub(crate) code: i32,
+    /// Docker's text.
+    pub(crate) message: String,
+}
+
+/// Docker's words before what a runtime says, from which clients derive their exit code.
+const RUNTIME_FAILED: &str = "failed to create task for container: failed to create shim task: \
+                              OCI runtime create failed: runc create failed: unable to start \
+                              container process";
+
+/// Default times of a health check, in nanoseconds.
+const HEALTH_INTERVAL_NS: u64 = 30_000_000_000;
+const HEALTH_TIMEOUT_NS: u64 = 30_000_000_000;
+const HEALTH_START_INTERVAL_NS: u64 = 5_000_000_000;
+/// Failures in a row that make a container unhealthy.
+const HEALTH_RETRIES: u32 = 3;
+
+impl Failed {
+    pub(crate) fn internal(message: String) -> Self {
+        Self { code: 128, message }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Start { code, message } => Self {
+                code,
+                message: format!("{RUNTIME_FAILED}: {message}"),
+            },
+            other => Self {
+                code: 128,
+                message: shim::chain(&other),
+            },
+        }
+    }
+}
+
+impl Job {
+    /// Starts the container, or leaves nothing behind.
+    pub(crate) fn run(self) -> Result<Started, Failed> {
+        let Self {
+            services,
+            record,
+            attaches,
+        } = self;
+        let mut undo = Undo::default();
+        let started = start(&services, &record, attaches, &mut undo)?;
+        undo.keep();
+        Ok(started)
+    }
+}
+
+fn start(
+    services: &Arc<Services>,
+    record: &Record,
+    attaches: Vec<(Attach, oneshot::Sender<UnixStream>)>,
+    undo: &mut Undo,
+) -> Result<Started> {
+    let run_dir = services.paths.run(&record.id);
+    make_run_dir(&run_dir)?;
+    let made = run_dir.clone();
+    undo.push("remove the run directory", move || {
+        drop(fs::remove_dir_all(made))
+    });
+    let control = spawn_shim(services, &run_dir)?;
+    let connected = services.network_for(record)?;
+    let (owner, endpoints) = (Arc::clone(services), connected.endpoints.clone());
+    undo.push("release the network", move || {
+        owner.networks.release(&endpoints)
+    });
+
+    // A daemon that dies from here on finds the addresses and ports again.
+    let mut placed = record.clone();
+    placed.endpoints.clone_from(&connected.endpoints);
+    placed.published.clone_from(&connected.published);
+    services.save(&placed);
+
+    let spec = plan(services, record, &connected)?;
+    let mut client = Client::new(control);
+    client
+        .set_timeout(Some(ANSWER_TIMEOUT))
+        .map_err(shim::refused)?;
+    let create = create_order(services, record, &spec)?;
+    let fds: Vec<_> = connected.namespace.iter().map(AsFd::as_fd).collect();
+    let link = services.shim_of(&record.id);
+    let created = client.request(&Request::Create(Box::new(create)), &fds);
+    let created = created.map_err(shim::refused);
+    let pid = match created {
+        Ok(Reply::Created { pid }) => pid,
+        Ok(other) => return Err(unexpected("a create", &other)),
+        Err(error) => {
+            end_shim(&mut client);
+            return Err(error);
+        }
+    };
+    for (attach, waiting) in attaches {
+        if let Ok(stream) = link.attach_blocking(attach) {
+            // A client that went away in the meantime misses nothing.
+            let _ = waiting.send(stream);
+        }
+    }
+    if let Err(error) = client.request(&Request::Start, &[]).map_err(shim::refused) {
+        end_shim(&mut client);
+        return Err(error);
+    }
+    let events = client.events().map_err(shim::refused)?.into_stream();
+    Ok(Started {
+        run: Run {
+            pid,
+            started_at_ns: now_ns(),
+        },
+        endpoints: connected.endpoints,
+        published: connected.published,
+        events,
+    })
+}
+
+fn unexpected(to: &str, reply: &Reply) -> Error {
+    Error::Internal(format!("the shim answered {to} with {reply:?}"))
+}
+
+fn make_run_dir(run_dir: &std::path::Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    // A leftover of an earlier run has no shim any more: the state says so.
+    let _ = fs::remove_dir_all(run_dir);
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(run_dir)
+        .attempt(|| format!("create {}", run_dir.display()))
+}
+
+/// Starts the shim's program and gives our end of its first connection.
+fn spawn_shim(services: &Services, run_dir: &std::path::Path) -> Result<UnixStream> {
+    let attempt = || "start the shim".to_owned();
+    let (ours, theirs) = UnixStream::pair().attempt(attempt)?;
+    let null = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .attempt(attempt)?;
+    let path = CString::new(run_dir.as_os_str().as_encoded_bytes())
+        .map_err(|_| Error::Internal("the run directory's path has a zero byte".to_owned()))?;
+    let args = [c"hull-shim".to_owned(), c"--dir".to_owned(), path];
+    spawn::spawn(&spawn::Program {
+        file: services.shim.as_fd(),
+        args: &args,
+        env: &[],
+        fds: &[null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd()],
+    })
+    .attempt(attempt)?;
+    Ok(ours)
+}
+
+/// What a started container's network is.
+#[derive(Default)]
+pub(crate) struct Connected {
+    /// A prepared namespace to run in.
+    pub(crate) namespace: Option<OwnedFd>,
+    /// A namespace to join, by path.
+    pub(crate) join: Option<PathBuf>,
+    /// Places in networks.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Ports on the host.
+    pub(crate) published: Vec<Published>,
+}
+
+/// The OCI spec, written into the bundle.
+fn plan(services: &Services, record: &Record, connected: &Connected) -> Result<Spec> {
+    let bundle = services.paths.bundle(&record.id);
+    let files = services.write_network_files(record, connected)?;
+    let user = resolve_user(
+        services,
+        record,
+        &record.config.user,
+        &record.host.group_add,
+    )?;
+    let input = spec::SpecInput {
+        id: record.id.as_str(),
+        config: &record.config,
+        host: &record.host,
+        command: record.command(),
+        user: &user,
+        mounts: &record.mounts,
+        files: &files,
+        join: spec::Joined {
+            network: connected.join.clone(),
+            ipc: ipc_to_join(services, record)?,
+            pid: pid_to_join(services, record)?,
+        },
+        own_network: connected.namespace.is_some(),
+        cgroup_path: services.cgroup_path(record),
+        defaults: &services.config.spec_defaults(),
+        facts: &services.host,
+    };
+    let spec = spec::spec(&input)?;
+    let text = serde_json::to_vec(&spec)
+        .map_err(|error| Error::Internal(format!("encode the spec: {error}")))?;
+    let path = bundle.join("config.json");
+    fs::write(&path, text).attempt(|| format!("write {}", path.display()))?;
+    Ok(spec)
+}
+
+/// The namespace of another container, by the path to its process.
+fn namespace_of(services: &Services, reference: &str, kind: &str) -> Result<PathBuf> {
+    let record = services.registry.find(reference)?.record();
+    let Some(run) = record.state.run() else {
+        return Err(Error::State(format!(
+            "cannot join {kind} namespace of a non running container: {}",
+            record.id
+        )));
+    };
+    Ok(PathBuf::from(format!("/proc/{}/ns/{kind}", run.pid)))
+}
+
+fn ipc_to_join(services: &Services, record: &Record) -> Result<Option<PathBuf>> {
+    let IpcNamespace::Container(reference) = &record.host.ipc else {
+        return Ok(None);
+    };
+    let owner = services.registry.find(reference)?.record();
+    if !matches!(owner.host.ipc, IpcNamespace::Shareable) {
+        return Err(Error::State(format!(
+            "cannot join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for \
+             the donor container)",
+            owner.id
+        )));
+    }
+    namespace_of(services, reference, "ipc").map(Some)
+}
+
+fn pid_to_join(services: &Services, record: &Record) -> Result<Option<PathBuf>> {
+    match &record.host.pid {
+        PidNamespace::Container(reference) => namespace_of(services, reference, "pid").map(Some),
+        PidNamespace::Private | PidNamespace::Host => Ok(None),
+    }
+}
+
+/// The network namespace of the container whose network is shared.
+pub(crate) fn network_to_join(services: &Services, record: &Record) -> Result<Option<PathBuf>> {
+    match &record.host.network_mode {
+        NetworkMode::Container(reference) => namespace_of(services, reference, "net").map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Who runs it, in numbers.
+pub(crate) fn resolve_user(
+    services: &Services,
+    record: &Record,
+    user: &str,
+    groups: &[String],
+) -> Result<crate::user::User> {
+    let passwd = services.read_file_of(record, "etc/passwd")?;
+    let group = services.read_file_of(record, "etc/group")?;
+    Ok(crate::user::resolve(user, groups, &passwd, &group)?)
+}
+
+/// What an exec session runs, all resolved.
+pub(crate) fn exec_process(
+    services: &Services,
+    record: &Record,
+    options: &ExecOptions,
+    size: Option<(u16, u16)>,
+) -> Result<Process> {
+    let user = if options.user.is_empty() {
+        &record.config.user
+    } else {
+        &options.user
+    };
+    let user = resolve_user(services, record, user, &record.host.group_add)?;
+    let request = spec::ExecRequest {
+        command: &options.command,
+        env: &options.env,
+        user: &user,
+        user_given: !options.user.is_empty(),
+        working_dir: &options.working_dir,
+        tty: options.tty,
+        privileged: options.privileged,
+        console_size: size,
+    };
+    Ok(spec::exec_process(
+        &record.config,
+        &record.host,
+        &services.config.spec_defaults(),
+        &request,
+    )?)
+}
+
+fn create_order(services: &Services, record: &Record, spec: &Spec) -> Result<protocol::Create> {
+    let bundle = services.paths.bundle(&record.id);
+    let foreign = services
+        .runtime(&record.host.runtime)?
+        .map(|runtime| protocol::ForeignRuntime {
+            path: runtime.path.clone(),
+            args: runtime.args.clone(),
+            state_dir: services.paths.run(&record.id).join("runtime"),
+        });
+    Ok(protocol::Create {
+        id: record.id.to_string(),
+        root: protocol::Root::Overlay {
+            lower: record.snapshot.lower.clone(),
+            upper: record.snapshot.upper.clone(),
+            work: record.snapshot.work.clone(),
+            volatile: false,
+        },
+        bundle,
+        foreign_runtime: foreign,
+        open_stdin: record.config.open_stdin,
+        stdin_once: record.config.stdin_once,
+        log: crate::log::plan(record),
+        health: health(record, spec),
+        with_init: record.host.init.unwrap_or(services.config.init),
+        seccomp_cache: None,
+    })
+}
+
+/// The probes the shim shall run.
+fn health(record: &Record, spec: &Spec) -> Option<protocol::Health> {
+    let check = record.config.healthcheck.as_ref()?;
+    let process = spec::health_process(&record.config, spec, probe_words(record, check)?)?;
+    let or = |value: i64, default: u64| {
+        u64::try_from(value)
+            .ok()
+            .filter(|v| *v > 0)
+            .unwrap_or(default)
+    };
+    Some(protocol::Health {
+        process,
+        interval_ns: or(check.interval_ns, HEALTH_INTERVAL_NS),
+        timeout_ns: or(check.timeout_ns, HEALTH_TIMEOUT_NS),
+        start_period_ns: or(check.start_period_ns, 0),
+        start_interval_ns: or(check.start_interval_ns, HEALTH_START_INTERVAL_NS),
+        retries: u32::try_from(check.retries)
+            .ok()
+            .filter(|n| *n > 0)
+            .unwrap_or(HEALTH_RETRIES),
+    })
+}
+
+fn probe_words(record: &Record, check: &Healthcheck) -> Option<Vec<String>> {
+    match &check.probe {
+        HealthProbe::Inherit | HealthProbe::Disabled => None,
+        HealthProbe::Command(words) => Some(words.clone()).filter(|words| !words.is_empty()),
+        HealthProbe::Shell(text) => {
+            let shell = record
+                .config
+                .shell
+                .clone()
+                .filter(|words| !words.is_empty());
+            let mut words = shell.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+            words.push(text.clone());
+            Some(words)
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Verbs on images: the store's, with events, and with an eye on who uses what.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use hull_image::store::{
+    Commit, Details, DiskUsage, HistoryEntry, Import, ListFilter, Loaded, PruneFilter, Pruned,
+    Removal, Removed, Summary, User, apply_changes,
+};
+use hull_oci::{Digest, Platform, Reference};
+
+use crate::{
+    Engine,
+    container::files::{Outgoing, write_out},
+    error::{Attempt, Error, Result},
+    events::Subject,
+    model::{Config, HealthProbe},
+    services::Services,
+    state::State,
+};
+
+/// The order to make an image of a container.
+#[derive(Debug, Clone, Default)]
+pub struct CommitOptions {
+    /// The new image's name; `None`: none.
+    pub reference: Option<String>,
+    /// Who made it.
+    pub author: String,
+    /// A remark.
+    pub comment: String,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// Freeze the container meanwhile.
+    pub pause: bool,
+    /// Replaces the container's configuration, where it says something.
+    pub config: Option<Config>,
+}
+
+/// The order to make an image of a tar archive.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    /// The new image's name; `None`: none.
+    pub reference: Option<String>,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// A remark.
+    pub message: String,
+    /// `None`: the host's.
+    pub platform: Option<String>,
+}
+
+impl Engine {
+    /// Loads all images of an archive, compressed or not, read from `pipe`.
+    pub async fn image_load(&self, pipe: OwnedFd, platform: Option<&str>) -> Result<Vec<Loaded>> {
+        let platform = parse_platform(platform)?;
+        let images = Arc::clone(self.images());
+        let job = move || images.load(reader(pipe), platform.as_ref(), &mut |_| {});
+        let loaded = self.services().block(job).await??;
+        for image in &loaded {
+            let name = image
+                .name
+                .as_ref()
+                .map_or(String::new(), ToString::to_string);
+            self.say_image("load", &image.id.to_string(), &name);
+        }
+        Ok(loaded)
+    }
+
+    /// Images as an archive that Docker and OCI tools load.
+    pub async fn image_save(&self, names: Vec<String>, platform: Option<&str>) -> Result<Outgoing> {
+        let platform = parse_platform(platform)?;
+        let images = Arc::clone(self.images());
+        let checked = names.clone();
+        self.services()
+            .block(move || -> Result<()> {
+                for name in &checked {
+                    images.inspect(name, None)?;
+                }
+                Ok(())
+            })
+            .await??;
+        for name in &names {
+            self.say_image("save", name, name);
+        }
+        let images = Arc::clone(self.images());
+        write_out(move |pipe| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut pipe = BufWriter::with_capacity(256 << 10, pipe);
+            images.save(&names, platform.as_ref(), &mut pipe)?;
+            pipe.flush().attempt(|| "write the archive".to_owned())
+        })
+    }
+
+    /// Makes an image of a tar archive's files, read from `pipe`; gives its id.
+    pub async fn image_import(&self, pipe: OwnedFd, options: ImportOptions) -> Result<String> {
+        let platform = parse_platform(options.platform.as_deref())?;
+        let reference = options
+            .reference
+            .as_deref()
+            .map(parse_reference)
+            .transpose()?;
+        let images = Arc::clone(self.images());
+        let id = self
+            .services()
+            .block(move || {
+                images.import(
+                    reader(pipe),
+                    &Import {
+                        reference: reference.as_ref(),
+                        changes: &options.changes,
+                        message: options.message,
+                        platform: platform.as_ref(),
+                    },
+                )
+            })
+            .await??;
+        self.say_image("import", &id.to_string(), "");
+        Ok(id.to_string())
+    }
+
+    /// Gives an image one more name.
+    pub async fn image_tag(&self, name: &str, new: &str) -> Result<()> {
+        let (images, name) = (Arc::clone(self.images()), name.to_owned());
+        let reference = parse_reference(new)?;
+        let id = self
+            .services()
+            .block(move || images.tag(&name, &reference))
+            .await??;
+        self.say_image("tag", &id.to_string(), new);
+        Ok(())
+    }
+
+    /// Takes a name, or an image with all its names, away.
+    pub async fn image_remove(&self, name: &str, force: bool) -> Result<Vec<Removed>> {
+        let (services, name) = (Arc::clone(self.services()), name.to_owned());
+        let removed = self
+            .services()
+            .block(move || {
+                let users = |id: &Digest| users_of(&services, id);
+                services.images.remove(
+                    &name,
+                    &Removal {
+                        force,
+                        users: &users,
+                    },
+                )
+            })
+            .await??;
+        self.say_removed(&removed);
+        Ok(removed)
+    }
+
+    /// Takes all images away that no container uses and the filter picks.
+    pub async fn image_prune(&self, filter: PruneFilter) -> Result<Pruned> {
+        let services = Arc::clone(self.services());
+        let pruned = self
+            .services()
+            .block(move || {
+                services
+                    .images
+                    .prune(&filter, &|id| users_of(&services, id))
+            })
+            .await??;
+        self.say_removed(&pruned.removed);
+        self.say_pruned("image", pruned.reclaimed_bytes);
+        Ok(pruned)
+    }
+
+    /// The images that pass the filter, the youngest first.
+    pub async fn images_list(&self, filter: ListFilter) -> Result<Vec<Summary>> {
+        let images = Arc::clone(self.images());
+        Ok(self
+            .services()
+            .block(move || images.list(&filter))
+            .await??)
+    }
+
+    /// All about one image.
+    pub async fn image_inspect(&self, name: &str, platform: Option<&str>) -> Result<Details> {
+        let platform = parse_platform(platform)?;
+        let (images, name) = (Arc::clone(self.images()), name.to_owned());
+        Ok(self
+            .services()
+            .block(move || images.inspect(&name, platform.as_ref()))
+            .await??)
+    }
+
+    /// The steps of an image's making, the last one first.
+    pub async fn image_history(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+    ) -> Result<Vec<HistoryEntry>> {
+        let platform = parse_platform(platform)?;
+        let (images, name) = (Arc::clone(self.images()), name.to_owned());
+        Ok(self
+            .services()
+            .block(move || images.history(&name, platform.as_ref()))
+            .await??)
+    }
+
+    /// What all images take on disk.
+    pub async fn images_usage(&self) -> Result<DiskUsage> {
+        let images = Arc::clone(self.images());
+        Ok(self.services().block(move || images.disk_usage()).await??)
+    }
+
+    /// How many containers use an image.
+    pub fn image_users(&self, id: &str) -> usize {
+        self.containers()
+            .iter()
+            .filter(|record| record.image_id == id)
+            .count()
+    }
+
+    /// Makes an image of a container's changes; gives its id.
+    pub async fn commit(&self, reference: &str, options: CommitOptions) -> Result<String> {
+        let record = self.find(reference)?.record();
+        let freeze = options.pause && matches!(record.state, State::Running(_));
+        if freeze {
+            self.pause(record.id.as_str()).await?;
+        }
+        let (services, owner) = (Arc::clone(self.services()), Arc::clone(&record));
+        let outcome = self
+            .services()
+            .block(move || commit(&services, &owner, options))
+            .await;
+        if freeze && let Err(error) = self.unpause(record.id.as_str()).await {
+            tracing::error!(container = record.id.short(), %error, "cannot thaw after a commit");
+        }
+        let id = outcome??;
+        let mut attributes = record.event_attributes();
+        attributes.insert("imageID".to_owned(), id.clone());
+        let container = record.id.as_str();
+        self.services()
+            .events
+            .publish(Subject::Container, "commit", container, attributes);
+        self.say_image("create", &id, "");
+        Ok(id)
+    }
+
+    fn say_removed(&self, removed: &[Removed]) {
+        for one in removed {
+            match one {
+                Removed::Untagged(name) => self.say_image("untag", name, name),
+                Removed::Deleted(id) => self.say_image("delete", id, ""),
+            }
+        }
+    }
+
+    fn say_image(&self, action: &str, id: &str, name: &str) {
+        let mut attributes = BTreeMap::new();
+        if !name.is_empty() {
+            attributes.insert("name".to_owned(), name.to_owned());
+        }
+        self.services()
+            .events
+            .publish(Subject::Image, action, id, attributes);
+    }
+}
+
+/// The containers that use an image.
+fn users_of(services: &Services, id: &Digest) -> Vec<User> {
+    let records = services
+        .registry
+        .all()
+        .into_iter()
+        .map(|handle| handle.record());
+    let records = records.filter(|record| record.image_id == id.to_string());
+    records
+        .map(|record| User {
+            container: record.id.to_string(),
+            is_running: record.state.is_running(),
+        })
+        .collect()
+}
+
+fn commit(
+    services: &Services,
+    record: &crate::record::Record,
+    options: CommitOptions,
+) -> Result<String> {
+    let parent = services.resolve_image(&record.image_id, None)?;
+    let mut config = image_config(options.config.as_ref().unwrap_or(&record.config));
+    apply_changes(&mut config, &options.changes)?;
+    let reference = options
+        .reference
+        .as_deref()
+        .map(parse_reference)
+        .transpose()?;
+    let id = services.images.commit(Commit {
+        parent: &parent,
+        upper: &record.snapshot.upper,
+        config,
+        author: options.author,
+        comment: options.comment,
+        created_by: record.command().join(" "),
+        reference: reference.as_ref(),
+    })?;
+    Ok(id.to_string())
+}
+
+/// A container's configuration as an image's: what belongs to one container is left out.
+fn image_config(config: &Config) -> hull_oci::ContainerConfig {
+    hull_oci::ContainerConfig {
+        user: config.user.clone(),
+        exposed_ports: config
+            .exposed_ports
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        volumes: config.volumes.clone(),
+        working_dir: config.working_dir.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout: config.stop_timeout_s,
+        healthcheck: config
+            .healthcheck
+            .as_ref()
+            .map(|check| hull_oci::HealthcheckConfig {
+                test: match &check.probe {
+                    HealthProbe::Inherit => Vec::new(),
+                    HealthProbe::Disabled => vec!["NONE".to_owned()],
+                    HealthProbe::Command(words) => std::iter::once("CMD".to_owned())
+                        .chain(words.iter().cloned())
+                        .collect(),
+                    HealthProbe::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                },
+                interval: check.interval_ns,
+                timeout: check.timeout_ns,
+                start_period: check.start_period_ns,
+                start_interval: check.start_interval_ns,
+                retries: check.retries,
+            }),
+        on_build: config.on_build.clone(),
+        shell: config.shell.clone(),
+        ..hull_oci::ContainerConfig::default()
+    }
+}
+
+fn reader(pipe: OwnedFd) -> BufReader<File> {
+    BufReader::with_capacity(256 << 10, File::from(pipe))
+}
+
+fn parse_platform(text: Option<&str>) -> Result<Option<Platform>> {
+    text.filter(|text| !text.is_empty())
+        .map(str::parse)
+        .transpose()
+        .map_err(|error: hull_oci::InvalidPlatform| Error::Invalid(error.to_string()))
+}
+
+fn parse_reference(text: &str) -> Result<Reference> {
+    text.parse()
+        .map_err(|error: hull_oci::InvalidReference| Error::Invalid(error.to_string()))
+}

@@ -1,0 +1,104 @@
+//! What lies where.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{Attempt, Result},
+    model::ContainerId,
+};
+
+/// Directories of a daemon: `data` survives a reboot, `exec` does not.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    data: PathBuf,
+    exec: PathBuf,
+}
+
+impl Paths {
+    /// Makes the directories that are missing. Only root may look inside.
+    pub(crate) fn open(data: &Path, exec: &Path) -> Result<Self> {
+        let paths = Self {
+            data: data.to_owned(),
+            exec: exec.to_owned(),
+        };
+        for directory in [data, exec] {
+            make(directory, 0o710).attempt(|| format!("create {}", directory.display()))?;
+        }
+        for directory in [paths.containers(), paths.runs(), paths.volumes()] {
+            make(&directory, 0o710).attempt(|| format!("create {}", directory.display()))?;
+        }
+        Ok(paths)
+    }
+
+    /// The root of what survives.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Held while a daemon uses the data root.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.data.join("lock")
+    }
+
+    /// The state file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data.join("hull.db")
+    }
+
+    /// The image store.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.data.join("image")
+    }
+
+    /// All bundles.
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.data.join("containers")
+    }
+
+    /// A container's bundle.
+    pub fn bundle(&self, id: &ContainerId) -> PathBuf {
+        self.containers().join(id.as_str())
+    }
+
+    /// A container's writable layer.
+    pub fn upper(&self, id: &ContainerId) -> PathBuf {
+        self.bundle(id).join("upper")
+    }
+
+    /// Overlay's work directory of a container.
+    pub fn work(&self, id: &ContainerId) -> PathBuf {
+        self.bundle(id).join("work")
+    }
+
+    /// The sockets of running containers.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.exec.join("containers")
+    }
+
+    /// A running container's directory.
+    pub(crate) fn run(&self, id: &ContainerId) -> PathBuf {
+        self.runs().join(id.as_str())
+    }
+
+    /// All volumes.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+}
+
+fn make(directory: &Path, mode: u32) -> io::Result<()> {
+    let existed = directory.is_dir();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(directory)?;
+    if !existed {
+        // The process's umask took bits away.
+        fs::set_permissions(directory, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What is stored of a container: enough to show it, start it and take it away after any restart.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use hull_image::Snapshot;
+use hull_network::{Endpoint, Published};
+use hull_shim::protocol::HealthState;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{Config, ContainerId, EndpointConfig, HostConfig, Name, Propagation},
+    state::State,
+};
+
+/// A container as the state file holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: Name,
+    /// Nanoseconds since 1970.
+    pub created_at_ns: i64,
+    /// The digest of the image it was made from.
+    pub image_id: String,
+    /// `os/arch` of that image.
+    pub platform: String,
+    /// What runs, the image's values merged in.
+    pub config: Config,
+    /// How this host runs it.
+    pub host: HostConfig,
+    /// What was asked of networks, by their name.
+    pub endpoint_configs: BTreeMap<String, EndpointConfig>,
+    /// The directories of its root.
+    pub snapshot: Snapshot,
+    /// What is mounted besides the root.
+    pub mounts: Vec<MountPoint>,
+    /// Where it is in its life.
+    pub state: State,
+    /// How often it was started again by its policy since the user started it.
+    pub restarts: u32,
+    /// The user asked it to stop: policies keep quiet.
+    pub asked_to_stop: bool,
+    /// Its places in networks while it runs.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// Its ports on the host while it runs.
+    #[serde(default)]
+    pub published: Vec<Published>,
+    /// What the health check last said.
+    #[serde(default)]
+    pub health: Option<HealthState>,
+    /// Where its json-file log is; `None`: it keeps none.
+    #[serde(default)]
+    pub log_path: Option<PathBuf>,
+}
+
+/// Something mounted into a container, all resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    /// What it is.
+    pub kind: MountKind,
+    /// The volume's name.
+    pub name: Option<String>,
+    /// The path on the host; empty for tmpfs.
+    pub source: PathBuf,
+    /// The path in the container.
+    pub destination: String,
+    /// The volume's driver.
+    pub driver: String,
+    /// The mode text as typed.
+    pub mode: String,
+    /// Read-only.
+    pub read_only: bool,
+    /// How mounts made later travel.
+    pub propagation: Option<Propagation>,
+    /// Whether the volume was made for this container alone, and goes with it under `--rm`.
+    pub anonymous: bool,
+    /// Leave out what is mounted below the source.
+    #[serde(default)]
+    pub non_recursive: bool,
+    /// Read-only applies to the top mount alone.
+    #[serde(default)]
+    pub read_only_non_recursive: bool,
+    /// Refuse where the kernel cannot make all of it read-only.
+    #[serde(default)]
+    pub read_only_force_recursive: bool,
+    /// Mount options of a tmpfs.
+    #[serde(default)]
+    pub options: Vec<String>,
+}
+
+/// What a mount is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A path of the host.
+    Bind,
+    /// A volume.
+    Volume,
+    /// Memory.
+    Tmpfs,
+    /// Another image.
+    Image,
+}
+
+impl Record {
+    /// What init executes: the program and its arguments.
+    pub fn command(&self) -> Vec<String> {
+        let entrypoint = self.config.entrypoint.as_deref().unwrap_or_default();
+        let cmd = self.config.cmd.as_deref().unwrap_or_default();
+        entrypoint
+            .iter()
+            .filter(|word| entrypoint.len() > 1 || !word.is_empty())
+            .chain(cmd)
+            .cloned()
+            .collect()
+    }
+
+    /// The attributes of every event about it: its labels, its image and its name.
+    pub fn event_attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = self.config.labels.clone();
+        attributes.insert("image".to_owned(), self.config.image.clone());
+        attributes.insert("name".to_owned(), self.name.to_string());
+        attributes
+    }
+
+    /// The signal that ends it in good order.
+    pub fn stop_signal(&self) -> i32 {
+        self.config
+            .stop_signal
+            .as_deref()
+            .and_then(crate::signal::parse)
+            .unwrap_or(libc::SIGTERM)
+    }
+}

@@ -1,0 +1,276 @@
+//! Takes up what an earlier daemon left: running containers go on, the rest is accounted for.
+
+use std::{collections::HashSet, fs, sync::Arc, time::Duration};
+
+use hull_shim::{
+    client::Client,
+    protocol::{Phase, Reply, Request},
+};
+
+use crate::{
+    actor,
+    error::Result,
+    model::{ContainerId, RestartPolicy},
+    record::Record,
+    services::{RECORD_COPY, Services, recorded_exit},
+    shim::{EventStream, ShimLink},
+    state::{Run, State},
+    store::Kind,
+};
+
+/// How long a shim may take to answer a new daemon. One that is stopped answers later: its
+/// container is taken as running until then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What an earlier daemon left of one container.
+struct Found {
+    record: Record,
+    events: Option<std::os::unix::net::UnixStream>,
+}
+
+/// Compares records, shims and directories, both ways, and starts an owner for each container.
+pub(crate) async fn take_up(services: &Arc<Services>) -> Result<()> {
+    let shared = Arc::clone(services);
+    let found = services.block(move || look(&shared)).await??;
+    let mut to_start = Vec::new();
+    for Found { mut record, events } in found {
+        let id = record.id.clone();
+        if let Err(error) = services.registry.reserve(&record.name, &id) {
+            tracing::error!(container = id.short(), %error, "its name is taken");
+            record.name = crate::names::random(1);
+            services.registry.reserve(&record.name, &id)?;
+        }
+        let events = match events.map(EventStream::new).transpose() {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::error!(container = id.short(), %error, "cannot follow its shim");
+                None
+            }
+        };
+        if record.host.auto_remove && matches!(record.state, State::Exited { .. }) {
+            services.discard(&record, true);
+            continue;
+        }
+        if wants_start(&record) {
+            to_start.push(id.to_string());
+        }
+        actor::launch(services, record, events);
+    }
+    let engine = crate::Engine::of(Arc::clone(services));
+    tokio::spawn(async move {
+        for id in to_start {
+            if let Err(error) = engine.start(&id).await {
+                tracing::warn!(container = id, %error, "cannot start again");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Whether its policy starts it together with the daemon.
+fn wants_start(record: &Record) -> bool {
+    let State::Exited { .. } = record.state else {
+        return false;
+    };
+    match record.host.restart_policy {
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !record.asked_to_stop,
+        RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
+    }
+}
+
+fn look(services: &Arc<Services>) -> Result<Vec<Found>> {
+    let mut records: Vec<Record> = services.store.all(Kind::Container)?;
+    if services.starts_anew {
+        records = copies(services);
+        for record in &records {
+            tracing::warn!(
+                container = record.id.short(),
+                "taken from the copy of its record"
+            );
+            services.save(record);
+        }
+    }
+    let known: HashSet<String> = records.iter().map(|record| record.id.to_string()).collect();
+    remove_unowned(services, &known);
+    let found: Vec<Found> = records
+        .into_iter()
+        .filter_map(|record| adopt(services, record))
+        .collect();
+    let running: Vec<&Record> = found
+        .iter()
+        .map(|found| &found.record)
+        .filter(|r| r.state.is_running())
+        .collect();
+    services.networks.restore(&running)?;
+    Ok(found)
+}
+
+/// The records that lie beside what they describe: the state file was lost.
+fn copies(services: &Services) -> Vec<Record> {
+    let Ok(entries) = fs::read_dir(services.paths.containers()) else {
+        return Vec::new();
+    };
+    let read = |entry: fs::DirEntry| {
+        let text = fs::read(entry.path().join(RECORD_COPY)).ok()?;
+        serde_json::from_slice::<Record>(&text).ok()
+    };
+    entries.flatten().filter_map(read).collect()
+}
+
+/// Shims and directories of containers that no record tells of: half made, or half removed.
+fn remove_unowned(services: &Services, known: &HashSet<String>) {
+    for parent in [services.paths.runs(), services.paths.containers()] {
+        let Ok(entries) = fs::read_dir(&parent) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(id) = ContainerId::parse(&name) else {
+                continue;
+            };
+            if known.contains(&name) {
+                continue;
+            }
+            tracing::warn!(container = id.short(), "removing what no record tells of");
+            let link = ShimLink::new(&services.paths.run(&id));
+            if let Ok(mut client) = link.connect() {
+                end_shim(&mut client);
+            }
+            if let Err(error) = services.discard_directory(&entry.path()) {
+                tracing::error!(container = id.short(), %error, "cannot remove");
+            }
+        }
+    }
+}
+
+/// Kills what a shim runs and lets it go.
+pub(crate) fn end_shim(client: &mut Client) {
+    use hull_shim::protocol::Target;
+    let signal = libc::SIGKILL;
+    let _ = client.request(
+        &Request::Signal {
+            target: Target::Init,
+            signal,
+            all: true,
+        },
+        &[],
+    );
+    for _ in 0..200 {
+        match client.request(&Request::Shutdown, &[]) {
+            Ok(_) => return,
+            Err(hull_shim::client::ClientError::Refused { .. }) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Brings a record up to date with its shim.
+fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
+    if matches!(record.state, State::Removing) {
+        services.discard(&record, true);
+        return None;
+    }
+    let link = services.shim_of(&record.id);
+    match ask_state(&link) {
+        Some(Phase::Running { pid, started_at_ns }) => {
+            if record.state.run().is_none_or(|known| known.pid != pid) {
+                record.state = State::Running(Run { pid, started_at_ns });
+            }
+            services.save(&record);
+            return Some(Found {
+                events: events_of(&link),
+                record,
+            });
+        }
+        Some(Phase::Exited(exit)) if record.state.exit() == Some(&exit) => {
+            // The earlier daemon recorded it and died before it could let the shim go.
+            let _ = link
+                .connect()
+                .map(|mut client| client.request(&Request::Shutdown, &[]));
+        }
+        Some(Phase::Exited(exit)) => {
+            // Its owner records it as if it happened now: the shim tells it again.
+            if !record.state.is_running() {
+                let started_at_ns = exit.started_at_ns;
+                record.state = State::Running(Run {
+                    pid: 0,
+                    started_at_ns,
+                });
+            }
+            return Some(Found {
+                events: events_of(&link),
+                record,
+            });
+        }
+        Some(Phase::Empty | Phase::Created { .. }) => {
+            // The earlier daemon died in the middle of a start.
+            if let Ok(mut client) = link.connect() {
+                end_shim(&mut client);
+            }
+        }
+        None if record.state.is_running() && !link.is_gone() => {
+            return Some(Found {
+                record,
+                events: None,
+            });
+        }
+        None => {}
+    }
+    if record.state.is_running() {
+        lost(services, &mut record);
+    } else {
+        let _ = fs::remove_dir_all(services.paths.run(&record.id));
+    }
+    Some(Found {
+        record,
+        events: None,
+    })
+}
+
+/// What a shim says is the case; `None`: it says nothing.
+fn ask_state(link: &ShimLink) -> Option<Phase> {
+    let mut client = link.connect().ok()?;
+    client.set_timeout(Some(ANSWER_WITHIN)).ok()?;
+    match client.request(&Request::State, &[]) {
+        Ok(Reply::State(state)) => Some(state.phase),
+        _ => None,
+    }
+}
+
+fn events_of(link: &ShimLink) -> Option<std::os::unix::net::UnixStream> {
+    let client = link.connect().ok()?;
+    Some(client.events().ok()?.into_stream())
+}
+
+/// It ran when the earlier daemon last wrote, and there is no trace of it now: the host went down,
+/// or its shim was killed.
+fn lost(services: &Arc<Services>, record: &mut Record) {
+    let exit = recorded_exit(&services.paths.bundle(&record.id), record);
+    services.destroy_cgroup(record);
+    let _ = fs::remove_dir_all(services.paths.run(&record.id));
+    record.endpoints.clear();
+    record.published.clear();
+    let again = crate::state::after_exit(&crate::state::ExitContext {
+        policy: record.host.restart_policy,
+        auto_remove: record.host.auto_remove,
+        asked_to_stop: record.asked_to_stop,
+        code: exit.code,
+        ran_for: Duration::ZERO,
+        restarts: record.restarts,
+    });
+    let started_at_ns = record.state.run().map_or(0, |run| run.started_at_ns);
+    record.state = match again {
+        crate::state::AfterExit::Restart(_) => State::Restarting {
+            exit,
+            started_at_ns,
+        },
+        _ => State::Exited {
+            exit,
+            failure: None,
+        },
+    };
+    services.save(record);
+}
