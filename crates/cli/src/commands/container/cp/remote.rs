@@ -1,0 +1,242 @@
+//! The container's end: archives through the API.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use hull_api::client::{RequestBody, from_reader};
+use hull_api::types::PathStat;
+use hull_api::{Client, ClientError};
+use tokio::io::AsyncWriteExt;
+
+use super::local;
+use super::plan::{Kind, base, decide, split};
+use crate::connection::failure;
+use crate::error::{Error, Result};
+use crate::options::environment::plain;
+use crate::terminal::Input;
+use crate::ui;
+
+/// Go's bits for a directory and a symbolic link, which the API uses.
+const MODE_DIRECTORY: u32 = 1 << 31;
+const MODE_SYMLINK: u32 = 1 << 27;
+/// The end of a tar read from the standard input that goes through a socket pair.
+const DESCRIPTION: &str = "/dev/stdin";
+
+/// Copies a path of a container here; `-` is the standard output.
+pub(super) async fn fetch(
+    client: &Client,
+    container: &str,
+    path: &str,
+    to: &str,
+    follow_link: bool,
+    keep_owner: bool,
+) -> Result<u64> {
+    let mut path = path.to_owned();
+    let mut name = base(&path);
+    if follow_link {
+        let found = client
+            .container_path(container, &path)
+            .await
+            .map_err(failure)?;
+        if found.mode & MODE_SYMLINK != 0 {
+            path = resolved(&path, &found.link_target);
+            // The archive has the name of what the link leads to, the copy that of the link.
+        }
+    }
+    let archive = client.container_copy_out(container, &path).await;
+    let (stat, mut stream) = archive.map_err(|error| missing(error, container, &path))?;
+    if to == "-" {
+        let mut copied = 0;
+        while let Some(piece) = stream.next_piece().await {
+            let piece = piece.map_err(failure)?;
+            copied += piece.len() as u64;
+            ui::out_bytes(&piece)?;
+        }
+        return Ok(copied);
+    }
+    let source = if stat.mode & MODE_DIRECTORY == 0 {
+        Kind::File
+    } else {
+        Kind::Directory
+    };
+    let in_archive = base(&path);
+    let mut plan = decide(&in_archive, source, to, local::kind(to))?;
+    if plan.rename.is_none() && name != in_archive {
+        let to = std::mem::take(&mut name);
+        plan.rename = Some(super::plan::Rename {
+            from: in_archive,
+            to,
+        });
+    }
+    let directory = PathBuf::from(&plan.directory);
+    if !directory.is_dir() {
+        return Err(Error::new(format!(
+            "invalid output path: directory {:?} does not exist",
+            plan.directory
+        )));
+    }
+    let (here, there) = pair()?;
+    let rename = plan.rename;
+    let unpacking =
+        std::thread::spawn(move || local::unpack(there, &directory, rename.as_ref(), keep_owner));
+    let mut here = tokio_stream(here)?;
+    while let Some(piece) = stream.next_piece().await {
+        // When the other side stopped, its result says why.
+        if here.write_all(&piece.map_err(failure)?).await.is_err() {
+            break;
+        }
+    }
+    _ = here.shutdown().await;
+    finished(unpacking).await
+}
+
+/// Copies a path of this machine into a container; `-` is a tar from the standard input.
+pub(super) async fn send(
+    client: &Client,
+    from: &str,
+    container: &str,
+    path: &str,
+    follow_link: bool,
+    keep_owner: bool,
+) -> Result<u64> {
+    let (target, at_target) = target(client, container, path).await?;
+    if from == "-" {
+        if at_target != Kind::Directory {
+            return Err(Error::new(format!(
+                "destination \"{container}:{path}\" must be a directory"
+            )));
+        }
+        let body = standard_input()?;
+        client
+            .container_copy_in(container, &target, body, keep_owner)
+            .await
+            .map_err(failure)?;
+        return Ok(0);
+    }
+    let no_entry = |error: &std::io::Error| Error::new(format!("lstat {from}: {}", plain(error)));
+    let mut metadata = std::fs::symlink_metadata(from).map_err(|error| no_entry(&error))?;
+    let mut source = PathBuf::from(from);
+    // A slash after a link means what it leads to.
+    if metadata.is_symlink() && (follow_link || from.ends_with('/') || from.ends_with("/.")) {
+        source = std::fs::canonicalize(from).map_err(|error| no_entry(&error))?;
+        metadata = std::fs::metadata(&source).map_err(|error| no_entry(&error))?;
+    }
+    if from.ends_with('/') && !metadata.is_dir() {
+        return Err(Error::new(format!("lstat {from}: not a directory")));
+    }
+    let kind = if metadata.is_dir() {
+        Kind::Directory
+    } else {
+        Kind::File
+    };
+    let own = own_name(from, &source);
+    let plan = decide(&own, kind, &target, at_target)?;
+    let name = plan.rename.map_or(own, |rename| rename.to);
+    let (here, there) = pair()?;
+    let packing = std::thread::spawn(move || local::pack(&source, &name, &there).map(|()| 0));
+    let body = from_reader(tokio_stream(here)?);
+    let sent = client
+        .container_copy_in(container, &plan.directory, body, keep_owner)
+        .await;
+    let copied = finished(packing).await;
+    sent.map_err(|error| missing(error, container, path))?;
+    copied.map(|_| metadata.len())
+}
+
+/// What the copy is called: the last name, and of `.` or `..` that of the directory they mean.
+fn own_name(from: &str, source: &Path) -> String {
+    match base(from) {
+        name if name == ".." => std::fs::canonicalize(source)
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .unwrap_or(name),
+        name => name,
+    }
+}
+
+/// What stands at the path in the container, with a link at its end followed once.
+async fn target(client: &Client, container: &str, path: &str) -> Result<(String, Kind)> {
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
+    let found: std::result::Result<PathStat, ClientError> =
+        client.container_path(container, &path).await;
+    let (path, found) = match found {
+        Ok(found) if found.mode & MODE_SYMLINK != 0 => {
+            let path = resolved(&path, &found.link_target);
+            let found = client.container_path(container, &path).await;
+            (path, found)
+        }
+        found => (path, found),
+    };
+    match found {
+        Ok(found) if found.mode & MODE_DIRECTORY != 0 => Ok((path, Kind::Directory)),
+        Ok(_) => Ok((path, Kind::File)),
+        Err(error) if error.is_not_found() && is_about_container(&error) => Err(failure(error)),
+        Err(ClientError::Refused { .. }) => Ok((path, Kind::Missing)),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+fn is_about_container(error: &ClientError) -> bool {
+    error
+        .to_string()
+        .to_lowercase()
+        .contains("no such container")
+}
+
+fn missing(error: ClientError, container: &str, path: &str) -> Error {
+    if error.is_not_found() && !is_about_container(&error) && error.to_string().is_empty() {
+        return Error::new(format!(
+            "Error response from daemon: Could not find the file {path} in container {container}"
+        ));
+    }
+    failure(error)
+}
+
+/// Where a link at `path` leads.
+fn resolved(path: &str, link: &str) -> String {
+    if link.starts_with('/') {
+        return link.to_owned();
+    }
+    let (directory, _) = split(path);
+    format!("{}/{link}", directory.trim_end_matches('/'))
+}
+
+fn pair() -> Result<(UnixStream, UnixStream)> {
+    UnixStream::pair().map_err(|error| Error::io("pipe", DESCRIPTION, &error))
+}
+
+fn tokio_stream(stream: UnixStream) -> Result<tokio::net::UnixStream> {
+    stream
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::UnixStream::from_std(stream))
+        .map_err(|error| Error::io("pipe", DESCRIPTION, &error))
+}
+
+/// The standard input as a body.
+pub(in crate::commands) fn standard_input() -> Result<RequestBody> {
+    let (here, there) = pair()?;
+    let mut there = tokio_stream(there)?;
+    tokio::spawn(async move {
+        let mut input = Input::open();
+        while let Some(piece) = input.next().await {
+            if there.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+        _ = there.shutdown().await;
+    });
+    Ok(from_reader(tokio_stream(here)?))
+}
+
+/// The result of the thread at the other end of the pair.
+async fn finished(thread: std::thread::JoinHandle<std::io::Result<u64>>) -> Result<u64> {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    match joined {
+        Ok(Ok(result)) => result.map_err(|error| Error::new(plain(&error))),
+        _ => Err(Error::new("copying failed unexpectedly")),
+    }
+}

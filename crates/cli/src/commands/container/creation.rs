@@ -1,0 +1,175 @@
+//! Making a container, with its image pulled first where it is missing: what `run` and `create`
+//! have in common.
+
+use std::io::Write;
+
+use hull_api::types::ContainerCreate;
+use hull_api::{Client, ClientError};
+
+use super::flags::ContainerFlags;
+use crate::commands::image::pull;
+use crate::commands::{Call, Operands};
+use crate::connection::failure;
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::options::environment::plain;
+use crate::ui;
+
+/// Operands of both commands.
+pub(super) const USAGE: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
+pub(super) const OPERANDS: Operands = Operands::AtLeast(1);
+
+/// Flags about the making itself.
+#[derive(Default)]
+pub(super) struct CreationFlags {
+    pub(super) container: ContainerFlags,
+    name: String,
+    platform: String,
+    pull: Option<String>,
+    pub(super) quiet: bool,
+    content_trust: Option<bool>,
+    use_api_socket: bool,
+    /// Listed because `-h` is the host name here; the parser sees to it.
+    help: bool,
+}
+
+impl CreationFlags {
+    /// Binds them; `pull` is how the command words its flag.
+    #[rustfmt::skip]
+    pub(super) fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>, pull: &'static str) {
+        self.container.flags(set);
+        set.add("help", "", "Print usage", &mut self.help);
+        set.add("name", "string", "Assign a name to the container", &mut self.name);
+        set.add("platform", "string", "Set platform if server is multi-platform capable", &mut self.platform);
+        set.add("pull", "string", pull, &mut self.pull);
+        set.add("q,quiet", "", "Suppress the pull output", &mut self.quiet);
+        set.add("disable-content-trust", "", "Skip image verification (default true)", &mut self.content_trust);
+        set.add("use-api-socket", "", "Bind mount Docker API socket and required auth", &mut self.use_api_socket);
+    }
+
+    /// The request.
+    ///
+    /// # Errors
+    /// Flags that contradict each other or cannot be honoured.
+    pub(super) fn body(&self, call: &Call) -> Result<ContainerCreate> {
+        if self.content_trust == Some(false) {
+            return Err(Error::new("content trust is not available in Hull yet"));
+        }
+        if self.use_api_socket {
+            return Err(Error::new("--use-api-socket is not available in Hull yet"));
+        }
+        let pull = self.pull.as_deref().unwrap_or("missing");
+        if !matches!(pull, "always" | "missing" | "never") {
+            return Err(Error::new(format!(
+                "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
+            )));
+        }
+        let command = call.operands.get(1..).unwrap_or_default();
+        Ok(self
+            .container
+            .body(call.operand(0), command, &call.changed)?)
+    }
+
+    /// Makes the container and returns its id.
+    ///
+    /// # Errors
+    /// What the daemon has to say, or an id file that is there already.
+    pub(super) async fn create(
+        &self,
+        call: &Call,
+        client: &Client,
+        body: &ContainerCreate,
+    ) -> Result<String> {
+        let mut id_file = IdFile::open(self.container.id_file())?;
+        let image = &body.config.image;
+        let pull = || pull::for_container(&call.globals, client, image, &self.platform, self.quiet);
+        if self.pull.as_deref() == Some("always") {
+            pull().await?;
+        }
+        let mut created = client
+            .container_create(&self.name, &self.platform, body)
+            .await;
+        if let Err(error) = &created
+            && is_missing_image(error)
+            && self.pull.as_deref() != Some("never")
+        {
+            if !self.quiet {
+                ui::note(&format!(
+                    "Unable to find image '{}' locally",
+                    pull::with_tag(image)
+                ));
+            }
+            pull().await?;
+            created = client
+                .container_create(&self.name, &self.platform, body)
+                .await;
+        }
+        let created = created.map_err(failure)?;
+        for warning in &created.warnings {
+            ui::warn(warning);
+        }
+        id_file.write(&created.id)?;
+        Ok(created.id)
+    }
+}
+
+/// A container's other parts can be missing too; an image says so in these words.
+fn is_missing_image(error: &ClientError) -> bool {
+    error.is_not_found() && error.to_string().to_lowercase().contains("no such image")
+}
+
+/// The file `--cidfile` names; removed again if no id gets into it.
+struct IdFile {
+    path: String,
+    file: Option<std::fs::File>,
+    written: bool,
+}
+
+impl IdFile {
+    fn open(path: &str) -> Result<Self> {
+        if path.is_empty() {
+            return Ok(Self {
+                path: String::new(),
+                file: None,
+                written: false,
+            });
+        }
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(
+            |error| match error.kind() {
+                std::io::ErrorKind::AlreadyExists => Error::new(format!(
+                    "container ID file found, make sure the other container isn't running or delete {path}"
+                )),
+                _ => Error::new(format!(
+                    "failed to create the container ID file: open {path}: {}",
+                    plain(&error)
+                )),
+            },
+        )?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: Some(file),
+            written: false,
+        })
+    }
+
+    fn write(&mut self, id: &str) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            file.write_all(id.as_bytes()).map_err(|error| {
+                Error::new(format!(
+                    "failed to write the container ID ({id}) to file: {}",
+                    plain(&error)
+                ))
+            })?;
+            self.written = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for IdFile {
+    fn drop(&mut self) {
+        if self.file.is_some() && !self.written {
+            _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `container diff`
+
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::Result;
+use crate::ui;
+
+#[derive(Default)]
+pub(crate) struct Diff;
+
+impl Command for Diff {
+    const ABOUT: About = About::new(
+        &["container diff", "diff"],
+        "CONTAINER",
+        "Inspect changes to files or directories on a container's filesystem",
+        Operands::Exactly(1),
+    );
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let client = connect(&call.globals).await?;
+        let changes = client
+            .container_changes(call.operand(0))
+            .await
+            .map_err(failure)?;
+        let lines = changes.iter().map(|change| {
+            let kind = match change.kind {
+                0 => "C",
+                1 => "A",
+                _ => "D",
+            };
+            format!("{kind} {}\n", change.path)
+        });
+        ui::out(&lines.collect::<String>())?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,125 @@
+//! `container exec`
+
+use hull_api::Client;
+use hull_api::types::{ExecCreate, ExecStart};
+
+use super::run::{detach_keys, low_byte};
+use super::session::{End, Resized, Session, check_terminal, follow_size};
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::{FlagSet, List};
+use crate::options::environment::{self, Variable};
+use crate::terminal;
+
+#[derive(Default)]
+pub(crate) struct Exec {
+    detach: bool,
+    detach_keys: String,
+    environment: List<Variable>,
+    environment_files: Vec<String>,
+    interactive: bool,
+    privileged: bool,
+    tty: bool,
+    user: String,
+    workdir: String,
+}
+
+impl Command for Exec {
+    const ABOUT: About = About::new(
+        &["container exec", "exec"],
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        "Execute a command in a running container",
+        Operands::AtLeast(2),
+    )
+    .flags_first();
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("d,detach", "", "Detached mode: run command in the background", &mut self.detach);
+        set.add("detach-keys", "string", "Override the key sequence for detaching a container", &mut self.detach_keys);
+        set.add("e,env", "list", "Set environment variables", &mut self.environment);
+        set.add("env-file", "list", "Read in a file of environment variables", &mut self.environment_files);
+        set.add("i,interactive", "", "Keep STDIN open even if not attached", &mut self.interactive);
+        set.add("privileged", "", "Give extended privileges to the command", &mut self.privileged);
+        set.add("t,tty", "", "Allocate a pseudo-TTY", &mut self.tty);
+        set.add("u,user", "string", "Username or UID (format: \"<name|uid>[:<group|gid>]\")", &mut self.user);
+        set.add("w,workdir", "string", "Working directory inside the container", &mut self.workdir);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let body = self.body(&call)?;
+        let client = connect(&call.globals).await?;
+        let container = call.operand(0);
+        // Asked first for the error about a missing or stopped container, before the terminal's.
+        client.container(container).await.map_err(failure)?;
+        if !self.detach {
+            check_terminal(body.attach_stdin, body.tty)?;
+        }
+        let made = client
+            .exec_create(container, &body)
+            .await
+            .map_err(failure)?;
+        if made.id.is_empty() {
+            return Err(Error::new("exec ID empty"));
+        }
+        if self.detach {
+            client
+                .exec_start_detached(&made.id, self.tty)
+                .await
+                .map_err(failure)?;
+            return Ok(0);
+        }
+        self.attached(&call, &client, &made.id, &body).await
+    }
+}
+
+impl Exec {
+    fn body(&self, call: &Call) -> Result<ExecCreate> {
+        let environment = environment::environment(&self.environment_files, &self.environment.0)?;
+        Ok(ExecCreate {
+            user: self.user.clone(),
+            privileged: self.privileged,
+            tty: self.tty,
+            console_size: terminal::size().filter(|_| self.tty).map(|(r, c)| [r, c]),
+            attach_stdin: self.interactive && !self.detach,
+            attach_stderr: !self.detach,
+            attach_stdout: !self.detach,
+            detach: self.detach,
+            detach_keys: self.detach_keys.clone(),
+            env: (!environment.is_empty()).then_some(environment),
+            working_dir: self.workdir.clone(),
+            cmd: Some(call.operands.get(1..).unwrap_or_default().to_vec()),
+        })
+    }
+
+    async fn attached(
+        &self,
+        call: &Call,
+        client: &Client,
+        id: &str,
+        body: &ExecCreate,
+    ) -> Result<u8> {
+        let keys = detach_keys(&self.detach_keys, call)?;
+        let start = ExecStart {
+            detach: false,
+            tty: self.tty,
+            console_size: body.console_size,
+        };
+        let stream = client.exec_start(id, &start).await.map_err(failure)?;
+        let _size = self
+            .tty
+            .then(|| follow_size(client, Resized::Exec(id.to_owned())));
+        let session = Session {
+            stream,
+            tty: self.tty,
+            input: self.interactive,
+            keys,
+        };
+        if session.run().await? == End::Detached {
+            return Ok(0);
+        }
+        let ended = client.exec(id).await.map_err(failure)?;
+        Ok(low_byte(ended.exit_code.unwrap_or(0)))
+    }
+}

@@ -1,0 +1,83 @@
+//! `container logs`
+
+use hull_api::client::LogsOptions;
+use hull_api::stream::FrameReader;
+
+use super::session::write_frames;
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::Result;
+use crate::flags::FlagSet;
+use crate::format::time::api_timestamp;
+use crate::terminal::{Output, Target};
+
+#[derive(Default)]
+pub(crate) struct Logs {
+    details: bool,
+    follow: bool,
+    since: String,
+    tail: Option<String>,
+    timestamps: bool,
+    until: String,
+}
+
+impl Command for Logs {
+    const ABOUT: About = About::new(
+        &["container logs", "logs"],
+        "[OPTIONS] CONTAINER",
+        "Fetch the logs of a container",
+        Operands::Exactly(1),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("details", "", "Show extra details provided to logs", &mut self.details);
+        set.add("f,follow", "", "Follow log output", &mut self.follow);
+        set.add("since", "string", "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)", &mut self.since);
+        set.add("n,tail", "string", "Number of lines to show from the end of the logs (default \"all\")", &mut self.tail);
+        set.add("t,timestamps", "", "Show timestamps", &mut self.timestamps);
+        set.add("until", "string", "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)", &mut self.until);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let client = connect(&call.globals).await?;
+        let container = client.container(call.operand(0)).await.map_err(failure)?;
+        let moment = |text: &str| {
+            if text.is_empty() {
+                String::new()
+            } else {
+                api_timestamp(text)
+            }
+        };
+        let options = LogsOptions {
+            follow: self.follow,
+            stdout: true,
+            stderr: true,
+            timestamps: self.timestamps,
+            details: self.details,
+            since: moment(&self.since),
+            until: moment(&self.until),
+            tail: self.tail.unwrap_or_else(|| "all".to_owned()),
+        };
+        let mut stream = client
+            .container_logs(&container.id, &options)
+            .await
+            .map_err(failure)?;
+        let output = Output::open();
+        let mut frames = FrameReader::new();
+        while let Some(piece) = stream.next_piece().await {
+            let piece = piece.map_err(failure)?;
+            let goes_on = if container.config.tty {
+                output.write(Target::Stdout, piece).await
+            } else {
+                frames.push(&piece);
+                write_frames(&mut frames, &output).await?
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        output.finish().await?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,215 @@
+//! `container ls`
+
+use hull_api::client::ContainerListOptions;
+use hull_api::types::ContainerSummary;
+
+use crate::commands::filters::{Conditions, filters};
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::Result;
+use crate::flags::FlagSet;
+use crate::format::output::{Listing, joined, row, short_id, shortened};
+use crate::format::template::Value;
+use crate::format::{ports, size, time};
+use crate::settings::Settings;
+use crate::ui;
+
+/// What every `--format` of a listing says of itself.
+pub(crate) const FORMAT: &str = "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
+
+const TABLE: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const TABLE_WITH_SIZE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
+/// Columns a command and the mounts take at most.
+const COMMAND_LENGTH: usize = 20;
+const MOUNT_LENGTH: usize = 15;
+
+const HEADINGS: [(&str, &str); 14] = [
+    ("ID", "CONTAINER ID"),
+    ("Names", "NAMES"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Ports", "PORTS"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Size", "SIZE"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Networks", "NETWORKS"),
+];
+
+#[derive(Default)]
+pub(crate) struct Ls {
+    all: bool,
+    conditions: Conditions,
+    format: String,
+    last: Option<i64>,
+    latest: bool,
+    no_trunc: bool,
+    quiet: bool,
+    size: bool,
+}
+
+impl Command for Ls {
+    const ABOUT: About = About::new(
+        &["container ls", "container list", "container ps", "ps"],
+        "[OPTIONS]",
+        "List containers",
+        Operands::None,
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("a,all", "", "Show all containers (default shows just running)", &mut self.all);
+        set.add("f,filter", "filter", "Filter output based on conditions provided", &mut self.conditions);
+        set.add("format", "string", FORMAT, &mut self.format);
+        set.add("n,last", "int", "Show n last created containers (includes all states) (default -1)", &mut self.last);
+        set.add("l,latest", "", "Show the latest created container (includes all states)", &mut self.latest);
+        set.add("no-trunc", "", "Don't truncate output", &mut self.no_trunc);
+        set.add("q,quiet", "", "Only display container IDs", &mut self.quiet);
+        set.add("s,size", "", "Display total file sizes", &mut self.size);
+    }
+
+    async fn run(mut self, call: Call) -> Result<u8> {
+        if self.format.is_empty() && !self.quiet {
+            self.format = Settings::read(&call.globals.config_directory).ps_format;
+        }
+        let listing = Listing {
+            format: &self.format,
+            table: if self.size { TABLE_WITH_SIZE } else { TABLE },
+            headings: &HEADINGS,
+        };
+        // A template that cannot be read is told before the daemon is asked.
+        listing.render(&[])?;
+        let limit = if self.latest {
+            1
+        } else {
+            self.last.unwrap_or(-1)
+        };
+        let options = ContainerListOptions {
+            all: self.all || limit > 0,
+            size: self.size || self.format.contains(".Size"),
+            limit,
+            filters: filters(&self.conditions),
+        };
+        let client = connect(&call.globals).await?;
+        let containers = client.containers(&options).await.map_err(failure)?;
+        if self.quiet {
+            let id = |id: &str| {
+                if self.no_trunc {
+                    id.to_owned()
+                } else {
+                    short_id(id).to_owned()
+                }
+            };
+            ui::out(
+                &containers
+                    .iter()
+                    .map(|c| id(&c.id) + "\n")
+                    .collect::<String>(),
+            )?;
+            return Ok(0);
+        }
+        let rows: Vec<Value> = containers.iter().map(|c| self.row(c)).collect();
+        ui::out(&listing.render(&rows)?)?;
+        Ok(0)
+    }
+}
+
+impl Ls {
+    fn row(&self, container: &ContainerSummary) -> Value {
+        let cut = |text: &str, length| match self.no_trunc {
+            true => text.to_owned(),
+            false => shortened(text, length),
+        };
+        let id = if self.no_trunc {
+            &container.id
+        } else {
+            short_id(&container.id)
+        };
+        let mounts: Vec<String> = container
+            .mounts
+            .iter()
+            .map(|mount| {
+                if mount.name.is_empty() {
+                    &mount.source
+                } else {
+                    &mount.name
+                }
+            })
+            .map(|name| cut(name, MOUNT_LENGTH))
+            .collect();
+        let local = container
+            .mounts
+            .iter()
+            .filter(|mount| mount.driver == "local")
+            .count();
+        let networks: Vec<&str> = container
+            .network_settings
+            .networks
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let labels: Vec<(String, String)> = container
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let fields = vec![
+            ("ID", id.to_owned()),
+            ("Names", self.names(container)),
+            ("Image", self.image(&container.image)),
+            (
+                "Command",
+                format!("{:?}", cut(&container.command, COMMAND_LENGTH)),
+            ),
+            ("CreatedAt", time::local(container.created)),
+            ("RunningFor", time::ago(container.created)),
+            ("Ports", ports::displayed(&container.ports)),
+            ("State", container.state.clone()),
+            ("Status", container.status.clone()),
+            ("Size", sizes(container)),
+            ("Labels", joined(&labels)),
+            ("Mounts", mounts.join(",")),
+            ("LocalVolumes", local.to_string()),
+            ("Networks", networks.join(",")),
+        ];
+        row("*formatter.ContainerContext", fields, labels)
+    }
+
+    /// Names without their slash; names through links only when nothing is cut.
+    fn names(&self, container: &ContainerSummary) -> String {
+        let names = container
+            .names
+            .iter()
+            .map(|name| name.trim_start_matches('/'));
+        let own: Vec<&str> = names
+            .filter(|name| self.no_trunc || !name.contains('/'))
+            .collect();
+        own.join(",")
+    }
+
+    fn image(&self, image: &str) -> String {
+        match image {
+            "" => "<no image>".to_owned(),
+            image if !self.no_trunc && image.starts_with("sha256:") => short_id(image).to_owned(),
+            image => match image.split_once('@') {
+                Some((name, _)) if !self.no_trunc => name.to_owned(),
+                _ => image.to_owned(),
+            },
+        }
+    }
+}
+
+fn sizes(container: &ContainerSummary) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let human = |bytes: Option<i64>| size::decimal(bytes.unwrap_or(0) as f64);
+    let own = human(container.size_rw);
+    match container.size_root_fs.unwrap_or(0) {
+        1.. => format!("{own} (virtual {})", human(container.size_root_fs)),
+        _ => own,
+    }
+}

@@ -1,0 +1,26 @@
+//! `container rename`
+
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::Result;
+
+#[derive(Default)]
+pub(crate) struct Rename;
+
+impl Command for Rename {
+    const ABOUT: About = About::new(
+        &["container rename", "rename"],
+        "CONTAINER NEW_NAME",
+        "Rename a container",
+        Operands::Exactly(2),
+    );
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let client = connect(&call.globals).await?;
+        client
+            .container_rename(call.operand(0), call.operand(1))
+            .await
+            .map_err(failure)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,57 @@
+//! `container stop`
+
+use hull_api::client::StopOptions;
+
+use crate::commands::each::each;
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+
+#[derive(Default)]
+pub(crate) struct Stop {
+    signal: String,
+    timeout: Option<i64>,
+    time: Option<i64>,
+}
+
+impl Command for Stop {
+    const ABOUT: About = About::new(
+        &["container stop", "stop"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Stop one or more running containers",
+        Operands::AtLeast(1),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("s,signal", "string", "Signal to send to the container", &mut self.signal);
+        set.add("t,timeout", "int", "Seconds to wait before killing the container", &mut self.timeout);
+        // The name it had before.
+        set.hidden("time", "int", &mut self.time);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        if self.time.is_some() && self.timeout.is_some() {
+            return Err(Error::new(
+                "conflicting options: cannot specify both --timeout and --time",
+            ));
+        }
+        let options = StopOptions {
+            signal: self.signal,
+            timeout_s: self.timeout.or(self.time),
+        };
+        let client = connect(&call.globals).await?;
+        each(&client, &call.operands, |client, name| {
+            let options = options.clone();
+            async move {
+                client
+                    .container_stop(&name, &options)
+                    .await
+                    .map_err(failure)
+                    .map(|()| name)
+            }
+        })
+        .await
+    }
+}

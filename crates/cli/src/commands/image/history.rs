@@ -1,0 +1,108 @@
+//! `image history`
+
+use hull_api::types::ImageHistoryItem;
+
+use crate::commands::container::ls::FORMAT;
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::Result;
+use crate::flags::FlagSet;
+use crate::format::output::{Listing, row, short_id, shortened};
+use crate::format::template::Value;
+use crate::format::{size, time};
+use crate::ui;
+
+const TABLE: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+const EXACT_TABLE: &str = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+const HEADINGS: [(&str, &str); 6] = [
+    ("ID", "IMAGE"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("Size", "SIZE"),
+    ("Comment", "COMMENT"),
+];
+/// Characters of a step and of a comment at most.
+const STEP_LENGTH: usize = 45;
+
+#[derive(Default)]
+pub(crate) struct History {
+    format: String,
+    human: Option<bool>,
+    no_trunc: bool,
+    platform: String,
+    quiet: bool,
+}
+
+impl Command for History {
+    const ABOUT: About = About::new(
+        &["image history", "history"],
+        "[OPTIONS] IMAGE",
+        "Show the history of an image",
+        Operands::Exactly(1),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("format", "string", FORMAT, &mut self.format);
+        set.add("H,human", "", "Print sizes and dates in human readable format (default true)", &mut self.human);
+        set.add("no-trunc", "", "Don't truncate output", &mut self.no_trunc);
+        set.add("platform", "string", "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", &mut self.platform);
+        set.add("q,quiet", "", "Only show image IDs", &mut self.quiet);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let human = self.human != Some(false);
+        let listing = Listing {
+            format: if self.quiet { "{{.ID}}" } else { &self.format },
+            table: if human { TABLE } else { EXACT_TABLE },
+            headings: &HEADINGS,
+        };
+        listing.render(&[])?;
+        let platform = match self.platform.as_str() {
+            "" => String::new(),
+            text => super::save::platforms(&[text.to_owned()])?.concat(),
+        };
+        let client = connect(&call.globals).await?;
+        let items = client
+            .image_history(call.operand(0), &platform)
+            .await
+            .map_err(failure)?;
+        let rows: Vec<Value> = items.iter().map(|item| self.row(item, human)).collect();
+        ui::out(&listing.render(&rows)?)?;
+        Ok(0)
+    }
+}
+
+impl History {
+    fn row(&self, item: &ImageHistoryItem, human: bool) -> Value {
+        let id = if self.no_trunc || item.id == "<missing>" {
+            &item.id
+        } else {
+            short_id(&item.id)
+        };
+        let step = item.created_by.replace('\t', " ");
+        #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+        let size = if human {
+            size::decimal(item.size as f64)
+        } else {
+            item.size.to_string()
+        };
+        let fields = vec![
+            ("ID", id.to_owned()),
+            ("CreatedSince", time::ago(item.created)),
+            ("CreatedAt", time::local_rfc3339(item.created)),
+            (
+                "CreatedBy",
+                if self.no_trunc {
+                    step
+                } else {
+                    shortened(&step, STEP_LENGTH)
+                },
+            ),
+            ("Size", size),
+            ("Comment", item.comment.clone()),
+        ];
+        row("*formatter.historyContext", fields, Vec::new())
+    }
+}

@@ -1,0 +1,259 @@
+//! `image ls`
+
+use hull_api::client::ImageListOptions;
+use hull_api::types::ImageSummary;
+
+use super::reference;
+use crate::commands::container::ls::FORMAT;
+use crate::commands::filters::{Conditions, filters};
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::format::output::{Listing, row, short_id};
+use crate::format::template::Value;
+use crate::format::{size, time};
+use crate::settings::Settings;
+use crate::ui;
+
+const TABLE: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
+const TABLE_WITH_DIGEST: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
+const NONE: &str = "<none>";
+
+const HEADINGS: [(&str, &str); 11] = [
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("VirtualSize", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
+
+#[derive(Default)]
+pub(crate) struct Ls {
+    all: bool,
+    digests: bool,
+    conditions: Conditions,
+    format: String,
+    no_trunc: bool,
+    quiet: bool,
+    tree: bool,
+}
+
+impl Command for Ls {
+    const ABOUT: About = About::new(
+        &["image ls", "image list", "images"],
+        "[OPTIONS] [REPOSITORY[:TAG]]",
+        "List images",
+        Operands::AtMost(1),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("a,all", "", "Show all images (default hides intermediate images)", &mut self.all);
+        set.add("digests", "", "Show digests", &mut self.digests);
+        set.add("f,filter", "filter", "Filter output based on conditions provided", &mut self.conditions);
+        set.add("format", "string", FORMAT, &mut self.format);
+        set.add("no-trunc", "", "Don't truncate output", &mut self.no_trunc);
+        set.add("q,quiet", "", "Only show image IDs", &mut self.quiet);
+        set.add("tree", "", "List multi-platform images as a tree (EXPERIMENTAL)", &mut self.tree);
+    }
+
+    async fn run(mut self, call: Call) -> Result<u8> {
+        if self.tree {
+            return Err(Error::new("--tree is not available in Hull yet"));
+        }
+        if self.format.is_empty() && !self.quiet {
+            self.format = Settings::read(&call.globals.config_directory).images_format;
+        }
+        let listing = Listing {
+            format: if self.quiet { "{{.ID}}" } else { &self.format },
+            table: if self.digests {
+                TABLE_WITH_DIGEST
+            } else {
+                TABLE
+            },
+            headings: &HEADINGS,
+        };
+        listing.render(&[])?;
+        let mut wanted = filters(&self.conditions);
+        if let Some(name) = call.operands.first() {
+            wanted.add("reference", name);
+        }
+        let options = ImageListOptions {
+            all: self.all,
+            filters: wanted,
+            ..ImageListOptions::default()
+        };
+        let client = connect(&call.globals).await?;
+        let images = client.images(&options).await.map_err(failure)?;
+        let with_digest = self.digests || self.format.contains(".Digest");
+        let rows: Vec<Value> = images
+            .iter()
+            .flat_map(|image| {
+                let names = if self.quiet {
+                    vec![Name::none()]
+                } else {
+                    names(image, with_digest)
+                };
+                names
+                    .into_iter()
+                    .map(|name| image_row(image, &name, self.no_trunc))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        ui::out(&listing.render(&rows)?)?;
+        Ok(0)
+    }
+}
+
+/// One name of an image.
+pub(crate) struct Name {
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    pub(crate) digest: String,
+}
+
+impl Name {
+    fn none() -> Self {
+        Self {
+            repository: NONE.into(),
+            tag: NONE.into(),
+            digest: NONE.into(),
+        }
+    }
+}
+
+/// A row for each tag, and with digests for each pair; a repository without a tag has one too.
+pub(crate) fn names(image: &ImageSummary, with_digest: bool) -> Vec<Name> {
+    let parse = |text: &String| reference::parse(text).ok();
+    let tags: Vec<_> = image.repo_tags.iter().filter_map(parse).collect();
+    let digests: Vec<_> = image.repo_digests.iter().filter_map(parse).collect();
+    let mut names = Vec::new();
+    for tag in &tags {
+        let name = |digest: String| Name {
+            repository: tag.familiar_repository(),
+            tag: tag.tag().unwrap_or(NONE).to_owned(),
+            digest,
+        };
+        let same = digests
+            .iter()
+            .filter(|digest| digest.repository() == tag.repository());
+        let known: Vec<String> = same
+            .filter_map(|name| name.digest())
+            .map(ToString::to_string)
+            .collect();
+        match with_digest && !known.is_empty() {
+            true => names.extend(known.into_iter().map(name)),
+            false => names.push(name(NONE.to_owned())),
+        }
+    }
+    for digest in &digests {
+        if !tags
+            .iter()
+            .any(|tag| tag.repository() == digest.repository())
+        {
+            names.push(Name {
+                repository: digest.familiar_repository(),
+                tag: NONE.to_owned(),
+                digest: digest
+                    .digest()
+                    .map_or_else(|| NONE.to_owned(), ToString::to_string),
+            });
+        }
+    }
+    if names.is_empty() {
+        vec![Name::none()]
+    } else {
+        names
+    }
+}
+
+/// The row of one name.
+pub(crate) fn image_row(image: &ImageSummary, name: &Name, no_trunc: bool) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let human = |bytes: i64| size::decimal(bytes as f64);
+    let known = |bytes: i64| {
+        if bytes < 0 {
+            "N/A".to_owned()
+        } else {
+            human(bytes)
+        }
+    };
+    let unique = if image.shared_size < 0 {
+        -1
+    } else {
+        image.size - image.shared_size
+    };
+    let count = |count: i64| {
+        if count < 0 {
+            "N/A".to_owned()
+        } else {
+            count.to_string()
+        }
+    };
+    let fields = vec![
+        (
+            "ID",
+            if no_trunc {
+                image.id.clone()
+            } else {
+                short_id(&image.id).to_owned()
+            },
+        ),
+        ("Repository", name.repository.clone()),
+        ("Tag", name.tag.clone()),
+        ("Digest", name.digest.clone()),
+        ("CreatedSince", time::ago(image.created)),
+        ("CreatedAt", time::local(image.created)),
+        ("Size", human(image.size)),
+        ("Containers", count(image.containers)),
+        ("VirtualSize", human(image.size)),
+        ("SharedSize", known(image.shared_size)),
+        ("UniqueSize", known(unique)),
+    ];
+    row("*formatter.imageContext", fields, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(tags: &[&str], digests: &[&str], with_digest: bool) -> Vec<String> {
+        let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+        let image = ImageSummary {
+            repo_tags: own(tags),
+            repo_digests: own(digests),
+            ..ImageSummary::default()
+        };
+        let names = names(&image, with_digest);
+        names
+            .iter()
+            .map(|n| format!("{} {} {}", n.repository, n.tag, n.digest))
+            .collect()
+    }
+
+    #[test]
+    fn every_name_has_its_row() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let full = format!("busybox@{digest}");
+        assert_eq!(
+            listed(&["busybox:1", "localhost:5000/x:2"], &[&full], false),
+            ["busybox 1 <none>", "localhost:5000/x 2 <none>"]
+        );
+        assert_eq!(
+            listed(&["busybox:1"], &[&full], true),
+            [format!("busybox 1 {digest}")]
+        );
+        assert_eq!(
+            listed(&[], &[&full], false),
+            [format!("busybox <none> {digest}")]
+        );
+        assert_eq!(listed(&[], &[], false), ["<none> <none> <none>"]);
+    }
+}

@@ -1,0 +1,76 @@
+//! `image push`
+
+use super::reference;
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::settings::Settings;
+use crate::ui;
+use crate::ui::progress::{Shown, show};
+
+#[derive(Default)]
+pub(crate) struct Push {
+    all_tags: bool,
+    content_trust: Option<bool>,
+    platform: String,
+    quiet: bool,
+}
+
+impl Command for Push {
+    const ABOUT: About = About::new(
+        &["image push", "push"],
+        "[OPTIONS] NAME[:TAG]",
+        "Upload an image to a registry",
+        Operands::Exactly(1),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("a,all-tags", "", "Push all tags of an image to the repository", &mut self.all_tags);
+        set.add("disable-content-trust", "", "Skip image signing (default true)", &mut self.content_trust);
+        set.add("platform", "string", "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)", &mut self.platform);
+        set.add("q,quiet", "", "Suppress verbose output", &mut self.quiet);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let name = reference::parse(call.operand(0))?;
+        if name.digest().is_some() {
+            return Err(Error::new("cannot push a digest reference"));
+        }
+        if self.all_tags && name.tag().is_some() {
+            return Err(Error::new("tag can't be used with --all-tags/-a"));
+        }
+        let client = connect(&call.globals).await?;
+        let name = if self.all_tags {
+            name
+        } else {
+            name.or_latest()
+        };
+        let auth =
+            Settings::read(&call.globals.config_directory).credentials(&reference::server(&name));
+        let stream = client
+            .image_push(
+                &name.repository(),
+                name.tag().unwrap_or_default(),
+                &self.platform,
+                auth.as_ref(),
+            )
+            .await
+            .map_err(failure)?;
+        show(
+            stream,
+            if self.quiet {
+                Shown::Nowhere
+            } else {
+                Shown::Stdout
+            },
+            |_| {},
+        )
+        .await?;
+        if self.quiet {
+            ui::line(&name.to_string())?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,68 @@
+//! What all forms of `inspect` print: an array of what was found, or a template for each.
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::format::json::indent;
+use crate::format::output::parse;
+use crate::format::template::Value;
+use crate::ui;
+
+/// What `--format` of an inspect says of itself.
+pub(super) const FORMAT: &str = "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
+
+/// Fetches and prints every name; what is missing is reported at the end.
+///
+/// # Errors
+/// Everything that was missing, or a template that does not fit.
+pub(super) async fn inspect(
+    names: &[String],
+    format: &str,
+    mut fetch: impl AsyncFnMut(&str) -> Result<Bytes>,
+) -> Result<u8> {
+    let template = match format {
+        "" | "json" => None,
+        text => Some(parse(text).map_err(|error| {
+            let text = error
+                .message()
+                .replace("failed to parse template", "template parsing error");
+            Error::new(text)
+        })?),
+    };
+    let mut documents = Vec::new();
+    let mut missing: Vec<String> = Vec::new();
+    let mut rendered = String::new();
+    for name in names {
+        let document = match fetch(name).await {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+            Err(error) if matches!(error, Error::Failure(_)) => {
+                missing.push(error.message().to_owned());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(template) = &template {
+            let value = Value::from_json(&document).map_err(|error| {
+                Error::new(format!("the daemon's answer is malformed: {error}"))
+            })?;
+            let text = template
+                .render(&value)
+                .map_err(|error| Error::new(format!("template parsing error: {error}")))?;
+            rendered.push_str(&text);
+            rendered.push('\n');
+        }
+        documents.push(document);
+    }
+    let array = format!("[{}]", documents.join(","));
+    ui::out(&match template {
+        Some(_) if rendered.is_empty() => "\n".to_owned(),
+        Some(_) => rendered,
+        None if format == "json" => format!("{array}\n"),
+        None => format!("{}\n", indent(&array, "    ")),
+    })?;
+    if missing.is_empty() {
+        Ok(0)
+    } else {
+        Err(Error::new(missing.join("\n")))
+    }
+}

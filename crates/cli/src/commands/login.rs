@@ -1,0 +1,203 @@
+//! `login` and `logout`
+
+use std::io::{BufRead, Read};
+
+use hull_api::types::AuthConfig;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use super::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::settings::{DOCKER_HUB, Settings};
+use crate::ui;
+
+#[derive(Default)]
+pub(crate) struct Login {
+    password: String,
+    password_stdin: bool,
+    username: String,
+}
+
+impl Command for Login {
+    const ABOUT: About = About::new(
+        &["login"],
+        "[OPTIONS] [SERVER]",
+        "Authenticate to a registry",
+        Operands::AtMost(1),
+    )
+    .described("Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.");
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("p,password", "string", "Password or Personal Access Token (PAT)", &mut self.password);
+        set.add("password-stdin", "", "Take the Password or Personal Access Token (PAT) from stdin", &mut self.password_stdin);
+        set.add("u,username", "string", "Username", &mut self.username);
+    }
+
+    async fn run(mut self, call: Call) -> Result<u8> {
+        self.read_password(&call)?;
+        let settings = Settings::read(&call.globals.config_directory);
+        let mut auth = AuthConfig {
+            username: self.username,
+            password: self.password,
+            serveraddress: server(call.operand(0)),
+            ..AuthConfig::default()
+        };
+        if auth.username.is_empty()
+            && auth.password.is_empty()
+            && let Some(stored) = settings.credentials(&auth.serveraddress)
+        {
+            ui::note("Authenticating with existing credentials...");
+            auth = stored;
+        }
+        ask_for_what_is_missing(&mut auth)?;
+        let client = connect(&call.globals).await?;
+        let answer = client.login(&auth).await.map_err(failure)?;
+        if !answer.identity_token.is_empty() {
+            auth.password.clear();
+            auth.identitytoken = answer.identity_token;
+        }
+        settings.store(&auth)?;
+        if !settings.has_helper() {
+            let path = format!("{}/config.json", call.globals.config_directory);
+            ui::note(&format!(
+                "\nWARNING! Your credentials are stored unencrypted in '{path}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n"
+            ));
+        }
+        if !answer.status.is_empty() {
+            ui::line(&answer.status)?;
+        }
+        Ok(0)
+    }
+}
+
+impl Login {
+    fn read_password(&mut self, call: &Call) -> Result<()> {
+        if call.has("password") && self.password_stdin {
+            return Err(Error::new(
+                "conflicting options: cannot specify both --password and --password-stdin",
+            ));
+        }
+        if call.has("password") {
+            ui::note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+            if self.password.is_empty() {
+                return Err(Error::new("password is empty"));
+            }
+        }
+        if call.has("username") && self.username.is_empty() {
+            return Err(Error::new("username is empty"));
+        }
+        if self.password_stdin {
+            if self.username.is_empty() {
+                return Err(Error::new(
+                    "the --password-stdin option requires --username to be set",
+                ));
+            }
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Error::io("read", "/dev/stdin", &error))?;
+            text.trim_end_matches(['\n', '\r'])
+                .clone_into(&mut self.password);
+            if self.password.is_empty() {
+                return Err(Error::new("password is empty"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ask_for_what_is_missing(auth: &mut AuthConfig) -> Result<()> {
+    let has_secret = !auth.password.is_empty() || !auth.identitytoken.is_empty();
+    if has_secret && !auth.username.is_empty() {
+        return Ok(());
+    }
+    if !ui::in_is_terminal() {
+        return Err(Error::new(
+            "cannot perform an interactive login from a non-TTY device",
+        ));
+    }
+    if auth.username.is_empty() {
+        ui::out("Username: ")?;
+        auth.username = read_line()?;
+        if auth.username.is_empty() {
+            return Err(Error::new("username is required"));
+        }
+    }
+    ui::out("Password: ")?;
+    auth.password = without_echo(read_line)?;
+    ui::line("")?;
+    if auth.password.is_empty() {
+        return Err(Error::new("password is required"));
+    }
+    Ok(())
+}
+
+fn read_line() -> Result<String> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Error::io("read", "/dev/stdin", &error))?;
+    Ok(line.trim().to_owned())
+}
+
+/// Reads while the terminal shows nothing of it.
+fn without_echo(read: impl FnOnce() -> Result<String>) -> Result<String> {
+    let stdin = std::io::stdin();
+    let Ok(before) = tcgetattr(&stdin) else {
+        return read();
+    };
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    _ = tcsetattr(&stdin, OptionalActions::Now, &silent);
+    let line = read();
+    _ = tcsetattr(&stdin, OptionalActions::Now, &before);
+    line
+}
+
+/// The key a server's credentials are stored under.
+fn server(operand: &str) -> String {
+    match operand {
+        "" | "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
+        // A path says nothing about credentials, except for the Hub's own key.
+        DOCKER_HUB => DOCKER_HUB.to_owned(),
+        other => {
+            let bare = other.split_once("://").map_or(other, |(_, rest)| rest);
+            bare.split('/').next().unwrap_or(bare).to_owned()
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Logout;
+
+impl Command for Logout {
+    const ABOUT: About =
+        About::new(&["logout"], "[SERVER]", "Log out from a registry", Operands::AtMost(1))
+            .described("Log out from a registry.\nIf no server is specified, the default is defined by the daemon.");
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let server = server(call.operand(0));
+        let settings = Settings::read(&call.globals.config_directory);
+        if settings.erase(&server)? {
+            ui::line(&format!("Removing login credentials for {server}"))?;
+        } else {
+            ui::line(&format!("Not logged in to {server}"))?;
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_named_by_their_host() {
+        assert_eq!(server(""), DOCKER_HUB);
+        assert_eq!(server("https://localhost:5000/v2/"), "localhost:5000");
+        assert_eq!(server("ghcr.io"), "ghcr.io");
+    }
+}

@@ -1,0 +1,291 @@
+//! The commands, and how the first words of a command line find theirs.
+//!
+//! Only the flags of the one command that was asked for are ever built, so the program starts in
+//! about a millisecond. A top-level form such as `ps` is the same command under another name.
+
+mod completion;
+pub(crate) mod container;
+mod dispatch;
+mod each;
+mod filters;
+pub(crate) mod image;
+mod inspect;
+mod inspection;
+mod login;
+pub(crate) mod network;
+mod pages;
+mod system;
+mod table;
+mod unavailable;
+mod version;
+pub(crate) mod volume;
+
+use std::future::Future;
+
+use crate::context::Globals;
+use crate::error::{Error, Result, Usage};
+use crate::flags::{FlagSet, columns, option_lines};
+use crate::ui;
+
+pub(crate) use dispatch::dispatch;
+
+/// How many operands a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operands {
+    None,
+    Exactly(usize),
+    AtLeast(usize),
+    AtMost(usize),
+    Between(usize, usize),
+}
+
+/// What is known of a command without running it.
+#[derive(Debug)]
+pub(crate) struct About {
+    /// Its names: `container run`, `run`. The first is the full one.
+    pub(crate) names: &'static [&'static str],
+    /// What follows the name in the usage line.
+    pub(crate) usage: &'static str,
+    /// One line for lists.
+    pub(crate) summary: &'static str,
+    /// What its own page says; the summary if empty.
+    pub(crate) description: &'static str,
+    pub(crate) operands: Operands,
+    /// A further form, without the program's name.
+    pub(crate) second_usage: &'static str,
+    /// Whether flags may follow operands.
+    pub(crate) interspersed: bool,
+}
+
+impl About {
+    /// A command whose page says no more than its summary and whose flags stand anywhere.
+    pub(crate) const fn new(
+        names: &'static [&'static str],
+        usage: &'static str,
+        summary: &'static str,
+        operands: Operands,
+    ) -> Self {
+        Self {
+            names,
+            usage,
+            summary,
+            description: "",
+            operands,
+            second_usage: "",
+            interspersed: true,
+        }
+    }
+
+    /// The first operand ends the flags.
+    pub(crate) const fn flags_first(mut self) -> Self {
+        self.interspersed = false;
+        self
+    }
+
+    /// With a second usage line.
+    pub(crate) const fn second_usage(mut self, usage: &'static str) -> Self {
+        self.second_usage = usage;
+        self
+    }
+
+    /// With a page that says more.
+    pub(crate) const fn described(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+}
+
+/// A command: its fields are its flags.
+pub(crate) trait Command: Default + 'static {
+    const ABOUT: About;
+
+    /// Binds the fields to flags.
+    fn flags<'a>(&'a mut self, _set: &mut FlagSet<'a>) {}
+
+    /// Does it, and says with which code to exit.
+    fn run(self, call: Call) -> impl Future<Output = Result<u8>>;
+}
+
+/// What a command is called with.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) globals: Globals,
+    /// The program and the command as they were called: `docker run`.
+    pub(crate) name: String,
+    pub(crate) operands: Vec<String>,
+    /// Long names of the flags that were given.
+    pub(crate) changed: Vec<&'static str>,
+}
+
+impl Call {
+    /// Whether a flag was given.
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.changed.contains(&flag)
+    }
+
+    /// The operand at a place the command's arity guarantees.
+    pub(crate) fn operand(&self, at: usize) -> &str {
+        self.operands.get(at).map_or("", String::as_str)
+    }
+
+    /// `Run 'docker run --help' for more information`
+    pub(crate) fn pointer(&self) -> String {
+        format!("Run '{} --help' for more information", self.name)
+    }
+
+    /// The error in the form `run` gives it: after the program's name, with a pointer to the help.
+    pub(crate) fn before_run(&self, error: Error) -> Error {
+        match error {
+            Error::Failure(failure) => {
+                let program = self.globals.program.name();
+                let hint = failure
+                    .hint
+                    .map(|hint| format!("\nhint: {hint}\n"))
+                    .unwrap_or_default();
+                let message = failure.message;
+                let text = format!("{program}: {message}\n{hint}\n{}", self.pointer());
+                let code = if failure.code == 1 {
+                    crate::error::EXIT_BEFORE_RUN
+                } else {
+                    failure.code
+                };
+                Error::new(text).with_code(code)
+            }
+            other => other,
+        }
+    }
+}
+
+/// An entry of the table of commands.
+pub(crate) struct Entry {
+    pub(crate) about: &'static About,
+    start: fn(Globals, &str, &[String]) -> Result<u8>,
+    flags: fn() -> Vec<String>,
+}
+
+/// The entry of a command.
+pub(crate) const fn entry<C: Command>() -> Entry {
+    Entry {
+        about: &C::ABOUT,
+        start: start::<C>,
+        flags: completion::long_flags::<C>,
+    }
+}
+
+fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Result<u8> {
+    let mut command = C::default();
+    let mut set = FlagSet::default();
+    command.flags(&mut set);
+    let full = format!("{} {name}", globals.program.name());
+    let parsed = set
+        .parse(arguments, C::ABOUT.interspersed)
+        .map_err(|error| {
+            Error::Usage(Usage {
+                message: error.to_string(),
+                suggestion: error.suggestion,
+                usage: usage_line(&full, &C::ABOUT),
+                pointer: format!("Run '{full} --help' for more information"),
+                code: 125,
+            })
+        })?;
+    if parsed.help {
+        let mut shown = C::default();
+        let mut set = FlagSet::default();
+        shown.flags(&mut set);
+        ui::out(&page(&globals, &full, &C::ABOUT, &set))?;
+        return Ok(0);
+    }
+    check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
+    let call = Call {
+        globals,
+        name: full,
+        operands: parsed.operands,
+        changed: parsed.changed,
+    };
+    let runtime = runtime()?;
+    let result = runtime.block_on(command.run(call));
+    // A read of the standard input may never return; nothing else is left to wait for.
+    runtime.shutdown_background();
+    result
+}
+
+/// One thread: the command line only waits.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(format!("cannot wait for events: {error}")))
+}
+
+fn usage_line(full: &str, about: &About) -> String {
+    if about.usage.is_empty() {
+        full.to_owned()
+    } else {
+        format!("{full} {}", about.usage)
+    }
+}
+
+/// The page `--help` prints.
+fn page(globals: &Globals, full: &str, about: &About, set: &FlagSet<'_>) -> String {
+    let description = if about.description.is_empty() {
+        about.summary
+    } else {
+        about.description
+    };
+    let mut page = format!("Usage:  {}\n\n{description}\n", usage_line(full, about));
+    if !about.second_usage.is_empty() {
+        let second = format!("\n\t{} {}\n", globals.program.name(), about.second_usage);
+        page = page.replacen('\n', &second, 1);
+    }
+    if about.names.len() > 1 {
+        let program = globals.program.name();
+        let names: Vec<String> = about
+            .names
+            .iter()
+            .map(|name| format!("{program} {name}"))
+            .collect();
+        page.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
+    }
+    let flags = set.sorted();
+    if !flags.is_empty() {
+        page.push_str(&format!("\nOptions:\n{}", option_lines(&flags, columns())));
+    }
+    page
+}
+
+fn check_operands(full: &str, about: &About, operands: &[String], program: &str) -> Result<()> {
+    let count = operands.len();
+    let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
+    let (fits, wants, see) = match about.operands {
+        Operands::None => (count == 0, "accepts no arguments".to_owned(), "Run"),
+        Operands::Exactly(n) => (count == n, format!("requires {n} {}", plural(n)), "Run"),
+        Operands::AtLeast(n) => (
+            count >= n,
+            format!("requires at least {n} {}", plural(n)),
+            "See",
+        ),
+        Operands::AtMost(n) => (
+            count <= n,
+            format!("requires at most {n} {}", plural(n)),
+            "Run",
+        ),
+        Operands::Between(least, most) => (
+            (least..=most).contains(&count),
+            format!(
+                "requires at least {least} and at most {most} {}",
+                plural(most)
+            ),
+            "Run",
+        ),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error::Usage(Usage {
+        message: format!("{program}: '{full}' {wants}"),
+        suggestion: None,
+        usage: usage_line(full, about),
+        pointer: format!("{see} '{full} --help' for more information"),
+        code: 1,
+    }))
+}

@@ -1,0 +1,382 @@
+//! `system df`
+
+use std::collections::BTreeSet;
+
+use hull_api::types::{ContainerSummary, DiskUsage, ImageSummary, Volume};
+
+use crate::commands::container::ls::FORMAT;
+use crate::commands::image::ls::{image_row, names};
+use crate::commands::volume::ls::volume_row;
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::Result;
+use crate::flags::FlagSet;
+use crate::format::output::{Listing, row, short_id};
+use crate::format::template::Value;
+use crate::format::{size, time};
+use crate::ui;
+
+const TABLE: &str = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+const HEADINGS: [(&str, &str); 5] = [
+    ("Type", "TYPE"),
+    ("TotalCount", "TOTAL"),
+    ("Active", "ACTIVE"),
+    ("Size", "SIZE"),
+    ("Reclaimable", "RECLAIMABLE"),
+];
+
+#[derive(Default)]
+pub(crate) struct Df {
+    format: String,
+    verbose: bool,
+}
+
+impl Command for Df {
+    const ABOUT: About = About::new(
+        &["system df"],
+        "[OPTIONS]",
+        "Show docker disk usage",
+        Operands::None,
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("format", "string", FORMAT, &mut self.format);
+        set.add("v,verbose", "", "Show detailed information on space usage", &mut self.verbose);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let listing = Listing {
+            format: &self.format,
+            table: TABLE,
+            headings: &HEADINGS,
+        };
+        listing.render(&[])?;
+        let client = connect(&call.globals).await?;
+        let usage = client.disk_usage(&[], true).await.map_err(failure)?;
+        let contents = Contents::of(usage);
+        if self.verbose {
+            ui::out(&contents.verbose()?)?;
+        } else {
+            let rows: Vec<Value> = contents.totals().iter().map(Total::row).collect();
+            ui::out(&listing.render(&rows)?)?;
+        }
+        Ok(0)
+    }
+}
+
+/// What fills the disk, from either form of the daemon's answer.
+#[derive(Default)]
+struct Contents {
+    images: Vec<ImageSummary>,
+    layers_size: i64,
+    containers: Vec<ContainerSummary>,
+    volumes: Vec<Volume>,
+    cache: Vec<hull_api::types::BuildCacheRecord>,
+}
+
+/// A line of the table.
+#[derive(Debug, Default, PartialEq)]
+struct Total {
+    kind: &'static str,
+    count: usize,
+    active: usize,
+    size: i64,
+    reclaimable: i64,
+    /// Whether the share of what can be had back is told.
+    with_share: bool,
+}
+
+impl Contents {
+    fn of(usage: DiskUsage) -> Self {
+        let images = usage.image_usage.unwrap_or_default();
+        let layers = usage.layers_size.unwrap_or(images.total_size);
+        Self {
+            images: usage.images.unwrap_or(images.items),
+            layers_size: layers,
+            containers: usage
+                .containers
+                .unwrap_or_else(|| usage.container_usage.unwrap_or_default().items),
+            volumes: usage
+                .volumes
+                .unwrap_or_else(|| usage.volume_usage.unwrap_or_default().items),
+            cache: usage
+                .build_cache
+                .unwrap_or_else(|| usage.build_cache_usage.unwrap_or_default().items),
+        }
+    }
+
+    fn totals(&self) -> [Total; 4] {
+        [
+            self.image_total(),
+            self.container_total(),
+            self.volume_total(),
+            self.cache_total(),
+        ]
+    }
+
+    fn image_total(&self) -> Total {
+        let used: BTreeSet<&str> = self
+            .containers
+            .iter()
+            .map(|c| c.image_id.as_str())
+            .collect();
+        let is_active =
+            |image: &&ImageSummary| image.containers > 0 || used.contains(image.id.as_str());
+        let active = self.images.iter().filter(is_active);
+        let in_use: i64 = active
+            .clone()
+            .map(|image| image.size - image.shared_size.max(0))
+            .sum();
+        Total {
+            kind: "Images",
+            count: self.images.len(),
+            active: active.count(),
+            size: self.layers_size,
+            reclaimable: (self.layers_size - in_use).max(0),
+            with_share: true,
+        }
+    }
+
+    fn container_total(&self) -> Total {
+        let is_active = |container: &&ContainerSummary| {
+            matches!(
+                container.state.as_str(),
+                "running" | "paused" | "restarting"
+            ) || container.status.starts_with("Up")
+        };
+        let size = |container: &ContainerSummary| container.size_rw.unwrap_or(0);
+        let all: i64 = self.containers.iter().map(size).sum();
+        let active = self.containers.iter().filter(is_active);
+        let in_use: i64 = active.clone().map(size).sum();
+        Total {
+            kind: "Containers",
+            count: self.containers.len(),
+            active: active.count(),
+            size: all,
+            reclaimable: all - in_use,
+            with_share: true,
+        }
+    }
+
+    fn volume_total(&self) -> Total {
+        let sizes = |is_wanted: &dyn Fn(i64) -> bool| -> i64 {
+            let usages = self.volumes.iter().filter_map(|volume| volume.usage_data);
+            usages
+                .filter(|u| u.size >= 0 && is_wanted(u.ref_count))
+                .map(|u| u.size)
+                .sum()
+        };
+        let used = |volume: &&Volume| volume.usage_data.is_some_and(|usage| usage.ref_count > 0);
+        Total {
+            kind: "Local Volumes",
+            count: self.volumes.len(),
+            active: self.volumes.iter().filter(used).count(),
+            size: sizes(&|_| true),
+            reclaimable: sizes(&|count| count == 0),
+            with_share: true,
+        }
+    }
+
+    fn cache_total(&self) -> Total {
+        let sizes = |is_wanted: &dyn Fn(bool) -> bool| -> i64 {
+            let own = self.cache.iter().filter(|record| !record.shared);
+            own.filter(|record| is_wanted(record.in_use))
+                .map(|record| record.size)
+                .sum()
+        };
+        Total {
+            kind: "Build Cache",
+            count: self.cache.len(),
+            active: self.cache.iter().filter(|record| record.in_use).count(),
+            size: sizes(&|_| true),
+            reclaimable: sizes(&|in_use| !in_use),
+            with_share: false,
+        }
+    }
+
+    fn verbose(&self) -> Result<String> {
+        let images: Vec<Value> = self
+            .images
+            .iter()
+            .flat_map(|image| {
+                names(image, false)
+                    .into_iter()
+                    .map(|name| image_row(image, &name, false))
+            })
+            .collect();
+        let containers: Vec<Value> = self.containers.iter().map(container_row).collect();
+        let volumes: Vec<Value> = self.volumes.iter().map(volume_row).collect();
+        let cache: Vec<Value> = self.cache.iter().map(cache_row).collect();
+        #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+        let cache_size = size::decimal_long(self.cache_total().size as f64);
+        Ok(format!(
+            "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {cache_size}\n\n{}",
+            table(
+                "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
+                &[
+                    ("Repository", "REPOSITORY"),
+                    ("Tag", "TAG"),
+                    ("ID", "IMAGE ID"),
+                    ("CreatedSince", "CREATED"),
+                    ("Size", "SIZE"),
+                    ("SharedSize", "SHARED SIZE"),
+                    ("UniqueSize", "UNIQUE SIZE"),
+                    ("Containers", "CONTAINERS")
+                ],
+                &images
+            )?,
+            table(
+                "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+                &[
+                    ("ID", "CONTAINER ID"),
+                    ("Image", "IMAGE"),
+                    ("Command", "COMMAND"),
+                    ("LocalVolumes", "LOCAL VOLUMES"),
+                    ("Size", "SIZE"),
+                    ("RunningFor", "CREATED"),
+                    ("Status", "STATUS"),
+                    ("Names", "NAMES")
+                ],
+                &containers
+            )?,
+            table(
+                "{{.Name}}\t{{.Links}}\t{{.Size}}",
+                &[
+                    ("Name", "VOLUME NAME"),
+                    ("Links", "LINKS"),
+                    ("Size", "SIZE")
+                ],
+                &volumes
+            )?,
+            table(
+                "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}",
+                &[
+                    ("ID", "CACHE ID"),
+                    ("CacheType", "CACHE TYPE"),
+                    ("Size", "SIZE"),
+                    ("CreatedSince", "CREATED"),
+                    ("LastUsedSince", "LAST USED"),
+                    ("UsageCount", "USAGE"),
+                    ("Shared", "SHARED")
+                ],
+                &cache
+            )?,
+        ))
+    }
+}
+
+fn table(template: &str, headings: &[(&str, &str)], rows: &[Value]) -> Result<String> {
+    Listing {
+        format: "",
+        table: template,
+        headings,
+    }
+    .render(rows)
+}
+
+impl Total {
+    fn row(&self) -> Value {
+        #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+        let human = |bytes: i64| size::decimal_long(bytes as f64);
+        let reclaimable = match self.with_share && self.size > 0 {
+            true => format!(
+                "{} ({}%)",
+                human(self.reclaimable),
+                self.reclaimable.saturating_mul(100) / self.size
+            ),
+            false => human(self.reclaimable),
+        };
+        let fields = vec![
+            ("Type", self.kind.to_owned()),
+            ("TotalCount", self.count.to_string()),
+            ("Active", self.active.to_string()),
+            ("Size", human(self.size)),
+            ("Reclaimable", reclaimable),
+        ];
+        row("*formatter.diskUsageContext", fields, Vec::new())
+    }
+}
+
+fn container_row(container: &ContainerSummary) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let size = size::decimal(container.size_rw.unwrap_or(0) as f64);
+    let local = container
+        .mounts
+        .iter()
+        .filter(|mount| mount.driver == "local")
+        .count();
+    let names: Vec<&str> = container
+        .names
+        .iter()
+        .map(|name| name.trim_start_matches('/'))
+        .collect();
+    let command = crate::format::output::shortened(&container.command, 20);
+    let fields = vec![
+        ("ID", short_id(&container.id).to_owned()),
+        ("Image", container.image.clone()),
+        ("Command", format!("{command:?}")),
+        ("LocalVolumes", local.to_string()),
+        ("Size", size),
+        ("RunningFor", time::ago(container.created)),
+        ("Status", container.status.clone()),
+        ("Names", names.join(",")),
+    ];
+    row("*formatter.ContainerContext", fields, Vec::new())
+}
+
+fn cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
+    let since = |text: &str| time::unix_seconds(text).map(time::ago).unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let size = size::decimal(record.size as f64);
+    let fields = vec![
+        ("ID", short_id(&record.id).to_owned()),
+        ("CacheType", record.kind.clone()),
+        ("Size", size),
+        ("CreatedSince", since(&record.created_at)),
+        (
+            "LastUsedSince",
+            record
+                .last_used_at
+                .as_deref()
+                .map(since)
+                .unwrap_or_default(),
+        ),
+        ("UsageCount", record.usage_count.to_string()),
+        ("Shared", record.shared.to_string()),
+    ];
+    row("*formatter.buildCacheContext", fields, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_container_needs_can_be_had_back() {
+        let image = |id: &str, size| ImageSummary {
+            id: id.into(),
+            size,
+            shared_size: -1,
+            ..ImageSummary::default()
+        };
+        let container = ContainerSummary {
+            image_id: "a".into(),
+            state: "exited".into(),
+            size_rw: Some(7),
+            ..ContainerSummary::default()
+        };
+        let contents = Contents {
+            images: vec![image("a", 100), image("b", 50)],
+            layers_size: 150,
+            containers: vec![container],
+            ..Contents::default()
+        };
+        let [images, containers, ..] = contents.totals();
+        assert_eq!(
+            (images.count, images.active, images.reclaimable),
+            (2, 1, 50)
+        );
+        assert_eq!((containers.active, containers.reclaimable), (0, 7));
+    }
+}

@@ -1,0 +1,7 @@
+//! The daemon itself.
+
+pub(super) mod df;
+pub(super) mod dial_stdio;
+pub(super) mod events;
+pub(super) mod info;
+pub(super) mod prune;

@@ -1,0 +1,192 @@
+//! `version`
+
+use hull_api::ApiVersion;
+use hull_api::types::Version as Server;
+use serde_json::{Value as Json, json};
+
+use super::inspection::FORMAT;
+use super::system::info;
+use super::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::context::Program;
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::format::output::parse;
+use crate::format::tabwriter::align_with;
+use crate::format::template::Value;
+use crate::ui;
+
+#[derive(Default)]
+pub(crate) struct Version {
+    format: String,
+}
+
+impl Command for Version {
+    const ABOUT: About = About::new(
+        &["version"],
+        "[OPTIONS]",
+        "Show the Docker version information",
+        Operands::None,
+    );
+
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("f,format", "string", FORMAT, &mut self.format);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let template = match self.format.as_str() {
+            "" => None,
+            "json" => Some(parse("{{json .}}")?),
+            text => Some(parse(text)?),
+        };
+        let (server, error) = match connect(&call.globals).await {
+            Ok(client) => match client.server_version().await {
+                Ok(server) => (Some((server, client.version())), None),
+                Err(error) => (None, Some(failure(error))),
+            },
+            Err(error) => (None, Some(error)),
+        };
+        let api = server.as_ref().map_or(ApiVersion::MAX, |(_, api)| *api);
+        let client = Client::new(&call, api)?;
+        match template {
+            Some(template) => {
+                let document = json!({
+                    "Client": client.json(),
+                    "Server": server.map(|(server, _)| server),
+                });
+                let value = Value::from_json(&document.to_string())
+                    .map_err(|error| Error::new(error.to_string()))?;
+                let text = template
+                    .render(&value)
+                    .map_err(|error| Error::new(error.to_string()))?;
+                ui::line(&text)?;
+            }
+            None => {
+                ui::out(&client.text())?;
+                if let Some((server, _)) = &server {
+                    ui::out(&format!("\n{}", server_text(server)))?;
+                }
+            }
+        }
+        error.map_or(Ok(0), Err)
+    }
+}
+
+/// This program.
+struct Client {
+    program: Program,
+    version: &'static str,
+    api: ApiVersion,
+    context: String,
+}
+
+impl Client {
+    fn new(call: &Call, api: ApiVersion) -> Result<Self> {
+        let context = call.globals.endpoint()?.context;
+        let program = call.globals.program;
+        Ok(Self {
+            program,
+            version: info::version(program),
+            api,
+            context,
+        })
+    }
+
+    fn json(&self) -> Json {
+        json!({
+            "Platform": {"Name": "Hull"},
+            "Version": self.version,
+            "ApiVersion": self.api.to_string(),
+            "DefaultAPIVersion": ApiVersion::MAX.to_string(),
+            "Os": std::env::consts::OS,
+            "Arch": architecture(),
+            "Context": self.context,
+        })
+    }
+
+    fn text(&self) -> String {
+        let api = match self.api == ApiVersion::MAX {
+            true => self.api.to_string(),
+            false => format!("{} (downgraded from {})", self.api, ApiVersion::MAX),
+        };
+        let title = match self.program {
+            Program::Hull => "Client: Hull",
+            Program::Docker => "Client:",
+        };
+        let platform = format!("{}/{}", std::env::consts::OS, architecture());
+        align_with(
+            &format!(
+                "{title}\n Version:\t{}\n API version:\t{api}\n OS/Arch:\t{platform}\n Context:\t{}\n",
+                self.version, self.context
+            ),
+            20,
+            1,
+        )
+    }
+}
+
+/// Go's name of the processor, which all of this world uses.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+fn server_text(server: &Server) -> String {
+    let platform = match server.platform.name.as_str() {
+        "" => String::new(),
+        name => format!(" {name}"),
+    };
+    let mut text = format!("Server:{platform}\n");
+    let engine = server
+        .components
+        .iter()
+        .find(|component| component.name == "Engine");
+    let detail = |name: &str, otherwise: &str| {
+        let found = engine.and_then(|engine| engine.details.get(name)).cloned();
+        found.unwrap_or_else(|| otherwise.to_owned())
+    };
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {name}:\t{value}\n"));
+        }
+    };
+    let minimum = detail("MinAPIVersion", &server.min_api_version);
+    let api = detail("ApiVersion", &server.api_version);
+    let (os, arch) = (detail("Os", &server.os), detail("Arch", &server.arch));
+    line("Version", &server.version);
+    line("API version", &format!("{api} (minimum version {minimum})"));
+    line("Go version", &detail("GoVersion", &server.go_version));
+    line("Git commit", &detail("GitCommit", &server.git_commit));
+    line("Built", &detail("BuildTime", &server.build_time));
+    line("OS/Arch", &format!("{os}/{arch}"));
+    line(
+        "Experimental",
+        &detail("Experimental", &server.experimental.to_string()),
+    );
+    let head = " Engine:\n";
+    let at = text.find('\n').map_or(0, |end| end + 1);
+    text.insert_str(at, head);
+    for component in server
+        .components
+        .iter()
+        .filter(|component| component.name != "Engine")
+    {
+        text.push_str(&format!(
+            " {}:\n  Version:\t{}\n",
+            component.name, component.version
+        ));
+        if let Some(commit) = component
+            .details
+            .get("GitCommit")
+            .filter(|commit| !commit.is_empty())
+        {
+            text.push_str(&format!("  GitCommit:\t{commit}\n"));
+        }
+    }
+    align_with(&text, 20, 1)
+}

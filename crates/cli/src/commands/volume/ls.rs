@@ -1,0 +1,118 @@
+//! `volume ls`
+
+use hull_api::types::Volume;
+
+use crate::commands::container::ls::FORMAT;
+use crate::commands::filters::{Conditions, filters};
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::format::output::{Listing, joined, row};
+use crate::format::size;
+use crate::format::template::Value;
+use crate::settings::Settings;
+use crate::ui;
+
+const TABLE: &str = "{{.Driver}}\t{{.Name}}";
+const HEADINGS: [(&str, &str); 10] = [
+    ("Name", "VOLUME NAME"),
+    ("Driver", "DRIVER"),
+    ("Labels", "LABELS"),
+    ("Links", "LINKS"),
+    ("Mountpoint", "MOUNTPOINT"),
+    ("Scope", "SCOPE"),
+    ("Size", "SIZE"),
+    ("Availability", "AVAILABILITY"),
+    ("Group", "GROUP"),
+    ("Status", "STATUS"),
+];
+
+#[derive(Default)]
+pub(crate) struct Ls {
+    cluster: bool,
+    conditions: Conditions,
+    format: String,
+    quiet: bool,
+}
+
+impl Command for Ls {
+    const ABOUT: About = About::new(
+        &["volume ls", "volume list"],
+        "[OPTIONS]",
+        "List volumes",
+        Operands::None,
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("cluster", "", "Display only cluster volumes, and use cluster volume list formatting", &mut self.cluster);
+        set.add("f,filter", "filter", "Provide filter values (e.g. \"dangling=true\")", &mut self.conditions);
+        set.add("format", "string", FORMAT, &mut self.format);
+        set.add("q,quiet", "", "Only display volume names", &mut self.quiet);
+    }
+
+    async fn run(mut self, call: Call) -> Result<u8> {
+        if self.cluster {
+            return Err(Error::new("cluster volumes are not available in Hull yet"));
+        }
+        if self.format.is_empty() && !self.quiet {
+            self.format = Settings::read(&call.globals.config_directory).volumes_format;
+        }
+        let listing = Listing {
+            format: if self.quiet {
+                "{{.Name}}"
+            } else {
+                &self.format
+            },
+            table: TABLE,
+            headings: &HEADINGS,
+        };
+        listing.render(&[])?;
+        let client = connect(&call.globals).await?;
+        let list = client
+            .volumes(&filters(&self.conditions))
+            .await
+            .map_err(failure)?;
+        for warning in list.warnings.iter().flatten() {
+            ui::warn(warning);
+        }
+        let mut volumes = list.volumes.unwrap_or_default();
+        volumes.sort_by(|left, right| left.name.cmp(&right.name));
+        let rows: Vec<Value> = volumes.iter().map(volume_row).collect();
+        ui::out(&listing.render(&rows)?)?;
+        Ok(0)
+    }
+}
+
+/// The row of a volume.
+pub(crate) fn volume_row(volume: &Volume) -> Value {
+    let labels: Vec<(String, String)> = volume
+        .labels
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let (links, size) = match volume.usage_data {
+        Some(usage) if usage.size >= 0 => (
+            usage.ref_count.to_string(),
+            size::decimal_long(usage.size as f64),
+        ),
+        _ => ("N/A".to_owned(), "N/A".to_owned()),
+    };
+    let unknown = || "N/A".to_owned();
+    let fields = vec![
+        ("Name", volume.name.clone()),
+        ("Driver", volume.driver.clone()),
+        ("Labels", joined(&labels)),
+        ("Links", links),
+        ("Mountpoint", volume.mountpoint.clone()),
+        ("Scope", volume.scope.clone()),
+        ("Size", size),
+        ("Availability", unknown()),
+        ("Group", unknown()),
+        ("Status", unknown()),
+    ];
+    row("*formatter.volumeContext", fields, labels)
+}

@@ -1,0 +1,7 @@
+//! Volumes.
+
+pub(super) mod create;
+pub(super) mod inspect;
+pub(super) mod ls;
+pub(super) mod prune;
+pub(super) mod rm;

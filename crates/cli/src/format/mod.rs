@@ -1,0 +1,10 @@
+//! What commands print: Go templates, tables, and sizes and times for people.
+
+pub(crate) mod duration;
+pub(crate) mod json;
+pub(crate) mod output;
+pub(crate) mod ports;
+pub(crate) mod size;
+pub(crate) mod tabwriter;
+pub(crate) mod template;
+pub(crate) mod time;

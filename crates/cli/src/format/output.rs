@@ -1,0 +1,152 @@
+//! `--format` of the listing commands: the table, a template, a template as a table, or JSON.
+
+use super::tabwriter::align;
+use super::template::{Kind, Object, Template, Value};
+use crate::error::{Error, Result};
+
+/// A list to print.
+pub(crate) struct Listing<'l> {
+    /// What `--format` says; empty is the table.
+    pub(crate) format: &'l str,
+    /// The template of the table, without the word `table`.
+    pub(crate) table: &'l str,
+    /// Field and heading.
+    pub(crate) headings: &'l [(&'l str, &'l str)],
+}
+
+impl Listing<'_> {
+    /// The text of all rows.
+    ///
+    /// # Errors
+    /// A template that cannot be read, or that asks for what rows do not have.
+    pub(crate) fn render(&self, rows: &[Value]) -> Result<String> {
+        let format = self.format.trim();
+        if format == "json" {
+            return Ok(rows.iter().map(|row| row.to_json() + "\n").collect());
+        }
+        let (template, is_table) = match format.strip_prefix("table") {
+            Some("") => (self.table, true),
+            Some(template) => (template.trim(), true),
+            None if format.is_empty() => (self.table, true),
+            None => (format, false),
+        };
+        let template = parse(template)?;
+        let mut text = String::new();
+        if is_table {
+            text.push_str(&template.render_heading(&self.heading()).map_err(failed)?);
+            text.push('\n');
+        }
+        for row in rows {
+            text.push_str(&template.render(row).map_err(failed)?);
+            text.push('\n');
+        }
+        Ok(if is_table { align(&text) } else { text })
+    }
+
+    fn heading(&self) -> Value {
+        let field = |(name, heading): &(&str, &str)| ((*name).to_owned(), Value::text(*heading));
+        Value::object(Kind::Map, self.headings.iter().map(field).collect())
+    }
+}
+
+/// Reads the template of a listing, where `\t` and `\n` stand for what they mean.
+///
+/// # Errors
+/// A template that cannot be read.
+pub(crate) fn parse(template: &str) -> Result<Template> {
+    let text = template.replace("\\t", "\t").replace("\\n", "\n");
+    Template::parse(&text).map_err(|error| Error::new(format!("failed to parse template: {error}")))
+}
+
+fn failed(error: super::template::TemplateError) -> Error {
+    Error::new(error.to_string())
+}
+
+/// A row of a list.
+pub(crate) fn row(
+    kind: &'static str,
+    fields: Vec<(&str, String)>,
+    labels: Vec<(String, String)>,
+) -> Value {
+    let fields = fields
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), Value::text(text)));
+    Value::Object(std::rc::Rc::new(Object {
+        kind: Kind::Row(kind),
+        fields: fields.collect(),
+        labels,
+    }))
+}
+
+/// `a=b,c=d`
+pub(crate) fn joined(labels: &[(String, String)]) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    pairs.join(",")
+}
+
+/// A text cut to `length` characters, the last of which says so.
+pub(crate) fn shortened(text: &str, length: usize) -> String {
+    if text.chars().count() <= length {
+        return text.to_owned();
+    }
+    text.chars().take(length - 1).chain(['…']).collect()
+}
+
+/// The first twelve digits of an id, without its algorithm.
+pub(crate) fn short_id(id: &str) -> &str {
+    let digits = id.split_once(':').map_or(id, |(_, digits)| digits);
+    digits.get(..12).unwrap_or(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(format: &str) -> Result<String> {
+        let listing = Listing {
+            format,
+            table: "{{.ID}}\t{{.Name}}",
+            headings: &[("ID", "THING ID"), ("Name", "NAME")],
+        };
+        let labels = vec![("com.x.long-name".to_owned(), "v".to_owned())];
+        listing.render(&[row(
+            "*T",
+            vec![("Name", "n".into()), ("ID", "1".into())],
+            labels,
+        )])
+    }
+
+    #[test]
+    fn forms_of_format() {
+        assert_eq!(listing("").unwrap(), "THING ID   NAME\n1          n\n");
+        assert_eq!(listing("table").unwrap(), "THING ID   NAME\n1          n\n");
+        assert_eq!(
+            listing("table {{.Name}}\\t{{.ID}}").unwrap(),
+            "NAME      THING ID\nn         1\n"
+        );
+        assert_eq!(listing("{{.ID}}\\t{{json .Name}}").unwrap(), "1\t\"n\"\n");
+        assert_eq!(listing("json").unwrap(), "{\"ID\":\"1\",\"Name\":\"n\"}\n");
+        assert_eq!(
+            listing("{{json .}}").unwrap(),
+            "{\"ID\":\"1\",\"Name\":\"n\"}\n"
+        );
+        assert_eq!(
+            listing("table {{json .ID}} {{.Label \"com.x.long-name\"}}").unwrap(),
+            "THING ID long name\n\"1\" v\n"
+        );
+        assert_eq!(
+            listing("{{.Foo").unwrap_err().message(),
+            "failed to parse template: template: :1: unclosed action"
+        );
+    }
+
+    #[test]
+    fn texts_are_cut() {
+        assert_eq!(shortened("abcdef", 4), "abc…");
+        assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
+        assert_eq!(short_id("abc"), "abc");
+    }
+}

@@ -1,0 +1,383 @@
+//! Tree + value → text.
+
+use super::TemplateError;
+use super::functions;
+use super::parse::{Branch, Command, Node, Operand, Pipeline, Term, Tree};
+use super::print;
+use super::value::{Kind, Value};
+
+/// Templates that call one another deeper than this never end.
+const DEPTH_MAX: usize = 1000;
+
+pub(super) fn render(
+    tree: &Tree,
+    source: &str,
+    data: &Value,
+    is_heading: bool,
+) -> Result<String, TemplateError> {
+    let mut run = Run {
+        tree,
+        source,
+        out: String::new(),
+        variables: vec![(String::new(), data.clone())],
+        depth: 0,
+        is_heading,
+    };
+    run.list(&tree.root, data)?;
+    Ok(run.out)
+}
+
+/// How a list of nodes ended.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+struct Run<'t> {
+    tree: &'t Tree,
+    source: &'t str,
+    out: String,
+    /// Innermost last; `$` is the empty name.
+    variables: Vec<(String, Value)>,
+    depth: usize,
+    is_heading: bool,
+}
+
+type Eval<T> = Result<T, TemplateError>;
+
+impl Run<'_> {
+    fn fail<T>(&self, at: usize, node: &str, message: &str) -> Eval<T> {
+        let before = &self.source[..at.min(self.source.len())];
+        let line = 1 + before.matches('\n').count();
+        let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1);
+        let shown: String = if node.chars().count() > 20 {
+            node.chars().take(20).chain("...".chars()).collect()
+        } else {
+            node.to_owned()
+        };
+        Err(TemplateError(format!(
+            ":{line}:{column}: executing \"\" at <{shown}>: {message}"
+        )))
+    }
+
+    fn list(&mut self, nodes: &[Node], dot: &Value) -> Eval<Flow> {
+        for node in nodes {
+            let flow = self.node(node, dot)?;
+            if flow != Flow::On {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn node(&mut self, node: &Node, dot: &Value) -> Eval<Flow> {
+        match node {
+            Node::Text(text) => self.out.push_str(text),
+            Node::Print(pipeline) => {
+                let value = self.pipeline(pipeline, dot)?;
+                if pipeline.variables.is_empty() {
+                    self.out.push_str(&print::top(&value));
+                }
+            }
+            Node::If(branch) => return self.branch(branch, dot, false),
+            Node::With(branch) => return self.branch(branch, dot, true),
+            Node::Range(branch) => return self.range(branch, dot),
+            Node::Call { name, argument, at } => self.call(name, argument.as_ref(), *at, dot)?,
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::On)
+    }
+
+    fn branch(&mut self, branch: &Branch, dot: &Value, moves_dot: bool) -> Eval<Flow> {
+        let scope = self.variables.len();
+        let value = self.pipeline(&branch.pipeline, dot)?;
+        let flow = if value.is_true() {
+            self.list(&branch.body, if moves_dot { &value } else { dot })
+        } else {
+            self.list(&branch.otherwise, dot)
+        };
+        self.variables.truncate(scope);
+        flow
+    }
+
+    fn range(&mut self, branch: &Branch, dot: &Value) -> Eval<Flow> {
+        let scope = self.variables.len();
+        let value = self.pipeline(&branch.pipeline, dot)?;
+        let entries = match entries(&value) {
+            Some(entries) => entries,
+            None => {
+                let operand = &branch.pipeline.commands[0].operands[0];
+                let shown = print::value(&value);
+                return self.fail(
+                    operand.at,
+                    &operand.text,
+                    &format!("range can't iterate over {shown}"),
+                );
+            }
+        };
+        self.variables.truncate(scope);
+        if entries.is_empty() {
+            return self.list(&branch.otherwise, dot);
+        }
+        for (key, element) in entries {
+            match branch.pipeline.variables.as_slice() {
+                [] => {}
+                [one] => self.bind(one, element.clone(), branch.pipeline.assigns),
+                [first, second, ..] => {
+                    self.bind(first, key, branch.pipeline.assigns);
+                    self.bind(second, element.clone(), branch.pipeline.assigns);
+                }
+            }
+            let flow = self.list(&branch.body, &element)?;
+            self.variables.truncate(scope);
+            if flow == Flow::Break {
+                break;
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn call(
+        &mut self,
+        name: &str,
+        argument: Option<&Pipeline>,
+        at: usize,
+        dot: &Value,
+    ) -> Eval<()> {
+        let Some(nodes) = self.tree.defined.get(name) else {
+            return self.fail(
+                at,
+                &format!("{{{{template {name:?}}}}}"),
+                &format!("template {name:?} not defined"),
+            );
+        };
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return self.fail(at, name, "exceeded maximum template depth");
+        }
+        let data = match argument {
+            Some(pipeline) => self.pipeline(pipeline, dot)?,
+            None => Value::Nil,
+        };
+        let outer = std::mem::replace(&mut self.variables, vec![(String::new(), data.clone())]);
+        self.list(nodes, &data)?;
+        self.variables = outer;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn bind(&mut self, name: &str, value: Value, assigns: bool) {
+        if assigns {
+            if let Some(slot) = self
+                .variables
+                .iter_mut()
+                .rev()
+                .find(|(known, _)| known == name)
+            {
+                slot.1 = value;
+            }
+        } else {
+            self.variables.push((name.to_owned(), value));
+        }
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Eval<Value> {
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, dot, value.take())?);
+        }
+        let value = value.unwrap_or_default();
+        // A range binds its elements, not the whole.
+        for name in &pipeline.variables {
+            self.bind(name, value.clone(), pipeline.assigns);
+        }
+        Ok(value)
+    }
+
+    fn command(&mut self, command: &Command, dot: &Value, piped: Option<Value>) -> Eval<Value> {
+        let [first, arguments @ ..] = command.operands.as_slice() else {
+            return Ok(Value::Missing);
+        };
+        if let (Term::Function(name), []) = (&first.term, first.fields.as_slice()) {
+            return self.function(name, command, arguments, dot, piped);
+        }
+        if arguments.is_empty() && piped.is_none() {
+            return self.operand(first, dot);
+        }
+        if first.fields.is_empty() {
+            let message = match &first.term {
+                Term::Nil => "nil is not a command".to_owned(),
+                _ => format!("can't give argument to non-function {}", first.text),
+            };
+            return self.fail(first.at, &first.text, &message);
+        }
+        let mut values = Vec::new();
+        for argument in arguments {
+            values.push(self.operand(argument, dot)?);
+        }
+        values.extend(piped);
+        self.method(first, dot, &values)
+    }
+
+    /// A field with arguments: the one method rows have is `.Label "name"`.
+    fn method(&mut self, operand: &Operand, dot: &Value, arguments: &[Value]) -> Eval<Value> {
+        let (name, path) = operand
+            .fields
+            .split_last()
+            .map_or(("", &[][..]), |(n, p)| (n.as_str(), p));
+        let start = self.term(operand, dot)?;
+        let receiver = self.fields(start, path, operand)?;
+        if let (Value::Object(object), "Label", [Value::Text(wanted)]) =
+            (&receiver, name, arguments)
+        {
+            if self.is_heading {
+                let last = wanted.rsplit('.').next().unwrap_or(wanted);
+                return Ok(Value::text(last.replace(['-', '_'], " ")));
+            }
+            let found = object.labels.iter().find(|(label, _)| **label == **wanted);
+            return Ok(Value::text(found.map_or("", |(_, value)| value.as_str())));
+        }
+        if matches!(receiver, Value::Object(_)) {
+            self.fields(receiver, std::slice::from_ref(&name.to_owned()), operand)?;
+        }
+        let message = format!("{name} is not a method but has arguments");
+        self.fail(operand.at, &operand.text, &message)
+    }
+
+    fn function(
+        &mut self,
+        name: &str,
+        command: &Command,
+        arguments: &[Operand],
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Eval<Value> {
+        let mut values = Vec::new();
+        let stops_at = match name {
+            "and" => Some(false),
+            "or" => Some(true),
+            _ => None,
+        };
+        for argument in arguments {
+            let value = self.operand(argument, dot)?;
+            if stops_at == Some(value.is_true()) {
+                return Ok(value);
+            }
+            values.push(value);
+        }
+        values.extend(piped);
+        if self.is_heading && functions::is_dockers(name) {
+            return Ok(values.into_iter().next().unwrap_or_default());
+        }
+        functions::call(name, &values).or_else(|error| {
+            let text: Vec<&str> = command.operands.iter().map(|o| o.text.as_str()).collect();
+            let message = match error {
+                functions::Failure::Arguments { want } => {
+                    format!(
+                        "wrong number of args for {name}: want {want} got {}",
+                        values.len()
+                    )
+                }
+                functions::Failure::Call(message) => format!("error calling {name}: {message}"),
+            };
+            self.fail(command.operands[0].at, &text.join(" "), &message)
+        })
+    }
+
+    fn operand(&mut self, operand: &Operand, dot: &Value) -> Eval<Value> {
+        if let (Term::Function(name), []) = (&operand.term, operand.fields.as_slice()) {
+            let command = Command {
+                operands: vec![operand.clone()],
+            };
+            return self.function(name, &command, &[], dot, None);
+        }
+        let start = self.term(operand, dot)?;
+        self.fields(start, &operand.fields, operand)
+    }
+
+    fn term(&mut self, operand: &Operand, dot: &Value) -> Eval<Value> {
+        Ok(match &operand.term {
+            Term::Dot => dot.clone(),
+            Term::Nil => Value::Nil,
+            Term::Constant(value) => value.clone(),
+            Term::Pipeline(pipeline) => self.pipeline(pipeline, dot)?,
+            Term::Variable(name) => {
+                let found = self.variables.iter().rev().find(|(known, _)| known == name);
+                match found {
+                    Some((_, value)) => value.clone(),
+                    None => {
+                        return self.fail(
+                            operand.at,
+                            &operand.text,
+                            &format!("undefined variable: ${name}"),
+                        );
+                    }
+                }
+            }
+            Term::Function(name) => functions::call(name, &[]).unwrap_or_default(),
+        })
+    }
+
+    fn fields(&self, start: Value, names: &[String], operand: &Operand) -> Eval<Value> {
+        let mut value = start;
+        for name in names {
+            value = match &value {
+                Value::Object(object) => match (object.get(name), object.kind) {
+                    (Some(found), _) => found.clone(),
+                    (None, Kind::Map | Kind::NilMap) => Value::Missing,
+                    (None, Kind::Struct) => {
+                        let message = format!("map has no entry for key {name:?}");
+                        return self.fail(operand.at, &operand.text, &message);
+                    }
+                    (None, Kind::Row(kind)) => {
+                        let message = format!("can't evaluate field {name} in type {kind}");
+                        return self.fail(operand.at, &operand.text, &message);
+                    }
+                },
+                Value::Missing | Value::Nil => {
+                    let message = format!("nil pointer evaluating interface {{}}.{name}");
+                    return self.fail(operand.at, &operand.text, &message);
+                }
+                other => {
+                    let message =
+                        format!("can't evaluate field {name} in type {}", other.type_name());
+                    return self.fail(operand.at, &operand.text, &message);
+                }
+            };
+        }
+        Ok(value)
+    }
+}
+
+/// What `range` visits: index and element, or key and value in the order of keys.
+fn entries(value: &Value) -> Option<Vec<(Value, Value)>> {
+    match value {
+        Value::Missing | Value::Nil | Value::List(None) => Some(Vec::new()),
+        Value::List(Some(values)) => Some(
+            (0_i64..)
+                .map(Value::Int)
+                .zip(values.iter().cloned())
+                .collect(),
+        ),
+        Value::Int(count) => Some(
+            (0..*count)
+                .map(|i| (Value::Int(i), Value::Int(i)))
+                .collect(),
+        ),
+        Value::Object(object) if matches!(object.kind, Kind::Row(_)) => None,
+        Value::Object(object) => {
+            let mut fields: Vec<_> = object.fields.iter().collect();
+            fields.sort_by(|left, right| left.0.cmp(&right.0));
+            Some(
+                fields
+                    .into_iter()
+                    .map(|(k, v)| (Value::text(k.as_str()), v.clone()))
+                    .collect(),
+            )
+        }
+        _ => None,
+    }
+}

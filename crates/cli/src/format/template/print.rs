@@ -1,0 +1,281 @@
+//! Go's way of writing values: `fmt.Print` and `fmt.Printf`.
+
+use super::value::{Kind, Value};
+
+/// What an action leaves in the output.
+pub(super) fn top(value: &Value) -> String {
+    match value {
+        Value::Missing => "<no value>".to_owned(),
+        other => self::value(other),
+    }
+}
+
+/// `%v`
+pub(super) fn value(value: &Value) -> String {
+    match value {
+        Value::Missing | Value::Nil => "<nil>".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => float(*value, 21),
+        Value::Text(text) => text.to_string(),
+        Value::List(None) => "[]".to_owned(),
+        Value::List(Some(values)) => {
+            let parts: Vec<String> = values.iter().map(self::value).collect();
+            format!("[{}]", parts.join(" "))
+        }
+        Value::Object(object) => {
+            let mut fields: Vec<_> = object.fields.iter().collect();
+            if matches!(object.kind, Kind::Map | Kind::NilMap) {
+                fields.sort_by(|left, right| left.0.cmp(&right.0));
+                let parts: Vec<String> = fields
+                    .iter()
+                    .map(|(k, v)| format!("{k}:{}", self::value(v)))
+                    .collect();
+                return format!("map[{}]", parts.join(" "));
+            }
+            let parts: Vec<String> = fields.iter().map(|(_, v)| self::value(v)).collect();
+            format!("{{{}}}", parts.join(" "))
+        }
+    }
+}
+
+/// The shortest digits that read back as `value`, with an exponent from `exponent_max` on.
+fn float(value: f64, exponent_max: i32) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 {
+            "+Inf".into()
+        } else {
+            "-Inf".into()
+        };
+    }
+    let scientific = format!("{value:e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if value != 0.0 && (exponent < -4 || exponent >= exponent_max) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    }
+    format!("{value}")
+}
+
+/// A float as Go's JSON encoder writes it.
+pub(super) fn float_json(value: f64) -> String {
+    let size = value.abs();
+    if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = float(value, 21);
+        return match text.split_once("e-0") {
+            Some((mantissa, exponent)) => format!("{mantissa}e-{exponent}"),
+            None => text,
+        };
+    }
+    format!("{value}")
+}
+
+/// A verb of a format, such as `%-10s`.
+#[derive(Debug, Default)]
+struct Verb {
+    minus: bool,
+    plus: bool,
+    zero: bool,
+    space: bool,
+    sharp: bool,
+    width: Option<usize>,
+    precision: Option<usize>,
+    letter: char,
+}
+
+/// `fmt.Sprintf`
+pub(super) fn printf(format: &str, arguments: &[Value]) -> String {
+    let mut out = String::new();
+    let mut rest = arguments.iter();
+    let mut characters = format.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character != '%' {
+            out.push(character);
+            continue;
+        }
+        let Some(verb) = verb(&mut characters, &mut rest) else {
+            out.push_str("%!(NOVERB)");
+            break;
+        };
+        if verb.letter == '%' {
+            out.push('%');
+            continue;
+        }
+        match rest.next() {
+            Some(argument) => out.push_str(&pad(&verb, formatted(&verb, argument))),
+            None => out.push_str(&format!("%!{}(MISSING)", verb.letter)),
+        }
+    }
+    let extra: Vec<String> = rest
+        .map(|argument| format!("{}={}", argument.type_name(), value(argument)))
+        .collect();
+    if !extra.is_empty() {
+        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+    }
+    out
+}
+
+fn verb(
+    characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    arguments: &mut std::slice::Iter<'_, Value>,
+) -> Option<Verb> {
+    let mut verb = Verb::default();
+    while let Some(flag) = characters.next_if(|c| "-+# 0".contains(*c)) {
+        match flag {
+            '-' => verb.minus = true,
+            '+' => verb.plus = true,
+            '#' => verb.sharp = true,
+            ' ' => verb.space = true,
+            _ => verb.zero = true,
+        }
+    }
+    verb.width = number(characters, arguments);
+    if characters.next_if_eq(&'.').is_some() {
+        verb.precision = Some(number(characters, arguments).unwrap_or(0));
+    }
+    verb.letter = characters.next()?;
+    Some(verb)
+}
+
+fn number(
+    characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    arguments: &mut std::slice::Iter<'_, Value>,
+) -> Option<usize> {
+    if characters.next_if_eq(&'*').is_some() {
+        return match arguments.next() {
+            Some(Value::Int(width)) => usize::try_from(*width).ok(),
+            _ => None,
+        };
+    }
+    let mut digits = String::new();
+    while let Some(digit) = characters.next_if(char::is_ascii_digit) {
+        digits.push(digit);
+    }
+    digits.parse().ok()
+}
+
+fn pad(verb: &Verb, text: String) -> String {
+    let missing = verb.width.unwrap_or(0).saturating_sub(text.chars().count());
+    if missing == 0 {
+        return text;
+    }
+    if verb.minus {
+        return text + &" ".repeat(missing);
+    }
+    if verb.zero {
+        let signed = text.starts_with(['+', '-']);
+        let (sign, digits) = text.split_at(usize::from(signed));
+        return format!("{sign}{}{digits}", "0".repeat(missing));
+    }
+    " ".repeat(missing) + &text
+}
+
+fn formatted(verb: &Verb, argument: &Value) -> String {
+    if let Value::List(Some(values)) = argument
+        && verb.letter != 'v'
+        && verb.letter != 'T'
+    {
+        let parts: Vec<String> = values.iter().map(|value| formatted(verb, value)).collect();
+        return format!("[{}]", parts.join(" "));
+    }
+    match (verb.letter, argument) {
+        ('v', Value::Float(_)) if verb.precision.is_some() => float_verb(verb, argument),
+        ('v', Value::Text(text)) if verb.sharp => quote(text),
+        ('v', other) => signed(verb, value(other)),
+        ('T', other) => other.type_name().to_owned(),
+        ('s', Value::Text(text)) => match verb.precision {
+            Some(length) => text.chars().take(length).collect(),
+            None => text.to_string(),
+        },
+        ('q', Value::Text(text)) => quote(text),
+        ('x' | 'X', Value::Text(text)) => hex(verb.letter, text),
+        ('t', Value::Bool(value)) => value.to_string(),
+        ('d', Value::Int(value)) => signed(verb, value.to_string()),
+        ('b', Value::Int(value)) => format!("{value:b}"),
+        ('o', Value::Int(value)) => format!("{value:o}"),
+        ('x', Value::Int(value)) => format!("{}{value:x}", if verb.sharp { "0x" } else { "" }),
+        ('X', Value::Int(value)) => format!("{}{value:X}", if verb.sharp { "0X" } else { "" }),
+        ('c', Value::Int(value)) => character(*value).to_string(),
+        ('q', Value::Int(value)) => format!("'{}'", character(*value)),
+        ('U', Value::Int(value)) => format!("U+{value:04X}"),
+        ('e' | 'E' | 'f' | 'F' | 'g' | 'G', Value::Float(_)) => float_verb(verb, argument),
+        (letter, Value::Missing | Value::Nil) => format!("%!{letter}(<nil>)"),
+        (letter, other) => format!("%!{letter}({}={})", other.type_name(), value(other)),
+    }
+}
+
+fn signed(verb: &Verb, text: String) -> String {
+    let numeric = text.starts_with(|c: char| c.is_ascii_digit());
+    match numeric {
+        true if verb.plus => format!("+{text}"),
+        true if verb.space => format!(" {text}"),
+        _ => text,
+    }
+}
+
+fn float_verb(verb: &Verb, argument: &Value) -> String {
+    let Value::Float(number) = *argument else {
+        return value(argument);
+    };
+    let precision = verb.precision.unwrap_or(6);
+    let text = match verb.letter {
+        'f' | 'F' => format!("{number:.precision$}"),
+        'e' | 'E' => {
+            let text = format!("{number:.precision$e}");
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let exponent: i32 = exponent.parse().unwrap_or(0);
+            let sign = if exponent < 0 { '-' } else { '+' };
+            let letter = verb.letter;
+            format!("{mantissa}{letter}{sign}{:02}", exponent.abs())
+        }
+        _ => match verb.precision {
+            Some(digits) => crate::format::size::general(number, digits),
+            None => float(number, 21),
+        },
+    };
+    signed(verb, text)
+}
+
+fn character(code: i64) -> char {
+    u32::try_from(code)
+        .ok()
+        .and_then(char::from_u32)
+        .unwrap_or('\u{fffd}')
+}
+
+fn hex(letter: char, text: &str) -> String {
+    let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    if letter == 'X' {
+        digits.to_uppercase()
+    } else {
+        digits
+    }
+}
+
+/// A Go string literal.
+pub(super) fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\x0b' => out.push_str("\\v"),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

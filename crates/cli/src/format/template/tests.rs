@@ -1,0 +1,199 @@
+//! Templates as people write them, with what Go prints.
+
+use super::*;
+
+const CONTAINER: &str = r#"{
+    "Id": "abc", "Name": "/web", "RestartCount": 0,
+    "State": {"Status": "running", "Running": true, "Pid": 42, "ExitCode": 0},
+    "Config": {"Env": ["A=1", "B=2"], "Cmd": null, "Labels": {"b": "2", "a": "1"}, "Image": "busybox"},
+    "HostConfig": {"CpuShares": 5, "Binds": null, "NanoCpus": 1500000000, "PidsLimit": null},
+    "NetworkSettings": {
+        "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": null},
+        "Networks": {"bridge": {"IPAddress": "172.17.0.2"}, "app": {"IPAddress": "10.0.0.2"}}
+    },
+    "SizeRw": 1.5
+}"#;
+
+fn render(template: &str) -> Result<String, String> {
+    let data = Value::from_json(CONTAINER).expect("the sample is JSON");
+    let template = Template::parse(template).map_err(|error| error.to_string())?;
+    template.render(&data).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn gives(template: &str, expected: &str) {
+    assert_eq!(render(template).as_deref(), Ok(expected), "{template}");
+}
+
+#[track_caller]
+fn fails(template: &str, expected: &str) {
+    assert_eq!(
+        render(template),
+        Err(format!("template: {expected}")),
+        "{template}"
+    );
+}
+
+#[test]
+fn fields_by_json_and_by_go_name() {
+    gives("{{.Id}} {{.ID}} {{ .Name }}", "abc abc /web");
+    gives("{{.State.Pid}} {{.HostConfig.CPUShares}}", "42 5");
+    gives(
+        "{{.NetworkSettings.Networks.bridge.IPAddress}}",
+        "172.17.0.2",
+    );
+    gives("{{.HostConfig.NanoCpus}} {{.SizeRw}}", "1500000000 1.5");
+}
+
+#[test]
+fn whole_values_print_as_go_prints_them() {
+    gives(
+        "{{.Config.Env}} {{.Config.Cmd}} {{.HostConfig.PidsLimit}}",
+        "[A=1 B=2] [] <nil>",
+    );
+    gives("{{.Config.Labels}}", "map[a:1 b:2]");
+    gives(
+        "{{.NetworkSettings.Ports}}",
+        "map[80/tcp:[{0.0.0.0 8080}] 81/tcp:[]]",
+    );
+    gives("{{.Config.Labels.nope}}", "<no value>");
+    gives("{{index .Config.Labels \"nope\"}}|", "|");
+}
+
+#[test]
+fn docker_functions() {
+    gives("{{json .Config.Labels}}", r#"{"a":"1","b":"2"}"#);
+    gives(
+        "{{json .State}}",
+        r#"{"Status":"running","Running":true,"Pid":42,"ExitCode":0}"#,
+    );
+    gives("{{json .Config.Cmd}} {{.Name | json}}", r#"null "/web""#);
+    gives("{{join .Config.Env \", \"}}", "A=1, B=2");
+    gives("{{index (split .Name \"/\") 1}}", "web");
+    gives(
+        "{{upper .Id}}{{lower \"ABC\"}}{{title \"a b\"}}",
+        "ABCabcA B",
+    );
+    gives("{{pad .Id 1 2}}|{{truncate .Id 2}}", " abc  |ab");
+}
+
+#[test]
+fn control_flow() {
+    gives("{{range .Config.Env}}{{.}};{{end}}", "A=1;B=2;");
+    gives(
+        "{{range $i, $e := .Config.Env}}{{$i}}={{$e}} {{end}}",
+        "0=A=1 1=B=2 ",
+    );
+    gives(
+        "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}:{{$v.IPAddress}} {{end}}",
+        "app:10.0.0.2 bridge:172.17.0.2 ",
+    );
+    gives("{{range .Config.Cmd}}x{{else}}none{{end}}", "none");
+    gives("{{if .State.Running}}up{{else}}down{{end}}", "up");
+    gives(
+        "{{if eq .State.Status \"exited\"}}a{{else if gt .State.Pid 1}}b{{else}}c{{end}}",
+        "b",
+    );
+    gives("{{with .State}}{{.Status}} {{$.Id}}{{end}}", "running abc");
+    gives("{{with $x := .Config.Image}}{{$x}}{{end}}", "busybox");
+    gives(
+        "{{$n := 1}}{{range .Config.Env}}{{$n = 7}}{{end}}{{$n}}",
+        "7",
+    );
+    gives(
+        "{{range .Config.Env}}{{if eq . \"B=2\"}}{{break}}{{end}}{{.}}{{end}}",
+        "A=1",
+    );
+    gives(
+        "{{range .Config.Env}}{{if eq . \"A=1\"}}{{continue}}{{end}}{{.}}{{end}}",
+        "B=2",
+    );
+    gives(
+        "{{range $p, $conf := .NetworkSettings.Ports}} {{$p}} -> {{with $conf}}{{(index . 0).HostPort}}{{end}}{{end}}",
+        " 80/tcp -> 8080 81/tcp -> ",
+    );
+    gives(
+        "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}",
+        "8080",
+    );
+}
+
+#[test]
+fn trim_comments_and_definitions() {
+    gives("a {{- /* gone */ -}} b", "ab");
+    gives("a {{- .Id -}} b{{/* x */}}", "aabcb");
+    gives(
+        "{{define \"x\"}}<{{.}}>{{end}}{{template \"x\" .Id}}",
+        "<abc>",
+    );
+    gives("{{block \"y\" .Id}}[{{.}}]{{end}}", "[abc]");
+}
+
+#[test]
+fn operators_and_printing() {
+    gives("{{and 1 0}} {{or 0 \"x\"}} {{not 1}}", "0 x false");
+    gives(
+        "{{len .Config.Env}} {{len .Id}} {{slice .Id 1}} {{slice .Id 0 1}}",
+        "2 3 bc a",
+    );
+    gives(
+        "{{ne 1 2}} {{le 2 2}} {{ge 1 2}} {{eq 3 1 2 3}}",
+        "true true false true",
+    );
+    gives(
+        "{{printf \"%-5s|%05d|%q|%v|%.2f\" \"a\" 42 \"b\" true 1.5}}",
+        "a    |00042|\"b\"|true|1.50",
+    );
+    gives("{{printf \"%d %s\" \"x\"}}", "%!d(string=x) %!s(MISSING)");
+    gives("{{print 1 2 \"a\" 3}} {{println \"x\" 1}}", "1 2a3 x 1\n");
+    gives("{{.Id | printf \"%s-%s\" \"x\"}}", "x-abc");
+    gives(
+        "{{`raw \"text\"`}} {{\"a\\tb\"}} {{1.5e3}} {{0x10}} {{'a'}}",
+        "raw \"text\" a\tb 1500 16 97",
+    );
+    gives("{{if and .State.Running (eq .State.Pid 42)}}y{{end}}", "y");
+}
+
+#[test]
+fn errors_point_where_go_points() {
+    fails(
+        "{{.Foo}}",
+        ":1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"",
+    );
+    fails(
+        "{{.State.Health.Status}}",
+        ":1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"",
+    );
+    fails("{{.Foo", ":1: unclosed action");
+    fails("{{foo}}", ":1: function \"foo\" not defined");
+    fails("{{if .Id}}", ":1: unexpected EOF");
+    fails("{{end}}", ":1: unexpected {{end}}");
+    fails("{{$x}}", ":1: undefined variable \"$x\"");
+    fails("{{if}}{{end}}", ":1: missing value for if");
+    fails("{{}}", ":1: missing value for command");
+    fails(
+        "{{index .Config.Env 5}}",
+        ":1:2: executing \"\" at <index .Config.Env 5>: error calling index: index out of range: 5",
+    );
+    fails("{{\"a}}", ":1: unterminated quoted string");
+    fails(
+        "{{lt 1 \"a\"}}",
+        ":1:2: executing \"\" at <lt 1 \"a\">: error calling lt: incompatible types for comparison",
+    );
+}
+
+#[test]
+fn rows_have_labels() {
+    let row = Object {
+        kind: Kind::Row("*formatter.ContainerContext"),
+        fields: vec![("ID".into(), Value::text("x"))],
+        labels: vec![("a".into(), "1".into())],
+    };
+    let row = Value::Object(std::rc::Rc::new(row));
+    let render = |text: &str| Template::parse(text).and_then(|template| template.render(&row));
+    assert_eq!(render("{{.Label \"a\"}}{{.Label \"b\"}}|").unwrap(), "1|");
+    assert_eq!(
+        render("{{.Nope}}").unwrap_err().to_string(),
+        "template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext"
+    );
+}
