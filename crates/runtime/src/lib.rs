@@ -7,13 +7,23 @@
 //!
 //! Spawns no helper program and links no async runtime.
 
+pub mod cgroup;
 pub mod device_filter;
+pub mod hooks;
 pub mod seccomp;
 
+mod channel;
+mod create;
 mod error;
+mod exec;
+mod init;
 mod options;
-mod process;
+mod plan;
+mod prepare;
+mod undo;
 
+pub use cgroup::{Cgroup, Stats};
+pub use create::{Created, create, start_through};
 pub use error::{Error, StartError};
+pub use exec::{Executed, exec};
 pub use options::{CreateOptions, ExecOptions, Root, StartSignal, Stdio, Target};
-pub use process::{Cgroup, Created, Executed, Stats, create, exec, start_through};

@@ -31,6 +31,8 @@ pub struct Clone<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The caller's parent becomes its parent.
     pub sibling: bool,
+    /// Descriptors that the copy does without: those by whose end others notice the caller's.
+    pub close: &'a [BorrowedFd<'a>],
 }
 
 /// A process made by the caller.
@@ -69,6 +71,10 @@ pub fn clone(options: &Clone<'_>, main: impl FnOnce() -> i32) -> io::Result<Chil
         )
     };
     if pid == 0 {
+        for fd in options.close {
+            // SAFETY: their owners are in frames that this process never returns to.
+            unsafe { libc::close(fd.as_raw_fd()) };
+        }
         let code = catch_unwind(AssertUnwindSafe(main)).unwrap_or(255);
         // SAFETY: ends this process only; the original's exit handlers are not ours to run.
         unsafe { libc::_exit(code) };
@@ -80,6 +86,12 @@ pub fn clone(options: &Clone<'_>, main: impl FnOnce() -> i32) -> io::Result<Chil
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let pid = i32::try_from(pid).map_err(io::Error::other)?;
     Ok(Child { pid, pidfd })
+}
+
+/// Ends this process at once; nothing is dropped or flushed.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: ends this process only.
+    unsafe { libc::_exit(code) }
 }
 
 /// How a process ended.
@@ -301,17 +313,17 @@ pub fn set_ids(user: u32, group: u32, additional: Option<&[u32]>) -> io::Result<
     check(unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) })
 }
 
-/// A resource's number as in `RLIMIT_*`, and its two limits.
-pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+/// A resource's number as in `RLIMIT_*`, and its two limits, for process `pid` (0: the caller).
+pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit64 {
         rlim_cur: soft,
         rlim_max: hard,
     };
-    // SAFETY: a valid pointer; pid 0 is the caller; the old limit is not wanted.
+    // SAFETY: a valid pointer; the old limit is not wanted.
     check(unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
-            0,
+            pid,
             resource,
             &raw const limit,
             ptr::null_mut::<libc::rlimit64>(),

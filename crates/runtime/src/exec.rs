@@ -1,0 +1,224 @@
+//! One more process in a container.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use hull_sys::{
+    cgroup::{Group, Host},
+    files,
+    namespace::{self, Namespaces},
+    process::{self, Child, Clone},
+};
+
+use crate::{
+    ExecOptions, StartError, Target,
+    channel::{Channel, Word, create_error},
+    create::{Restore, apply_limits, filter},
+    error::{Context, Error},
+    init::{Finish, become_root, enter_cgroups, join_keyring, open_in_container},
+    options::Stdio,
+    plan::{ProcessPlan, plan_namespaces, plan_process},
+    seccomp::Program,
+    undo::Undo,
+};
+
+/// One more process, running.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its pid, in the caller's pid namespace. The caller is its parent and reaps it.
+    pub pid: i32,
+    /// The same process; readable once it ended.
+    pub pidfd: OwnedFd,
+    /// The terminal's master, if the process has a terminal.
+    pub console: Option<OwnedFd>,
+}
+
+/// Runs one more process in a container. On failure there is none.
+pub fn exec(target: &Target<'_>, options: ExecOptions<'_>) -> Result<Executed, StartError> {
+    let plan = plan_process(options.process)?;
+    let seccomp = match options.unconfined {
+        true => None,
+        false => filter(target.spec, options.seccomp_program.as_deref())?,
+    };
+    let namespaces = plan_namespaces(target.spec)?;
+    let kinds = Namespaces::NAMES
+        .iter()
+        .filter(|(kind, _)| namespaces.has(*kind))
+        .fold(Namespaces::NONE, |all, (kind, _)| all | *kind);
+    let alive = process::signal(target.pidfd, 0).step(|| "look for the container".into());
+    alive.map_err(|_| StartError::State("the container is not running".into()))?;
+
+    let group = group(target, options.sub_cgroup)?;
+    let entrances = match &group {
+        Some(group) if !group.is_v2() => group.entrances().step(|| "open the cgroup".into())?,
+        _ => Vec::new(),
+    };
+    let (ours, theirs) = Channel::pair().step(|| "make a channel".into())?;
+    let guest = Guest {
+        pidfd: target.pidfd,
+        kinds: kinds.without(Namespaces::PID),
+        entrances: &entrances,
+        plan: &plan,
+        seccomp: seccomp.as_ref(),
+        options: &options,
+    };
+    let restore = match kinds.contains(Namespaces::PID) {
+        true => Some(Restore::pid(target.pidfd)?),
+        false => None,
+    };
+    let child = launch(&guest, group.as_ref(), target.pid, &ours, theirs);
+    drop(restore);
+    let Child { pid, pidfd } = child?;
+    let mut undo = Undo::default();
+    let copy = rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).step(|| "copy a pidfd".into())?;
+    undo.push(move || {
+        let _ = process::signal(&copy, libc::SIGKILL);
+        let _ = process::wait(&copy);
+    });
+    let console = match ours.hear().step(|| "wait for the new process".into())? {
+        Some((Word::Ready, mut fds)) => fds.pop(),
+        Some((word, _)) => return Err(create_error(word).into()),
+        None => {
+            return Err(StartError::Other(
+                "the new process ended unexpectedly".into(),
+            ));
+        }
+    };
+    apply_limits(pid, &plan)?;
+    ours.start()?;
+    undo.keep();
+    Ok(Executed {
+        pid,
+        pidfd,
+        console,
+    })
+}
+
+fn group(target: &Target<'_>, below: Option<&str>) -> Result<Option<Group>, Error> {
+    match (target.cgroup.group(), below) {
+        (Some(group), Some(below)) => group.child(below).map(Some).map_err(crate::error::invalid),
+        (group, _) => Ok(group.cloned()),
+    }
+}
+
+fn launch(
+    guest: &Guest<'_>,
+    group: Option<&Group>,
+    pid: i32,
+    ours: &Channel,
+    theirs: Channel,
+) -> Result<Child, Error> {
+    let directory = match group {
+        Some(group) if group.is_v2() => Some(group.open().step(|| "open the cgroup".into())?),
+        _ => None,
+    };
+    let close = [ours.as_fd()];
+    let clone = |directory: &Option<OwnedFd>, channel: Channel| {
+        let cgroup = directory.as_ref().map(AsFd::as_fd);
+        let clone = Clone {
+            cgroup,
+            close: &close,
+            ..Clone::default()
+        };
+        process::clone(&clone, || guest.main(&channel))
+    };
+    let spare = rustix::io::fcntl_dupfd_cloexec(&theirs, 3).step(|| "copy a channel".into())?;
+    match clone(&directory, theirs) {
+        // The container has groups of its own, and processes live in the leaves only.
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            let directory = Some(group_of(pid)?.open().step(|| "open the cgroup".into())?);
+            clone(&directory, Channel::new(spare)).step(|| "clone".into())
+        }
+        child => child.step(|| "clone".into()),
+    }
+}
+
+fn group_of(pid: i32) -> Result<Group, Error> {
+    let find = || {
+        let text = files::read_text(Path::new(&format!("/proc/{pid}/cgroup")))?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+        Group::new(&Host::detect()?, path.unwrap_or_default())
+    };
+    find().step(|| "find the container's cgroup".into())
+}
+
+/// The new process.
+struct Guest<'a> {
+    pidfd: &'a OwnedFd,
+    kinds: Namespaces,
+    entrances: &'a [OwnedFd],
+    plan: &'a ProcessPlan,
+    seccomp: Option<&'a Program>,
+    options: &'a ExecOptions<'a>,
+}
+
+impl Guest<'_> {
+    fn main(&self, channel: &Channel) -> i32 {
+        let made = self.enter().and_then(|terminal| {
+            let master = terminal.as_ref().map(|console| console.master.as_fd());
+            let fds: Vec<_> = master.into_iter().collect();
+            channel
+                .say_with(&Word::Ready, &fds)
+                .step(|| "report".into())?;
+            Ok(terminal)
+        });
+        let console = match made {
+            Ok(console) => console,
+            Err(error) => {
+                let _ = channel.say(&Word::Failed(error.to_string()));
+                return 1;
+            }
+        };
+        if !matches!(channel.hear(), Ok(Some((Word::Start, _)))) {
+            return 1;
+        }
+        let Ok(channel) = rustix::io::fcntl_dupfd_cloexec(channel, 3) else {
+            return 1;
+        };
+        let finish = Finish {
+            process: self.plan,
+            seccomp: self.seccomp,
+            listener: None,
+            stdio: match &self.options.stdio {
+                Stdio::Inherit => None,
+                Stdio::Fds(input, output, error) => Some([input, output, error]),
+            },
+            terminal: console.map(|console| console.slave),
+            working_directory: None,
+            preserve_fds: self.options.preserve_fds,
+            with_init: false,
+            proc: None,
+            hooks: None,
+            state: String::new(),
+        };
+        finish.run(Channel::new(channel))
+    }
+
+    fn enter(&self) -> Result<Option<crate::init::Console>, Error> {
+        process::reset_signals().step(|| "reset signals".into())?;
+        let affine = |words: &Option<Vec<u64>>| match words {
+            Some(words) => process::set_affinity(words).step(|| "set the CPU affinity".into()),
+            None => Ok(()),
+        };
+        affine(&self.plan.affinity.0)?;
+        enter_cgroups(self.entrances)?;
+        affine(&self.plan.affinity.1)?;
+        if !self.options.no_new_keyring {
+            join_keyring("exec")?;
+        }
+        // Before the container's other processes can see this one.
+        process::set_dumpable(false).step(|| "hide from others".into())?;
+        namespace::join(self.pidfd.as_fd(), self.kinds)
+            .step(|| "join the container's namespaces".into())?;
+        if self.kinds.contains(Namespaces::USER) {
+            become_root()?;
+            process::set_dumpable(false).step(|| "hide from others".into())?;
+        }
+        match self.plan.terminal {
+            true => open_in_container(self.plan.console_size).map(Some),
+            false => Ok(None),
+        }
+    }
+}
