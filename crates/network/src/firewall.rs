@@ -12,7 +12,7 @@
 //! ```
 //! Policies accept: what has nothing to do with our bridges is other people's.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hull_sys::nftables::{
     Chain, Element, Hook, HookPoint, Match, Rule, Set, Table, Type, Value, Verdict,
@@ -218,11 +218,19 @@ fn prerouting() -> Chain {
 }
 
 fn output() -> Chain {
-    let jump = rule(
-        vec![Match::DestinationIsLocal],
-        Verdict::Jump("published".to_owned()),
-    );
-    base("output", true, HookPoint::Output, -100, vec![jump])
+    // Unlike 127/8, ::1 cannot leave its host: a connection would hang. It is refused instead, and
+    // programs go on to 127.0.0.1.
+    let rules = vec![
+        rule(
+            vec![Match::Destination(Ipv6Addr::LOCALHOST.into(), 128)],
+            Verdict::Return,
+        ),
+        rule(
+            vec![Match::DestinationIsLocal],
+            Verdict::Jump("published".to_owned()),
+        ),
+    ];
+    base("output", true, HookPoint::Output, -100, rules)
 }
 
 fn forward() -> Chain {

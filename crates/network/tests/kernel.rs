@@ -680,6 +680,9 @@ fn ipv6_is_there_when_asked_for() {
             OUTSIDE
         );
         ask(host.as_fd(), "[2001:db8::2]:8080").unwrap();
+        let refused = ask(host.as_fd(), "[::1]:8080").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        ask(host.as_fd(), "127.0.0.1:8080").unwrap();
         serve_on(outside.0.as_fd(), "[::]:7000".parse().unwrap());
         assert_eq!(
             ask(web.sandbox.as_fd(), "[2001:db8::9]:7000").unwrap(),

@@ -140,10 +140,20 @@ impl Display for Match {
             Self::InterfaceOutSet(set, holds) => write!(f, "oifname {}@{set}", not(holds)),
             Self::InterfacePair(set) => write!(f, "iifname . oifname @{set}"),
             Self::Source(address, length) => {
-                write!(f, "{} saddr {address}/{length}", version(address))
+                write!(
+                    f,
+                    "{} saddr {}",
+                    version(address),
+                    network(*address, *length)
+                )
             }
             Self::Destination(address, length) => {
-                write!(f, "{} daddr {address}/{length}", version(address))
+                write!(
+                    f,
+                    "{} daddr {}",
+                    version(address),
+                    network(*address, *length)
+                )
             }
             Self::DestinationIsLocal => f.write_str("fib daddr type local"),
             Self::ProtocolSet(set) => write!(f, "meta l4proto @{set}"),
@@ -186,4 +196,14 @@ fn joined<T: Display>(parts: &[T], separator: &str) -> String {
         .map(T::to_string)
         .collect::<Vec<_>>()
         .join(separator)
+}
+
+/// A single address has no length.
+fn network(address: IpAddr, length: u8) -> String {
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    if length == whole {
+        address.to_string()
+    } else {
+        format!("{address}/{length}")
+    }
 }

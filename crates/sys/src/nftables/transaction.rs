@@ -405,6 +405,10 @@ mod tests {
         ];
         let out = vec![
             rule(vec![Destination(loopback, 8)], Verdict::Return),
+            rule(
+                vec![Destination("::1".parse().unwrap(), 128)],
+                Verdict::Return,
+            ),
             rule(vec![DestinationIsLocal], Verdict::Jump("published".into())),
         ];
         let outside = InterfaceOut("hull0".into(), false);
