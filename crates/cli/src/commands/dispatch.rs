@@ -61,7 +61,7 @@ fn run(globals: Globals, name: &str, rest: &[String]) -> Result<u8> {
         return (entry.start)(globals, known, rest);
     }
     if let Some(command) = unavailable::find(name) {
-        return unavailable::run(&globals, command, rest);
+        return unavailable::run(&globals, command, name, rest);
     }
     Err(unknown_command(globals.program, name))
 }

@@ -51,7 +51,10 @@ impl Command for Inspect {
             )));
         }
         if !self.kind.is_empty() && !KINDS.contains(&self.kind.as_str()) {
-            return Err(Error::new(format!("unknown type: {:?}", self.kind)));
+            return Err(Error::new(format!(
+                "unknown type: {:?}: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"",
+                self.kind
+            )));
         }
         let client = connect(&call.globals).await?;
         inspect(&call.operands, &self.format, async |name| {

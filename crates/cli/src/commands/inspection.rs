@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::json::indent;
-use crate::format::output::parse;
+use crate::format::output::parse_for;
 use crate::format::template::Value;
 use crate::ui;
 
@@ -22,12 +22,7 @@ pub(super) async fn inspect(
 ) -> Result<u8> {
     let template = match format {
         "" | "json" => None,
-        text => Some(parse(text).map_err(|error| {
-            let text = error
-                .message()
-                .replace("failed to parse template", "template parsing error");
-            Error::new(text)
-        })?),
+        text => Some(parse_for("template parsing error: ", text)?),
     };
     let mut documents = Vec::new();
     let mut missing: Vec<String> = Vec::new();

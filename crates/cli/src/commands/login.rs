@@ -115,7 +115,7 @@ fn ask_for_what_is_missing(auth: &mut AuthConfig) -> Result<()> {
     }
     if !ui::in_is_terminal() {
         return Err(Error::new(
-            "cannot perform an interactive login from a non-TTY device",
+            "Error: Cannot perform an interactive login from a non TTY device",
         ));
     }
     if auth.username.is_empty() {

@@ -284,7 +284,10 @@ fn check_operands(full: &str, about: &About, operands: &[String], program: &str)
     Err(Error::Usage(Usage {
         message: format!("{program}: '{full}' {wants}"),
         suggestion: None,
-        usage: usage_line(full, about),
+        usage: match about.second_usage {
+            "" => usage_line(full, about),
+            second => format!("{}\n\t{program} {second}", usage_line(full, about)),
+        },
         pointer: format!("{see} '{full} --help' for more information"),
         code: 1,
     }))

@@ -127,9 +127,13 @@ pub(super) fn listed() -> impl Iterator<Item = (&'static [&'static str], &'stati
 ///
 /// # Errors
 /// Always, unless only its page was asked for.
-pub(super) fn run(globals: &Globals, command: &Missing, arguments: &[String]) -> Result<u8> {
+pub(super) fn run(
+    globals: &Globals,
+    command: &Missing,
+    name: &str,
+    arguments: &[String],
+) -> Result<u8> {
     let program = globals.program.name();
-    let name = command.names.first().copied().unwrap_or_default();
     let sentence = format!("'{program} {name}' is not available in Hull yet");
     if arguments
         .iter()

@@ -11,7 +11,7 @@ use crate::connection::{connect, failure};
 use crate::context::Program;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::parse;
+use crate::format::output::parse_for;
 use crate::format::tabwriter::align_with;
 use crate::format::template::Value;
 use crate::ui;
@@ -36,8 +36,8 @@ impl Command for Version {
     async fn run(self, call: Call) -> Result<u8> {
         let template = match self.format.as_str() {
             "" => None,
-            "json" => Some(parse("{{json .}}")?),
-            text => Some(parse(text)?),
+            "json" => Some(parse_for("template parsing error: ", "{{json .}}")?),
+            text => Some(parse_for("template parsing error: ", text)?),
         };
         let (server, error) = match connect(&call.globals).await {
             Ok(client) => match client.server_version().await {

@@ -3,7 +3,7 @@
 use super::Flag;
 
 /// Width when the output is no terminal.
-const COLUMNS_DEFAULT: usize = 80;
+const COLUMNS_DEFAULT: usize = 79;
 /// A last line may be this much longer than its paragraph, rather than hold one word.
 const SLOP: usize = 5;
 /// Narrower than this, the text goes below the flag instead of beside it.

@@ -4,6 +4,9 @@ use super::tabwriter::align;
 use super::template::{Kind, Object, Template, Value};
 use crate::error::{Error, Result};
 
+/// Docker's exit code for a bad template of `events`, `info` and `version`.
+const EXIT_BAD_FORMAT: u8 = 64;
+
 /// A list to print.
 pub(crate) struct Listing<'l> {
     /// What `--format` says; empty is the table.
@@ -56,6 +59,17 @@ impl Listing<'_> {
 pub(crate) fn parse(template: &str) -> Result<Template> {
     let text = template.replace("\\t", "\t").replace("\\n", "\n");
     Template::parse(&text).map_err(|error| Error::new(format!("failed to parse template: {error}")))
+}
+
+/// As [`parse`], for the commands that have their own words and exit code for a bad template.
+///
+/// # Errors
+/// A template that cannot be read.
+pub(crate) fn parse_for(words: &str, template: &str) -> Result<Template> {
+    parse(template).map_err(|error| {
+        let text = error.message().replace("failed to parse template: ", words);
+        Error::new(text).with_code(EXIT_BAD_FORMAT)
+    })
 }
 
 fn failed(error: super::template::TemplateError) -> Error {

@@ -58,7 +58,9 @@ fn count(text: &str) -> Result<i64, String> {
         return Ok(-1);
     }
     text.parse().map_err(|_| {
-        format!("invalid count ({text}): value must be either \"all\" or an integer: strconv.Atoi: parsing {text:?}: invalid syntax")
+        format!(
+            "invalid count ({text}): value must be either \"all\" or an integer: invalid syntax"
+        )
     })
 }
 

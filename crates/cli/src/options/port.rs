@@ -98,7 +98,7 @@ impl Ports {
         }
         let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let range = Range::parse(ports).ok_or_else(|| {
-            format!("invalid range format for --expose: {ports}, error: invalid port number")
+            format!("invalid range format for --expose: {ports}, error: strconv.ParseUint: parsing {ports:?}: invalid syntax")
         })?;
         let protocol = protocol_name(protocol)?;
         for port in range.first..=range.last {

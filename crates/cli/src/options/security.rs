@@ -27,7 +27,7 @@ pub(crate) fn read(values: &[String]) -> Result<Security, String> {
                 security.options.push(text.clone());
                 continue;
             }
-            None => return Err(format!("invalid --security-opt: {text:?}")),
+            None => return Err(format!("Invalid --security-opt: {text:?}")),
         };
         security.options.push(match (key, value) {
             ("seccomp", value) if value != "unconfined" && value != "builtin" => {
@@ -97,7 +97,7 @@ mod tests {
     fn what_is_wrong_is_told() {
         assert_eq!(
             read(&["foo".into()]).unwrap_err(),
-            "invalid --security-opt: \"foo\""
+            "Invalid --security-opt: \"foo\""
         );
         assert!(read(&["systempaths=unconfined".into()]).unwrap().unmasked);
         assert_eq!(

@@ -24,8 +24,8 @@ pub(crate) fn check(path: &str, doing: &str) -> Result<()> {
         && !directory.exists()
     {
         return Err(Error::new(format!(
-            "{doing}: invalid output path: directory {:?} does not exist",
-            directory.display().to_string()
+            "{doing}: invalid output path: stat {}: no such file or directory",
+            directory.display()
         )));
     }
     if Path::new(path).is_dir() {

@@ -69,7 +69,10 @@ impl Command for Run {
             .creation
             .create(&call, &client, &body)
             .await
-            .map_err(|error| call.before_run(error))?;
+            .map_err(|error| {
+                let code = start_failure_code(error.message());
+                call.before_run(error.with_code(code))
+            })?;
         let started = self.start(&call, &client, &id, &body).await;
         started.map_err(|error| call.before_run(error))
     }

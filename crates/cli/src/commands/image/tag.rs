@@ -20,7 +20,7 @@ impl Command for Tag {
         let refused = |error: Error| {
             let target = call.operand(1);
             Error::new(format!(
-                "{target:?} is not a valid repository/tag: {}",
+                "Error parsing reference: {target:?} is not a valid repository/tag: {}",
                 error.message()
             ))
         };

@@ -8,7 +8,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::parse;
+use crate::format::output::parse_for;
 use crate::format::template::{Template, Value};
 use crate::format::time::{api_timestamp, local_nanoseconds};
 use crate::ui;
@@ -40,8 +40,8 @@ impl Command for Events {
     async fn run(self, call: Call) -> Result<u8> {
         let template = match self.format.as_str() {
             "" => None,
-            "json" => Some(parse("{{json .}}")?),
-            text => Some(parse(text)?),
+            "json" => Some(parse_for("Error parsing format: ", "{{json .}}")?),
+            text => Some(parse_for("Error parsing format: ", text)?),
         };
         let moment = |text: &str| {
             if text.is_empty() {

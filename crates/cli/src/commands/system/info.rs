@@ -10,7 +10,7 @@ use crate::connection::{connect, failure};
 use crate::context::Program;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::parse;
+use crate::format::output::parse_for;
 use crate::format::size;
 use crate::format::template::Value;
 use crate::ui;
@@ -63,8 +63,8 @@ pub(crate) fn version(program: Program) -> &'static str {
 impl Info {
     async fn formatted(&self, call: &Call) -> Result<u8> {
         let template = match self.format.as_str() {
-            "json" => parse("{{json .}}")?,
-            text => parse(text)?,
+            "json" => parse_for("template parsing error: ", "{{json .}}")?,
+            text => parse_for("template parsing error: ", text)?,
         };
         let context = call.globals.endpoint()?.context;
         let client = connect(&call.globals).await?;

@@ -3,7 +3,7 @@
 use hull_api::types::{DeviceRequest, HostConfig};
 
 use super::some;
-use crate::flags::{FlagSet, List, One};
+use crate::flags::{FlagSet, Item, List, One};
 use crate::options::device::{ByteRate, Device, OperationRate, Weight};
 use crate::options::gpu::Gpus;
 use crate::options::limit::Limit;
@@ -24,7 +24,7 @@ pub(super) struct ResourceFlags {
     cpus: One<NanoCpus>,
     cpuset_cpus: String,
     cpuset_mems: String,
-    devices: List<Device>,
+    devices: Vec<String>,
     device_rules: Vec<String>,
     read_bps: List<ByteRate>,
     read_iops: List<OperationRate>,
@@ -93,7 +93,7 @@ impl ResourceFlags {
             crate::ui::warn("Specifying a kernel memory limit is deprecated and will be ignored.");
         }
         self.apply_processor(host);
-        self.apply_devices(host);
+        self.apply_devices(host)?;
         let bytes = |value: &One<Bytes>| value.0.map_or(0, |bytes| bytes.0);
         host.memory = bytes(&self.memory);
         host.memory_reservation = bytes(&self.memory_reservation);
@@ -124,15 +124,15 @@ impl ResourceFlags {
         host.blkio_weight = self.blkio_weight;
     }
 
-    fn apply_devices(&self, host: &mut HostConfig) {
+    fn apply_devices(&self, host: &mut HostConfig) -> Result<(), String> {
         let mut requests: Vec<DeviceRequest> =
             self.gpus.0.iter().map(|gpus| gpus.0.clone()).collect();
         let mut devices = Vec::new();
         let mut named = Vec::new();
-        for device in &self.devices.0 {
-            match device {
-                Device::Path(mapping) => devices.push(mapping.clone()),
-                Device::Cdi(name) => named.push(name.clone()),
+        for text in &self.devices {
+            match Device::parse(text)? {
+                Device::Path(mapping) => devices.push(mapping),
+                Device::Cdi(name) => named.push(name),
             }
         }
         if !named.is_empty() {
@@ -159,5 +159,6 @@ impl ResourceFlags {
         host.blkio_device_write_bps = bytes(&self.write_bps);
         host.blkio_device_read_iops = operations(&self.read_iops);
         host.blkio_device_write_iops = operations(&self.write_iops);
+        Ok(())
     }
 }
