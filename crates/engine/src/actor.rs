@@ -404,13 +404,17 @@ impl Actor {
         }
         // A frozen process hears no signal but, on cgroup v2, SIGKILL: it is thawed first.
         let was_frozen = matches!(self.record.state, State::Paused(_));
-        self.link()
-            .ask(Request::Signal {
-                target: Target::Init,
-                signal,
-                all: false,
-            })
-            .await?;
+        let request = Request::Signal {
+            target: Target::Init,
+            signal,
+            all: false,
+        };
+        match self.link().ask(request).await {
+            Ok(_) => {}
+            // It ended by itself: the news of it is on its way.
+            Err(Error::State(_)) if intent != Intent::Signal => return Ok(()),
+            Err(error) => return Err(error),
+        }
         if was_frozen && (self.means_stop(signal) || signal == libc::SIGKILL) {
             self.freeze(false).await?;
         }

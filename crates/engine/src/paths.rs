@@ -90,7 +90,8 @@ impl Paths {
     }
 }
 
-fn make(directory: &Path, mode: u32) -> io::Result<()> {
+/// Makes a directory with exactly this mode, and its parents.
+pub(crate) fn make(directory: &Path, mode: u32) -> io::Result<()> {
     let existed = directory.is_dir();
     fs::DirBuilder::new()
         .recursive(true)

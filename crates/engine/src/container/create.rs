@@ -6,12 +6,12 @@ use hull_image::{Image, Snapshotter as _};
 
 use crate::{
     Engine, actor,
-    error::{Error, Result},
+    error::{Attempt, Error, Result},
     model::{
         Config, ContainerId, CreateContainer, HealthProbe, Healthcheck, HostConfig, IpcNamespace,
         LogConfig, Name, NetworkMode, PidNamespace, PublishedPort, RestartPolicy,
     },
-    names,
+    names, paths,
     record::Record,
     services::Services,
     state::State,
@@ -68,11 +68,12 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
     });
 
     let bundle = services.paths.bundle(&id);
-    let snapshot = services.snapshots.prepare(&bundle, &image)?;
+    paths::make(&bundle, 0o710).attempt(|| format!("create {}", bundle.display()))?;
     let (snapshots, made) = (services.snapshots.clone(), bundle.clone());
     undo.push("discard the layer", move || {
         let _ = snapshots.remove(&made);
     });
+    let snapshot = services.snapshots.prepare(&bundle, &image)?;
 
     let mounts = volume::settle(services, &id, &config, &host, &image, &mut undo)?;
     let log_path = (log_of(services, &host).driver == "json-file")
