@@ -107,7 +107,8 @@ impl Channel {
         let length = loop {
             match fdpass::receive(&self.socket, &mut bytes, &mut fds) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                // The other end left without hearing us out. What it had said comes after this.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
                 result => break result?,
             }
         };
@@ -182,6 +183,16 @@ mod tests {
             assert_eq!(theirs.hear().unwrap().unwrap().0, word);
         }
         assert!(theirs.hear().unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_of_one_who_did_not_listen_arrive() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.say(&Word::Go("7".into())).unwrap();
+        theirs.say(&Word::Failed("because".into())).unwrap();
+        drop(theirs);
+        assert_eq!(ours.hear().unwrap().unwrap().0, Word::Failed("because".into()));
+        assert!(ours.hear().unwrap().is_none());
     }
 
     #[test]

@@ -87,7 +87,10 @@ pub(super) fn wait(
 }
 
 fn copy_size(console: &OwnedFd) {
-    if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
+    // A terminal that does not know its size leaves the spec's.
+    if let Ok(size) = tcgetwinsize(rustix::stdio::stdin())
+        && size.ws_row != 0
+    {
         let _ = tcsetwinsize(console, size);
     }
 }

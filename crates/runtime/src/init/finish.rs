@@ -291,6 +291,12 @@ fn plain(error: &io::Error) -> String {
     text
 }
 
+/// Whether there is a program; with the caller's rights, not yet the user's.
+pub(super) fn look_for_program(plan: &ProcessPlan) -> Result<(), Word> {
+    let name = plan.args.first().map_or(c"", CString::as_c_str);
+    find(name, &plan.search).map(drop)
+}
+
 /// The program's file. Docker's clients tell the exit codes 126 and 127 by these texts.
 fn find(name: &CStr, search: &str) -> Result<CString, Word> {
     let shown = name.to_string_lossy();

@@ -79,21 +79,22 @@ impl Init<'_> {
 
     /// Until the start. The failure has been told.
     fn make(&self, channel: Channel, joined: &[&Joined]) -> Result<(Finish<'_>, Channel), i32> {
-        let made = self.set_up(&channel, joined).and_then(|made| {
+        let failed = |error: Error| Word::Failed(error.to_string());
+        let made = self.set_up(&channel, joined).map_err(failed);
+        let ready = made.and_then(|made| {
+            // Managers that start later want to hear at once that there is nothing to start.
+            if self.start.is_some() {
+                finish::look_for_program(self.process)?;
+            }
             let console = made.console.as_ref();
-            let fds: Vec<_> = console
-                .iter()
-                .map(|console| console.master.as_fd())
-                .collect();
-            channel
-                .say_with(&Word::Ready, &fds)
-                .step(|| "report".into())?;
-            Ok(made)
+            let fds: Vec<_> = console.iter().map(|console| console.master.as_fd()).collect();
+            let said = channel.say_with(&Word::Ready, &fds).step(|| "report".into());
+            said.map(|()| made).map_err(failed)
         });
-        let made = match made {
+        let made = match ready {
             Ok(made) => made,
-            Err(error) => {
-                let _ = channel.say(&Word::Failed(error.to_string()));
+            Err(word) => {
+                let _ = channel.say(&word);
                 return Err(1);
             }
         };

@@ -277,6 +277,7 @@ impl Maker<'_> {
             return attach_with(&tree, target.as_fd(), plan.set, false);
         }
         let context = FileSystem::new("tmpfs")?;
+        context.set("source", "cgroup")?;
         context.set("mode", "755")?;
         let tmpfs = context.mount(plan.set & !attr::RDONLY)?;
         mount::attach(tmpfs.as_fd(), target.as_fd())?;
@@ -416,6 +417,7 @@ impl Mask<'_> {
             return mount::attach(copy.as_fd(), target.as_fd());
         }
         let context = FileSystem::new("tmpfs")?;
+        context.set("source", "tmpfs")?;
         context.set("size", "0k")?;
         context.set("mode", "755")?;
         let fresh = context.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
