@@ -482,36 +482,59 @@ fn limits_are_turned_into_the_ocis_words() {
     assert_eq!(throttle.unwrap()[0].rate(), 5);
 }
 
+fn refusal(resources: Resources) -> String {
+    validate_resources(&resources, &facts())
+        .unwrap_err()
+        .to_string()
+}
+
 #[test]
-fn limits_out_of_range_are_refused_with_dockers_texts() {
-    let refuse = |resources: Resources| {
-        let error = validate_resources(&resources, &facts()).unwrap_err();
-        error.to_string()
+fn memory_out_of_range_is_refused_with_dockers_texts() {
+    let of = |memory, memory_swap, memory_reservation| {
+        let usual = Resources::default();
+        refusal(Resources {
+            memory,
+            memory_swap,
+            memory_reservation,
+            ..usual
+        })
     };
-    let usual = Resources::default;
-    for (resources, text) in [
+    let mib = 1 << 20;
+    for (refused, text) in [
+        (of(1024, 0, 0), "Minimum memory limit allowed is 6MB"),
         (
-            Resources {
-                memory: 1024,
-                ..usual()
-            },
-            "Minimum memory limit allowed is 6MB",
-        ),
-        (
-            Resources {
-                memory: 8 << 20,
-                memory_swap: 7 << 20,
-                ..usual()
-            },
+            of(8 * mib, 7 * mib, 0),
             "Minimum memoryswap limit should be larger than memory limit, see usage",
         ),
         (
-            Resources {
-                memory_swap: 7 << 20,
-                ..usual()
-            },
+            of(0, 7 * mib, 0),
             "You should always set the Memory limit when using Memoryswap limit, see usage",
         ),
+        (
+            of(8 * mib, 0, mib),
+            "Minimum memory reservation allowed is 6MB",
+        ),
+        (
+            of(8 * mib, 0, 9 * mib),
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        ),
+    ] {
+        assert_eq!(refused, text);
+    }
+}
+
+#[test]
+fn processors_out_of_range_are_refused_with_dockers_texts() {
+    let usual = Resources::default;
+    let cpus = |text: &str| Resources {
+        cpuset_cpus: text.to_owned(),
+        ..usual()
+    };
+    let mems = |text: &str| Resources {
+        cpuset_mems: text.to_owned(),
+        ..usual()
+    };
+    for (resources, text) in [
         (
             Resources {
                 nano_cpus: 3_000_000_000,
@@ -528,19 +551,10 @@ fn limits_out_of_range_are_refused_with_dockers_texts() {
             "Conflicting options: Nano CPUs and CPU Quota cannot both be set.",
         ),
         (
-            Resources {
-                cpuset_cpus: "0-7".to_owned(),
-                ..usual()
-            },
+            cpus("0-7"),
             "Requested CPUs are not available - requested 0-7, available: 0-1",
         ),
-        (
-            Resources {
-                cpuset_mems: "x".to_owned(),
-                ..usual()
-            },
-            "Invalid value x for cpuset mems",
-        ),
+        (mems("x"), "Invalid value x for cpuset mems"),
         (
             Resources {
                 blkio_weight: 9,
@@ -548,16 +562,8 @@ fn limits_out_of_range_are_refused_with_dockers_texts() {
             },
             "Range of blkio weight is from 10 to 1000",
         ),
-        (
-            Resources {
-                memory: 8 << 20,
-                memory_reservation: 9 << 20,
-                ..usual()
-            },
-            "Minimum memory limit can not be less than memory reservation limit, see usage",
-        ),
     ] {
-        assert_eq!(refuse(resources), text);
+        assert_eq!(refusal(resources), text);
     }
 }
 
