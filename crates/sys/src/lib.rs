@@ -8,6 +8,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod fdpass;
 pub mod files;
+pub mod host_process;
 pub mod idmap;
 pub mod mount;
 pub mod namespace;
