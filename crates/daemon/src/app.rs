@@ -1,0 +1,87 @@
+//! What the daemon is made of, shared by all connections.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use http::{HeaderName, HeaderValue};
+use hull_engine::{Engine, events::Subject};
+
+use crate::{config::Config, http::server::common_headers};
+
+/// What the daemon is made of.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) engine: Engine,
+    config: RwLock<Arc<Config>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    listeners: AtomicI64,
+}
+
+/// A client that listens to events.
+pub(crate) struct Listening(Arc<App>);
+
+impl App {
+    pub(crate) fn new(engine: Engine, config: Config) -> Self {
+        let headers = common_headers(config.switch("experimental", false));
+        let config = RwLock::new(Arc::new(config));
+        Self {
+            engine,
+            config,
+            headers,
+            listeners: AtomicI64::new(0),
+        }
+    }
+
+    /// The configuration as it is now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what may change while the daemon runs, and says so.
+    pub(crate) async fn reload(&self, new: Config) {
+        let taken = Arc::new(self.config().reloaded(new));
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&taken);
+        let Ok(facts) = self.engine.info().await else {
+            return;
+        };
+        let mut attributes = BTreeMap::from([("name".to_owned(), facts.name)]);
+        attributes.extend(taken.reloadable());
+        self.engine
+            .events()
+            .publish(Subject::Daemon, "reload", facts.id, attributes);
+    }
+
+    /// The headers of every answer.
+    pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// Tasks that run.
+    pub(crate) fn tasks(&self) -> usize {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    }
+
+    /// Clients that listen to events.
+    pub(crate) fn listeners(&self) -> i64 {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
+    /// Counts a client that listens to events, as long as the answer lives.
+    pub(crate) fn listen(self: &Arc<Self>) -> Listening {
+        self.listeners.fetch_add(1, Ordering::Relaxed);
+        Listening(Arc::clone(self))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,342 @@
+//! Networks, and a container's part in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hull_api::types::{self, EndpointIpamConfig, EndpointSettings};
+use hull_engine::{
+    model::{EndpointConfig, NetworkMode},
+    record::Record,
+};
+use hull_network::{Driver, Endpoint, Network, Subnet};
+use ipnet::IpNet;
+
+use super::{Invalid, Result, null_if_empty, time};
+
+/// The text of `NetworkMode`.
+pub(crate) fn mode(text: &str) -> Result<NetworkMode> {
+    Ok(match text {
+        "" | "default" | "bridge" => NetworkMode::Bridge,
+        "host" => NetworkMode::Host,
+        "none" => NetworkMode::None,
+        _ => match text.split_once(':') {
+            Some(("container", "")) => {
+                return Err(Invalid::new("invalid container format container:<name|id>"));
+            }
+            Some(("container", reference)) => NetworkMode::Container(reference.to_owned()),
+            _ => NetworkMode::Named(text.to_owned()),
+        },
+    })
+}
+
+/// The key of a mode's network among a create's endpoints.
+pub(crate) fn key_of(mode: &str) -> &str {
+    if mode.is_empty() || mode == "default" {
+        "bridge"
+    } else {
+        mode
+    }
+}
+
+/// Back to the text of `NetworkMode`.
+pub(crate) fn mode_text(mode: &NetworkMode) -> String {
+    match mode {
+        NetworkMode::Bridge => "bridge".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Container(reference) => format!("container:{reference}"),
+        NetworkMode::Named(name) => name.clone(),
+    }
+}
+
+/// What a container asks of one network.
+pub(crate) fn endpoint(settings: EndpointSettings) -> Result<EndpointConfig> {
+    let ipam = settings.ipam_config.unwrap_or_default();
+    let invalid = |what: &str, text: &str| Invalid::new(format!("invalid {what} address: {text}"));
+    let ipv4 = match ipam.ipv4_address.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| invalid("IPv4", text))?),
+    };
+    let ipv6 = match ipam.ipv6_address.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| invalid("IPv6", text))?),
+    };
+    let link_local = ipam.link_local_ips.iter();
+    let link_local = link_local
+        .map(|text| text.parse().map_err(|_| invalid("link-local IP", text)))
+        .collect::<Result<_>>()?;
+    Ok(EndpointConfig {
+        ipv4,
+        ipv6,
+        link_local,
+        mac_address: mac_address(&settings.mac_address)?,
+        aliases: settings.aliases.unwrap_or_default(),
+        links: settings.links.unwrap_or_default(),
+        driver_options: settings.driver_opts.unwrap_or_default(),
+        gateway_priority: settings.gw_priority,
+    })
+}
+
+/// Six pairs of hex digits, in lower case with colons.
+pub(crate) fn mac_address(text: &str) -> Result<String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let pairs: Vec<&str> = text.split([':', '-']).collect();
+    let hex = |pair: &&str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if pairs.len() != 6 || !pairs.iter().all(hex) {
+        return Err(Invalid::new(format!("invalid MAC address: {text}")));
+    }
+    Ok(pairs.join(":").to_ascii_lowercase())
+}
+
+/// What was asked of one network, back to the wire.
+pub(crate) fn endpoint_to_wire(config: &EndpointConfig) -> EndpointSettings {
+    let address = |address: Option<String>| address.unwrap_or_default();
+    let ipam = EndpointIpamConfig {
+        ipv4_address: address(config.ipv4.map(|ip| ip.to_string())),
+        ipv6_address: address(config.ipv6.map(|ip| ip.to_string())),
+        link_local_ips: config.link_local.iter().map(ToString::to_string).collect(),
+    };
+    EndpointSettings {
+        ipam_config: (ipam != EndpointIpamConfig::default()).then_some(ipam),
+        links: null_if_empty(config.links.clone()),
+        aliases: null_if_empty(config.aliases.clone()),
+        mac_address: config.mac_address.clone(),
+        driver_opts: (!config.driver_options.is_empty()).then(|| config.driver_options.clone()),
+        gw_priority: config.gateway_priority,
+        ..EndpointSettings::default()
+    }
+}
+
+/// A container's place in a network, or what was asked of it while it does not run.
+pub(crate) fn endpoint_state(
+    record: &Record,
+    name: &str,
+    find: &dyn Fn(&str) -> Option<Network>,
+) -> EndpointSettings {
+    let asked = record
+        .endpoint_configs
+        .get(name)
+        .cloned()
+        .unwrap_or_default();
+    let mut wire = endpoint_to_wire(&asked);
+    let Some(endpoint) = record
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.network_name == name)
+    else {
+        wire.network_id = find(name).map(|network| network.id).unwrap_or_default();
+        return wire;
+    };
+    wire.network_id.clone_from(&endpoint.network_id);
+    wire.endpoint_id.clone_from(&endpoint.id);
+    wire.mac_address.clone_from(&endpoint.mac);
+    if let Some(address) = endpoint.ipv4 {
+        wire.ip_address = address.addr().to_string();
+        wire.ip_prefix_len = i64::from(address.prefix_len());
+    }
+    if let Some(address) = endpoint.ipv6 {
+        wire.global_ipv6_address = address.addr().to_string();
+        wire.global_ipv6_prefix_len = i64::from(address.prefix_len());
+    }
+    wire.gateway = endpoint
+        .gateway
+        .map(|gateway| gateway.to_string())
+        .unwrap_or_default();
+    wire.ipv6_gateway = endpoint
+        .gateway_v6
+        .map(|gateway| gateway.to_string())
+        .unwrap_or_default();
+    if name != "bridge" {
+        wire.dns_names = Some(dns_names(record, &asked.aliases));
+    }
+    wire
+}
+
+/// The names a container answers to on a network of its user's.
+fn dns_names(record: &Record, aliases: &[String]) -> Vec<String> {
+    let mut names = vec![record.name.to_string()];
+    let further = aliases.iter().cloned();
+    let further = further.chain([record.id.short().to_owned(), record.config.hostname.clone()]);
+    for name in further {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Every network of a container by name.
+pub(crate) fn endpoints(
+    record: &Record,
+    find: &dyn Fn(&str) -> Option<Network>,
+) -> BTreeMap<String, EndpointSettings> {
+    let mut names: BTreeSet<String> = record.endpoint_configs.keys().cloned().collect();
+    names.extend(
+        record
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.network_name.clone()),
+    );
+    match &record.host.network_mode {
+        NetworkMode::Container(_) => names.clear(),
+        // A network may be asked for by its id; it is shown by its name.
+        NetworkMode::Named(reference) => {
+            names.remove(reference);
+            names.insert(find(reference).map_or_else(|| reference.clone(), |known| known.name));
+        }
+        mode => {
+            names.insert(mode_text(mode));
+        }
+    }
+    names
+        .into_iter()
+        .map(|name| (name.clone(), endpoint_state(record, &name, find)))
+        .collect()
+}
+
+/// A network; its containers only on its own.
+pub(crate) fn to_wire(network: Network, endpoints: Option<&[Endpoint]>) -> types::Network {
+    let created = i64::try_from(network.created_at)
+        .unwrap_or(0)
+        .saturating_mul(1_000_000_000);
+    types::Network {
+        name: network.name,
+        id: network.id,
+        created: time::text(created),
+        scope: "local".to_owned(),
+        driver: network.driver.as_str().to_owned(),
+        enable_ipv4: network.enable_ipv4,
+        enable_ipv6: network.enable_ipv6,
+        ipam: types::Ipam {
+            driver: "default".to_owned(),
+            options: None,
+            config: Some(network.subnets.iter().map(subnet).collect()),
+        },
+        internal: network.internal,
+        attachable: network.attachable,
+        containers: endpoints.map(|all| all.iter().map(resource).collect()),
+        options: Some(network.options),
+        labels: Some(network.labels),
+        ..types::Network::default()
+    }
+}
+
+fn subnet(subnet: &Subnet) -> types::IpamConfig {
+    let reserved = subnet.reserved.iter();
+    types::IpamConfig {
+        subnet: subnet.subnet.to_string(),
+        ip_range: subnet
+            .range
+            .map(|range| range.to_string())
+            .unwrap_or_default(),
+        gateway: subnet.gateway.to_string(),
+        auxiliary_addresses: reserved
+            .map(|(name, ip)| (name.clone(), ip.to_string()))
+            .collect(),
+    }
+}
+
+fn resource(endpoint: &Endpoint) -> (String, types::EndpointResource) {
+    let resource = types::EndpointResource {
+        name: endpoint.container_name.clone(),
+        endpoint_id: endpoint.id.clone(),
+        mac_address: endpoint.mac.clone(),
+        ipv4_address: endpoint
+            .ipv4
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
+        ipv6_address: endpoint
+            .ipv6
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
+    };
+    (endpoint.container_id.clone(), resource)
+}
+
+/// The body of a create. What is left open is the engine's to fill in.
+pub(crate) fn order(wire: types::NetworkCreate) -> Result<Network> {
+    if wire.name.trim().is_empty() {
+        return Err(Invalid::new("invalid name: name is empty"));
+    }
+    if wire.ingress
+        || wire.config_only
+        || wire
+            .config_from
+            .is_some_and(|from| !from.network.is_empty())
+    {
+        return Err(Invalid::new(
+            "ingress and configuration-only networks need swarm mode",
+        ));
+    }
+    let driver = match wire.driver.as_str() {
+        "" | "bridge" | "default" => Driver::Bridge,
+        "host" => Driver::Host,
+        "null" | "none" => Driver::Null,
+        other => {
+            return Err(Invalid::new(format!(
+                "network driver {other:?} is not available: this daemon has bridge, host and null"
+            )));
+        }
+    };
+    let ipam = wire.ipam.unwrap_or_default();
+    if !matches!(ipam.driver.as_str(), "" | "default") {
+        return Err(Invalid::new(format!(
+            "IPAM driver {:?} is not available",
+            ipam.driver
+        )));
+    }
+    let subnets = ipam.config.unwrap_or_default();
+    let subnets = subnets.iter().filter(|subnet| !subnet.subnet.is_empty());
+    Ok(Network {
+        id: String::new(),
+        name: wire.name,
+        created_at: 0,
+        driver,
+        subnets: subnets.map(subnet_order).collect::<Result<_>>()?,
+        enable_ipv4: wire.enable_ipv4.unwrap_or(true),
+        enable_ipv6: wire.enable_ipv6.unwrap_or(false),
+        internal: wire.internal,
+        attachable: wire.attachable,
+        options: wire.options.unwrap_or_default(),
+        labels: wire.labels.unwrap_or_default(),
+    })
+}
+
+fn subnet_order(wire: &types::IpamConfig) -> Result<Subnet> {
+    let invalid = |what: &str, text: &str| Invalid::new(format!("invalid {what}: {text}"));
+    let subnet: IpNet = wire
+        .subnet
+        .parse()
+        .map_err(|_| invalid("subnet", &wire.subnet))?;
+    let subnet = subnet.trunc();
+    let range = match wire.ip_range.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| invalid("ip-range", text))?),
+    };
+    let gateway = match wire.gateway.as_str() {
+        "" => subnet
+            .hosts()
+            .next()
+            .ok_or_else(|| invalid("subnet", &wire.subnet))?,
+        text => text.parse().map_err(|_| invalid("gateway", text))?,
+    };
+    if !subnet.contains(&gateway) {
+        return Err(Invalid::new(format!(
+            "invalid network config: no matching subnet for gateway {gateway}"
+        )));
+    }
+    let reserved = wire.auxiliary_addresses.iter().map(|(name, text)| {
+        Ok((
+            name.clone(),
+            text.parse()
+                .map_err(|_| invalid("auxiliary address", text))?,
+        ))
+    });
+    Ok(Subnet {
+        subnet,
+        range,
+        gateway,
+        reserved: reserved.collect::<Result<_>>()?,
+    })
+}

@@ -1,0 +1,33 @@
+//! Volumes.
+
+use hull_api::types;
+use hull_engine::volume::{CreateVolume, Volume};
+
+use super::{Result, mounts, time};
+
+/// The body of a create.
+pub(crate) fn order(wire: types::VolumeCreate) -> Result<CreateVolume> {
+    if !wire.name.is_empty() {
+        mounts::volume_name(&wire.name)?;
+    }
+    Ok(CreateVolume {
+        name: wire.name,
+        driver: wire.driver,
+        labels: wire.labels,
+        options: wire.driver_opts,
+    })
+}
+
+/// To the wire.
+pub(crate) fn to_wire(volume: Volume, mountpoint: &std::path::Path) -> types::Volume {
+    types::Volume {
+        created_at: time::text(volume.created_at_ns),
+        driver: volume.driver,
+        labels: (!volume.labels.is_empty() || !volume.anonymous).then_some(volume.labels),
+        mountpoint: mountpoint.display().to_string(),
+        name: volume.name,
+        options: (!volume.options.is_empty()).then_some(volume.options),
+        scope: "local".to_owned(),
+        usage_data: None,
+    }
+}

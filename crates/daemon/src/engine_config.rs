@@ -1,0 +1,115 @@
+//! What the daemon's configuration means for the engine.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use hull_engine::config::{EngineConfig, Runtime};
+use hull_network::AddressPool;
+
+use crate::config::{Config, ConfigError};
+
+/// The program that keeps a container, beside the daemon's own.
+const SHIM: &str = "hull-shim";
+
+/// What the configuration means for the engine.
+pub(crate) fn of(config: &Config, shim: Option<PathBuf>) -> Result<EngineConfig, ConfigError> {
+    let runtimes = config.runtimes.iter().map(|(name, (path, args))| {
+        (
+            name.clone(),
+            Runtime {
+                path: path.clone(),
+                args: args.clone(),
+            },
+        )
+    });
+    let runtimes: std::collections::BTreeMap<_, _> = runtimes.collect();
+    let default_runtime = match config.default_runtime.as_str() {
+        "" => "hull".to_owned(),
+        name => name.to_owned(),
+    };
+    if !["hull", "runc"].contains(&default_runtime.as_str())
+        && !runtimes.contains_key(&default_runtime)
+    {
+        return Err(ConfigError::Value(format!(
+            "specified default runtime '{default_runtime}' does not exist"
+        )));
+    }
+    Ok(EngineConfig {
+        data_root: config.data_root.clone(),
+        exec_root: config.exec_root.clone(),
+        shim: shim.map_or_else(shim_beside, Ok)?,
+        network: network(config).map_err(ConfigError::Value)?,
+        runtimes,
+        default_runtime,
+        log: config.log.clone(),
+        ulimits: config.ulimits.clone(),
+        shm_size: config.shm_size,
+        init: config.switch("init", false),
+        cgroup_parent: config.text("cgroup-parent").unwrap_or_default().to_owned(),
+        cgroup_namespace: config.cgroup_namespace,
+        ipc: config.ipc.clone(),
+        no_new_privileges: config.switch("no-new-privileges", false),
+        seccomp_profile: config.seccomp_profile.clone(),
+        dns: config.dns.clone(),
+        dns_search: config.list("dns-search"),
+        dns_options: config.list("dns-opts"),
+        host_gateway: config.host_gateway.clone(),
+        labels: config.labels.clone(),
+        shutdown_timeout: config.shutdown_timeout,
+    })
+}
+
+fn shim_beside() -> Result<PathBuf, ConfigError> {
+    let own = std::env::current_exe().map_err(|error| {
+        ConfigError::Value(format!("cannot find the daemon's own file: {error}"))
+    })?;
+    Ok(own.with_file_name(SHIM))
+}
+
+fn network(config: &Config) -> Result<hull_network::Config, String> {
+    let usual = hull_network::Config::default();
+    Ok(hull_network::Config {
+        bridge: match config.text("bridge") {
+            None => usual.bridge,
+            Some("none") => None,
+            Some(name) => Some(name.to_owned()),
+        },
+        bip: parsed(config, "bip")?,
+        fixed_cidr: parsed(config, "fixed-cidr")?,
+        ipv6: config.switch("ipv6", usual.ipv6),
+        fixed_cidr_v6: parsed(config, "fixed-cidr-v6")?.or(parsed(config, "bip6")?),
+        address_pools: config
+            .address_pools()
+            .iter()
+            .map(pool)
+            .collect::<Result<_, _>>()?,
+        mtu: mtu(config)?,
+        ip_forward: config.switch("ip-forward", usual.ip_forward),
+        ip_masquerade: config.switch("ip-masq", usual.ip_masquerade),
+        firewall: config.switch("iptables", usual.firewall),
+        icc: config.switch("icc", usual.icc),
+        default_binding: parsed(config, "ip")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        ..usual
+    })
+}
+
+/// An address or a range.
+fn parsed<T: std::str::FromStr>(config: &Config, key: &str) -> Result<Option<T>, String> {
+    let parse = |text: &str| text.parse().map_err(|_| format!("invalid {key}: {text}"));
+    config.text(key).map(parse).transpose()
+}
+
+fn mtu(config: &Config) -> Result<u32, String> {
+    let mtu = config.number("mtu").unwrap_or(0);
+    u32::try_from(mtu).map_err(|_| format!("invalid default MTU: {mtu}"))
+}
+
+fn pool((base, size): &(String, i64)) -> Result<AddressPool, String> {
+    let invalid = || format!("invalid default-address-pool: base={base},size={size}");
+    Ok(AddressPool {
+        base: base.parse().map_err(|_| invalid())?,
+        size: u8::try_from(*size).map_err(|_| invalid())?,
+    })
+}

@@ -1,0 +1,104 @@
+//! Bodies of answers that flow: from a task, from a pipe.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use hyper::body::{Body, Frame};
+use tokio::{io::AsyncReadExt, net::unix::pipe, sync::mpsc};
+
+/// The body of an answer.
+pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Pieces on their way to the client: a slow client makes the task wait.
+const PIECES: usize = 4;
+
+/// Bytes read from a pipe at once: as much as it holds.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// Gives pieces to a body. Sending fails when the client is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender(mpsc::Sender<io::Result<Bytes>>);
+
+/// The client is gone.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+/// A body and the end that feeds it.
+pub(crate) fn channel() -> (Sender, AnswerBody) {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    (Sender(sender), Pieces(receiver).boxed_unsync())
+}
+
+impl Sender {
+    /// Sends a piece, when the client takes it.
+    pub(crate) async fn send(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
+        self.0.send(Ok(piece.into())).await.map_err(|_| Gone)
+    }
+
+    /// Breaks the answer off, so that the client knows that it is not whole.
+    pub(crate) async fn fail(&self, error: io::Error) {
+        let _ = self.0.send(Err(error)).await;
+    }
+
+    /// Waits until the client is gone.
+    pub(crate) async fn gone(&self) {
+        self.0.closed().await;
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0
+            .poll_recv(context)
+            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+/// Sends all that comes out of a pipe.
+pub(crate) async fn pump_pipe(pipe: OwnedFd, sender: &Sender) -> io::Result<()> {
+    let mut pipe = pipe::Receiver::from_owned_fd(pipe)?;
+    let mut buffer = bytes::BytesMut::new();
+    loop {
+        buffer.reserve(PIPE_BYTES);
+        if pipe.read_buf(&mut buffer).await? == 0 || sender.send(buffer.split()).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// A request's body as a pipe that blocking code reads. The task that fills it ends with the body,
+/// or when the reader is gone; it tells whether the body came whole.
+pub(crate) fn into_pipe(
+    mut body: hyper::body::Incoming,
+) -> io::Result<(OwnedFd, tokio::task::JoinHandle<io::Result<()>>)> {
+    use tokio::io::AsyncWriteExt;
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let mut writer = pipe::Sender::from_owned_fd(writer)?;
+    let filling = tokio::spawn(async move {
+        while let Some(frame) = body.frame().await {
+            if let Ok(piece) = frame.map_err(io::Error::other)?.into_data()
+                && let Err(error) = writer.write_all(&piece).await
+            {
+                // The reader has read all it wants, or failed and says so itself.
+                let gone = error.kind() == io::ErrorKind::BrokenPipe;
+                return if gone { Ok(()) } else { Err(error) };
+            }
+        }
+        Ok(())
+    });
+    Ok((reader, filling))
+}

@@ -1,0 +1,312 @@
+//! Which operation a request means. Pure.
+//!
+//! Patterns are written as in the API's reference. `{id}` stands for one segment, `{name...}` for
+//! one or more, for image names have slashes.
+
+use http::Method;
+use hull_api::{ApiVersion, query::decoded_path};
+
+use super::answer::Failure;
+
+/// An operation of the Engine API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Ping,
+    PingHead,
+    Version,
+    Info,
+    Events,
+    DiskUsage,
+    Options,
+    ContainerList,
+    ContainerCreate,
+    ContainerInspect,
+    ContainerTop,
+    ContainerLogs,
+    ContainerChanges,
+    ContainerExport,
+    ContainerStats,
+    ContainerResize,
+    ContainerStart,
+    ContainerStop,
+    ContainerRestart,
+    ContainerKill,
+    ContainerUpdate,
+    ContainerRename,
+    ContainerPause,
+    ContainerUnpause,
+    ContainerAttach,
+    ContainerAttachSocket,
+    ContainerWait,
+    ContainerRemove,
+    ArchiveStat,
+    ArchiveGet,
+    ArchivePut,
+    ContainerPrune,
+    Commit,
+    ExecCreate,
+    ExecStart,
+    ExecResize,
+    ExecInspect,
+    ImageList,
+    ImageCreate,
+    ImageInspect,
+    ImageHistory,
+    ImageTag,
+    ImageRemove,
+    ImageSave,
+    ImageSaveMany,
+    ImageLoad,
+    ImagePrune,
+    NetworkList,
+    NetworkInspect,
+    NetworkCreate,
+    NetworkRemove,
+    NetworkPrune,
+    VolumeList,
+    VolumeCreate,
+    VolumeInspect,
+    VolumeRemove,
+    VolumePrune,
+    /// Docker's own answer of a daemon outside a swarm.
+    NoSwarm,
+    /// Known to Docker, not to Hull yet.
+    Absent(&'static str),
+}
+
+/// What a request means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    pub(crate) op: Op,
+    pub(crate) version: ApiVersion,
+    pub(crate) names: Vec<String>,
+}
+
+const GET: &Method = &Method::GET;
+const HEAD: &Method = &Method::HEAD;
+const POST: &Method = &Method::POST;
+const PUT: &Method = &Method::PUT;
+const DELETE: &Method = &Method::DELETE;
+
+const BUILD: Op = Op::Absent("building images");
+const PLUGINS: Op = Op::Absent("managing plugins");
+
+/// First match wins: fixed names stand before placeholders.
+#[rustfmt::skip]
+pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
+    (HEAD, "/_ping", Op::PingHead),
+    (GET, "/_ping", Op::Ping),
+    (GET, "/version", Op::Version),
+    (GET, "/info", Op::Info),
+    (GET, "/events", Op::Events),
+    (GET, "/system/df", Op::DiskUsage),
+    (POST, "/auth", Op::Absent("logging in to a registry")),
+    (GET, "/containers/json", Op::ContainerList),
+    (POST, "/containers/create", Op::ContainerCreate),
+    (POST, "/containers/prune", Op::ContainerPrune),
+    (GET, "/containers/{id}/json", Op::ContainerInspect),
+    (GET, "/containers/{id}/top", Op::ContainerTop),
+    (GET, "/containers/{id}/logs", Op::ContainerLogs),
+    (GET, "/containers/{id}/changes", Op::ContainerChanges),
+    (GET, "/containers/{id}/export", Op::ContainerExport),
+    (GET, "/containers/{id}/stats", Op::ContainerStats),
+    (POST, "/containers/{id}/resize", Op::ContainerResize),
+    (POST, "/containers/{id}/start", Op::ContainerStart),
+    (POST, "/containers/{id}/stop", Op::ContainerStop),
+    (POST, "/containers/{id}/restart", Op::ContainerRestart),
+    (POST, "/containers/{id}/kill", Op::ContainerKill),
+    (POST, "/containers/{id}/update", Op::ContainerUpdate),
+    (POST, "/containers/{id}/rename", Op::ContainerRename),
+    (POST, "/containers/{id}/pause", Op::ContainerPause),
+    (POST, "/containers/{id}/unpause", Op::ContainerUnpause),
+    (POST, "/containers/{id}/attach", Op::ContainerAttach),
+    (GET, "/containers/{id}/attach/ws", Op::ContainerAttachSocket),
+    (POST, "/containers/{id}/wait", Op::ContainerWait),
+    (HEAD, "/containers/{id}/archive", Op::ArchiveStat),
+    (GET, "/containers/{id}/archive", Op::ArchiveGet),
+    (PUT, "/containers/{id}/archive", Op::ArchivePut),
+    (POST, "/containers/{id}/exec", Op::ExecCreate),
+    (GET, "/containers/{id}/checkpoints", Op::Absent("checkpoints")),
+    (POST, "/containers/{id}/checkpoints", Op::Absent("checkpoints")),
+    (DELETE, "/containers/{id}/checkpoints/{checkpoint}", Op::Absent("checkpoints")),
+    (DELETE, "/containers/{id}", Op::ContainerRemove),
+    (POST, "/commit", Op::Commit),
+    (POST, "/exec/{id}/start", Op::ExecStart),
+    (POST, "/exec/{id}/resize", Op::ExecResize),
+    (GET, "/exec/{id}/json", Op::ExecInspect),
+    (GET, "/images/json", Op::ImageList),
+    (GET, "/images/search", Op::Absent("searching a registry")),
+    (GET, "/images/get", Op::ImageSaveMany),
+    (POST, "/images/create", Op::ImageCreate),
+    (POST, "/images/load", Op::ImageLoad),
+    (POST, "/images/prune", Op::ImagePrune),
+    (GET, "/images/{name...}/get", Op::ImageSave),
+    (GET, "/images/{name...}/history", Op::ImageHistory),
+    (GET, "/images/{name...}/json", Op::ImageInspect),
+    (GET, "/images/{name...}/attestations", Op::Absent("reading attestations of images")),
+    (POST, "/images/{name...}/push", Op::Absent("pushing images")),
+    (POST, "/images/{name...}/tag", Op::ImageTag),
+    (DELETE, "/images/{name...}", Op::ImageRemove),
+    (GET, "/distribution/{name...}/json", Op::Absent("asking a registry about images")),
+    (POST, "/build", BUILD),
+    (POST, "/build/prune", BUILD),
+    (POST, "/build/cancel", BUILD),
+    (POST, "/session", BUILD),
+    (POST, "/grpc", BUILD),
+    (GET, "/networks", Op::NetworkList),
+    (GET, "/networks/", Op::NetworkList),
+    (GET, "/networks/{id...}", Op::NetworkInspect),
+    (POST, "/networks/create", Op::NetworkCreate),
+    (POST, "/networks/prune", Op::NetworkPrune),
+    (POST, "/networks/{id...}/connect", Op::Absent("connecting a container to a further network")),
+    (POST, "/networks/{id...}/disconnect", Op::Absent("disconnecting a container from a network")),
+    (DELETE, "/networks/{id...}", Op::NetworkRemove),
+    (GET, "/volumes", Op::VolumeList),
+    (POST, "/volumes/create", Op::VolumeCreate),
+    (POST, "/volumes/prune", Op::VolumePrune),
+    (GET, "/volumes/{name...}", Op::VolumeInspect),
+    (PUT, "/volumes/{name...}", Op::NoSwarm),
+    (DELETE, "/volumes/{name...}", Op::VolumeRemove),
+    (GET, "/swarm", Op::NoSwarm),
+    (POST, "/swarm/init", Op::Absent("swarm mode")),
+    (POST, "/swarm/join", Op::Absent("swarm mode")),
+    (POST, "/swarm/leave", Op::NoSwarm),
+    (POST, "/swarm/update", Op::NoSwarm),
+    (GET, "/swarm/unlockkey", Op::NoSwarm),
+    (POST, "/swarm/unlock", Op::NoSwarm),
+    (GET, "/nodes", Op::NoSwarm),
+    (GET, "/nodes/{id}", Op::NoSwarm),
+    (DELETE, "/nodes/{id}", Op::NoSwarm),
+    (POST, "/nodes/{id}/update", Op::NoSwarm),
+    (GET, "/services", Op::NoSwarm),
+    (POST, "/services/create", Op::NoSwarm),
+    (GET, "/services/{id}", Op::NoSwarm),
+    (DELETE, "/services/{id}", Op::NoSwarm),
+    (POST, "/services/{id}/update", Op::NoSwarm),
+    (GET, "/services/{id}/logs", Op::NoSwarm),
+    (GET, "/tasks", Op::NoSwarm),
+    (GET, "/tasks/{id}", Op::NoSwarm),
+    (GET, "/tasks/{id}/logs", Op::NoSwarm),
+    (GET, "/secrets", Op::NoSwarm),
+    (POST, "/secrets/create", Op::NoSwarm),
+    (GET, "/secrets/{id}", Op::NoSwarm),
+    (DELETE, "/secrets/{id}", Op::NoSwarm),
+    (POST, "/secrets/{id}/update", Op::NoSwarm),
+    (GET, "/configs", Op::NoSwarm),
+    (POST, "/configs/create", Op::NoSwarm),
+    (GET, "/configs/{id}", Op::NoSwarm),
+    (DELETE, "/configs/{id}", Op::NoSwarm),
+    (POST, "/configs/{id}/update", Op::NoSwarm),
+    (GET, "/plugins", PLUGINS),
+    (GET, "/plugins/privileges", PLUGINS),
+    (POST, "/plugins/pull", PLUGINS),
+    (POST, "/plugins/create", PLUGINS),
+    (GET, "/plugins/{name...}/json", PLUGINS),
+    (POST, "/plugins/{name...}/enable", PLUGINS),
+    (POST, "/plugins/{name...}/disable", PLUGINS),
+    (POST, "/plugins/{name...}/upgrade", PLUGINS),
+    (POST, "/plugins/{name...}/push", PLUGINS),
+    (POST, "/plugins/{name...}/set", PLUGINS),
+    (DELETE, "/plugins/{name...}", PLUGINS),
+];
+
+/// What a request means, or why it means nothing.
+pub(crate) fn route(method: &Method, path: &str, oldest: ApiVersion) -> Result<Meaning, Failure> {
+    let (version, path) = versioned(path, oldest)?;
+    if method == Method::OPTIONS {
+        return Ok(Meaning {
+            op: Op::Options,
+            version,
+            names: Vec::new(),
+        });
+    }
+    ROUTES
+        .iter()
+        .filter(|(known, ..)| *known == method)
+        .find_map(|(_, pattern, op)| {
+            let names = matched(pattern, path)?;
+            Some(Meaning {
+                op: *op,
+                version,
+                names,
+            })
+        })
+        .ok_or_else(Failure::no_such_page)
+}
+
+/// Takes `/v1.50` off a path; without it the newest version is meant.
+fn versioned(path: &str, oldest: ApiVersion) -> Result<(ApiVersion, &str), Failure> {
+    let newest = Ok((ApiVersion::MAX, path));
+    let Some(rest) = path.strip_prefix("/v") else {
+        return newest;
+    };
+    let (text, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if text.is_empty()
+        || !text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        // A path that begins with a `v` by chance: `/volumes`, `/version`.
+        return newest;
+    }
+    let version: ApiVersion = text
+        .parse()
+        .map_err(|_| Failure::invalid(format!("API version has invalid format: {text}")))?;
+    if version > ApiVersion::MAX {
+        return Err(Failure::invalid(format!(
+            "client version {version} is too new. Maximum supported API version is {}",
+            ApiVersion::MAX
+        )));
+    }
+    if version < oldest {
+        return Err(Failure::invalid(format!(
+            "client version {version} is too old. Minimum supported API version is {oldest}, \
+             please upgrade your client to a newer version"
+        )));
+    }
+    Ok((version, path))
+}
+
+/// What the placeholders of `pattern` stand for in `path`; `None`: it does not match.
+fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let pattern: Vec<&str> = pattern.split('/').collect();
+    let path: Vec<&str> = path.split('/').collect();
+    let mut names = Vec::new();
+    matched_segments(&pattern, &path, &mut names).then_some(names)
+}
+
+fn matched_segments(pattern: &[&str], path: &[&str], names: &mut Vec<String>) -> bool {
+    let Some((first, pattern_rest)) = pattern.split_first() else {
+        return path.is_empty();
+    };
+    let Some((segment, path_rest)) = path.split_first() else {
+        return false;
+    };
+    if !first.starts_with('{') {
+        return first == segment && matched_segments(pattern_rest, path_rest, names);
+    }
+    if !first.ends_with("...}") {
+        if segment.is_empty() {
+            return false;
+        }
+        names.push(decoded_path(segment));
+        return matched_segments(pattern_rest, path_rest, names);
+    }
+    // A name takes all segments that the rest of the pattern leaves.
+    let Some(taken) = path
+        .len()
+        .checked_sub(pattern_rest.len())
+        .filter(|taken| *taken > 0)
+    else {
+        return false;
+    };
+    let name = decoded_path(&path[..taken].join("/"));
+    if name.is_empty() {
+        return false;
+    }
+    names.push(name);
+    matched_segments(pattern_rest, &path[taken..], names)
+}
+
+#[cfg(test)]
+mod tests;

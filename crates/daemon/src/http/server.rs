@@ -1,0 +1,148 @@
+//! Accepts connections and carries requests on them to their operations.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::HeaderValue;
+use hull_api::{ApiVersion, client::Duplex, query::Query};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    answer::{Answer, Failure},
+    body::AnswerBody,
+    hijack::Desk,
+    request::Request,
+    router,
+    socket::Listener,
+};
+use crate::{app::App, routes};
+
+/// The largest head of a request, and the buffer a connection may grow to.
+const HEAD_BYTES_MAX: usize = 256 << 10;
+
+/// Accepts clients until the daemon stops.
+pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok(pending) => {
+                let (app, mut stop) = (Arc::clone(&app), stop.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = async {
+                            match pending.established().await {
+                                Ok(io) => converse(io, app).await,
+                                Err(error) => tracing::debug!(%error, "a client was turned away"),
+                            }
+                        } => {}
+                        _ = stop.wait_for(|stop| *stop) => {}
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, as a rule: others must end first.
+                tracing::warn!(%error, "cannot accept a client");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// All requests of one connection, until it ends or is taken over.
+async fn converse(io: Box<dyn Duplex>, app: Arc<App>) {
+    let (desk, mut orders) = mpsc::channel(1);
+    let service = service_fn(move |request| {
+        let (app, desk) = (Arc::clone(&app), desk.clone());
+        async move { Ok::<_, Infallible>(respond(app, request, desk).await) }
+    });
+    let mut connection = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(io), service);
+    let hijack = tokio::select! {
+        ended = &mut connection => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a client broke off");
+            }
+            return;
+        }
+        Some(hijack) = orders.recv() => hijack,
+    };
+    let parts = connection.into_parts();
+    hijack.run(parts.io.into_inner(), parts.read_buf).await;
+}
+
+/// One request. Never returns if the connection is taken over.
+async fn respond(
+    app: Arc<App>,
+    request: http::Request<Incoming>,
+    desk: Desk,
+) -> http::Response<AnswerBody> {
+    let mut answer = answer(&app, request).await;
+    for (name, value) in app.headers() {
+        answer.headers_mut().insert(name, value.clone());
+    }
+    match answer {
+        Answer::Plain(response) => response,
+        Answer::Hijack(hijack) => {
+            let _ = desk.send(hijack).await;
+            std::future::pending().await
+        }
+    }
+}
+
+/// Runs the operation in a task of its own: a client that leaves does not stop it half-way, and a
+/// panic is an answer, not the daemon's end.
+async fn answer(app: &Arc<App>, request: http::Request<Incoming>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (method, path) = (parts.method, parts.uri.path().to_owned());
+    let meaning = match router::route(&method, &path, app.config().min_api) {
+        Ok(meaning) => meaning,
+        Err(failure) => return failure.into_answer(),
+    };
+    let request = Request {
+        app: Arc::clone(app),
+        version: meaning.version,
+        names: meaning.names,
+        query: Query::parse(parts.uri.query().unwrap_or_default()),
+        headers: parts.headers,
+        body,
+    };
+    let version: ApiVersion = meaning.version;
+    let outcome = tokio::spawn(routes::perform(meaning.op, request)).await;
+    let failure = match outcome {
+        Ok(Ok(answer)) => return answer,
+        Ok(Err(failure)) => failure,
+        Err(panic) => {
+            tracing::error!(%method, path, %panic, "an operation broke off");
+            let status = http::StatusCode::INTERNAL_SERVER_ERROR;
+            Failure::new(
+                status,
+                "the operation broke off: this is a mistake in the daemon",
+            )
+        }
+    };
+    if failure.status.is_server_error() {
+        tracing::error!(%method, path, %version, status = failure.status.as_u16(), "{}", failure.message);
+    } else {
+        tracing::debug!(%method, path, %version, status = failure.status.as_u16(), "{}", failure.message);
+    }
+    failure.into_answer()
+}
+
+/// The headers of every answer.
+pub(crate) fn common_headers(experimental: bool) -> Vec<(http::HeaderName, HeaderValue)> {
+    let header = |name: &'static str, value: String| {
+        let value = HeaderValue::from_str(&value).expect("made of letters, digits and signs here");
+        (http::HeaderName::from_static(name), value)
+    };
+    vec![
+        header("api-version", ApiVersion::MAX.to_string()),
+        header("ostype", "linux".to_owned()),
+        header("docker-experimental", experimental.to_string()),
+        header("server", format!("Docker/{} (linux)", crate::VERSION)),
+    ]
+}

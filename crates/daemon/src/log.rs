@@ -1,0 +1,38 @@
+//! The daemon's own log, on standard error.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+
+use crate::config::{Config, LogFormat};
+
+/// Changes the level of a log that is being written.
+#[derive(Debug, Clone)]
+pub(crate) struct LevelSwitch(reload::Handle<LevelFilter, Registry>);
+
+/// Begins to write.
+pub(crate) fn start(config: &Config) -> LevelSwitch {
+    let (level, handle) = reload::Layer::new(config.log_level);
+    let colours = stderr().is_terminal() && !config.switch("raw-logs", false);
+    let plain = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(colours);
+    let lines = match config.log_format {
+        LogFormat::Text => plain.boxed(),
+        LogFormat::Json => plain.json().flatten_event(true).boxed(),
+    };
+    // A second start (in tests) keeps the first one's log.
+    let _ = tracing_subscriber::registry()
+        .with(level)
+        .with(lines)
+        .try_init();
+    LevelSwitch(handle)
+}
+
+impl LevelSwitch {
+    /// From now on this level.
+    pub(crate) fn set(&self, level: LevelFilter) {
+        let _ = self.0.reload(level);
+    }
+}

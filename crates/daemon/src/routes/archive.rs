@@ -1,0 +1,122 @@
+//! A container's files: look, copy in and out, export, what changed.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderValue, StatusCode};
+use hull_api::types::FilesystemChange;
+use hull_engine::container::files::{Outgoing, PutOptions};
+use hull_image::archive::PathStat;
+
+use crate::{
+    convert::null_if_empty,
+    http::{
+        answer::{Answer, Failure, Outcome, empty, flowing, json},
+        body,
+        request::Request,
+    },
+};
+
+const TAR: &str = "application/x-tar";
+
+pub(super) async fn stat(request: Request) -> Outcome {
+    let path = asked_path(&request)?;
+    let stat = request
+        .app
+        .engine
+        .archive_stat(request.name(), path)
+        .await?;
+    Ok(with_stat(empty(StatusCode::OK), &stat))
+}
+
+pub(super) async fn get(request: Request) -> Outcome {
+    let path = asked_path(&request)?;
+    let (stat, outgoing) = request.app.engine.archive_get(request.name(), path).await?;
+    Ok(with_stat(tar(outgoing), &stat))
+}
+
+pub(super) async fn put(request: Request) -> Outcome {
+    let path = asked_path(&request)?.to_owned();
+    let name = request.name().to_owned();
+    let options = PutOptions {
+        no_overwrite_dir_non_dir: request.query.flag("noOverwriteDirNonDir"),
+        copy_uid_gid: request.query.flag("copyUIDGID"),
+    };
+    let (pipe, filling) = body::into_pipe(request.body).map_err(internal)?;
+    let outcome = request
+        .app
+        .engine
+        .archive_put(&name, &path, options, pipe)
+        .await;
+    whole(filling).await?;
+    outcome?;
+    Ok(empty(StatusCode::OK))
+}
+
+pub(super) async fn export(request: Request) -> Outcome {
+    let outgoing = request.app.engine.export(request.name()).await?;
+    Ok(tar_of(outgoing, "application/octet-stream"))
+}
+
+pub(super) async fn changes(request: Request) -> Outcome {
+    let changes = request.app.engine.changes(request.name()).await?;
+    let wire = changes.iter().map(|change| FilesystemChange {
+        kind: change.kind as u8,
+        path: change.path.display().to_string(),
+    });
+    Ok(json(&null_if_empty(wire.collect())))
+}
+
+fn asked_path(request: &Request) -> Result<&str, Failure> {
+    match request.query.text("path") {
+        "" => Err(Failure::invalid("bad parameter: path cannot be empty")),
+        path => Ok(path),
+    }
+}
+
+fn with_stat(answer: Answer, stat: &PathStat) -> Answer {
+    let json = serde_json::to_vec(stat).expect("a path's facts always have a JSON form");
+    let value = HeaderValue::from_str(&STANDARD.encode(json));
+    answer.with_header(
+        "x-docker-container-path-stat",
+        value.expect("base64 is made of header characters"),
+    )
+}
+
+/// A tar archive on its way out.
+pub(super) fn tar(outgoing: Outgoing) -> Answer {
+    tar_of(outgoing, TAR)
+}
+
+fn tar_of(outgoing: Outgoing, media: &'static str) -> Answer {
+    let (sender, answer) = body::channel();
+    tokio::spawn(async move {
+        let sent = body::pump_pipe(outgoing.pipe, &sender).await;
+        let written = outgoing.done.await;
+        // The client must not take half an archive for a whole one.
+        let failure = match (sent, written) {
+            (Err(error), _) => error,
+            (Ok(()), Ok(Err(error))) => {
+                tracing::error!(%error, "an archive broke off");
+                std::io::Error::other(error)
+            }
+            _ => return,
+        };
+        sender.fail(failure).await;
+    });
+    flowing(media, answer)
+}
+
+/// Whether the body came whole.
+pub(super) async fn whole(
+    filling: tokio::task::JoinHandle<std::io::Result<()>>,
+) -> Result<(), Failure> {
+    match filling.await {
+        Ok(Err(error)) => Err(Failure::invalid(format!(
+            "cannot read the request body: {error}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn internal(error: std::io::Error) -> Failure {
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}

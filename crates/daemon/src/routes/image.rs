@@ -1,0 +1,267 @@
+//! Images.
+
+use http::StatusCode;
+use hull_api::{
+    ApiVersion, Filters, decode,
+    progress::ProgressMessage,
+    types::{self, IdResponse, ImagePrune, ImageSummary},
+};
+use hull_engine::image::{CommitOptions, ImportOptions};
+use hull_image::store::{ListFilter, PruneFilter, Summary};
+
+use super::{
+    archive::{internal, tar, whole},
+    select,
+};
+use crate::{
+    app::App,
+    convert::{self, config, image as to_wire},
+    http::{
+        answer::{Answer, Failure, Outcome, empty, flowing, json, json_with},
+        body,
+        request::Request,
+    },
+};
+
+const LIST_FILTERS: &[&str] = &[
+    "before",
+    "dangling",
+    "label",
+    "label!",
+    "reference",
+    "since",
+    "until",
+];
+
+const JSON: &str = "application/json";
+
+pub(super) async fn list(request: Request) -> Outcome {
+    let filters = request.filters(LIST_FILTERS)?;
+    let filter = list_filter(&filters)?;
+    let images = request.app.engine.images_list(filter).await?;
+    let shared = request.query.flag("shared-size");
+    let manifests = request.query.flag("manifests");
+    Ok(json(&summaries(
+        &request.app,
+        &images,
+        shared,
+        manifests,
+        request.version,
+    )))
+}
+
+/// Images in a list.
+pub(super) fn summaries(
+    app: &App,
+    images: &[Summary],
+    with_shared: bool,
+    with_manifests: bool,
+    version: ApiVersion,
+) -> Vec<ImageSummary> {
+    images
+        .iter()
+        .map(|image| {
+            let users = app.engine.image_users(&image.id.to_string());
+            let users = i64::try_from(users).unwrap_or(i64::MAX);
+            to_wire::summary(image, users, with_shared, with_manifests, version)
+        })
+        .collect()
+}
+
+fn list_filter(filters: &Filters) -> Result<ListFilter, Failure> {
+    let dangling = filters
+        .contains("dangling")
+        .then(|| filters.flag("dangling", false));
+    Ok(ListFilter {
+        dangling: dangling.transpose()?,
+        labels: owned(filters, "label"),
+        labels_absent: owned(filters, "label!"),
+        references: owned(filters, "reference"),
+        before: owned(filters, "before"),
+        since: owned(filters, "since"),
+        until: select::until(filters)?,
+    })
+}
+
+fn owned(filters: &Filters, key: &str) -> Vec<String> {
+    filters.values(key).map(str::to_owned).collect()
+}
+
+pub(super) async fn inspect(request: Request) -> Outcome {
+    let platform = platform(&request)?;
+    let image = request
+        .app
+        .engine
+        .image_inspect(request.name(), platform.as_deref())
+        .await?;
+    Ok(json(&to_wire::inspect(
+        &image,
+        request.query.flag("manifests"),
+        request.version,
+    )))
+}
+
+pub(super) async fn history(request: Request) -> Outcome {
+    let platform = platform(&request)?;
+    let steps = request
+        .app
+        .engine
+        .image_history(request.name(), platform.as_deref())
+        .await?;
+    Ok(json(
+        &steps.into_iter().map(to_wire::history).collect::<Vec<_>>(),
+    ))
+}
+
+/// `linux/arm64`, or (from 1.48) the same as a JSON object.
+fn platform(request: &Request) -> Result<Option<String>, Failure> {
+    match request.query.text("platform") {
+        "" => Ok(None),
+        text if text.starts_with('{') => {
+            let platform: types::Platform = decode::from_slice(text.as_bytes())?;
+            let parts = [platform.os, platform.architecture, platform.variant];
+            let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            Ok(Some(parts.join("/")))
+        }
+        text => Ok(Some(text.to_owned())),
+    }
+}
+
+pub(super) async fn create(request: Request) -> Outcome {
+    let source = request.query.text("fromSrc");
+    if source.is_empty() {
+        return Err(Failure::absent(
+            "pulling images: load or import them; pulling",
+        ));
+    }
+    if source != "-" {
+        return Err(Failure::absent(
+            "importing from an address: send the archive; this",
+        ));
+    }
+    let options = ImportOptions {
+        reference: reference(&request),
+        changes: request.query.all("changes").map(str::to_owned).collect(),
+        message: request.query.text("message").to_owned(),
+        platform: platform(&request)?,
+    };
+    let (pipe, filling) = body::into_pipe(request.body).map_err(internal)?;
+    let outcome = request.app.engine.image_import(pipe, options).await;
+    whole(filling).await?;
+    Ok(messages(&[ProgressMessage::status(outcome?)]))
+}
+
+/// `repo` and `tag` together.
+fn reference(request: &Request) -> Option<String> {
+    let (repo, tag) = (request.query.text("repo"), request.query.text("tag"));
+    match (repo, tag) {
+        ("", _) => None,
+        (repo, "") => Some(repo.to_owned()),
+        (repo, digest) if digest.contains(':') => Some(format!("{repo}@{digest}")),
+        (repo, tag) => Some(format!("{repo}:{tag}")),
+    }
+}
+
+/// Progress that is complete already.
+fn messages(messages: &[ProgressMessage]) -> Answer {
+    let (sender, answer) = body::channel();
+    let lines: Vec<u8> = messages.iter().flat_map(ProgressMessage::to_line).collect();
+    tokio::spawn(async move { sender.send(lines).await });
+    flowing(JSON, answer)
+}
+
+pub(super) async fn load(request: Request) -> Outcome {
+    let platform = platform(&request)?;
+    let (pipe, filling) = body::into_pipe(request.body).map_err(internal)?;
+    let outcome = request
+        .app
+        .engine
+        .image_load(pipe, platform.as_deref())
+        .await;
+    whole(filling).await?;
+    let loaded = outcome?;
+    let line = |image: &_| ProgressMessage::stream(format!("{image}\n"));
+    Ok(messages(&loaded.iter().map(line).collect::<Vec<_>>()))
+}
+
+pub(super) async fn save(request: Request) -> Outcome {
+    let platform = platform(&request)?;
+    let mut names: Vec<String> = request.query.all("names").map(str::to_owned).collect();
+    names.extend(request.names.iter().cloned());
+    if names.is_empty() {
+        return Err(Failure::invalid("no image specified"));
+    }
+    Ok(tar(request
+        .app
+        .engine
+        .image_save(names, platform.as_deref())
+        .await?))
+}
+
+pub(super) async fn tag(request: Request) -> Outcome {
+    let Some(new) = reference(&request) else {
+        return Err(Failure::invalid(
+            "invalid reference format: repository name is empty",
+        ));
+    };
+    request.app.engine.image_tag(request.name(), &new).await?;
+    Ok(empty(StatusCode::CREATED))
+}
+
+pub(super) async fn remove(request: Request) -> Outcome {
+    if request.query.contains("platforms") {
+        return Err(Failure::absent("removing single platforms of an image"));
+    }
+    let force = request.query.flag("force");
+    let removed = request
+        .app
+        .engine
+        .image_remove(request.name(), force)
+        .await?;
+    Ok(json(
+        &removed.iter().map(to_wire::removed).collect::<Vec<_>>(),
+    ))
+}
+
+pub(super) async fn prune(request: Request) -> Outcome {
+    let filters = request.filters(&["dangling", "label", "label!", "until"])?;
+    let filter = PruneFilter {
+        all: !filters.flag("dangling", true)?,
+        labels: owned(&filters, "label"),
+        labels_absent: owned(&filters, "label!"),
+        until: select::until(&filters)?,
+    };
+    let pruned = request.app.engine.image_prune(filter).await?;
+    let removed = pruned.removed.iter().map(to_wire::removed).collect();
+    Ok(json(&ImagePrune {
+        images_deleted: convert::null_if_empty(removed),
+        space_reclaimed: pruned.reclaimed_bytes,
+    }))
+}
+
+pub(super) async fn commit(mut request: Request) -> Outcome {
+    let body: Option<Option<types::Config>> = request.json().await?;
+    let config = body
+        .flatten()
+        .map(|wire| config::from_wire(wire, request.version))
+        .transpose()?;
+    let query = &request.query;
+    let options = CommitOptions {
+        reference: reference(&request),
+        author: query.text("author").to_owned(),
+        comment: query.text("comment").to_owned(),
+        changes: query
+            .all("changes")
+            .flat_map(str::lines)
+            .map(str::to_owned)
+            .collect(),
+        pause: query.flag_or("pause", true),
+        config,
+    };
+    let id = request
+        .app
+        .engine
+        .commit(query.text("container"), options)
+        .await?;
+    Ok(json_with(StatusCode::CREATED, &IdResponse { id }))
+}

@@ -1,0 +1,116 @@
+//! Networks.
+
+use http::StatusCode;
+use hull_api::{
+    Filters,
+    filters::FilterError,
+    types::{NetworkCreate, NetworkCreated, NetworkPrune},
+};
+use hull_engine::Engine;
+use hull_network::Network;
+
+use super::select;
+use crate::{
+    convert::{self, network as to_wire},
+    http::{
+        answer::{Failure, Outcome, done, json, json_with},
+        request::Request,
+    },
+};
+
+const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
+
+pub(super) fn list(request: &Request) -> Outcome {
+    let filters = request.filters(FILTERS)?;
+    let engine = &request.app.engine;
+    let mut list = Vec::new();
+    for network in engine.networks() {
+        if passes(engine, &network, &filters)? {
+            list.push(to_wire::to_wire(network, None));
+        }
+    }
+    Ok(json(&list))
+}
+
+fn passes(engine: &Engine, network: &Network, filters: &Filters) -> Result<bool, FilterError> {
+    let kind = filters.values("type").map(|kind| match kind {
+        "builtin" => Ok(network.is_predefined()),
+        "custom" => Ok(!network.is_predefined()),
+        other => Err(FilterError::InvalidValue {
+            key: "type".into(),
+            value: other.into(),
+        }),
+    });
+    let kinds = kind.collect::<Result<Vec<_>, _>>()?;
+    let unused = || !network.is_predefined() && engine.endpoints_of(network).is_empty();
+    let dangling = !filters.contains("dangling") || filters.flag("dangling", false)? == unused();
+    let any = |key: &str, fits: &dyn Fn(&str) -> bool| {
+        !filters.contains(key) || filters.values(key).any(fits)
+    };
+    Ok(dangling
+        && (kinds.is_empty() || kinds.contains(&true))
+        && any("driver", &|driver| network.driver.as_str() == driver)
+        && any("id", &|id| network.id.contains(id))
+        && any("name", &|name| network.name.contains(name))
+        && any("scope", &|scope| scope == "local")
+        && select::labels_match(filters, &network.labels))
+}
+
+pub(super) fn inspect(request: &Request) -> Outcome {
+    let engine = &request.app.engine;
+    let network = engine.network(request.name())?;
+    if !matches!(request.query.text("scope"), "" | "local") {
+        let text = format!("network {} not found", request.name());
+        return Err(Failure::new(StatusCode::NOT_FOUND, text));
+    }
+    let endpoints = engine.endpoints_of(&network);
+    Ok(json(&to_wire::to_wire(network, Some(&endpoints))))
+}
+
+pub(super) async fn create(mut request: Request) -> Outcome {
+    let body: NetworkCreate = request.json_or_default().await?;
+    let wanted = to_wire::order(body)?;
+    let made = request.app.engine.network_create(wanted).await?;
+    let body = NetworkCreated {
+        id: made.id,
+        warning: String::new(),
+    };
+    Ok(json_with(StatusCode::CREATED, &body))
+}
+
+pub(super) async fn remove(request: Request) -> Outcome {
+    request.app.engine.network_remove(request.name()).await?;
+    Ok(done())
+}
+
+pub(super) async fn prune(request: Request) -> Outcome {
+    let filters = request.filters(&["label", "label!", "until"])?;
+    let until = select::until(&filters)?;
+    let engine = &request.app.engine;
+    let mut deleted = Vec::new();
+    for network in engine.networks() {
+        let old = until.is_none_or(|until| {
+            i64::try_from(network.created_at).is_ok_and(|created| created < until.as_second())
+        });
+        let unused = !network.is_predefined() && !used(engine, &network);
+        if old && unused && select::labels_match(&filters, &network.labels) {
+            // One that is taken into use at this moment stays.
+            if engine.network_remove(&network.id).await.is_ok() {
+                deleted.push(network.name);
+            }
+        }
+    }
+    Ok(json(&NetworkPrune {
+        networks_deleted: convert::null_if_empty(deleted),
+    }))
+}
+
+/// Whether a container is on it, running or not.
+fn used(engine: &Engine, network: &Network) -> bool {
+    engine.containers().iter().any(|record| {
+        let find = convert::inspect::finder(engine);
+        to_wire::endpoints(record, &find)
+            .values()
+            .any(|place| place.network_id == network.id)
+    })
+}

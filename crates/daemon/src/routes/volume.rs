@@ -1,0 +1,92 @@
+//! Volumes.
+
+use http::StatusCode;
+use hull_api::{
+    Filters,
+    types::{self, VolumeCreate, VolumeList, VolumePrune},
+    version::Feature,
+};
+use hull_engine::{Engine, volume::Volume};
+
+use super::select;
+use crate::{
+    convert::{null_if_empty, volume as to_wire},
+    http::{
+        answer::{Outcome, done, json, json_with},
+        request::Request,
+    },
+};
+
+pub(super) async fn list(request: Request) -> Outcome {
+    let filters = request.filters(&["dangling", "driver", "label", "name"])?;
+    let engine = &request.app.engine;
+    let dangling = filters
+        .contains("dangling")
+        .then(|| filters.flag("dangling", false));
+    let dangling = dangling.transpose()?;
+    let unused = |volume: &Volume| engine.volume_users(&volume.name).is_empty();
+    let mut volumes = engine.volumes().await?;
+    volumes.retain(|volume| {
+        dangling.is_none_or(|dangling| dangling == unused(volume)) && passes(volume, &filters)
+    });
+    let volumes = volumes
+        .into_iter()
+        .map(|volume| shown(engine, volume))
+        .collect();
+    Ok(json(&VolumeList {
+        volumes: Some(volumes),
+        warnings: None,
+    }))
+}
+
+fn passes(volume: &Volume, filters: &Filters) -> bool {
+    let any = |key: &str, fits: &dyn Fn(&str) -> bool| {
+        !filters.contains(key) || filters.values(key).any(fits)
+    };
+    any("driver", &|driver| volume.driver == driver)
+        && any("name", &|name| volume.name.contains(name))
+        && select::labels_match(filters, &volume.labels)
+}
+
+/// A volume on the wire.
+pub(super) fn shown(engine: &Engine, volume: Volume) -> types::Volume {
+    let path = engine.volume_path(&volume.name);
+    to_wire::to_wire(volume, &path)
+}
+
+pub(super) async fn create(mut request: Request) -> Outcome {
+    let body: VolumeCreate = request.json_or_default().await?;
+    let engine = &request.app.engine;
+    let volume = engine.volume_create(to_wire::order(body)?).await?;
+    Ok(json_with(StatusCode::CREATED, &shown(engine, volume)))
+}
+
+pub(super) async fn inspect(request: Request) -> Outcome {
+    let engine = &request.app.engine;
+    let volume = engine.volume(request.name()).await?;
+    Ok(json(&shown(engine, volume)))
+}
+
+pub(super) async fn remove(request: Request) -> Outcome {
+    let force = request.query.flag("force");
+    request
+        .app
+        .engine
+        .volume_remove(request.name(), force)
+        .await?;
+    Ok(done())
+}
+
+pub(super) async fn prune(request: Request) -> Outcome {
+    let filters = request.filters(&["all", "label", "label!"])?;
+    // Older clients mean every volume, newer ones those without a name of their own.
+    let all = !request.version.has(Feature::PruneAnonymousVolumes) || filters.flag("all", false)?;
+    let wanted = |volume: &Volume| {
+        (all || volume.anonymous) && select::labels_match(&filters, &volume.labels)
+    };
+    let (deleted, bytes) = request.app.engine.volume_prune(wanted).await?;
+    Ok(json(&VolumePrune {
+        volumes_deleted: null_if_empty(deleted),
+        space_reclaimed: bytes,
+    }))
+}
