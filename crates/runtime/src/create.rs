@@ -96,6 +96,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created, Error> {
             Stdio::Fds(input, output, error) => Some([input, output, error]),
         },
         with_init: options.with_init,
+        ends_with_caller: options.ends_with_caller,
         preserve_fds: options.preserve_fds,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,

@@ -189,6 +189,7 @@ impl Guest<'_> {
             working_directory: None,
             preserve_fds: self.options.preserve_fds,
             with_init: false,
+            ends_with_parent: false,
             proc: None,
             hooks: None,
             state: String::new(),

@@ -66,6 +66,8 @@ pub struct CreateOptions<'a> {
     pub seccomp_program: Option<Vec<u8>>,
     /// Process 1 is an init of our own that reaps zombies and passes signals on.
     pub with_init: bool,
+    /// Process 1 is killed when the caller ends, however that comes about.
+    pub ends_with_caller: bool,
     /// Descriptors 3 … 2+n stay open for the process.
     pub preserve_fds: u32,
     /// Enter the root without `pivot_root` (a root on ramfs).
@@ -90,6 +92,7 @@ impl<'a> CreateOptions<'a> {
             network_namespace: None,
             seccomp_program: None,
             with_init: false,
+            ends_with_caller: false,
             preserve_fds: 0,
             no_pivot: false,
             no_new_keyring: false,

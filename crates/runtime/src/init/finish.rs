@@ -52,6 +52,7 @@ pub(crate) struct Finish<'a> {
     pub(crate) working_directory: Option<OwnedFd>,
     pub(crate) preserve_fds: u32,
     pub(crate) with_init: bool,
+    pub(crate) ends_with_parent: bool,
     /// `None`: to be mounted if it is needed.
     pub(crate) proc: Option<OwnedFd>,
     pub(crate) hooks: Option<&'a Vec<Hook>>,
@@ -63,6 +64,10 @@ impl Finish<'_> {
     /// Returns an exit code if there is no program to run; then the other end was told why.
     pub(crate) fn run(self, channel: Channel) -> i32 {
         if self.with_init {
+            if let Err(error) = self.tie_to_parent() {
+                let _ = channel.say(&Word::Failed(error.to_string()));
+                return 1;
+            }
             return reaper::run(move || self.execute(&channel));
         }
         self.execute(&channel)
@@ -98,7 +103,16 @@ impl Finish<'_> {
         rustix::process::umask(Mode::from_raw_mode(plan.umask.unwrap_or(DEFAULT_UMASK)));
         self.enter_working_directory()?;
         self.change_identity()?;
+        self.tie_to_parent()?;
         hooks::run(self.hooks, "startContainer", &self.state)
+    }
+
+    /// The kernel forgets it with every change of identity, so it comes after the last.
+    fn tie_to_parent(&self) -> Result<(), Error> {
+        if !self.ends_with_parent {
+            return Ok(());
+        }
+        process::signal_on_parent_end(libc::SIGKILL).step(|| "tie to the parent".into())
     }
 
     fn connect_streams(&self) -> Result<(), Error> {

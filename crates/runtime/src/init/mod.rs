@@ -59,6 +59,7 @@ pub(crate) struct Init<'a> {
     pub(crate) listener: Option<&'a OwnedFd>,
     pub(crate) stdio: Option<[&'a OwnedFd; 3]>,
     pub(crate) with_init: bool,
+    pub(crate) ends_with_caller: bool,
     pub(crate) preserve_fds: u32,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
@@ -108,6 +109,7 @@ impl Init<'_> {
             working_directory: Some(made.working_directory),
             preserve_fds: self.preserve_fds,
             with_init: self.with_init,
+            ends_with_parent: self.ends_with_caller,
             proc: made.proc,
             hooks: self
                 .spec
