@@ -56,8 +56,6 @@ pub struct Lifecycle {
     pub exits: u64,
     /// How it last ended.
     pub code: i32,
-    /// Why its last start failed; empty: it did not.
-    pub error: String,
     /// It is gone.
     pub removed: bool,
 }
@@ -345,10 +343,7 @@ impl Actor {
                 self.record.state = State::Running(run);
                 self.save();
                 self.say("start", BTreeMap::new());
-                self.lifecycle.send_modify(|life| {
-                    life.running = true;
-                    life.error.clear();
-                });
+                self.lifecycle.send_modify(|life| life.running = true);
                 Ok(())
             }
             Err(failed) => Err(self.start_failed(failed)),
@@ -363,11 +358,10 @@ impl Actor {
         self.record.state = self.record.state.after_failed_start(failure);
         self.save();
         let code = failed.code;
+        // No exit: it never ran. Who waits for one goes on waiting, as with Docker.
         self.lifecycle.send_modify(|life| {
-            life.exits += 1;
             life.code = code;
             life.running = false;
-            life.error.clone_from(&failed.message);
         });
         if self.record.host.auto_remove {
             self.finish_removal(true);

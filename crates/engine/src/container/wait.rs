@@ -21,8 +21,6 @@ pub enum WaitFor {
 pub struct Ended {
     /// The exit code.
     pub code: i32,
-    /// Why it could not be started; empty: it ran.
-    pub error: String,
 }
 
 /// A wait that is armed: what happens from now on counts.
@@ -52,9 +50,6 @@ impl Waiting {
             WaitFor::Removed => life.removed,
         };
         let life = self.life.wait_for(over).await.ok()?;
-        Some(Ended {
-            code: life.code,
-            error: life.error.clone(),
-        })
+        Some(Ended { code: life.code })
     }
 }
