@@ -119,6 +119,7 @@ impl Container {
                 options.network_namespace = network_namespace;
                 options.seccomp_program = cached(request.seccomp_cache.as_deref());
                 options.with_init = request.with_init;
+                options.ends_with_caller = true;
                 let mut created = hull_runtime::create(options)?;
                 let terminal = created.console.take();
                 let pidfd = duplicate(&created.pidfd)?;

@@ -282,6 +282,23 @@ impl Shim {
     }
 }
 
+impl Shim {
+    /// A shim that was killed leaves them to the daemon.
+    fn remove_cgroups(&self) {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap();
+        for hierarchy in hierarchies.flatten() {
+            let parent = hierarchy.path().join("hull-test");
+            let ours = parent.join(&self.id);
+            let until = Instant::now() + Duration::from_secs(2);
+            while ours.exists() && std::fs::remove_dir(&ours).is_err() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // Another test's may be there.
+            let _ = std::fs::remove_dir(parent);
+        }
+    }
+}
+
 impl Drop for Shim {
     fn drop(&mut self) {
         // Only an init that the kernel ends with the shim needs nothing more; one of a shared pid
@@ -299,6 +316,7 @@ impl Drop for Shim {
         }
         let _ = hull_sys::process::signal(&self.pidfd, libc::SIGKILL);
         let _ = hull_sys::process::wait(&self.pidfd);
+        self.remove_cgroups();
     }
 }
 
