@@ -120,6 +120,7 @@ fn open(config: EngineConfig) -> Result<Services> {
     let shim = services::seal(&config.shim)?;
     Ok(Services {
         host: crate::spec::HostFacts::detect(),
+        filters: crate::filter::Filters::new(paths.filters()),
         memory: crate::system::memory_total(),
         config,
         paths,

@@ -22,6 +22,7 @@ pub mod top;
 pub mod user;
 pub mod volume;
 
+mod filter;
 mod log;
 mod names;
 mod paths;

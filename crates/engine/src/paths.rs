@@ -84,6 +84,11 @@ impl Paths {
         self.runs().join(id.as_str())
     }
 
+    /// Compiled seccomp filters.
+    pub(crate) fn filters(&self) -> PathBuf {
+        self.exec.join("seccomp")
+    }
+
     /// All volumes.
     pub(crate) fn volumes(&self) -> PathBuf {
         self.data.join("volumes")

@@ -45,6 +45,8 @@ pub(crate) struct Services {
     pub(crate) snapshots: hull_image::Overlay,
     pub(crate) networks: crate::network::Networks,
     pub(crate) host: crate::spec::HostFacts,
+    /// Compiled seccomp filters.
+    pub(crate) filters: crate::filter::Filters,
     /// Bytes of the host's memory.
     pub(crate) memory: u64,
     /// The shim's program, sealed in memory: no container can reach the file it came from.

@@ -355,6 +355,11 @@ fn create_order(services: &Services, record: &Record, spec: &Spec) -> Result<pro
             args: runtime.args.clone(),
             state_dir: services.paths.run(&record.id).join("runtime"),
         });
+    let seccomp = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.seccomp().as_ref());
+    let filter = seccomp.and_then(|profile| services.filters.file_for(profile));
     Ok(protocol::Create {
         id: record.id.to_string(),
         root: protocol::Root::Overlay {
@@ -370,7 +375,7 @@ fn create_order(services: &Services, record: &Record, spec: &Spec) -> Result<pro
         log: crate::log::plan(record),
         health: health(record, spec),
         with_init: record.host.init.unwrap_or(services.config.init),
-        seccomp_cache: None,
+        seccomp_cache: filter,
     })
 }
 
