@@ -5,14 +5,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hull_sys::beneath::Root;
+use hull_sys::mount::{self, FileSystem, attr};
 use hull_sys::xattr;
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::diff::{self, Change};
@@ -89,30 +90,28 @@ impl Overlay {
 
 impl Snapshotter for Overlay {
     fn prepare(&self, container_dir: &Path, image: &Image) -> Result<Snapshot> {
-        let Some(uppermost) = image.layers.first() else {
-            return Err(Error::Invalid(format!(
-                "the image {} has no layers",
-                image.id
-            )));
-        };
         if image.layers.len() > LAYERS_MAX {
             let count = image.layers.len();
             let message = format!("the image has {count} layers, the kernel takes {LAYERS_MAX}");
             return Err(Error::Invalid(message));
         }
         let (upper, work) = (container_dir.join("upper"), container_dir.join("work"));
+        let mut lower = image.layers.clone();
         let made = make_dir(&work, 0o700).and_then(|()| {
             make_dir(&upper, 0o755)?;
-            copy_attributes(uppermost, &upper)
+            match lower.first() {
+                Some(uppermost) => copy_attributes(uppermost, &upper),
+                // An image of nothing but a configuration; overlayfs wants something below.
+                None => {
+                    lower.push(container_dir.join("empty"));
+                    make_dir(&lower[0], 0o755)
+                }
+            }
         });
         if made.is_err() {
             let _ = (fs::remove_dir(&upper), fs::remove_dir(&work));
         }
-        made.map(|()| Snapshot {
-            lower: image.layers.clone(),
-            upper,
-            work,
-        })
+        made.map(|()| Snapshot { lower, upper, work })
     }
 
     fn usage(&self, snapshot: &Snapshot) -> Result<Usage> {
@@ -161,7 +160,7 @@ fn measure(
     depth: usize,
     usage: &mut Usage,
     seen: &mut std::collections::HashSet<(u64, u64)>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     if depth > DEPTH_MAX {
         return Err(Errno::NAMETOOLONG.into());
     }
@@ -220,47 +219,48 @@ fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// A detached overlay mount.
-fn overlay(lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> rustix::io::Result<OwnedFd> {
-    let fs = match configure(lower, writable, true) {
-        // `lowerdir+` came with Linux 6.5.
-        Err(Errno::INVAL) => configure(lower, writable, false)?,
-        configured => configured?,
-    };
-    let attributes = match writable {
-        Some(_) => MountAttrFlags::empty(),
-        None => MountAttrFlags::MOUNT_ATTR_RDONLY,
-    };
-    rustix::mount::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+fn overlay(lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> io::Result<OwnedFd> {
+    match configure(lower, writable, true) {
+        // `lowerdir+` came with Linux 6.5; a joined list may have 255 bytes.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            configure(lower, writable, false).map_err(|_| error)
+        }
+        mounted => mounted,
+    }
 }
 
 fn configure(
     lower: &[PathBuf],
     writable: Option<(&Path, &Path)>,
     one_by_one: bool,
-) -> rustix::io::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let set = |key: &str, value: &OsStr| rustix::mount::fsconfig_set_string(&fs, key, value);
-    set("source", OsStr::new("hull"))?;
+) -> io::Result<OwnedFd> {
+    let overlay = FileSystem::new("overlay")?;
+    overlay.set("source", "hull")?;
     if one_by_one {
         for layer in lower {
-            set("lowerdir+", layer.as_os_str())?;
+            overlay.set("lowerdir+", layer)?;
         }
     } else {
         let all: Vec<&OsStr> = lower.iter().map(|layer| layer.as_os_str()).collect();
-        set("lowerdir", &all.join(OsStr::new(":")))?;
+        overlay.set("lowerdir", all.join(OsStr::new(":")))?;
     }
-    if let Some((upper, work)) = writable {
-        set("upperdir", upper.as_os_str())?;
-        set("workdir", work.as_os_str())?;
-        for (key, value) in OVERLAY_OPTIONS {
-            set(key, OsStr::new(value))?;
-        }
+    let Some((upper, work)) = writable else {
+        return overlay.mount(attr::RDONLY);
+    };
+    overlay.set("upperdir", upper)?;
+    overlay.set("workdir", work)?;
+    for (key, value) in OVERLAY_OPTIONS {
+        overlay.set(key, value)?;
     }
-    rustix::mount::fsconfig_create(&fs)?;
-    Ok(fs)
+    overlay.mount(0)
 }
 
-fn read_only_bind(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    rustix::mount::open_tree(CWD, path, flags)
+fn read_only_bind(path: &Path) -> io::Result<OwnedFd> {
+    let copy = mount::copy_path(path, false)?;
+    let read_only = mount::Change {
+        set: attr::RDONLY,
+        ..mount::Change::default()
+    };
+    mount::change(copy.as_fd(), false, &read_only)?;
+    Ok(copy)
 }

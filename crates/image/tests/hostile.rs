@@ -40,7 +40,10 @@ impl Victim {
 
     fn assert_untouched(&self) {
         assert_eq!(tree(&self.path("outside")), ["secret"]);
-        assert_eq!(std::fs::read(self.path("outside/secret")).unwrap(), b"host content");
+        assert_eq!(
+            std::fs::read(self.path("outside/secret")).unwrap(),
+            b"host content"
+        );
         let secret = std::fs::metadata(self.path("outside/secret")).unwrap();
         assert_eq!((secret.mode() & 0o7777, secret.uid()), (0o644, 0));
         let mut top = tree(self.dir.path());
@@ -51,7 +54,13 @@ impl Victim {
 
 #[test]
 fn names_cannot_climb_out() {
-    for name in ["../evil", "../../evil", "a/../../evil", "/../evil", "dir/../../outside/evil"] {
+    for name in [
+        "../evil",
+        "../../evil",
+        "a/../../evil",
+        "/../evil",
+        "dir/../../outside/evil",
+    ] {
         let victim = Victim::new();
         let header = Tar::header(EntryType::Regular, 0o644, 1);
         let archive = Tar::new().raw(header, name.as_bytes(), b"x").end();
@@ -76,25 +85,38 @@ fn absolute_names_and_inner_dots_stay_inside() {
     victim.assert_untouched();
 }
 
+/// Archives whose links lead out, each in its own way.
+fn links_out(outside: &str) -> Vec<(&'static str, Tar)> {
+    let secret = format!("{outside}/secret");
+    let link = |target: &str| Tar::new().symlink("l", target);
+    let deep = Tar::new().dir("a/").symlink("a/l", "../../outside");
+    let chained = Tar::new().symlink("m", "..").symlink("l", "m/outside");
+    vec![
+        ("absolute", link(outside).file("l/evil", b"x")),
+        ("relative", link("../outside").file("l/evil", b"x")),
+        ("deep", deep.file("a/l/evil", b"x")),
+        ("chained", chained.file("l/evil", b"x")),
+        (
+            "directory",
+            link("../outside").dir("l/sub/").file("l/sub/x", b""),
+        ),
+        ("self", link("l").file("l/x", b"")),
+        ("over", link(&secret).file("l", b"evil")),
+        ("mode", link(&secret).mode("l", b"", 0o6777)),
+        ("magic", link("/proc/self/root").file("l/evil", b"x")),
+    ]
+}
+
 #[test]
 fn links_in_the_archive_lead_nowhere_else() {
     let victim = Victim::new();
     let outside = victim.path("outside").display().to_string();
-    let corpus: Vec<(&str, Vec<u8>)> = vec![
-        ("absolute", Tar::new().symlink("l", &outside).file("l/evil", b"x").end()),
-        ("relative", Tar::new().symlink("l", "../outside").file("l/evil", b"x").end()),
-        ("deep", Tar::new().dir("a/").symlink("a/l", "../../outside").file("a/l/evil", b"x").end()),
-        ("chained", Tar::new().symlink("m", "..").symlink("l", "m/outside").file("l/evil", b"x").end()),
-        ("directory", Tar::new().symlink("l", "../outside").dir("l/sub/").file("l/sub/x", b"").end()),
-        ("self", Tar::new().symlink("l", "l").file("l/x", b"").end()),
-        ("over", Tar::new().symlink("l", &format!("{outside}/secret")).file("l", b"evil").end()),
-        ("mode", Tar::new().symlink("l", &format!("{outside}/secret")).mode("l", b"", 0o6777).end()),
-        ("magic", Tar::new().symlink("l", "/proc/self/root").file("l/evil", b"x").end()),
-    ];
-    for (name, archive) in corpus {
+    for (name, archive) in links_out(&outside) {
+        let archive = archive.end();
         // Refused or put inside: both will do.
         let _ = victim.unpack(&archive);
-        let _ = Lab::new().store.load(&docker_archive(&[archive], &["evil"], "{}")[..], None, &mut |_| {});
+        let image = docker_archive(&[archive], &["evil"], "{}");
+        let _ = Lab::new().store.load(&image[..], None, &mut |_| {});
         victim.assert_untouched();
         std::fs::remove_dir_all(victim.path("root")).unwrap();
         std::fs::create_dir_all(victim.path("root/dir")).unwrap();
@@ -107,9 +129,17 @@ fn hard_links_cannot_take_files_in() {
     for target in ["../outside/secret", "/../outside/secret", "l/secret"] {
         let victim = Victim::new();
         symlink("../outside", victim.path("root/l")).unwrap();
-        let archive = Tar::new().hard_link("stolen", target).mode("stolen", b"evil", 0o777).end();
+        let archive = Tar::new()
+            .hard_link("stolen", target)
+            .mode("stolen", b"evil", 0o777)
+            .end();
         let _ = victim.unpack(&archive);
-        assert_eq!(std::fs::metadata(victim.path("outside/secret")).unwrap().nlink(), 1);
+        assert_eq!(
+            std::fs::metadata(victim.path("outside/secret"))
+                .unwrap()
+                .nlink(),
+            1
+        );
         victim.assert_untouched();
     }
 }
@@ -124,7 +154,11 @@ fn overlayfs_marks_come_from_whiteouts_only() {
         ("SCHILY.xattr.user.kept", b"value"),
     ];
     archive.0.append_pax_extensions(extensions).unwrap();
-    let layer = archive.dir("d/").file("d/.wh.gone", b"").file("d/.wh...", b"").end();
+    let layer = archive
+        .dir("d/")
+        .file("d/.wh.gone", b"")
+        .file("d/.wh...", b"")
+        .end();
     let lab = Lab::new();
     lab.load(&docker_archive(&[layer], &["x"], "{}"));
     let fs = lab.store.resolve("x", None).unwrap().layers[0].clone();
@@ -182,7 +216,10 @@ fn damaged_archives_are_refused() {
         ("record negative", bad_record(b"11 size=-1\n")),
         ("garbage", vec![b'x'; 2048]),
         ("cut", Tar::new().file("f", &[1; 600]).end()[..900].to_vec()),
-        ("zstd bomb's start", b"\x28\xb5\x2f\xfd\xff\xff\xff\xff".to_vec()),
+        (
+            "zstd bomb's start",
+            b"\x28\xb5\x2f\xfd\xff\xff\xff\xff".to_vec(),
+        ),
         ("xz start", b"\xfd7zXZ\0\xff\xff".to_vec()),
     ];
     for (name, archive) in cases {
@@ -221,7 +258,7 @@ fn a_container_that_renames_cannot_lead_copies_out() {
             .mode("real/secret", b"evil", 0o6777)
             .hard_link("real/stolen", "dir/secret")
             .end();
-        for _ in 0..1500 {
+        for _ in 0..400 {
             let _ = archive::unpack(&root, "/", &archive[..], UnpackOptions::default());
             for path in ["/real/", "/dir", "/link/", "/"] {
                 let mut packed = Vec::new();
@@ -234,5 +271,10 @@ fn a_container_that_renames_cannot_lead_copies_out() {
         stop.store(true, Ordering::Relaxed);
     });
     victim.assert_untouched();
-    assert_eq!(std::fs::metadata(victim.path("outside/secret")).unwrap().nlink(), 1);
+    assert_eq!(
+        std::fs::metadata(victim.path("outside/secret"))
+            .unwrap()
+            .nlink(),
+        1
+    );
 }

@@ -15,14 +15,20 @@ fn reference(text: &str) -> Reference {
 }
 
 fn unused(force: bool) -> Removal<'static> {
-    Removal { force, users: &|_| Vec::new() }
+    Removal {
+        force,
+        users: &|_| Vec::new(),
+    }
 }
 
 #[test]
 fn a_docker_archive_is_loaded_and_unpacked() {
     let mut lab = Lab::new();
     let archive = busybox(&["busybox:1", "busybox:latest"]);
-    assert_eq!(lab.load(&archive), ["Loaded image: busybox:1", "Loaded image: busybox:latest"]);
+    assert_eq!(
+        lab.load(&archive),
+        ["Loaded image: busybox:1", "Loaded image: busybox:latest"]
+    );
     for _ in 0..2 {
         let image = lab.store.resolve("busybox", None).unwrap();
         assert_eq!(image.repo_tags, ["busybox:1", "busybox:latest"]);
@@ -33,7 +39,12 @@ fn a_docker_archive_is_loaded_and_unpacked() {
         let busybox = std::fs::metadata(image.layers[0].join("bin/busybox")).unwrap();
         assert_eq!(busybox.permissions().mode() & 0o7777, 0o4755);
         assert_eq!((busybox.nlink(), busybox.mtime()), (2, 1_000_000_000));
-        assert_eq!(std::fs::read_link(image.layers[0].join("bin/sh")).unwrap().to_str(), Some("busybox"));
+        assert_eq!(
+            std::fs::read_link(image.layers[0].join("bin/sh"))
+                .unwrap()
+                .to_str(),
+            Some("busybox")
+        );
         lab.reopen();
     }
     // Only what the image needs is kept: manifest, configuration, layer.
@@ -43,17 +54,37 @@ fn a_docker_archive_is_loaded_and_unpacked() {
 #[test]
 fn compressed_archives_and_layers_are_loaded() {
     let archive = busybox(&["plain:1"]);
-    for (name, tool) in [("gzip", "gzip"), ("bzip2", "bzip2"), ("xz", "xz"), ("zstd", "zstd")] {
+    for (name, tool) in [
+        ("gzip", "gzip"),
+        ("bzip2", "bzip2"),
+        ("xz", "xz"),
+        ("zstd", "zstd"),
+    ] {
         let lab = Lab::new();
         let path = lab.path("archive");
         std::fs::write(&path, &archive).unwrap();
-        let packed = std::process::Command::new(tool).arg("-c").arg(&path).output();
-        let Ok(packed) = packed else { panic!("{tool} is not installed") };
-        assert_eq!(lab.load(&packed.stdout), ["Loaded image: plain:1"], "{name}");
+        let packed = std::process::Command::new(tool)
+            .arg("-c")
+            .arg(&path)
+            .output();
+        let Ok(packed) = packed else {
+            panic!("{tool} is not installed")
+        };
+        assert_eq!(
+            lab.load(&packed.stdout),
+            ["Loaded image: plain:1"],
+            "{name}"
+        );
     }
     let lab = Lab::new();
-    let layers = [gzip(&busybox_layer()), gzip(&Tar::new().file("x", b"y").end())];
-    assert_eq!(lab.load(&docker_archive(&layers, &["gz:1"], "{}")), ["Loaded image: gz:1"]);
+    let layers = [
+        gzip(&busybox_layer()),
+        gzip(&Tar::new().file("x", b"y").end()),
+    ];
+    assert_eq!(
+        lab.load(&docker_archive(&layers, &["gz:1"], "{}")),
+        ["Loaded image: gz:1"]
+    );
     assert_eq!(lab.store.resolve("gz:1", None).unwrap().layers.len(), 2);
 }
 
@@ -67,7 +98,10 @@ fn an_image_without_a_name_is_kept_and_found_by_its_id() {
         assert_eq!(image.id.as_str(), id);
         assert!(image.repo_tags.is_empty() && image.repo_digests.is_empty());
     }
-    let list = lab.store.list(&ListFilter { dangling: Some(true), ..ListFilter::default() });
+    let list = lab.store.list(&ListFilter {
+        dangling: Some(true),
+        ..ListFilter::default()
+    });
     assert_eq!(list.unwrap().len(), 1);
 }
 
@@ -83,10 +117,16 @@ fn what_is_missing_is_said_in_dockers_words() {
         ("abcdef012345", "No such image: abcdef012345:latest"),
     ] {
         let error = lab.store.resolve(name, None).unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.kind()), (message, Kind::NotFound));
+        assert_eq!(
+            (error.to_string().as_str(), error.kind()),
+            (message, Kind::NotFound)
+        );
     }
     let error = lab.store.resolve("a b", None).unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.kind()), ("invalid reference format", Kind::Invalid));
+    assert_eq!(
+        (error.to_string().as_str(), error.kind()),
+        ("invalid reference format", Kind::Invalid)
+    );
     let platform: Platform = "linux/s390x".parse().unwrap();
     let error = lab.store.resolve("busybox", Some(&platform)).unwrap_err();
     assert_eq!(
@@ -109,10 +149,16 @@ fn names_with_digests_find_the_repository_only() {
 fn layers_are_shared_and_unpacked_once() {
     let lab = Lab::new();
     let (base, top) = (busybox_layer(), Tar::new().file("extra", b"1").end());
-    lab.load(&docker_archive(&[base.clone()], &["base"], "{}"));
+    lab.load(&docker_archive(
+        std::slice::from_ref(&base),
+        &["base"],
+        "{}",
+    ));
     lab.load(&docker_archive(&[base, top], &["derived"], "{}"));
-    let (base, derived) =
-        (lab.store.resolve("base", None).unwrap(), lab.store.resolve("derived", None).unwrap());
+    let (base, derived) = (
+        lab.store.resolve("base", None).unwrap(),
+        lab.store.resolve("derived", None).unwrap(),
+    );
     assert_eq!(derived.layers[1], base.layers[0], "uppermost first");
     assert_eq!(lab.layer_count(), 2);
     let usage = lab.store.disk_usage().unwrap();
@@ -127,8 +173,14 @@ fn a_layer_that_does_not_describe_its_directories_takes_them_from_below() {
     let lab = Lab::new();
     let mut sticky = Tar::header(tar::EntryType::Directory, 0o1777, 0);
     sticky.set_uid(7);
-    let base = Tar::new().raw(sticky, b"tmp/", b"").file("tmp/below", b"content").end();
-    let bare = Tar::new().file("tmp/new", b"x").hard_link("tmp/copy", "tmp/below").end();
+    let base = Tar::new()
+        .raw(sticky, b"tmp/", b"")
+        .file("tmp/below", b"content")
+        .end();
+    let bare = Tar::new()
+        .file("tmp/new", b"x")
+        .hard_link("tmp/copy", "tmp/below")
+        .end();
     lab.load(&docker_archive(&[base, bare.clone()], &["a"], "{}"));
     let other = Tar::new().dir("tmp/").end();
     let other_file = Tar::new().file("tmp/below", b"other").end();
@@ -137,11 +189,23 @@ fn a_layer_that_does_not_describe_its_directories_takes_them_from_below() {
     let a = lab.store.resolve("a", None).unwrap();
     let tmp = std::fs::metadata(a.layers[0].join("tmp")).unwrap();
     assert_eq!((tmp.mode() & 0o7777, tmp.uid()), (0o1777, 7));
-    assert_eq!(std::fs::read(a.layers[0].join("tmp/copy")).unwrap(), b"content");
+    assert_eq!(
+        std::fs::read(a.layers[0].join("tmp/copy")).unwrap(),
+        b"content"
+    );
     let b = lab.store.resolve("b", None).unwrap();
-    assert_ne!(a.layers[0], b.layers[0], "such a layer belongs to its place");
-    assert_eq!(std::fs::metadata(b.layers[0].join("tmp")).unwrap().mode() & 0o7777, 0o755);
-    assert_eq!(std::fs::read(b.layers[0].join("tmp/copy")).unwrap(), b"other");
+    assert_ne!(
+        a.layers[0], b.layers[0],
+        "such a layer belongs to its place"
+    );
+    assert_eq!(
+        std::fs::metadata(b.layers[0].join("tmp")).unwrap().mode() & 0o7777,
+        0o755
+    );
+    assert_eq!(
+        std::fs::read(b.layers[0].join("tmp/copy")).unwrap(),
+        b"other"
+    );
 }
 
 #[test]
@@ -149,16 +213,26 @@ fn a_damaged_layer_leaves_nothing_behind() {
     let lab = Lab::new();
     let mut archive = busybox(&["bad"]);
     // Another byte in the layer: its diff id no longer fits.
-    let at = archive.windows(4).position(|bytes| bytes == b"\x7fELF").unwrap();
+    let at = archive
+        .windows(4)
+        .position(|bytes| bytes == b"\x7fELF")
+        .unwrap();
     archive[at + 100] ^= 1;
     let error = lab.store.load(&archive[..], None, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::Mismatch { .. }), "{error}");
     let cut = &busybox(&["cut"])[..100_000];
     assert!(lab.store.load(cut, None, &mut |_| {}).is_err());
-    assert!(lab.store.load(&b"no archive"[..], None, &mut |_| {}).is_err());
+    assert!(
+        lab.store
+            .load(&b"no archive"[..], None, &mut |_| {})
+            .is_err()
+    );
     assert!(lab.store.load(&b""[..], None, &mut |_| {}).is_err());
     assert_eq!((lab.blob_count(), lab.layer_count()), (0, 0));
-    assert_eq!(std::fs::read_dir(lab.path("image/ingest")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(lab.path("image/ingest")).unwrap().count(),
+        0
+    );
     assert!(lab.store.list(&ListFilter::default()).unwrap().is_empty());
 }
 
@@ -171,7 +245,10 @@ fn leftovers_of_a_crash_are_removed_at_start() {
     std::fs::write(lab.path("image/ingest/3"), "half").unwrap();
     lab.reopen();
     assert_eq!(lab.layer_count(), 1);
-    assert_eq!(std::fs::read_dir(lab.path("image/ingest")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(lab.path("image/ingest")).unwrap().count(),
+        0
+    );
     assert!(lab.store.resolve("busybox", None).is_ok());
 }
 
@@ -182,9 +259,15 @@ fn a_name_that_moves_leaves_its_old_image_dangling() {
     let old = lab.store.id("app").unwrap();
     lab.load(&small(&["app"], "two", "{}"));
     assert_ne!(lab.store.id("app").unwrap(), old);
-    let dangling = lab.store.list(&ListFilter { dangling: Some(true), ..ListFilter::default() });
+    let dangling = lab.store.list(&ListFilter {
+        dangling: Some(true),
+        ..ListFilter::default()
+    });
     assert_eq!(dangling.unwrap()[0].id, old);
-    let pruned = lab.store.prune(&PruneFilter::default(), &|_| Vec::new()).unwrap();
+    let pruned = lab
+        .store
+        .prune(&PruneFilter::default(), &|_| Vec::new())
+        .unwrap();
     assert_eq!(pruned.removed, [Removed::Deleted(old.to_string())]);
     assert!(pruned.reclaimed_bytes > 0);
     assert_eq!((lab.blob_count(), lab.layer_count()), (3, 1));
@@ -194,16 +277,25 @@ fn a_name_that_moves_leaves_its_old_image_dangling() {
 fn tags_are_given_and_taken_away() {
     let mut lab = Lab::new();
     lab.load(&busybox(&["busybox"]));
-    let id = lab.store.tag("busybox", &reference("localhost:5000/me/bb:2")).unwrap();
+    let id = lab
+        .store
+        .tag("busybox", &reference("localhost:5000/me/bb:2"))
+        .unwrap();
     lab.reopen();
     assert_eq!(lab.store.id("localhost:5000/me/bb:2").unwrap(), id);
 
     let removed = lab.store.remove("busybox", &unused(false)).unwrap();
     assert_eq!(removed, [Removed::Untagged("busybox:latest".into())]);
-    let removed = lab.store.remove("localhost:5000/me/bb:2", &unused(false)).unwrap();
+    let removed = lab
+        .store
+        .remove("localhost:5000/me/bb:2", &unused(false))
+        .unwrap();
     assert_eq!(
         removed,
-        [Removed::Untagged("localhost:5000/me/bb:2".into()), Removed::Deleted(id.to_string())]
+        [
+            Removed::Untagged("localhost:5000/me/bb:2".into()),
+            Removed::Deleted(id.to_string())
+        ]
     );
     assert_eq!((lab.blob_count(), lab.layer_count()), (0, 0));
     assert!(lab.store.remove("busybox", &unused(true)).is_err());
@@ -225,7 +317,23 @@ fn an_image_in_several_repositories_is_removed_by_id_only_with_force() {
     );
     let removed = lab.store.remove(id.short(), &unused(true)).unwrap();
     let untagged = |name: &str| Removed::Untagged(name.to_owned());
-    assert_eq!(removed, [untagged("a:latest"), untagged("b:latest"), Removed::Deleted(id.to_string())]);
+    assert_eq!(
+        removed,
+        [
+            untagged("a:latest"),
+            untagged("b:latest"),
+            Removed::Deleted(id.to_string())
+        ]
+    );
+}
+
+const CONTAINER: &str = "0123456789abcdef";
+
+fn user(is_running: bool) -> Vec<User> {
+    vec![User {
+        container: CONTAINER.to_owned(),
+        is_running,
+    }]
 }
 
 #[test]
@@ -233,64 +341,137 @@ fn an_image_in_use_is_not_removed() {
     let lab = Lab::new();
     lab.load(&busybox(&["busybox"]));
     let id = lab.store.id("busybox").unwrap();
-    let container = "0123456789abcdef".to_owned();
-    let stopped = |_: &_| vec![User { container: container.clone(), is_running: false }];
-    let running = |_: &_| vec![User { container: container.clone(), is_running: true }];
+    let remove = |name: &str, force: bool, is_running: bool| {
+        let removal = Removal {
+            force,
+            users: &|_| user(is_running),
+        };
+        lab.store.remove(name, &removal).unwrap_err().to_string()
+    };
+    let short = id.short();
+    assert_eq!(
+        remove("busybox", false, false),
+        format!(
+            "conflict: unable to remove repository reference \"busybox\" (must force) - \
+             container 0123456789ab is using its referenced image {short}"
+        )
+    );
+    assert_eq!(
+        remove(id.as_str(), true, true),
+        format!(
+            "conflict: unable to delete {short} (cannot be forced) - image is being used by \
+             running container 0123456789ab"
+        )
+    );
+    assert_eq!(
+        remove(id.as_str(), false, false),
+        format!(
+            "conflict: unable to delete {short} (must be forced) - image is being used by \
+             stopped container 0123456789ab"
+        )
+    );
+}
 
-    let error = lab.store.remove("busybox", &Removal { force: false, users: &stopped }).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "conflict: unable to remove repository reference \"busybox\" (must force) - container 0123456789ab is using its referenced image {}",
-            id.short()
+#[test]
+fn a_forced_removal_takes_the_name_and_leaves_the_container_whole() {
+    let lab = Lab::new();
+    lab.load(&busybox(&["busybox"]));
+    let id = lab.store.id("busybox").unwrap();
+    let stopped = |_: &_| user(false);
+    let removed = lab
+        .store
+        .remove(
+            "busybox",
+            &Removal {
+                force: true,
+                users: &stopped,
+            },
         )
-    );
-    let error = lab.store.remove(id.as_str(), &Removal { force: true, users: &running }).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "conflict: unable to delete {} (cannot be forced) - image is being used by running container 0123456789ab",
-            id.short()
-        )
-    );
-    // Forced: the name goes, the container's image stays.
-    let removed = lab.store.remove("busybox", &Removal { force: true, users: &stopped }).unwrap();
+        .unwrap();
     assert_eq!(removed, [Removed::Untagged("busybox:latest".into())]);
     assert!(lab.store.resolve(id.as_str(), None).is_ok());
-    let pruned = lab.store.prune(&PruneFilter { all: true, ..PruneFilter::default() }, &stopped);
+    let pruned = lab.store.prune(
+        &PruneFilter {
+            all: true,
+            ..PruneFilter::default()
+        },
+        &stopped,
+    );
     assert!(pruned.unwrap().removed.is_empty());
-    let pruned = lab.store.prune(&PruneFilter::default(), &|_| Vec::new()).unwrap();
+    let pruned = lab
+        .store
+        .prune(&PruneFilter::default(), &|_| Vec::new())
+        .unwrap();
     assert_eq!(pruned.removed, [Removed::Deleted(id.to_string())]);
 }
 
 #[test]
 fn lists_are_filtered() {
     let lab = Lab::new();
-    lab.load(&small(&["me/one:1"], "one", r#"{"Labels":{"a":"b","c":""}}"#));
+    lab.load(&small(
+        &["me/one:1"],
+        "one",
+        r#"{"Labels":{"a":"b","c":""}}"#,
+    ));
     lab.load(&small(&["two:latest"], "two", "{}"));
-    let names = |filter: ListFilter| -> Vec<String> {
-        let list = lab.store.list(&filter).unwrap();
-        let mut names: Vec<String> = list.into_iter().flat_map(|image| image.repo_tags).collect();
-        names.sort();
-        names
-    };
-    let none = ListFilter::default;
     let list = |text: &str| vec![text.to_owned()];
-    assert_eq!(names(none()), ["me/one:1", "two:latest"]);
-    assert_eq!(names(ListFilter { labels: list("a=b"), ..none() }), ["me/one:1"]);
-    assert_eq!(names(ListFilter { labels: list("c"), ..none() }), ["me/one:1"]);
-    assert_eq!(names(ListFilter { labels: list("a=c"), ..none() }), [""; 0]);
-    assert_eq!(names(ListFilter { labels_absent: list("a"), ..none() }), ["two:latest"]);
-    assert_eq!(names(ListFilter { references: list("t*"), ..none() }), ["two:latest"]);
-    assert_eq!(names(ListFilter { references: list("*/one"), ..none() }), ["me/one:1"]);
-    assert_eq!(names(ListFilter { references: list("*:latest"), ..none() }), ["two:latest"]);
-    assert_eq!(names(ListFilter { dangling: Some(true), ..none() }), [""; 0]);
-    assert_eq!(names(ListFilter { dangling: Some(false), ..none() }).len(), 2);
-    assert_eq!(names(ListFilter { before: list("two"), ..none() }), [""; 0], "made at once");
+    let labels = |text: &str| ListFilter {
+        labels: list(text),
+        ..ListFilter::default()
+    };
+    let references = |text: &str| ListFilter {
+        references: list(text),
+        ..ListFilter::default()
+    };
+    let dangling = |flag: bool| ListFilter {
+        dangling: Some(flag),
+        ..ListFilter::default()
+    };
+    let absent = ListFilter {
+        labels_absent: list("a"),
+        ..ListFilter::default()
+    };
+    let before = ListFilter {
+        before: list("two"),
+        ..ListFilter::default()
+    };
     let until = Some("2020-01-01T00:00:00Z".parse().unwrap());
-    assert_eq!(names(ListFilter { until, ..none() }), [""; 0]);
-    assert!(lab.store.list(&ListFilter { since: list("none"), ..none() }).is_err());
-    assert!(lab.store.list(&ListFilter { references: list("["), ..none() }).is_err());
+    let (one, two) = ("me/one:1", "two:latest");
+    for (filter, expected) in [
+        (ListFilter::default(), vec![one, two]),
+        (labels("a=b"), vec![one]),
+        (labels("c"), vec![one]),
+        (labels("a=c"), vec![]),
+        (absent, vec![two]),
+        (references("t*"), vec![two]),
+        (references("*/one"), vec![one]),
+        (references("*:latest"), vec![two]),
+        (dangling(true), vec![]),
+        (dangling(false), vec![one, two]),
+        // Made at the same time.
+        (before, vec![]),
+        (
+            ListFilter {
+                until,
+                ..ListFilter::default()
+            },
+            vec![],
+        ),
+    ] {
+        let images = lab.store.list(&filter).unwrap();
+        let mut names: Vec<String> = images
+            .into_iter()
+            .flat_map(|image| image.repo_tags)
+            .collect();
+        names.sort();
+        assert_eq!(names, expected, "{filter:?}");
+    }
+    let unknown = ListFilter {
+        since: list("none"),
+        ..ListFilter::default()
+    };
+    assert!(lab.store.list(&unknown).is_err());
+    assert!(lab.store.list(&references("[")).is_err());
 }
 
 #[test]
@@ -300,10 +481,19 @@ fn the_history_tells_steps_and_sizes() {
     lab.load(&docker_archive(&layers, &["app:1"], "{}"));
     let history = lab.store.history("app:1", None).unwrap();
     assert_eq!(history.len(), 2);
-    assert_eq!((history[0].created_by.as_str(), history[0].size), ("step 1", 5));
+    assert_eq!(
+        (history[0].created_by.as_str(), history[0].size),
+        ("step 1", 5)
+    );
     assert_eq!(history[0].tags, ["app:1"]);
-    assert_eq!(history[0].id.as_ref(), Some(&lab.store.id("app:1").unwrap()));
-    assert_eq!((history[1].created, history[1].id.is_none()), (1_577_836_800, true));
+    assert_eq!(
+        history[0].id.as_ref(),
+        Some(&lab.store.id("app:1").unwrap())
+    );
+    assert_eq!(
+        (history[1].created, history[1].id.is_none()),
+        (1_577_836_800, true)
+    );
 }
 
 #[test]
@@ -311,11 +501,16 @@ fn saved_images_load_again_and_are_the_same_bytes() {
     let lab = Lab::new();
     lab.load(&busybox(&["busybox:1", "busybox:2"]));
     lab.load(&small(&[], "nameless", "{}"));
-    let nameless = lab.store.list(&ListFilter { dangling: Some(true), ..ListFilter::default() });
+    let nameless = lab.store.list(&ListFilter {
+        dangling: Some(true),
+        ..ListFilter::default()
+    });
     let nameless = nameless.unwrap()[0].id.clone();
     let save = || {
         let mut archive = Vec::new();
-        lab.store.save(&["busybox", nameless.short()], None, &mut archive).unwrap();
+        lab.store
+            .save(&["busybox", nameless.short()], None, &mut archive)
+            .unwrap();
         archive
     };
     let archive = save();
@@ -332,12 +527,28 @@ fn saved_images_load_again_and_are_the_same_bytes() {
             "Loaded image: busybox:2".into()
         ]
     );
-    assert_eq!(other.store.id("busybox:1").unwrap(), lab.store.id("busybox:1").unwrap());
+    assert_eq!(
+        other.store.id("busybox:1").unwrap(),
+        lab.store.id("busybox:1").unwrap()
+    );
     let mut names: Vec<String> = Vec::new();
     for entry in tar::Archive::new(&archive[..]).entries().unwrap() {
-        names.push(entry.unwrap().path().unwrap().to_string_lossy().into_owned());
+        names.push(
+            entry
+                .unwrap()
+                .path()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
-    for wanted in ["index.json", "manifest.json", "oci-layout", "repositories", "blobs/sha256/"] {
+    for wanted in [
+        "index.json",
+        "manifest.json",
+        "oci-layout",
+        "repositories",
+        "blobs/sha256/",
+    ] {
         assert!(names.iter().any(|name| name == wanted), "{wanted}");
     }
     assert!(lab.store.save(&["nothing"], None, &mut Vec::new()).is_err());
@@ -352,7 +563,10 @@ fn an_archive_of_files_is_imported() {
         message: "Imported from -".to_owned(),
         platform: None,
     };
-    let id = lab.store.import(&gzip(&busybox_layer())[..], &import).unwrap();
+    let id = lab
+        .store
+        .import(&gzip(&busybox_layer())[..], &import)
+        .unwrap();
     let image = lab.store.resolve("imported:1", None).unwrap();
     assert_eq!(image.id, id);
     assert_eq!(image.config.config.cmd.as_deref().unwrap(), ["/bin/ls"]);
@@ -360,7 +574,14 @@ fn an_archive_of_files_is_imported() {
     let history = lab.store.history("imported:1", None).unwrap();
     assert_eq!(history[0].comment, "Imported from -");
     assert!(lab.store.import(&b""[..], &Import::default()).is_err());
-    assert!(lab.store.import(&b"no archive at all, but long enough"[..], &Import::default()).is_err());
+    assert!(
+        lab.store
+            .import(
+                &b"no archive at all, but long enough"[..],
+                &Import::default()
+            )
+            .is_err()
+    );
 }
 
 #[test]
@@ -387,12 +608,18 @@ fn a_containers_changes_become_an_image() {
     let id = commit(&upper, Some(&name)).unwrap();
     let image = lab.store.resolve("me/app:1", None).unwrap();
     assert_eq!((image.id.clone(), image.layers.len()), (id, 2));
-    assert_eq!(std::fs::read(image.layers[0].join("etc/new")).unwrap(), b"new");
+    assert_eq!(
+        std::fs::read(image.layers[0].join("etc/new")).unwrap(),
+        b"new"
+    );
     let details = lab.store.inspect("me/app:1", None).unwrap();
     assert_eq!(details.parent, Some(parent.id.clone()));
     assert_eq!(details.config.author, "me");
     let history = lab.store.history("me/app:1", None).unwrap();
-    assert_eq!((history.len(), history[0].comment.as_str()), (2, "a remark"));
+    assert_eq!(
+        (history.len(), history[0].comment.as_str()),
+        (2, "a remark")
+    );
 
     // Nothing changed: no layer.
     std::fs::create_dir(lab.path("empty")).unwrap();
@@ -422,5 +649,38 @@ fn the_store_may_be_used_from_many_threads() {
             });
         }
     });
+    assert_eq!((lab.blob_count(), lab.layer_count()), (3, 1));
+}
+
+#[test]
+fn a_damaged_list_loses_names_and_no_images() {
+    let mut lab = Lab::new();
+    lab.load(&busybox(&["busybox"]));
+    let id = lab.store.id("busybox").unwrap();
+    std::fs::write(lab.path("image/index.json"), "{ torn").unwrap();
+    lab.reopen();
+    assert!(lab.path("image/index.damaged").exists());
+    assert!(lab.store.resolve(id.as_str(), None).is_ok());
+    lab.store.tag(id.as_str(), &reference("busybox")).unwrap();
+    assert!(lab.store.resolve("busybox", None).is_ok());
+}
+
+#[test]
+fn a_damaged_image_does_not_damage_the_others() {
+    let mut lab = Lab::new();
+    lab.load(&busybox(&["good"]));
+    lab.load(&small(&["bad"], "bad", "{}"));
+    let bad = lab.store.id("bad").unwrap();
+    std::fs::write(lab.path("image/blobs/sha256").join(bad.hex()), "{ torn").unwrap();
+    lab.reopen();
+    assert!(matches!(
+        lab.store.resolve("bad", None),
+        Err(Error::Mismatch { .. })
+    ));
+    assert!(lab.store.resolve("good", None).is_ok());
+    assert_eq!(lab.store.list(&ListFilter::default()).unwrap().len(), 2);
+    lab.load(&small(&["new"], "new", "{}"));
+    lab.store.remove("new", &unused(false)).unwrap();
+    lab.store.remove("bad", &unused(false)).unwrap();
     assert_eq!((lab.blob_count(), lab.layer_count()), (3, 1));
 }

@@ -8,7 +8,11 @@ use support::{Lab, Tar, busybox_layer, docker_archive, run, tree};
 fn lab() -> Lab {
     let lab = Lab::new();
     let layers = [busybox_layer(), Tar::new().file("etc/motd", b"hello").end()];
-    lab.load(&docker_archive(&layers, &["busybox:latest", "me/other:2"], r#"{"Cmd":["sh"]}"#));
+    lab.load(&docker_archive(
+        &layers,
+        &["busybox:latest", "me/other:2"],
+        r#"{"Cmd":["sh"]}"#,
+    ));
     lab
 }
 
@@ -23,11 +27,14 @@ fn skopeo_reads_the_store() {
         assert!(answer.contains(id.as_str()), "{answer}");
     }
     let copy = lab.path("copy");
-    run("skopeo", &[
-        "copy",
-        &format!("oci:{}:busybox:latest", store.display()),
-        &format!("dir:{}", copy.display()),
-    ]);
+    run(
+        "skopeo",
+        &[
+            "copy",
+            &format!("oci:{}:busybox:latest", store.display()),
+            &format!("dir:{}", copy.display()),
+        ],
+    );
     assert!(copy.join("manifest.json").exists());
 }
 
@@ -36,14 +43,25 @@ fn skopeo_reads_saved_archives_in_both_forms() {
     let lab = lab();
     let saved = lab.path("saved.tar");
     let file = std::fs::File::create(&saved).unwrap();
-    lab.store.save(&["busybox", "me/other:2"], None, file).unwrap();
+    lab.store
+        .save(&["busybox", "me/other:2"], None, file)
+        .unwrap();
     let saved = saved.display();
-    run("skopeo", &["inspect", &format!("docker-archive:{saved}:busybox:latest")]);
-    run("skopeo", &["inspect", &format!("docker-archive:{saved}:me/other:2")]);
+    run(
+        "skopeo",
+        &["inspect", &format!("docker-archive:{saved}:busybox:latest")],
+    );
+    run(
+        "skopeo",
+        &["inspect", &format!("docker-archive:{saved}:me/other:2")],
+    );
     let single = lab.path("single.tar");
     let file = std::fs::File::create(&single).unwrap();
     lab.store.save(&["busybox"], None, file).unwrap();
-    run("skopeo", &["inspect", &format!("oci-archive:{}", single.display())]);
+    run(
+        "skopeo",
+        &["inspect", &format!("oci-archive:{}", single.display())],
+    );
 }
 
 #[test]
@@ -69,11 +87,17 @@ fn archives_of_skopeos_load() {
     }
     // Without a name, and compressed as a whole.
     let path = lab.path("nameless");
-    run("skopeo", &["copy", &from, &format!("oci-archive:{}", path.display())]);
+    run(
+        "skopeo",
+        &["copy", &from, &format!("oci-archive:{}", path.display())],
+    );
     run("gzip", &[path.to_str().unwrap()]);
     let other = Lab::new();
     let loaded = other.load(&std::fs::read(lab.path("nameless.gz")).unwrap());
-    assert!(loaded[0].starts_with("Loaded image ID: sha256:"), "{loaded:?}");
+    assert!(
+        loaded[0].starts_with("Loaded image ID: sha256:"),
+        "{loaded:?}"
+    );
 }
 
 #[test]
@@ -92,12 +116,20 @@ fn an_index_of_several_platforms_is_kept_whole() {
     let index = hull_oci::Index::new(vec![absent, here]);
     let lease = lab.store.lease();
     let bytes = serde_json::to_vec(&index).unwrap();
-    let target = lab.store.put_blob(&lease, hull_oci::media_type::INDEX, &bytes).unwrap();
-    lab.store.set_name(&"multi".parse().unwrap(), target.clone()).unwrap();
+    let target = lab
+        .store
+        .put_blob(&lease, hull_oci::media_type::INDEX, &bytes)
+        .unwrap();
+    lab.store
+        .set_name(&"multi".parse().unwrap(), target.clone())
+        .unwrap();
     drop(lease);
 
     let image = lab.store.resolve("multi", None).unwrap();
-    assert_eq!((image.id.clone(), image.manifest.clone()), (target.digest.clone(), manifest.digest));
+    assert_eq!(
+        (image.id.clone(), image.manifest.clone()),
+        (target.digest.clone(), manifest.digest)
+    );
     assert!(lab.store.resolve("multi", Some(&host)).is_ok());
     assert!(lab.store.resolve("multi", Some(&foreign)).is_err());
     let details = lab.store.inspect("multi", None).unwrap();
@@ -110,7 +142,9 @@ fn an_index_of_several_platforms_is_kept_whole() {
     assert_eq!(other.load(&archive), ["Loaded image: multi:latest"]);
     assert_eq!(other.store.id("multi").unwrap(), target.digest);
     let mut archive = Vec::new();
-    lab.store.save(&["multi"], Some(&host), &mut archive).unwrap();
+    lab.store
+        .save(&["multi"], Some(&host), &mut archive)
+        .unwrap();
     let other = Lab::new();
     other.load(&archive);
     assert_eq!(other.store.id("multi").unwrap(), image.manifest);

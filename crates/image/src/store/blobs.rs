@@ -108,6 +108,13 @@ impl Blobs {
         })
     }
 
+    /// Everything written so far reaches the disk: one call for many blobs.
+    pub(super) fn sync(&self) -> Result<()> {
+        let what = || format!("sync {}", self.dir.display());
+        let dir = File::open(&self.dir).context(what)?;
+        rustix::fs::syncfs(&dir).context(what)
+    }
+
     /// All digests here.
     pub(super) fn list(&self) -> Result<Vec<Digest>> {
         let mut found = Vec::new();

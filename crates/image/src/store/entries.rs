@@ -1,15 +1,15 @@
 //! The names: `index.json`, held in memory and replaced whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use hull_oci::{Descriptor, Digest, Index, Reference};
+use hull_oci::{Descriptor, Digest, Index, Manifest, Reference, media_type};
 use jiff::Timestamp;
 
-use super::blobs::replace_file;
-use crate::error::{Context as _, Error, Result};
+use super::blobs::{Blobs, DOCUMENT_BYTES_MAX, replace_file};
+use crate::error::{Context as _, Result};
 
 /// The name in full, as containerd writes it.
 pub(super) const NAME: &str = "io.containerd.image.name";
@@ -43,19 +43,61 @@ pub(super) struct Entries {
 
 impl Entries {
     /// Reads the list; a missing one is empty.
-    pub(super) fn open(root: &Path) -> Result<Self> {
+    pub(super) fn open(root: &Path, blobs: &Blobs) -> Result<Self> {
         let path = root.join("index.json");
         let entries = match fs::read(&path) {
-            Ok(bytes) => parse(&bytes).map_err(|cause| {
-                Error::Invalid(format!("cannot read {}: {cause}", path.display()))
-            })?,
+            Ok(bytes) => match parse(&bytes) {
+                Ok(entries) => entries,
+                Err(cause) => {
+                    tracing::error!(path = %path.display(), %cause, "the list of images is damaged");
+                    let aside = path.with_extension("damaged");
+                    fs::rename(&path, &aside)
+                        .context(|| format!("set {} aside", path.display()))?;
+                    return Self::rebuilt(path, blobs);
+                }
+            },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).context(|| format!("read {}", path.display())),
         };
+        Self::with(path, entries)
+    }
+
+    /// A damaged list loses the names, not the images: each manifest and index that no other one
+    /// reaches becomes a dangling image.
+    fn rebuilt(path: PathBuf, blobs: &Blobs) -> Result<Self> {
+        let mut found: Vec<Descriptor> = Vec::new();
+        let mut children: HashSet<Digest> = HashSet::new();
+        for digest in blobs.list()? {
+            let is_small = blobs
+                .size(&digest)
+                .is_some_and(|size| size <= DOCUMENT_BYTES_MAX);
+            let Some(bytes) = is_small.then(|| blobs.read(&digest).ok()).flatten() else {
+                continue;
+            };
+            let size = bytes.len() as u64;
+            let manifest = serde_json::from_slice::<Manifest>(&bytes);
+            let index = serde_json::from_slice::<Index>(&bytes);
+            let media_type = match (manifest, index) {
+                (Ok(manifest), _) => manifest.media_type.unwrap_or(media_type::MANIFEST.into()),
+                (_, Ok(index)) if !index.manifests.is_empty() => {
+                    children.extend(index.manifests.into_iter().map(|child| child.digest));
+                    index.media_type.unwrap_or(media_type::INDEX.into())
+                }
+                _ => continue,
+            };
+            found.push(Descriptor::new(&media_type, digest, size));
+        }
+        found.retain(|descriptor| !children.contains(&descriptor.digest));
+        let entries = found.into_iter().map(|target| Entry::new(target, None));
+        Self::with(path, entries.collect())
+    }
+
+    fn with(path: PathBuf, entries: Vec<Entry>) -> Result<Self> {
+        let (current, writing) = (RwLock::default(), Mutex::default());
         let this = Self {
             path,
-            current: RwLock::default(),
-            writing: Mutex::default(),
+            current,
+            writing,
         };
         this.replace(entries)?;
         Ok(this)

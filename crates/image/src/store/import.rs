@@ -11,6 +11,9 @@ use super::commit::blank;
 use crate::compression::decompress;
 use crate::error::{Context as _, Error, Result};
 
+/// Fewer, larger pieces for the compressor.
+const COPY_BYTES: usize = 256 << 10;
+
 /// How to import.
 #[derive(Debug, Clone, Default)]
 pub struct Import<'a> {
@@ -30,7 +33,8 @@ impl Store {
         let lease = self.lease();
         let mut container = ContainerConfig::default();
         apply_changes(&mut container, import.changes)?;
-        let (_, mut plain) = decompress(source).context(|| "read the archive")?;
+        let (_, plain) = decompress(source).context(|| "read the archive")?;
+        let mut plain = io::BufReader::with_capacity(COPY_BYTES, plain);
         let layer = self.write_layer(&lease, |out| {
             io::copy(&mut plain, out).context(|| "read the archive")?;
             Ok(())

@@ -73,7 +73,10 @@ impl Store {
         let mut reaches = Vec::new();
         for group in groups.values() {
             let mut reached = HashSet::new();
-            self.reach(&group[0].target, &mut reached)?;
+            if let Err(error) = self.reach(&group[0].target, &mut reached) {
+                let image = group[0].target.digest.as_str();
+                tracing::warn!(image, %error, "an image is damaged");
+            }
             reached
                 .iter()
                 .for_each(|digest| *counts.entry(digest.clone()).or_insert(0) += 1);
@@ -81,7 +84,7 @@ impl Store {
         }
         let mut list = Vec::new();
         for (group, reached) in groups.into_values().zip(reaches) {
-            let summary = self.summary(&group, &reached, &counts)?;
+            let summary = self.summary(&group, &reached, &counts);
             if filter.passes(&summary) {
                 list.push(summary);
             }
@@ -95,7 +98,7 @@ impl Store {
         group: &[Entry],
         reached: &HashSet<Digest>,
         counts: &HashMap<Digest, usize>,
-    ) -> Result<Summary> {
+    ) -> Summary {
         let descriptor = group[0].target.clone();
         let (mut size, mut shared_size) = (0, 0);
         for digest in reached {
@@ -110,7 +113,8 @@ impl Store {
             }
         }
         let host = hull_oci::Platform::host();
-        let members = self.members(&descriptor)?;
+        // A damaged image is listed with what is known of it, so that it can be removed.
+        let members = self.members(&descriptor).unwrap_or_default();
         let config = members
             .iter()
             .filter(|member| member.is_image() && member.config.is_some())
@@ -125,7 +129,7 @@ impl Store {
             .as_deref()
             .and_then(created)
             .map_or(0, Timestamp::as_second);
-        Ok(Summary {
+        Summary {
             id: descriptor.digest.clone(),
             parent: group.iter().find_map(|entry| entry.parent.clone()),
             repo_tags: repo_tags(group),
@@ -136,9 +140,9 @@ impl Store {
             labels: config
                 .map(|config| config.config.labels.clone())
                 .unwrap_or_default(),
-            manifests: self.manifests(&descriptor)?,
+            manifests: self.manifests(&descriptor).unwrap_or_default(),
             descriptor,
-        })
+        }
     }
 
     /// Looks up the images the filter names.

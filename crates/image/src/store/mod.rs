@@ -106,7 +106,7 @@ impl Store {
         let data_root = root.parent().unwrap_or(Path::new("/"));
         let trash = Trash::open(data_root)?;
         let blobs = Blobs::open(root, trash.clone())?;
-        let entries = Entries::open(root)?;
+        let entries = Entries::open(root, &blobs)?;
         let layers = Layers::open(&data_root.join("layers"), trash)?;
         Ok(Self {
             blobs,

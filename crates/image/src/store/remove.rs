@@ -174,7 +174,12 @@ impl Store {
         let leased = self.leases.lock();
         let mut reached: HashSet<Digest> = HashSet::new();
         for entry in self.entries.all().iter() {
-            self.reach(&entry.target, &mut reached)?;
+            if let Err(error) = self.reach(&entry.target, &mut reached) {
+                // Nobody knows what it needs: nothing is garbage until it is removed.
+                let image = entry.target.digest.as_str();
+                tracing::warn!(image, %error, "keeping everything because of a damaged image");
+                return Ok(0);
+            }
         }
         let mut freed = 0;
         let is_live = |digest: &Digest| reached.contains(digest) || leased.contains_key(digest);

@@ -13,7 +13,11 @@ impl Store {
     pub fn tag(&self, name: &str, new: &Reference) -> Result<Digest> {
         let target = self.find(name)?.descriptor;
         let id = target.digest.clone();
-        self.set_name(new, target)?;
+        let new = new.clone().or_latest().exact();
+        self.entries.update(|entries| {
+            set_name(entries, new, target, None);
+            Ok(())
+        })?;
         Ok(id)
     }
 
@@ -21,21 +25,14 @@ impl Store {
     /// leased until this returns.
     pub fn set_name(&self, name: &Reference, mut target: Descriptor) -> Result<()> {
         strip(&mut target);
-        let name = name.clone().or_latest().exact();
-        self.entries.update(|entries| {
-            set_name(entries, name, target, None);
-            Ok(())
-        })
+        self.set_new(Some(name), target, None)
     }
 
     /// Keeps an image that was just brought in without any name. Its blobs must be complete, and
     /// leased until this returns.
     pub fn keep_unnamed(&self, mut target: Descriptor) -> Result<()> {
         strip(&mut target);
-        self.entries.update(|entries| {
-            keep(entries, Entry::new(target, None));
-            Ok(())
-        })
+        self.set_new(None, target, None)
     }
 
     /// As [`set_name`](Self::set_name) or [`keep_unnamed`](Self::keep_unnamed), for an image made
@@ -47,6 +44,8 @@ impl Store {
         parent: Option<Digest>,
     ) -> Result<()> {
         let name = name.map(|name| name.clone().or_latest().exact());
+        // What the entry reaches must outlive a power cut if the entry does.
+        self.blobs.sync()?;
         self.entries.update(|entries| {
             match name {
                 Some(name) => set_name(entries, name, target, parent),

@@ -83,3 +83,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

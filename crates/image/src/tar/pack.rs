@@ -78,7 +78,12 @@ impl<'a, W: Write> Packer<'a, W> {
             Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => return Err(error).context(what),
         };
-        let prefix = [path, b"/"].concat();
+        // The root of all is named `/` already.
+        let prefix = if path.ends_with(b"/") {
+            path.to_vec()
+        } else {
+            [path, b"/"].concat()
+        };
         if self.is_layer && child.is_opaque().context(what)? {
             self.writer
                 .append(&marker([&prefix[..], b".wh..wh..opq"].concat()))?;

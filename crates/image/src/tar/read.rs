@@ -90,6 +90,11 @@ impl<R: Read> Reader<R> {
             .map(|(key, value)| (key.clone(), value.clone()));
         let records: Vec<_> = globals.chain(specials.records).collect();
         apply_records(&mut entry, &records)?;
+        // The oldest format has no flag for directories. Only the final name tells: the one in the
+        // header may be the beginning of a longer one.
+        if header[156] == 0 && entry.path.ends_with(b"/") {
+            entry.kind = EntryKind::Directory;
+        }
         // Only regular files carry content, whatever the size field of others says; but its bytes
         // are there to be skipped, except for links and the like, where the field means nothing.
         if matches!(entry.kind, EntryKind::File | EntryKind::Unknown(_)) {
@@ -187,7 +192,6 @@ fn from_header(header: &Header) -> Result<Entry> {
         }
     }
     let kind = match header[156] {
-        0 | b'0' | b'7' | b'S' if path.ends_with(b"/") => EntryKind::Directory,
         0 | b'0' | b'7' | b'S' => EntryKind::File,
         b'1' => EntryKind::HardLink,
         b'2' => EntryKind::Symlink,

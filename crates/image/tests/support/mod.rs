@@ -1,5 +1,9 @@
 //! Small images and a store to put them in.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,7 +40,9 @@ impl Lab {
     }
 
     pub(crate) fn blob_count(&self) -> usize {
-        std::fs::read_dir(self.path("image/blobs/sha256")).unwrap().count()
+        std::fs::read_dir(self.path("image/blobs/sha256"))
+            .unwrap()
+            .count()
     }
 
     pub(crate) fn layer_count(&self) -> usize {
@@ -83,7 +89,11 @@ impl Tar {
     }
 
     pub(crate) fn dir(self, name: &str) -> Self {
-        self.raw(Self::header(tar::EntryType::Directory, 0o755, 0), name.as_bytes(), b"")
+        self.raw(
+            Self::header(tar::EntryType::Directory, 0o755, 0),
+            name.as_bytes(),
+            b"",
+        )
     }
 
     pub(crate) fn link(self, kind: tar::EntryType, name: &str, target: &str) -> Self {
@@ -122,10 +132,18 @@ pub(crate) fn busybox_layer() -> Vec<u8> {
 
 /// A docker-archive of layers (lowest first), as `docker save` wrote it before version 25.
 pub(crate) fn docker_archive(layers: &[Vec<u8>], tags: &[&str], config: &str) -> Vec<u8> {
-    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("{:?}", plain_digest(layer))).collect();
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| format!("{:?}", plain_digest(layer)))
+        .collect();
     let quoted: Vec<String> = diff_ids.iter().map(|id| format!("\"{id}\"")).collect();
     let steps: Vec<String> = (0..layers.len())
-        .map(|at| format!(r#"{{"created":"2020-01-0{}T00:00:00Z","created_by":"step {at}"}}"#, at + 1))
+        .map(|at| {
+            format!(
+                r#"{{"created":"2020-01-0{}T00:00:00Z","created_by":"step {at}"}}"#,
+                at + 1
+            )
+        })
         .collect();
     let config = format!(
         r#"{{"architecture":"{}","os":"linux","created":"2020-01-02T03:04:05Z","config":{config},"rootfs":{{"type":"layers","diff_ids":[{}]}},"history":[{}]}}"#,
@@ -137,25 +155,44 @@ pub(crate) fn docker_archive(layers: &[Vec<u8>], tags: &[&str], config: &str) ->
     let mut archive = Tar::new();
     let mut names = Vec::new();
     for (at, layer) in layers.iter().enumerate() {
-        archive = archive.dir(&format!("{at}/")).file(&format!("{at}/layer.tar"), layer);
+        archive = archive
+            .dir(&format!("{at}/"))
+            .file(&format!("{at}/layer.tar"), layer);
         archive = archive.file(&format!("{at}/VERSION"), b"1.0");
         names.push(format!("\"{at}/layer.tar\""));
     }
     let tags: Vec<String> = tags.iter().map(|tag| format!("\"{tag}\"")).collect();
-    let tags = if tags.is_empty() { "null".to_owned() } else { format!("[{}]", tags.join(",")) };
-    let manifest =
-        format!(r#"[{{"Config":"{config_name}","RepoTags":{tags},"Layers":[{}]}}]"#, names.join(","));
-    archive.file(&config_name, config.as_bytes()).file("manifest.json", manifest.as_bytes()).end()
+    let tags = if tags.is_empty() {
+        "null".to_owned()
+    } else {
+        format!("[{}]", tags.join(","))
+    };
+    let manifest = format!(
+        r#"[{{"Config":"{config_name}","RepoTags":{tags},"Layers":[{}]}}]"#,
+        names.join(",")
+    );
+    archive
+        .file(&config_name, config.as_bytes())
+        .file("manifest.json", manifest.as_bytes())
+        .end()
 }
 
 /// The busybox image.
 pub(crate) fn busybox(tags: &[&str]) -> Vec<u8> {
-    docker_archive(&[busybox_layer()], tags, r#"{"Cmd":["sh"],"Env":["PATH=/bin"]}"#)
+    docker_archive(
+        &[busybox_layer()],
+        tags,
+        r#"{"Cmd":["sh"],"Env":["PATH=/bin"]}"#,
+    )
 }
 
 /// An image with one small file, different for each text.
 pub(crate) fn small(tags: &[&str], text: &str, config: &str) -> Vec<u8> {
-    docker_archive(&[Tar::new().file("text", text.as_bytes()).end()], tags, config)
+    docker_archive(
+        &[Tar::new().file("text", text.as_bytes()).end()],
+        tags,
+        config,
+    )
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -185,10 +222,18 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
 /// All paths below a directory, sorted, relative.
 pub(crate) fn tree(root: &Path) -> Vec<String> {
     fn walk(root: &Path, at: &Path, found: &mut Vec<String>) {
-        let mut names: Vec<_> = std::fs::read_dir(at).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(at)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
         names.sort();
         for path in names {
-            found.push(path.strip_prefix(root).unwrap().to_string_lossy().into_owned());
+            found.push(
+                path.strip_prefix(root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
             if std::fs::symlink_metadata(&path).unwrap().is_dir() {
                 walk(root, &path, found);
             }
