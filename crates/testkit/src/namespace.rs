@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::{places, until};
+use crate::until;
 
 /// Lives as long as its holder, which ends when the test process does, however that ends.
 pub struct NetworkNamespace {
@@ -64,11 +64,17 @@ impl NetworkNamespace {
 
     /// Fetches a page from inside; `None` when nobody answers.
     pub fn fetch(&self, url: &str) -> Option<String> {
-        let mut command = self.command(places::busybox());
-        let output = command
-            .args(["wget", "-q", "-T", "5", "-O", "-", url])
-            .output()
-            .expect("cannot run wget");
+        let mut command = self.command("curl");
+        command.args([
+            "--silent",
+            "--fail",
+            "--max-time",
+            "5",
+            "--noproxy",
+            "*",
+            url,
+        ]);
+        let output = command.output().expect("cannot run curl");
         output
             .status
             .success()

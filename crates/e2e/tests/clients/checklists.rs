@@ -38,7 +38,10 @@ fn read(name: &str) -> Vec<Line> {
 
 /// Compares the list with the truth; see above.
 #[track_caller]
-#[expect(clippy::print_stdout, reason = "the list of what is missing is what a reader wants")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the list of what is missing is what a reader wants"
+)]
 fn settle(name: &str, lines: &[Line], truth: impl Fn(&Line) -> bool) {
     let now: Vec<bool> = lines.iter().map(truth).collect();
     let missing: Vec<_> = lines

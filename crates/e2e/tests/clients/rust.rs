@@ -74,13 +74,16 @@ fn it_negotiates_lists_and_describes() {
             .await
             .expect("agrees on a version");
         assert_eq!(docker.ping().await.expect("answers"), "OK");
-        create(&docker, "c", &["sleep", "1000"], false).await;
-        start(&docker, "c").await;
+        create(&docker, "box", &["sleep", "1000"], false).await;
+        start(&docker, "box").await;
         let list = ListContainersOptionsBuilder::default().all(true).build();
         let all = docker.list_containers(Some(list)).await.expect("lists");
-        assert_eq!(all[0].names.as_deref(), Some(["/c".to_owned()].as_slice()));
+        assert_eq!(
+            all[0].names.as_deref(),
+            Some(["/box".to_owned()].as_slice())
+        );
         let it = docker
-            .inspect_container("c", None)
+            .inspect_container("box", None)
             .await
             .expect("describes");
         assert_eq!(it.state.and_then(|state| state.running), Some(true));
@@ -90,7 +93,7 @@ fn it_negotiates_lists_and_describes() {
         );
         let once = StatsOptionsBuilder::default().stream(false).build();
         let stats = docker
-            .stats("c", Some(once))
+            .stats("box", Some(once))
             .next()
             .await
             .expect("one sample")
@@ -105,7 +108,7 @@ fn it_negotiates_lists_and_describes() {
 #[test]
 fn it_attaches_writes_half_closes_and_waits() {
     play(|docker| async move {
-        create(&docker, "c", &["sh", "-c", "cat; echo end; exit 6"], true).await;
+        create(&docker, "box", &["sh", "-c", "cat; echo end; exit 6"], true).await;
         let options = AttachContainerOptionsBuilder::default()
             .stdin(true)
             .stdout(true)
@@ -113,10 +116,10 @@ fn it_attaches_writes_half_closes_and_waits() {
             .stream(true)
             .build();
         let mut attached = docker
-            .attach_container("c", Some(options))
+            .attach_container("box", Some(options))
             .await
             .expect("attaches");
-        start(&docker, "c").await;
+        start(&docker, "box").await;
         attached
             .input
             .write_all(b"hello\n")
@@ -128,7 +131,7 @@ fn it_attaches_writes_half_closes_and_waits() {
             .condition("not-running")
             .build();
         let ended = docker
-            .wait_container("c", Some(wait))
+            .wait_container("box", Some(wait))
             .next()
             .await
             .expect("an answer");
@@ -144,19 +147,19 @@ fn it_runs_beside_reads_logs_and_stops() {
     play(|docker| async move {
         create(
             &docker,
-            "c",
+            "box",
             &["sh", "-c", "echo one; echo two; exec sleep 1000"],
             false,
         )
         .await;
-        start(&docker, "c").await;
+        start(&docker, "box").await;
         let config = CreateExecOptions {
             cmd: Some(vec!["sh", "-c", "echo beside; exit 3"]),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..CreateExecOptions::default()
         };
-        let exec = docker.create_exec("c", config).await.expect("is made");
+        let exec = docker.create_exec("box", config).await.expect("is made");
         let StartExecResults::Attached { output, .. } =
             docker.start_exec(&exec.id, None).await.expect("runs")
         else {
@@ -175,21 +178,21 @@ fn it_runs_beside_reads_logs_and_stops() {
             .stdout(true)
             .stderr(true)
             .build();
-        assert_eq!(text(docker.logs("c", Some(options))).await, "one\ntwo\n");
+        assert_eq!(text(docker.logs("box", Some(options))).await, "one\ntwo\n");
         docker
             .stop_container(
-                "c",
+                "box",
                 Some(StopContainerOptionsBuilder::default().t(0).build()),
             )
             .await
             .expect("stops");
         let options = RemoveContainerOptionsBuilder::default().v(true).build();
         docker
-            .remove_container("c", Some(options))
+            .remove_container("box", Some(options))
             .await
             .expect("is removed");
         let gone = docker
-            .inspect_container("c", None)
+            .inspect_container("box", None)
             .await
             .expect_err("is gone");
         let bollard::errors::Error::DockerResponseServerError {
@@ -201,7 +204,7 @@ fn it_runs_beside_reads_logs_and_stops() {
         };
         assert_eq!(
             (status_code, message.as_str()),
-            (404, "No such container: c")
+            (404, "No such container: box")
         );
     });
 }

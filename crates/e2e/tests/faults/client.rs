@@ -13,8 +13,8 @@ fn descriptors(scene: &Scene) -> usize {
 #[test]
 fn clients_that_vanish_leave_no_descriptor_behind() {
     play(|scene| {
-        scene.ok("run -d -i --name c busybox sh -c 'while :; do echo line; sleep 0.01; done'");
-        scene.ok("exec c true");
+        scene.ok("run -d -i --name box busybox sh -c 'while :; do echo line; sleep 0.01; done'");
+        scene.ok("exec box true");
         until("the daemon is calm", || {
             descriptors(scene) == {
                 std::thread::sleep(Duration::from_millis(50));
@@ -24,12 +24,12 @@ fn clients_that_vanish_leave_no_descriptor_behind() {
         let before = descriptors(scene);
         for _ in 0..5 {
             let lines = [
-                "attach c",
-                "logs -f c",
-                "wait c",
+                "attach box",
+                "logs -f box",
+                "wait box",
                 "events",
-                "stats c",
-                "exec -i c cat",
+                "stats box",
+                "exec -i box cat",
             ];
             let mut clients: Vec<_> = lines.into_iter().map(|line| scene.begin(line)).collect();
             clients[0].expect("line");
@@ -40,7 +40,7 @@ fn clients_that_vanish_leave_no_descriptor_behind() {
             clients.iter_mut().for_each(|client| client.kill());
         }
         until("descriptors are back", || descriptors(scene) <= before + 1);
-        assert_eq!(scene.inspect("c", "{{.State.Running}}"), "true");
+        assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
     });
 }
 
@@ -48,17 +48,17 @@ fn clients_that_vanish_leave_no_descriptor_behind() {
 fn a_slow_reader_holds_nobody_up_and_costs_no_memory() {
     play(|scene| {
         let program = "while [ ! -e /go ]; do sleep 0.05; done; yes 0123456789012345678901234567890123456789 | head -c 30000000; echo done > /done; sleep 100000";
-        scene.ok(&format!("run -d --name c busybox sh -c '{program}'"));
-        let slow = scene.begin("attach c");
-        let follow = scene.begin("logs -f c");
+        scene.ok(&format!("run -d --name box busybox sh -c '{program}'"));
+        let slow = scene.begin("attach box");
+        let follow = scene.begin("logs -f box");
         let events = scene.begin("events");
         std::thread::sleep(Duration::from_millis(300));
         for client in [&slow, &follow, &events] {
             client.signal("STOP");
         }
-        scene.ok("exec c touch /go");
+        scene.ok("exec box touch /go");
         until("the writer was not held up", || {
-            scene.run("exec c cat /done").code == 0
+            scene.run("exec box cat /done").code == 0
         });
         let begin = Instant::now();
         assert_eq!(scene.ok("run --rm busybox echo fine"), "fine");

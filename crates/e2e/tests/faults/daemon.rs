@@ -70,24 +70,24 @@ fn what_happened_while_no_daemon_ran_is_known() {
     play(|scene| {
         let wait = "while [ ! -e /tmp/go ]; do sleep 0.02; done";
         scene.ok(&format!(
-            "run -d --name c -v {}:/tmp busybox sh -c '{wait}; echo last words; exit 33'",
+            "run -d --name box -v {}:/tmp busybox sh -c '{wait}; echo last words; exit 33'",
             scene.daemon.path("config").display()
         ));
         scene.ok("run -d --rm --name gone busybox sh -c 'sleep 0.2'");
-        let pid = scene.inspect("c", "{{.State.Pid}}");
+        let pid = scene.inspect("box", "{{.State.Pid}}");
         scene.daemon.kill();
         std::fs::write(scene.daemon.path("config/go"), "").unwrap();
         until("it ended", || {
             !std::path::Path::new(&format!("/proc/{pid}")).exists()
         });
         scene.daemon.launch();
-        let it = scene.until_status("c", "exited");
+        let it = scene.until_status("box", "exited");
         assert_eq!(it["State"]["ExitCode"], 33);
-        assert_eq!(scene.ok("logs c"), "last words");
+        assert_eq!(scene.ok("logs box"), "last words");
         until("what was to be removed is", || {
             scene.ok("ps -aq --filter name=gone").is_empty()
         });
-        let events = scene.ok("events --since 1h --until 0s --filter container=c --filter event=die --format '{{.Actor.Attributes.exitCode}}'");
+        let events = scene.ok("events --since 1h --until 0s --filter container=box --filter event=die --format '{{.Actor.Attributes.exitCode}}'");
         assert_eq!(events, "33", "recorded once");
     });
 }
@@ -95,10 +95,10 @@ fn what_happened_while_no_daemon_ran_is_known() {
 #[test]
 fn events_of_before_the_crash_are_still_told() {
     play(|scene| {
-        scene.ok("run --name c busybox true");
+        scene.ok("run --name box busybox true");
         scene.daemon.crash();
         let events =
-            scene.ok("events --since 1h --until 0s --filter container=c --format '{{.Action}}'");
+            scene.ok("events --since 1h --until 0s --filter container=box --format '{{.Action}}'");
         assert_eq!(events, "create\nattach\nstart\ndie");
     });
 }
@@ -106,17 +106,17 @@ fn events_of_before_the_crash_are_still_told() {
 #[test]
 fn restart_policies_hold_over_a_crash() {
     play(|scene| {
-        scene.ok("run -d --restart always --name c busybox sleep 100000");
+        scene.ok("run -d --restart always --name box busybox sleep 100000");
         scene.ok("run -d --restart unless-stopped --name stopped busybox sleep 100000");
         scene.ok("stop -t 0 stopped");
-        let pid = scene.inspect("c", "{{.State.Pid}}").parse().unwrap();
+        let pid = scene.inspect("box", "{{.State.Pid}}").parse().unwrap();
         scene.daemon.kill();
         signal(pid, "KILL");
         until("it ended", || {
             !std::path::Path::new(&format!("/proc/{pid}")).exists()
         });
         scene.daemon.launch();
-        scene.until("c", "was started again", |it| {
+        scene.until("box", "was started again", |it| {
             it["State"]["Running"] == true && it["State"]["Pid"] != pid
         });
         assert_eq!(scene.inspect("stopped", "{{.State.Status}}"), "exited");
@@ -126,33 +126,33 @@ fn restart_policies_hold_over_a_crash() {
 #[test]
 fn a_daemon_that_stood_still_misses_no_exit() {
     play(|scene| {
-        scene.ok("run -d --name c --memory 16m --memory-swap 16m -v /tmp:/host busybox sh -c 'sleep 0.3; echo bye; x=x; while :; do x=$x$x; done'");
-        let pid = scene.inspect("c", "{{.State.Pid}}");
+        scene.ok("run -d --name box --memory 16m --memory-swap 16m -v /tmp:/host busybox sh -c 'sleep 0.3; echo bye; x=x; while :; do x=$x$x; done'");
+        let pid = scene.inspect("box", "{{.State.Pid}}");
         let daemon = scene.daemon.pid();
         signal(daemon, "STOP");
         until("it ended", || {
             !std::path::Path::new(&format!("/proc/{pid}")).exists()
         });
         signal(daemon, "CONT");
-        let it = scene.until_status("c", "exited");
+        let it = scene.until_status("box", "exited");
         assert_eq!(
             (&it["State"]["ExitCode"], &it["State"]["OOMKilled"]),
             (&Value::from(137), &Value::from(true))
         );
-        assert_eq!(scene.ok("logs c"), "bye");
+        assert_eq!(scene.ok("logs box"), "bye");
     });
 }
 
 #[test]
 fn a_stopped_daemon_ends_within_a_second_and_its_containers_stay() {
     play(|scene| {
-        scene.ok("run -d --name c busybox sleep 100000");
-        let before = identity(scene, "c");
+        scene.ok("run -d --name box busybox sleep 100000");
+        let before = identity(scene, "box");
         let (code, time) = scene.daemon.stop();
         assert_eq!(code, 0);
         assert!(time < Duration::from_secs(2), "{time:?}");
         scene.daemon.launch();
-        assert_eq!(identity(scene, "c"), before);
+        assert_eq!(identity(scene, "box"), before);
     });
 }
 
@@ -182,7 +182,7 @@ fn two_daemons_do_not_share_a_root() {
 #[test]
 fn without_descriptors_new_work_is_refused_and_nothing_is_lost() {
     play(|scene| {
-        scene.ok("run -d --name c busybox sleep 100000");
+        scene.ok("run -d --name box busybox sleep 100000");
         let limit = |value: &str| {
             let pid = scene.daemon.pid().to_string();
             let status = Command::new("prlimit")
@@ -207,7 +207,7 @@ fn without_descriptors_new_work_is_refused_and_nothing_is_lost() {
             scene.run("run --rm busybox true").code == 0
         });
         assert_eq!(
-            scene.inspect("c", "{{.State.Running}}"),
+            scene.inspect("box", "{{.State.Running}}"),
             "true",
             "{refused} were refused meanwhile"
         );
@@ -251,14 +251,14 @@ fn a_paused_container_survives_a_crash_and_can_be_stopped() {
 #[test]
 fn health_goes_on_after_a_crash() {
     play(|scene| {
-        scene.ok("run -d --name c --health-cmd 'test -e /ok' --health-interval 200ms --health-retries 2 busybox sleep 100000");
-        scene.until("c", "is unhealthy", |it| {
+        scene.ok("run -d --name box --health-cmd 'test -e /ok' --health-interval 200ms --health-retries 2 busybox sleep 100000");
+        scene.until("box", "is unhealthy", |it| {
             it["State"]["Health"]["Status"] == "unhealthy"
         });
         scene.daemon.kill();
         scene.daemon.launch();
-        scene.ok("exec c touch /ok");
-        scene.until("c", "is healthy", |it| {
+        scene.ok("exec box touch /ok");
+        scene.until("box", "is healthy", |it| {
             it["State"]["Health"]["Status"] == "healthy"
         });
     });
@@ -267,8 +267,8 @@ fn health_goes_on_after_a_crash() {
 #[test]
 fn a_supervisor_is_no_child_of_the_daemon() {
     play(|scene| {
-        scene.ok("run -d --name c busybox sleep 100000");
-        let shim = supervisor(scene, "c");
+        scene.ok("run -d --name box busybox sleep 100000");
+        let shim = supervisor(scene, "box");
         assert_ne!(shim, scene.daemon.pid());
         scene.daemon.kill();
         assert!(std::path::Path::new(&format!("/proc/{shim}")).exists());

@@ -63,23 +63,23 @@ fn two_hundred_operations_at_once_leave_nothing() {
 fn removal_wins_over_whatever_goes_on() {
     play(|scene| {
         let lines = [
-            "start c",
-            "exec c sleep 100",
-            "cp c:/bin -",
-            "logs -f c",
-            "wait c",
-            "stop -t 100 c",
-            "attach c",
+            "start box",
+            "exec box sleep 100",
+            "cp box:/bin -",
+            "logs -f box",
+            "wait box",
+            "stop -t 100 box",
+            "attach box",
         ];
         for line in lines {
-            scene.ok("create --name c --health-cmd true --health-interval 100ms busybox sh -c 'trap \"\" TERM; while :; do echo x; sleep 0.01; done'");
-            if line != "start c" {
-                scene.ok("start c");
+            scene.ok("create --name box --health-cmd true --health-interval 100ms busybox sh -c 'trap \"\" TERM; while :; do echo x; sleep 0.01; done'");
+            if line != "start box" {
+                scene.ok("start box");
             }
             let mut other = scene.begin(line);
-            scene.ok("rm -f c");
+            scene.ok("rm -f box");
             other.wait();
-            let output = scene.run("rm -f c");
+            let output = scene.run("rm -f box");
             assert!(
                 output.code == 0 || output.stderr.contains("No such container"),
                 "{}",

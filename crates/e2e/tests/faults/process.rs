@@ -23,33 +23,33 @@ fn pid(scene: &Scene, container: &str) -> u32 {
 #[test]
 fn a_killed_supervisor_takes_its_container_along_and_it_is_said() {
     play(|scene| {
-        scene.ok("run -d --name c busybox sleep 100000");
+        scene.ok("run -d --name box busybox sleep 100000");
         scene.ok("run -d --name other busybox sleep 100000");
-        let init = pid(scene, "c");
-        signal(supervisor(scene, "c"), "KILL");
-        let it = scene.until_status("c", "exited");
+        let init = pid(scene, "box");
+        signal(supervisor(scene, "box"), "KILL");
+        let it = scene.until_status("box", "exited");
         assert_eq!(it["State"]["ExitCode"], 137);
         until("no orphan is left", || gone(init));
         assert_eq!(scene.inspect("other", "{{.State.Running}}"), "true");
-        scene.ok("start c");
-        assert_eq!(scene.ok("exec c echo again"), "again");
+        scene.ok("start box");
+        assert_eq!(scene.ok("exec box echo again"), "again");
     });
 }
 
 #[test]
 fn daemon_and_supervisors_killed_together_are_accounted_for() {
     play(|scene| {
-        for name in ["a", "b", "c"] {
+        for name in ["one", "two", "three"] {
             scene.ok(&format!("run -d --name {name} busybox sleep 100000"));
         }
         scene.ok("run -d --restart always --name back busybox sleep 100000");
-        let names = ["a", "b", "c", "back"];
+        let names = ["one", "two", "three", "back"];
         let shims: Vec<_> = names.map(|name| supervisor(scene, name)).into();
         let inits: Vec<_> = names.map(|name| pid(scene, name)).into();
         scene.daemon.kill();
         shims.iter().for_each(|&shim| signal(shim, "KILL"));
         scene.daemon.launch();
-        for name in ["a", "b", "c"] {
+        for name in ["one", "two", "three"] {
             let it = scene.until_status(name, "exited");
             assert_eq!(it["State"]["ExitCode"], 137, "{name}");
         }
@@ -116,8 +116,8 @@ fn who_forks_twice_ignores_term_and_leaves_zombies_is_stopped_all_the_same() {
 #[test]
 fn a_reused_process_number_never_gets_a_strangers_signal() {
     play(|scene| {
-        scene.ok("run -d --name c busybox sleep 100000");
-        let (init, shim) = (pid(scene, "c"), supervisor(scene, "c"));
+        scene.ok("run -d --name box busybox sleep 100000");
+        let (init, shim) = (pid(scene, "box"), supervisor(scene, "box"));
         scene.daemon.kill();
         signal(shim, "KILL");
         if !gone(init) {
@@ -130,10 +130,10 @@ fn a_reused_process_number_never_gets_a_strangers_signal() {
             "no process number could be taken again"
         );
         scene.daemon.launch();
-        scene.until_status("c", "exited");
-        scene.run("kill c");
-        scene.run("stop -t 0 c");
-        scene.ok("rm -f c");
+        scene.until_status("box", "exited");
+        scene.run("kill box");
+        scene.run("stop -t 0 box");
+        scene.ok("rm -f box");
         for stranger in &mut strangers {
             assert!(
                 stranger.try_wait().unwrap().is_none(),

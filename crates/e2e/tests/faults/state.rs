@@ -62,7 +62,7 @@ fn killed_at_each_write_of_state_it_is_before_or_after() {
     play(|scene| {
         for number in 1..=12 {
             let mut tracer = kill_at_write(scene, number);
-            let mut client = scene.begin("run --name c busybox true");
+            let mut client = scene.begin("run --name box busybox true");
             until("the daemon died or the work is done", || {
                 client_ended(&mut client) || !alive(scene.daemon.pid())
             });
@@ -71,7 +71,7 @@ fn killed_at_each_write_of_state_it_is_before_or_after() {
             let _ = tracer.wait();
             scene.daemon.crash();
             assert_sound(scene);
-            scene.run("rm -f c");
+            scene.run("rm -f box");
             scene.daemon.assert_clean();
         }
     });
@@ -113,8 +113,8 @@ fn kill_at_write(scene: &Scene, number: u32) -> std::process::Child {
 #[test]
 fn it_starts_whatever_one_file_has_become() {
     play(|scene| {
-        scene.ok("create --name c busybox true");
-        let id = scene.inspect("c", "{{.Id}}");
+        scene.ok("create --name box busybox true");
+        let id = scene.inspect("box", "{{.Id}}");
         let config = format!("data/containers/{id}/config.json");
         scene.daemon.stop();
         copy(scene, "data", "kept");
@@ -144,7 +144,7 @@ fn it_starts_whatever_one_file_has_become() {
         }
         fs::remove_dir_all(scene.daemon.path("kept")).unwrap();
         scene.daemon.launch();
-        assert_eq!(scene.ok("start -a c"), "");
+        assert_eq!(scene.ok("start -a box"), "");
     });
 }
 

@@ -3,10 +3,10 @@
 use hull_testkit::{scenario, until};
 
 scenario!(several_clients_see_the_same(scene) {
-    scene.ok("run -d -i --name c busybox sh -c 'while read line; do echo got $line; done; echo end'");
-    let mut first = scene.begin("attach c");
-    let second = scene.begin("attach --no-stdin c");
-    let mut third = scene.begin("attach c");
+    scene.ok("run -d -i --name box busybox sh -c 'while read line; do echo got $line; done; echo end'");
+    let mut first = scene.begin("attach box");
+    let second = scene.begin("attach --no-stdin box");
+    let mut third = scene.begin("attach box");
     // Each of them is known to be connected once it sees what came through the first.
     let mut count = 0;
     until("all three are attached", || {
@@ -22,25 +22,25 @@ scenario!(several_clients_see_the_same(scene) {
 });
 
 scenario!(attach_returns_the_exit_code(scene) {
-    scene.ok("run -d -i --name c busybox sh -c 'read line; exit 9'");
-    let mut client = scene.begin("attach c");
+    scene.ok("run -d -i --name box busybox sh -c 'read line; exit 9'");
+    let mut client = scene.begin("attach box");
     client.send("go\n");
     let (code, _, stderr) = client.wait();
     assert_eq!(code, 9, "{stderr}");
 });
 
 scenario!(start_attached_shows_output_and_returns_the_code(scene) {
-    scene.ok("create --name c busybox sh -c 'echo hello; exit 6'");
-    let output = scene.run("start -a c");
+    scene.ok("create --name box busybox sh -c 'echo hello; exit 6'");
+    let output = scene.run("start -a box");
     assert_eq!((output.code, output.stdout.as_str()), (6, "hello\n"), "{}", output.stderr);
 });
 
 scenario!(attaching_to_what_does_not_run_is_refused(scene) {
-    scene.ok("create --name c busybox true");
-    let text = scene.fails(1, "attach c");
+    scene.ok("create --name box busybox true");
+    let text = scene.fails(1, "attach box");
     assert!(text.to_lowercase().contains("cannot attach to a stopped container"), "{text}");
-    scene.ok("run -d --name p busybox sleep 1000");
-    scene.ok("pause p");
-    let text = scene.fails(1, "attach p");
+    scene.ok("run -d --name still busybox sleep 1000");
+    scene.ok("pause still");
+    let text = scene.fails(1, "attach still");
     assert!(text.to_lowercase().contains("paused container"), "{text}");
 });

@@ -4,73 +4,73 @@ use hull_testkit::{scenario, until};
 use serde_json::json;
 
 scenario!(created_started_stopped_started_removed(scene) {
-    scene.ok("create --name c busybox sh -c 'trap \"exit 4\" TERM; while :; do sleep 0.05; done'");
-    assert_eq!(scene.inspect("c", "{{.State.Status}}"), "created");
-    assert_eq!(scene.ok("start c"), "c");
-    assert_eq!(scene.inspect("c", "{{.State.Status}}"), "running");
-    assert_eq!(scene.ok("stop c"), "c");
-    assert_eq!(scene.inspect("c", "{{.State.Status}} {{.State.ExitCode}}"), "exited 4");
-    scene.ok("start c");
-    scene.ok("restart -t 5 c");
-    assert_eq!(scene.inspect("c", "{{.State.Running}}"), "true");
-    let text = scene.fails(1, "rm c");
+    scene.ok("create --name box busybox sh -c 'trap \"exit 4\" TERM; while :; do sleep 0.05; done'");
+    assert_eq!(scene.inspect("box", "{{.State.Status}}"), "created");
+    assert_eq!(scene.ok("start box"), "box");
+    assert_eq!(scene.inspect("box", "{{.State.Status}}"), "running");
+    assert_eq!(scene.ok("stop box"), "box");
+    assert_eq!(scene.inspect("box", "{{.State.Status}} {{.State.ExitCode}}"), "exited 4");
+    scene.ok("start box");
+    scene.ok("restart -t 5 box");
+    assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
+    let text = scene.fails(1, "rm box");
     assert!(text.contains("container is running"), "{text}");
-    assert_eq!(scene.ok("rm -f c"), "c");
+    assert_eq!(scene.ok("rm -f box"), "box");
     assert_eq!(scene.ok("ps -aq"), "");
 });
 
 scenario!(who_ignores_the_term_signal_is_killed_after_the_timeout(scene) {
-    scene.ok("run -d --name c busybox sh -c 'trap \"\" TERM; while :; do sleep 0.05; done'");
-    scene.ok("stop -t 1 c");
-    assert_eq!(scene.inspect("c", "{{.State.ExitCode}}"), "137");
+    scene.ok("run -d --name box busybox sh -c 'trap \"\" TERM; while :; do sleep 0.05; done'");
+    scene.ok("stop -t 1 box");
+    assert_eq!(scene.inspect("box", "{{.State.ExitCode}}"), "137");
 });
 
 scenario!(the_stop_signal_can_be_chosen(scene) {
-    scene.ok("run -d --stop-signal USR1 --name c busybox sh -c 'trap \"exit 8\" USR1; while :; do sleep 0.05; done'");
+    scene.ok("run -d --stop-signal USR1 --name box busybox sh -c 'trap \"exit 8\" USR1; while :; do sleep 0.05; done'");
     until("its trap is set", || {
-        let mask = scene.ok("exec c grep SigCgt /proc/1/status");
+        let mask = scene.ok("exec box grep SigCgt /proc/1/status");
         u64::from_str_radix(mask.split_whitespace().last().unwrap(), 16).unwrap() & (1 << 9) != 0
     });
-    scene.ok("stop c");
-    assert_eq!(scene.inspect("c", "{{.State.ExitCode}}"), "8");
+    scene.ok("stop box");
+    assert_eq!(scene.inspect("box", "{{.State.ExitCode}}"), "8");
 });
 
 scenario!(kill_sends_any_signal(scene) {
-    scene.ok("run -d --name c busybox sh -c 'trap \"echo hup\" HUP; echo ready; while :; do sleep 0.05; done'");
-    until("it is ready", || scene.ok("logs c") == "ready");
-    assert_eq!(scene.ok("kill -s HUP c"), "c");
-    until("it heard", || scene.ok("logs c") == "ready\nhup");
-    scene.ok("kill c");
-    let state = scene.until_status("c", "exited");
+    scene.ok("run -d --name box busybox sh -c 'trap \"echo hup\" HUP; echo ready; while :; do sleep 0.05; done'");
+    until("it is ready", || scene.ok("logs box") == "ready");
+    assert_eq!(scene.ok("kill -s HUP box"), "box");
+    until("it heard", || scene.ok("logs box") == "ready\nhup");
+    scene.ok("kill box");
+    let state = scene.until_status("box", "exited");
     assert_eq!(state["State"]["ExitCode"], 137);
-    let text = scene.fails(1, "kill c");
+    let text = scene.fails(1, "kill box");
     assert!(text.contains("is not running"), "{text}");
-    let text = scene.fails(1, "kill -s NOSUCH c");
+    let text = scene.fails(1, "kill -s NOSUCH box");
     assert!(text.to_lowercase().contains("invalid signal"), "{text}");
 });
 
 scenario!(a_paused_container_stands_still(scene) {
-    scene.ok("run -d --name c busybox sh -c 'n=0; while :; do n=$((n+1)); echo $n > /n; sleep 0.01; done'");
-    until("it counts", || scene.run("exec c cat /n").code == 0);
-    assert_eq!(scene.ok("pause c"), "c");
-    assert_eq!(scene.inspect("c", "{{.State.Status}} {{.State.Paused}}"), "paused true");
+    scene.ok("run -d --name box busybox sh -c 'n=0; while :; do n=$((n+1)); echo $n > /n; sleep 0.01; done'");
+    until("it counts", || scene.run("exec box cat /n").code == 0);
+    assert_eq!(scene.ok("pause box"), "box");
+    assert_eq!(scene.inspect("box", "{{.State.Status}} {{.State.Paused}}"), "paused true");
     assert!(scene.ok("ps --format '{{.Status}}'").contains("(Paused)"));
-    let text = scene.fails(1, "pause c");
+    let text = scene.fails(1, "pause box");
     assert!(text.contains("is already paused"), "{text}");
-    assert_eq!(scene.ok("unpause c"), "c");
-    assert_eq!(scene.inspect("c", "{{.State.Status}}"), "running");
-    scene.ok("pause c");
-    scene.ok("stop -t 1 c");
-    assert_eq!(scene.inspect("c", "{{.State.Status}}"), "exited");
+    assert_eq!(scene.ok("unpause box"), "box");
+    assert_eq!(scene.inspect("box", "{{.State.Status}}"), "running");
+    scene.ok("pause box");
+    scene.ok("stop -t 1 box");
+    assert_eq!(scene.inspect("box", "{{.State.Status}}"), "exited");
 });
 
 scenario!(wait_tells_the_exit_code(scene) {
-    scene.ok("run -d -i --name c busybox sh -c 'read line; exit 5'");
-    let mut wait = scene.begin("wait c");
-    let mut attach = scene.begin("attach c");
+    scene.ok("run -d -i --name box busybox sh -c 'read line; exit 5'");
+    let mut wait = scene.begin("wait box");
+    let mut attach = scene.begin("attach box");
     attach.send("go\n");
     assert_eq!(wait.wait().1, "5\n");
-    assert_eq!(scene.ok("wait c"), "5");
+    assert_eq!(scene.ok("wait box"), "5");
 });
 
 scenario!(it_is_restarted_as_its_policy_says(scene) {
@@ -86,13 +86,13 @@ scenario!(it_is_restarted_as_its_policy_says(scene) {
 });
 
 scenario!(a_restart_policy_can_be_changed_later(scene) {
-    scene.ok("run -d --name c busybox sleep 1000");
-    assert_eq!(scene.ok("update --restart unless-stopped c"), "c");
-    assert_eq!(scene.inspect("c", "{{.HostConfig.RestartPolicy.Name}}"), "unless-stopped");
-    let pid = scene.inspect("c", "{{.State.Pid}}");
-    scene.ok("exec c kill -9 -1");
-    scene.ok("exec c true");
-    assert_eq!(scene.inspect("c", "{{.State.Pid}}"), pid, "process 1 is safe from inside");
+    scene.ok("run -d --name box busybox sleep 1000");
+    assert_eq!(scene.ok("update --restart unless-stopped box"), "box");
+    assert_eq!(scene.inspect("box", "{{.HostConfig.RestartPolicy.Name}}"), "unless-stopped");
+    let pid = scene.inspect("box", "{{.State.Pid}}");
+    scene.ok("exec box kill -9 -1");
+    scene.ok("exec box true");
+    assert_eq!(scene.inspect("box", "{{.State.Pid}}"), pid, "process 1 is safe from inside");
 });
 
 scenario!(a_name_can_be_changed_and_is_free_again(scene) {
@@ -116,21 +116,21 @@ scenario!(many_at_once_by_name_id_and_prefix(scene) {
 
 scenario!(events_tell_the_story(scene) {
     let since = scene.daemon.api("GET", "/info", &json!(null)).json()["SystemTime"].as_str().unwrap().to_owned();
-    scene.ok("run --name c -l colour=blue busybox sh -c 'exit 3'");
-    scene.ok("rm c");
+    scene.fails(3, "run --name box -l colour=blue busybox sh -c 'exit 3'");
+    scene.ok("rm box");
     let line = format!("events --since {since} --until 0s --filter type=container --format '{{{{.Action}}}}'");
     assert_eq!(scene.ok(&line), "create\nattach\nstart\ndie\ndestroy");
     let line = format!("events --since {since} --until 0s --filter event=die --format '{{{{json .Actor.Attributes}}}}'");
     let attributes: serde_json::Value = serde_json::from_str(&scene.ok(&line)).unwrap();
     assert_eq!(attributes["exitCode"], "3");
-    assert_eq!((&attributes["name"], &attributes["image"], &attributes["colour"]), (&json!("c"), &json!("busybox"), &json!("blue")));
+    assert_eq!((&attributes["name"], &attributes["image"], &attributes["colour"]), (&json!("box"), &json!("busybox"), &json!("blue")));
 });
 
 scenario!(events_arrive_as_they_happen(scene) {
-    let events = scene.begin("events --filter container=c --format '{{.Action}}'");
+    let events = scene.begin("events --filter container=box --format '{{.Action}}'");
     // Nothing tells that the subscription stands; what happens before it does is not shown.
     until("an event is seen", || {
-        scene.ok("run --rm --name c busybox true");
+        scene.ok("run --rm --name box busybox true");
         events.stdout().contains("die")
     });
 });

@@ -5,7 +5,7 @@ use serde_json::json;
 
 scenario!(ps_shows_what_runs_and_with_a_what_ran(scene) {
     let id = scene.ok("run -d --name up -p 127.0.0.1:8080:80 busybox sleep 1000");
-    scene.ok("run --name down busybox sh -c 'exit 3'");
+    scene.fails(3, "run --name down busybox sh -c 'exit 3'");
     let table = scene.ok("ps");
     let head: Vec<_> = table.lines().next().unwrap().split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
     assert_eq!(head, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
@@ -20,7 +20,7 @@ scenario!(ps_shows_what_runs_and_with_a_what_ran(scene) {
 scenario!(ps_filters(scene) {
     scene.ok("run -d --name web -l tier=front busybox sleep 1000");
     scene.ok("run -d --name db -l tier=back busybox sleep 1000");
-    scene.ok("run --name job busybox false");
+    scene.fails(1, "run --name job busybox false");
     let names = |filter: &str| {
         let mut names: Vec<_> = scene.ok(&format!("ps -a {filter} --format '{{{{.Names}}}}'")).lines().map(str::to_owned).collect();
         names.sort();
@@ -39,10 +39,10 @@ scenario!(ps_filters(scene) {
 });
 
 scenario!(inspect_describes_what_was_asked_for(scene) {
-    scene.ok("run -d --name c -e A=1 -l x=y --memory 64m --cpus 0.5 --restart on-failure:2 -p 8080:80 busybox sleep 1000");
-    let it: serde_json::Value = serde_json::from_str(&scene.ok("inspect c")).unwrap();
+    scene.ok("run -d --name box -e A=1 -l x=y --memory 64m --cpus 0.5 --restart on-failure:2 -p 8080:80 busybox sleep 1000");
+    let it: serde_json::Value = serde_json::from_str(&scene.ok("inspect box")).unwrap();
     let it = &it[0];
-    assert_eq!(it["Name"], "/c");
+    assert_eq!(it["Name"], "/box");
     assert_eq!((&it["Path"], &it["Args"]), (&json!("sleep"), &json!(["1000"])));
     assert_eq!(it["Config"]["Image"], "busybox");
     assert_eq!(it["Config"]["Hostname"], json!(it["Id"].as_str().unwrap()[..12]));
@@ -52,32 +52,32 @@ scenario!(inspect_describes_what_was_asked_for(scene) {
     assert_eq!(it["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"], "8080");
     assert_eq!(it["State"]["FinishedAt"], "0001-01-01T00:00:00Z");
     assert!(it["State"]["Pid"].as_i64() > Some(1) && it["Driver"].is_string() && it["Created"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(scene.ok("inspect --type container --format '{{.Config.Cmd}} {{len .Mounts}}' c"), "[sleep 1000] 0");
+    assert_eq!(scene.ok("inspect --type container --format '{{.Config.Cmd}} {{len .Mounts}}' box"), "[sleep 1000] 0");
     let output = scene.run("inspect nobody");
     assert_eq!((output.code, output.stdout.trim()), (1, "[]"));
     assert!(output.stderr.contains("no such object: nobody") || output.stderr.contains("No such object: nobody"), "{}", output.stderr);
 });
 
 scenario!(top_lists_processes(scene) {
-    scene.ok("run -d --name c busybox sh -c 'sleep 1234 & wait'");
-    let table = scene.ok("top c");
+    scene.ok("run -d --name box busybox sh -c 'sleep 1234 & wait'");
+    let table = scene.ok("top box");
     assert!(table.starts_with("UID") && table.contains("sleep 1234"), "{table}");
-    let table = scene.ok("top c -o pid,args");
+    let table = scene.ok("top box -o pid,args");
     assert!(table.lines().next().unwrap().contains("PID") && table.lines().count() == 3, "{table}");
 });
 
 scenario!(stats_come_once_when_asked_to(scene) {
-    scene.ok("run -d --name c --memory 32m busybox sleep 1000");
-    let line = scene.ok("stats --no-stream --format '{{.Name}}|{{.MemUsage}}|{{.PIDs}}' c");
-    assert!(line.starts_with("c|") && line.contains("/ 32MiB") && line.ends_with("|1"), "{line}");
+    scene.ok("run -d --name box --memory 32m busybox sleep 1000");
+    let line = scene.ok("stats --no-stream --format '{{.Name}}|{{.MemUsage}}|{{.PIDs}}' box");
+    assert!(line.starts_with("box|") && line.contains("/ 32MiB") && line.ends_with("|1"), "{line}");
 });
 
 scenario!(port_tells_what_is_published(scene) {
-    scene.ok("run -d --name c -p 127.0.0.1:8080:80 -p 127.0.0.1:5353:53/udp busybox sleep 1000");
-    assert_eq!(scene.ok("port c 80"), "127.0.0.1:8080");
-    assert_eq!(scene.ok("port c 53/udp"), "127.0.0.1:5353");
-    let text = scene.fails(1, "port c 99");
-    assert!(text.contains("no public port '99"), "{text}");
+    scene.ok("run -d --name box -p 127.0.0.1:8080:80 -p 127.0.0.1:5353:53/udp busybox sleep 1000");
+    assert_eq!(scene.ok("port box 80"), "127.0.0.1:8080");
+    assert_eq!(scene.ok("port box 53/udp"), "127.0.0.1:5353");
+    let text = scene.fails(1, "port box 99");
+    assert!(text.contains("o public port '99"), "{text}");
 });
 
 scenario!(version_and_info_answer(scene) {
@@ -90,7 +90,7 @@ scenario!(version_and_info_answer(scene) {
 });
 
 scenario!(df_accounts_for_images_and_containers(scene) {
-    scene.ok("run --name c busybox sh -c 'head -c 1000000 /dev/zero > /big'");
+    scene.ok("run --name box busybox sh -c 'head -c 1000000 /dev/zero > /big'");
     let table = scene.ok("system df --format '{{.Type}} {{.TotalCount}}'");
     assert!(table.contains("Images 1") && table.contains("Containers 1"), "{table}");
     let size: String = scene.ok("ps -a -s --format '{{.Size}}'");

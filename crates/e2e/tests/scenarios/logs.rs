@@ -3,58 +3,58 @@
 use hull_testkit::{scenario, until};
 
 scenario!(they_keep_both_streams(scene) {
-    scene.ok("run --name c busybox sh -c 'echo out; echo err >&2; printf unfinished'");
-    let output = scene.run("logs c");
+    scene.ok("run --name box busybox sh -c 'echo out; echo err >&2; printf unfinished'");
+    let output = scene.run("logs box");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\nunfinished", "err\n"));
 });
 
 scenario!(tail_since_until_and_times(scene) {
-    scene.ok("run --name c busybox sh -c 'for n in 1 2 3 4 5; do echo $n; sleep 0.02; done'");
-    assert_eq!(scene.ok("logs --tail 2 c"), "4\n5");
-    assert_eq!(scene.ok("logs -n 0 c"), "");
-    let stamped = scene.ok("logs -t c");
+    scene.ok("run --name box busybox sh -c 'for n in 1 2 3 4 5; do echo $n; sleep 0.02; done'");
+    assert_eq!(scene.ok("logs --tail 2 box"), "4\n5");
+    assert_eq!(scene.ok("logs -n 0 box"), "");
+    let stamped = scene.ok("logs -t box");
     let times: Vec<_> = stamped.lines().map(|line| line.split_once(' ').unwrap()).collect();
     assert!(times.iter().all(|(time, _)| time.len() == 30 && time.ends_with('Z')), "{stamped}");
-    assert_eq!(scene.ok(&format!("logs --since {} c", times[3].0)), "4\n5");
-    assert_eq!(scene.ok(&format!("logs --until {} c", times[1].0)).lines().next(), Some("1"));
-    assert_eq!(scene.ok("logs --since 1h c").lines().count(), 5);
+    assert_eq!(scene.ok(&format!("logs --since {} box", times[3].0)), "4\n5");
+    assert_eq!(scene.ok(&format!("logs --until {} box", times[1].0)).lines().next(), Some("1"));
+    assert_eq!(scene.ok("logs --since 1h box").lines().count(), 5);
 });
 
 scenario!(following_ends_with_the_container(scene) {
-    scene.ok("run -d -i --name c busybox sh -c 'echo first; while read line; do echo $line; done; exit 1'");
-    let mut attach = scene.begin("attach c");
-    let mut follow = scene.begin("logs -f c");
+    scene.ok("run -d -i --name box busybox sh -c 'echo first; while read line; do echo $line; done; exit 1'");
+    let mut attach = scene.begin("attach box");
+    let mut follow = scene.begin("logs -f box");
     follow.expect("first");
     attach.send("second\n");
     follow.expect("second");
-    scene.ok("restart -t 0 c");
-    scene.ok("stop -t 0 c");
+    scene.ok("restart -t 0 box");
+    scene.ok("stop -t 0 box");
     let (code, stdout, stderr) = follow.wait();
     assert_eq!((code, stdout.starts_with("first\nsecond\n")), (0, true), "{stdout}{stderr}");
 });
 
 scenario!(a_terminals_log_is_raw(scene) {
-    scene.ok("run -t --name c busybox echo hello");
-    assert_eq!(scene.run("logs c").stdout, "hello\r\n");
+    scene.ok("run -t --name box busybox echo hello");
+    assert_eq!(scene.run("logs box").stdout, "hello\r\n");
 });
 
 scenario!(long_lines_come_back_whole(scene) {
-    scene.ok("run -d --name c busybox sh -c 'head -c 100000 /dev/zero | tr \"\\0\" x; echo; echo end'");
-    scene.until_status("c", "exited");
-    let text = scene.ok("logs c");
+    scene.ok("run -d --name box busybox sh -c 'head -c 100000 /dev/zero | tr \"\\0\" x; echo; echo end'");
+    scene.until_status("box", "exited");
+    let text = scene.ok("logs box");
     assert_eq!(text.lines().map(str::len).collect::<Vec<_>>(), [100_000, 3]);
 });
 
 scenario!(they_are_rotated(scene) {
-    scene.ok("run --name c --log-opt max-size=64k --log-opt max-file=2 busybox seq -w 1 20000");
-    let text = scene.ok("logs c");
+    scene.ok("run --name box --log-opt max-size=64k --log-opt max-file=2 busybox seq -w 1 20000");
+    let text = scene.ok("logs box");
     assert!(text.ends_with("20000"), "the newest is there");
-    until("the oldest is gone", || scene.ok("logs c").lines().count() < 20_000);
-    assert_eq!(scene.inspect("c", "{{.HostConfig.LogConfig.Type}}"), "json-file");
+    until("the oldest is gone", || scene.ok("logs box").lines().count() < 20_000);
+    assert_eq!(scene.inspect("box", "{{.HostConfig.LogConfig.Type}}"), "json-file");
 });
 
 scenario!(none_keeps_none(scene) {
-    assert_eq!(scene.ok("run --name c --log-driver none busybox echo hello"), "hello");
-    let text = scene.fails(1, "logs c");
+    assert_eq!(scene.ok("run --name box --log-driver none busybox echo hello"), "hello");
+    let text = scene.fails(1, "logs box");
     assert!(text.contains("configured logging driver does not support reading"), "{text}");
 });

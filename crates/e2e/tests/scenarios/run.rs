@@ -12,7 +12,7 @@ scenario!(the_exit_code_is_the_programs(scene) {
         let output = scene.run(&format!("run --rm busybox sh -c 'exit {code}'"));
         assert_eq!(output.code, code, "{}", output.stderr);
     }
-    assert_eq!(scene.run("run --rm busybox sh -c 'kill -KILL $$'").code, 137);
+    assert_eq!(scene.run("run --rm busybox sh -c 'sleep 100 & kill -KILL $!; wait $!'").code, 137);
 });
 
 scenario!(a_program_that_is_not_there_is_127(scene) {
@@ -88,10 +88,10 @@ scenario!(environment_and_labels_from_files(scene) {
     std::fs::write(scene.daemon.path("env"), "# comment\nX=from file\nY=2\n").unwrap();
     std::fs::write(scene.daemon.path("labels"), "colour=blue\n").unwrap();
     let directory = scene.daemon.directory().display();
-    let line = format!("run --name c --env-file {directory}/env --label-file {directory}/labels -l size=9 busybox env");
+    let line = format!("run --name box --env-file {directory}/env --label-file {directory}/labels -l size=9 busybox env");
     let environment = scene.ok(&line);
     assert!(environment.contains("X=from file\n") && environment.contains("Y=2"), "{environment}");
-    assert_eq!(scene.inspect("c", "{{json .Config.Labels}}"), r#"{"colour":"blue","size":"9"}"#);
+    assert_eq!(scene.inspect("box", "{{json .Config.Labels}}"), r#"{"colour":"blue","size":"9"}"#);
 });
 
 scenario!(rm_removes_it_and_a_cid_file_names_it(scene) {
@@ -102,11 +102,11 @@ scenario!(rm_removes_it_and_a_cid_file_names_it(scene) {
 });
 
 scenario!(an_init_reaps_what_others_leave(scene) {
-    scene.ok("run -d --init --name c busybox sh -c '(sleep 0.01 & exec sleep 0.02) & sleep 1000'");
-    assert_ne!(scene.ok("exec c cat /proc/1/comm"), "sh", "process 1 is the init");
-    until("no zombie is left", || !scene.ok("exec c ps -o stat").contains('Z'));
-    scene.ok("stop -t 5 c");
-    assert_eq!(scene.inspect("c", "{{.State.ExitCode}}"), "143");
+    scene.ok("run -d --init --name box busybox sh -c '(sleep 0.05 &); exec sleep 1000'");
+    assert_ne!(scene.ok("exec box cat /proc/1/comm"), "sh", "process 1 is the init");
+    until("no zombie is left", || !scene.ok("exec box ps -o stat").contains('Z'));
+    scene.ok("stop -t 5 box");
+    assert_eq!(scene.inspect("box", "{{.State.ExitCode}}"), "143");
 });
 
 scenario!(the_root_can_be_read_only_with_a_writable_corner(scene) {
@@ -136,7 +136,7 @@ scenario!(devices_can_be_given(scene) {
 });
 
 scenario!(a_signal_to_the_client_reaches_the_program(scene) {
-    let mut run = scene.begin("run --name c busybox sh -c 'trap \"echo got it; exit 5\" TERM; echo ready; while :; do sleep 0.05; done'");
+    let mut run = scene.begin("run --name box busybox sh -c 'trap \"echo got it; exit 5\" TERM; echo ready; while :; do sleep 0.05; done'");
     run.expect("ready");
     run.signal("TERM");
     let (code, stdout, stderr) = run.wait();

@@ -52,23 +52,23 @@ scenario!(control_c_ends_a_program_that_is_alone(scene) {
 });
 
 scenario!(the_detach_keys_leave_it_running(scene) {
-    let mut terminal = scene.terminal("run -it --name c busybox sh");
+    let mut terminal = scene.terminal("run -it --name box busybox sh");
     terminal.expect("/ # ");
     terminal.send("\x10\x11");
     assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
-    assert_eq!(scene.inspect("c", "{{.State.Running}}"), "true");
+    assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
 
-    let mut terminal = scene.terminal("attach --detach-keys ctrl-x,x c");
+    let mut terminal = scene.terminal("attach --detach-keys ctrl-x,x box");
     terminal.line("echo back 'again'");
     terminal.expect("back again");
     terminal.send("\x18x");
     terminal.wait();
-    assert_eq!(scene.inspect("c", "{{.State.Running}}"), "true");
+    assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
 });
 
 scenario!(exec_gives_a_terminal_too(scene) {
-    scene.ok("run -d --name c busybox sleep 1000");
-    let mut terminal = scene.terminal("exec -it c sh");
+    scene.ok("run -d --name box busybox sleep 1000");
+    let mut terminal = scene.terminal("exec -it box sh");
     terminal.expect("/ # ");
     terminal.line("tty; ps | grep -c sleep; exit 4");
     terminal.expect("/dev/pts/");

@@ -43,7 +43,7 @@ scenario!(volumes_from_another_container(scene) {
 });
 
 scenario!(a_tmpfs_is_empty_and_limited(scene) {
-    let line = "run --rm --tmpfs /t:size=1m,mode=700 busybox sh -c 'ls -ld /t | cut -c1-10; head -c 2000000 /dev/zero > /t/x'";
+    let line = "run --rm --tmpfs /t:size=1m,mode=700 busybox sh -c 'ls -ld /t | cut -c1-10; dd if=/dev/zero of=/t/x bs=64k count=40'";
     let output = scene.run(line);
     assert_eq!((output.code, output.stdout.as_str()), (1, "drwx------\n"), "{}", output.stderr);
     assert!(output.stderr.contains("No space left"), "{}", output.stderr);
