@@ -16,7 +16,7 @@ use hull_engine::{
     },
     image::ImportOptions,
     logs::LogQuery,
-    model::{Config, CreateContainer, HostConfig, IpcNamespace, LogConfig, NetworkMode},
+    model::{Config, ContainerId, CreateContainer, HostConfig, IpcNamespace, LogConfig, NetworkMode},
 };
 use hull_sys::namespace::{Namespaces, unshare};
 
@@ -32,7 +32,7 @@ fn config(directory: &Path) -> EngineConfig {
         ulimits: Vec::new(),
         shm_size: 64 << 20,
         init: false,
-        cgroup_parent: format!("hull-engine-test-{}", std::process::id()),
+        cgroup_parent: format!("hull-engine-{}", ContainerId::random().short()),
         cgroup_namespace: None,
         ipc: IpcNamespace::Private,
         no_new_privileges: false,
