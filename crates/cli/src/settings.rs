@@ -108,11 +108,11 @@ impl Settings {
         self.change(|auths| _ = auths.insert(server, entry))
     }
 
-    /// Forgets credentials; says whether there were any.
+    /// Forgets credentials, if there are any.
     ///
     /// # Errors
     /// When the settings cannot be written.
-    pub(crate) fn erase(&self, server: &str) -> Result<bool> {
+    pub(crate) fn erase(&self, server: &str) -> Result<()> {
         let keys: Vec<String> = self
             .auths
             .keys()
@@ -120,14 +120,12 @@ impl Settings {
             .cloned()
             .collect();
         if self.has_helper() {
-            run_helper(&self.creds_store, "erase", server)?;
-            return Ok(true);
+            return run_helper(&self.creds_store, "erase", server).map(drop);
         }
         if keys.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
-        self.change(|auths| keys.iter().for_each(|key| _ = auths.remove(key)))?;
-        Ok(true)
+        self.change(|auths| keys.iter().for_each(|key| _ = auths.remove(key)))
     }
 
     /// Rewrites the `auths` of the file and leaves the rest as it is.
@@ -254,7 +252,7 @@ mod tests {
         let settings = Settings::read(&text);
         assert_eq!(settings.ps_format, "x");
         assert_eq!(settings.credentials("localhost:5000"), Some(auth));
-        assert!(settings.erase("https://localhost:5000/v2/").unwrap());
+        settings.erase("https://localhost:5000/v2/").unwrap();
         let settings = Settings::read(&text);
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(settings.credentials("localhost:5000"), None);

@@ -40,9 +40,16 @@ pub(super) async fn inspect(
             let value = Value::from_json(&document).map_err(|error| {
                 Error::new(format!("the daemon's answer is malformed: {error}"))
             })?;
-            let text = template
-                .render(&value)
-                .map_err(|error| Error::new(format!("template parsing error: {error}")))?;
+            let text = match template.render(&value) {
+                Ok(text) => text,
+                Err(error) => {
+                    ui::out(&format!(
+                        "{rendered}
+"
+                    ))?;
+                    return Err(Error::new(format!("template parsing error: {error}")));
+                }
+            };
             rendered.push_str(&text);
             rendered.push('\n');
         }

@@ -181,11 +181,8 @@ impl Command for Logout {
     async fn run(self, call: Call) -> Result<u8> {
         let server = server(call.operand(0));
         let settings = Settings::read(&call.globals.config_directory);
-        if settings.erase(&server)? {
-            ui::line(&format!("Removing login credentials for {server}"))?;
-        } else {
-            ui::line(&format!("Not logged in to {server}"))?;
-        }
+        ui::line(&format!("Removing login credentials for {server}"))?;
+        settings.erase(&server)?;
         Ok(0)
     }
 }

@@ -136,57 +136,75 @@ fn architecture() -> &'static str {
     }
 }
 
+/// Go's layout of the time a component was built.
+fn built(time: &str) -> String {
+    let parsed = time.parse::<jiff::Timestamp>().ok();
+    let shown = parsed.map(|time| {
+        let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+        zoned.strftime("%a %b %e %H:%M:%S %Y").to_string()
+    });
+    shown.unwrap_or_else(|| time.to_owned())
+}
+
 fn server_text(server: &Server) -> String {
     let platform = match server.platform.name.as_str() {
         "" => String::new(),
         name => format!(" {name}"),
     };
     let mut text = format!("Server:{platform}\n");
-    let engine = server
-        .components
-        .iter()
-        .find(|component| component.name == "Engine");
-    let detail = |name: &str, otherwise: &str| {
-        let found = engine.and_then(|engine| engine.details.get(name)).cloned();
-        found.unwrap_or_else(|| otherwise.to_owned())
-    };
-    let mut line = |name: &str, value: &str| {
-        if !value.is_empty() {
-            text.push_str(&format!("  {name}:\t{value}\n"));
-        }
-    };
-    let minimum = detail("MinAPIVersion", &server.min_api_version);
-    let api = detail("ApiVersion", &server.api_version);
-    let (os, arch) = (detail("Os", &server.os), detail("Arch", &server.arch));
-    line("Version", &server.version);
-    line("API version", &format!("{api} (minimum version {minimum})"));
-    line("Go version", &detail("GoVersion", &server.go_version));
-    line("Git commit", &detail("GitCommit", &server.git_commit));
-    line("Built", &detail("BuildTime", &server.build_time));
-    line("OS/Arch", &format!("{os}/{arch}"));
-    line(
-        "Experimental",
-        &detail("Experimental", &server.experimental.to_string()),
-    );
-    let head = " Engine:\n";
-    let at = text.find('\n').map_or(0, |end| end + 1);
-    text.insert_str(at, head);
-    for component in server
-        .components
-        .iter()
-        .filter(|component| component.name != "Engine")
-    {
+    for component in &server.components {
         text.push_str(&format!(
             " {}:\n  Version:\t{}\n",
             component.name, component.version
         ));
-        if let Some(commit) = component
-            .details
-            .get("GitCommit")
-            .filter(|commit| !commit.is_empty())
-        {
-            text.push_str(&format!("  GitCommit:\t{commit}\n"));
+        if component.name == "Engine" {
+            text.push_str(&engine_text(server, &component.details));
+            continue;
+        }
+        for (name, value) in &component.details {
+            text.push_str(&format!("  {name}:\t{value}\n"));
         }
     }
+    if !server
+        .components
+        .iter()
+        .any(|component| component.name == "Engine")
+    {
+        let own = engine_text(server, &hull_api::types::TextMap::new());
+        text.push_str(&format!(" Engine:\n  Version:\t{}\n{own}", server.version));
+    }
     align_with(&text, 20, 1)
+}
+
+fn engine_text(server: &Server, details: &hull_api::types::TextMap) -> String {
+    let detail = |name: &str, otherwise: &str| {
+        details
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| otherwise.to_owned())
+    };
+    let api = detail("ApiVersion", &server.api_version);
+    let minimum = detail("MinAPIVersion", &server.min_api_version);
+    let lines = [
+        ("API version", format!("{api} (minimum version {minimum})")),
+        ("Go version", detail("GoVersion", &server.go_version)),
+        ("Git commit", detail("GitCommit", &server.git_commit)),
+        ("Built", built(&detail("BuildTime", &server.build_time))),
+        (
+            "OS/Arch",
+            format!(
+                "{}/{}",
+                detail("Os", &server.os),
+                detail("Arch", &server.arch)
+            ),
+        ),
+        (
+            "Experimental",
+            detail("Experimental", &server.experimental.to_string()),
+        ),
+    ];
+    lines
+        .iter()
+        .map(|(name, value)| format!("  {name}:\t{value}\n"))
+        .collect()
 }

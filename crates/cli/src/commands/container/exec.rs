@@ -117,7 +117,8 @@ impl Exec {
             keys,
         };
         if session.run().await? == End::Detached {
-            return Ok(0);
+            // Unlike a container, the process cannot be attached to again: Docker calls it a failure.
+            return Err(Error::new("read escape sequence"));
         }
         let ended = client.exec(id).await.map_err(failure)?;
         Ok(low_byte(ended.exit_code.unwrap_or(0)))

@@ -36,7 +36,7 @@ impl Command for Port {
             };
             let Some(Some(bindings)) = ports.get(&key) else {
                 return Err(Error::new(format!(
-                    "no public port '{wanted}' published for {}",
+                    "Error: No public port '{wanted}' published for {}",
                     call.operand(0)
                 )));
             };

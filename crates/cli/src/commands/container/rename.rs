@@ -2,7 +2,7 @@
 
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[derive(Default)]
 pub(crate) struct Rename;
@@ -17,10 +17,17 @@ impl Command for Rename {
 
     async fn run(self, call: Call) -> Result<u8> {
         let client = connect(&call.globals).await?;
-        client
+        let renamed = client
             .container_rename(call.operand(0), call.operand(1))
-            .await
-            .map_err(failure)?;
+            .await;
+        renamed.map_err(|error| {
+            let name = call.operand(0);
+            let why = failure(error);
+            Error::new(format!(
+                "{}\nError: failed to rename container named {name}",
+                why.message()
+            ))
+        })?;
         Ok(0)
     }
 }

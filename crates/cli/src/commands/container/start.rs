@@ -5,12 +5,12 @@ use hull_api::client::AttachOptions;
 
 use super::run::{detach_keys, exit_code};
 use super::session::{End, Resized, Session, check_terminal, follow_size};
-use crate::commands::each::each;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::terminal::signals;
+use crate::ui;
 
 #[derive(Default)]
 pub(crate) struct Start {
@@ -44,14 +44,7 @@ impl Command for Start {
         }
         if !self.attach && !self.interactive {
             let client = connect(&call.globals).await?;
-            return each(&client, &call.operands, |client, name| async move {
-                client
-                    .container_start(&name)
-                    .await
-                    .map_err(failure)
-                    .map(|()| name)
-            })
-            .await;
+            return start_all(&client, &call.operands).await;
         }
         if call.operands.len() > 1 {
             return Err(Error::new(
@@ -61,6 +54,27 @@ impl Command for Start {
         let client = connect(&call.globals).await?;
         self.attached(&call, &client).await
     }
+}
+
+/// Starts containers one after another, as `--link`ed ones may depend on that order.
+async fn start_all(client: &Client, names: &[String]) -> Result<u8> {
+    let mut failed = Vec::new();
+    for name in names {
+        match client.container_start(name).await {
+            Ok(()) => ui::line(name)?,
+            Err(error) => {
+                ui::note(failure(error).message());
+                failed.push(name.as_str());
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(0);
+    }
+    Err(Error::new(format!(
+        "Error: failed to start containers: {}",
+        failed.join(", ")
+    )))
 }
 
 impl Start {

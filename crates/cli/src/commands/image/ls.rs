@@ -178,11 +178,13 @@ pub(crate) fn names(image: &ImageSummary, with_digest: bool) -> Vec<Name> {
 pub(crate) fn image_row(image: &ImageSummary, name: &Name, no_trunc: bool) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let human = |bytes: i64| size::decimal(bytes as f64);
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let exact = |bytes: i64| size::decimal_long(bytes as f64);
     let known = |bytes: i64| {
         if bytes < 0 {
             "N/A".to_owned()
         } else {
-            human(bytes)
+            exact(bytes)
         }
     };
     let unique = if image.shared_size < 0 {
@@ -213,7 +215,7 @@ pub(crate) fn image_row(image: &ImageSummary, name: &Name, no_trunc: bool) -> Va
         ("CreatedAt", time::local(image.created)),
         ("Size", human(image.size)),
         ("Containers", count(image.containers)),
-        ("VirtualSize", human(image.size)),
+        ("VirtualSize", exact(image.size)),
         ("SharedSize", known(image.shared_size)),
         ("UniqueSize", known(unique)),
     ];

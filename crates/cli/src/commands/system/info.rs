@@ -171,10 +171,10 @@ fn runtimes(facts: &Facts, lines: &mut Lines) {
         lines.add("Runtimes", names.join(" "));
         lines.add("Default Runtime", &facts.default_runtime);
     }
-    lines.add_some("Init Binary", &facts.init_binary);
-    lines.add_some("containerd version", &facts.containerd_commit.id);
-    lines.add_some("runc version", &facts.runc_commit.id);
-    lines.add_some("init version", &facts.init_commit.id);
+    lines.add("Init Binary", &facts.init_binary);
+    lines.add("containerd version", &facts.containerd_commit.id);
+    lines.add("runc version", &facts.runc_commit.id);
+    lines.add("init version", &facts.init_commit.id);
     if facts.security_options.is_empty() {
         return;
     }

@@ -169,7 +169,11 @@ fn write_object(object: &Object, out: &mut String) {
         }
         write_string(name, out);
         out.push(':');
-        value.write_json(out);
+        match (object.kind, value) {
+            // Docker's rows go through Go's encoder with its caution about HTML.
+            (Kind::Row(_), Value::Text(text)) => write_careful_string(text, out),
+            _ => value.write_json(out),
+        }
     }
     out.push('}');
 }
@@ -182,6 +186,19 @@ fn write_string(text: &str, out: &mut String) {
             .replace('\u{2028}', "\\u2028")
             .replace('\u{2029}', "\\u2029"),
     );
+}
+
+fn write_careful_string(text: &str, out: &mut String) {
+    let mut quoted = String::new();
+    write_string(text, &mut quoted);
+    for character in quoted.chars() {
+        match character {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            other => out.push(other),
+        }
+    }
 }
 
 /// Fields of the Engine API that are maps in Go; every other object is a struct.

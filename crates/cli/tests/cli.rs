@@ -1,0 +1,281 @@
+//! The program as people run it: pages, errors and exit codes without a daemon, and whole commands
+//! against a daemon that answers as told and remembers what it was asked.
+//!
+//! Pages are compared with `tests/golden`; `UPDATE_GOLDEN=1` rewrites them.
+
+mod mock;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use mock::{Answer, Daemon};
+
+const HULL: &str = env!("CARGO_BIN_EXE_hull");
+
+fn hull(arguments: &[&str]) -> Command {
+    let mut command = Command::new(HULL);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("DOCKER_CONFIG", "/nonexistent/config")
+        .env("DOCKER_HOST", "unix:///nonexistent/daemon.sock")
+        .env("TZ", "UTC")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output and standard error as one text.
+fn shown(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().expect("the program ended by itself");
+    format!(
+        "exit {code}\n--- out\n{}--- err\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    )
+}
+
+#[track_caller]
+fn golden(name: &str, actual: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        actual,
+        expected,
+        "{} differs; UPDATE_GOLDEN=1 rewrites it",
+        path.display()
+    );
+}
+
+#[test]
+fn pages_are_as_recorded() {
+    for (name, arguments) in [
+        ("help.txt", &["--help"][..]),
+        ("help-container.txt", &["container", "--help"]),
+        ("help-run.txt", &["run", "--help"]),
+        ("help-cp.txt", &["cp", "--help"]),
+        ("help-ps.txt", &["container", "ls", "--help"]),
+    ] {
+        golden(name, &shown(&hull(arguments).output().unwrap()));
+    }
+}
+
+#[test]
+fn mistakes_are_told_as_recorded() {
+    let mut text = String::new();
+    for arguments in [
+        &["strat"][..],
+        &["container", "strat"],
+        &["run"],
+        &["run", "--foo", "busybox"],
+        &["run", "-p", "abc:def", "busybox"],
+        &["run", "-m", "5q", "busybox"],
+        &["run", "--rm", "--restart", "always", "busybox"],
+        &["run", "-it", "busybox"],
+        &["ps", "a"],
+        &["ps"],
+        &["run", "busybox"],
+        &["rename", "a"],
+        &["cp", "a", "b"],
+        &["service", "ls"],
+        &["ps", "--format", "{{.Foo"],
+    ] {
+        let output = hull(arguments).output().unwrap();
+        text.push_str(&format!(
+            "$ hull {}\n{}\n",
+            arguments.join(" "),
+            shown(&output)
+        ));
+    }
+    golden("mistakes.txt", &text);
+}
+
+#[test]
+fn under_dockers_name_it_is_docker() {
+    let directory = std::env::temp_dir().join(format!("hull-as-docker-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let link = directory.join("docker");
+    std::os::unix::fs::symlink(HULL, &link).unwrap();
+    let output = Command::new(&link).arg("rename").arg("a").output().unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.starts_with("docker: 'docker rename' requires 2 arguments\n"),
+        "{text}"
+    );
+}
+
+fn against(daemon: &Daemon, arguments: &[&str]) -> Output {
+    hull(arguments)
+        .env("DOCKER_HOST", daemon.host())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn run_creates_attaches_waits_and_starts_in_this_order() {
+    let daemon = Daemon::start(|request| match request {
+        "POST /containers/create" => Answer::json(201, r#"{"Id":"c1","Warnings":[]}"#),
+        "POST /containers/c1/attach" => Answer::frames(&[(1, "out\n"), (2, "err\n")]),
+        "POST /containers/c1/wait" => Answer::json(200, r#"{"StatusCode":3}"#),
+        "POST /containers/c1/start" => Answer::json(204, ""),
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    let output = against(
+        &daemon,
+        &["run", "--name", "x", "busybox", "sh", "-c", "exit 3"],
+    );
+    assert_eq!(shown(&output), "exit 3\n--- out\nout\n--- err\nerr\n");
+    let requests = daemon.requests();
+    let lines: Vec<&str> = requests
+        .iter()
+        .map(|request| request.line.as_str())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "HEAD /_ping",
+            "POST /containers/create?name=x",
+            "POST /containers/c1/attach?stream=1&stdout=1&stderr=1",
+            "POST /containers/c1/wait?condition=next-exit",
+            "POST /containers/c1/start",
+        ]
+    );
+    let body: serde_json::Value = serde_json::from_str(&requests[1].body).unwrap();
+    assert_eq!(body["Image"], "busybox");
+    assert_eq!(body["Cmd"], serde_json::json!(["sh", "-c", "exit 3"]));
+    assert_eq!(body["HostConfig"]["NetworkMode"], "default");
+}
+
+#[test]
+fn run_pulls_what_is_missing_and_tells_what_that_says() {
+    let daemon = Daemon::start(|request| match request {
+        "POST /containers/create" => {
+            Answer::json(404, r#"{"message":"No such image: busybox:latest"}"#)
+        }
+        "POST /images/create" => Answer::json(404, r#"{"message":"pull access denied"}"#),
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    let output = against(&daemon, &["run", "busybox"]);
+    assert_eq!(
+        shown(&output),
+        "exit 125\n--- out\n--- err\nUnable to find image 'busybox:latest' locally\nhull: Error response from daemon: pull access denied\n\nRun 'hull run --help' for more information\n"
+    );
+    let lines: Vec<String> = daemon
+        .requests()
+        .into_iter()
+        .map(|request| request.line)
+        .collect();
+    assert_eq!(
+        lines[2],
+        "POST /images/create?fromImage=docker.io%2Flibrary%2Fbusybox&tag=latest"
+    );
+}
+
+#[test]
+fn a_program_that_is_missing_exits_with_127() {
+    let daemon = Daemon::start(|request| match request {
+        "POST /containers/create" => Answer::json(201, r#"{"Id":"c1","Warnings":[]}"#),
+        "POST /containers/c1/start" => Answer::json(
+            400,
+            r#"{"message":"exec: \"nope\": executable file not found in $PATH"}"#,
+        ),
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    let output = against(&daemon, &["run", "-d", "busybox", "nope"]);
+    assert_eq!(output.status.code(), Some(127));
+}
+
+#[test]
+fn lists_are_tables_as_recorded() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /containers/json" => Answer::json(200, include_str!("fixtures/containers.json")),
+        "GET /images/json" => Answer::json(200, include_str!("fixtures/images.json")),
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    let mut text = String::new();
+    for arguments in [
+        &[
+            "ps",
+            "--format",
+            "table {{.ID}}\\t{{.Image}}\\t{{.Command}}\\t{{.Status}}\\t{{.Ports}}\\t{{.Names}}",
+        ][..],
+        &["ps", "-q"],
+        &[
+            "ps",
+            "--no-trunc",
+            "--format",
+            "{{.ID}} {{.Command}} {{.Mounts}}",
+        ],
+        &[
+            "ps",
+            "--format",
+            "{{.Label \"team\"}} {{.Labels}} {{.Networks}} {{.CreatedAt}}",
+        ],
+        &["ps", "--format", "{{.Nope}}"],
+        &[
+            "images",
+            "--format",
+            "table {{.Repository}}\\t{{.Tag}}\\t{{.ID}}\\t{{.Size}}",
+        ],
+        &[
+            "images",
+            "--digests",
+            "--format",
+            "{{.Repository}} {{.Digest}}",
+        ],
+    ] {
+        let output = against(&daemon, arguments);
+        text.push_str(&format!(
+            "$ hull {}\n{}\n",
+            arguments.join(" "),
+            shown(&output)
+        ));
+    }
+    golden("lists.txt", &text);
+}
+
+#[test]
+fn inspect_keeps_the_daemons_order_and_goes_on_after_what_is_missing() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /containers/a/json" => Answer::json(200, r#"{"Id":"a","State":{"Pid":7},"Args":[]}"#),
+        _ => Answer::json(404, r#"{"message":"No such object"}"#),
+    });
+    let output = against(&daemon, &["inspect", "a", "b"]);
+    assert_eq!(
+        shown(&output),
+        "exit 1\n--- out\n[\n    {\n        \"Id\": \"a\",\n        \"State\": {\n            \"Pid\": 7\n        },\n        \"Args\": []\n    }\n]\n--- err\nError: No such object: b\n"
+    );
+    let output = against(&daemon, &["inspect", "-f", "{{.ID}} {{.State.Pid}}", "a"]);
+    assert_eq!(shown(&output), "exit 0\n--- out\na 7\n--- err\n");
+}
+
+#[test]
+fn operations_on_several_go_on_after_a_failure() {
+    let daemon = Daemon::start(|request| match request {
+        "POST /containers/a/stop" | "POST /containers/c/stop" => Answer::json(204, ""),
+        _ => Answer::json(404, r#"{"message":"No such container: b"}"#),
+    });
+    let output = against(&daemon, &["stop", "-t", "1", "a", "b", "c"]);
+    assert_eq!(
+        shown(&output),
+        "exit 1\n--- out\na\nc\n--- err\nError response from daemon: No such container: b\n"
+    );
+}
+
+#[test]
+fn a_saved_image_appears_whole_or_not_at_all() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /images/get" => Answer::broken("half of a tar"),
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    let path = std::env::temp_dir().join(format!("hull-save-{}.tar", std::process::id()));
+    let output = against(&daemon, &["save", "-o", &path.to_string_lossy(), "x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!Path::new(&path).exists());
+}
