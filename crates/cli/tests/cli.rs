@@ -3,6 +3,8 @@
 //!
 //! Pages are compared with `tests/golden`; `UPDATE_GOLDEN=1` rewrites them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod mock;
 
 use std::path::{Path, PathBuf};
