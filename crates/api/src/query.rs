@@ -82,10 +82,10 @@ impl Query {
         }
     }
 
-    /// A moment (see [`parse_moment`]); `None` when absent, empty or `0`.
+    /// A moment (see [`parse_moment`]); `None` when absent or empty.
     pub fn moment(&self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, QueryError> {
         match self.text(name) {
-            "" | "0" => Ok(None),
+            "" => Ok(None),
             text => parse_moment(text, now).map(Some),
         }
     }

@@ -142,7 +142,10 @@ fn values_become_types() {
     assert_eq!(config.dns.len() + config.host_gateway.len(), 2);
     assert_eq!(config.address_pools(), [("10.0.0.0/8".to_owned(), 24)]);
     assert_eq!(config.log.options["max-size"], "5m");
-    assert_eq!(config.tls.clone().unwrap().authority.unwrap(), Path::new("/ca"));
+    assert_eq!(
+        config.tls.clone().unwrap().authority.unwrap(),
+        Path::new("/ca")
+    );
     assert_eq!(config.min_api.to_string(), "1.40");
     assert_eq!(config.text("http-proxy"), Some("http://p"));
 }

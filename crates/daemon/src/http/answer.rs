@@ -119,12 +119,12 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// 200 with JSON.
-pub(crate) fn json(body: &impl Serialize) -> Answer {
+pub(crate) fn json<T: Serialize + ?Sized>(body: &T) -> Answer {
     json_with(StatusCode::OK, body)
 }
 
 /// JSON under another status. Ends with a line feed, as Go's encoder does.
-pub(crate) fn json_with(status: StatusCode, body: &impl Serialize) -> Answer {
+pub(crate) fn json_with<T: Serialize + ?Sized>(status: StatusCode, body: &T) -> Answer {
     let mut bytes = serde_json::to_vec(body).expect("answers always have a JSON form");
     bytes.push(b'\n');
     bytes_with(status, "application/json", bytes.into())

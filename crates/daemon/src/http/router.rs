@@ -70,6 +70,10 @@ pub(crate) enum Op {
     VolumePrune,
     /// Docker's own answer of a daemon outside a swarm.
     NoSwarm,
+    /// There are no plugins, so there are none to show.
+    PluginList,
+    /// There are no plugins, so none has that name.
+    NoSuchPlugin,
     /// Known to Docker, not to Hull yet.
     Absent(&'static str),
 }
@@ -89,7 +93,7 @@ const PUT: &Method = &Method::PUT;
 const DELETE: &Method = &Method::DELETE;
 
 const BUILD: Op = Op::Absent("building images");
-const PLUGINS: Op = Op::Absent("managing plugins");
+const PLUGINS: Op = Op::Absent("installing plugins");
 
 /// First match wins: fixed names stand before placeholders.
 #[rustfmt::skip]
@@ -197,17 +201,17 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/configs/{id}", Op::NoSwarm),
     (DELETE, "/configs/{id}", Op::NoSwarm),
     (POST, "/configs/{id}/update", Op::NoSwarm),
-    (GET, "/plugins", PLUGINS),
+    (GET, "/plugins", Op::PluginList),
     (GET, "/plugins/privileges", PLUGINS),
     (POST, "/plugins/pull", PLUGINS),
     (POST, "/plugins/create", PLUGINS),
-    (GET, "/plugins/{name...}/json", PLUGINS),
-    (POST, "/plugins/{name...}/enable", PLUGINS),
-    (POST, "/plugins/{name...}/disable", PLUGINS),
-    (POST, "/plugins/{name...}/upgrade", PLUGINS),
-    (POST, "/plugins/{name...}/push", PLUGINS),
-    (POST, "/plugins/{name...}/set", PLUGINS),
-    (DELETE, "/plugins/{name...}", PLUGINS),
+    (GET, "/plugins/{name...}/json", Op::NoSuchPlugin),
+    (POST, "/plugins/{name...}/enable", Op::NoSuchPlugin),
+    (POST, "/plugins/{name...}/disable", Op::NoSuchPlugin),
+    (POST, "/plugins/{name...}/upgrade", Op::NoSuchPlugin),
+    (POST, "/plugins/{name...}/push", Op::NoSuchPlugin),
+    (POST, "/plugins/{name...}/set", Op::NoSuchPlugin),
+    (DELETE, "/plugins/{name...}", Op::NoSuchPlugin),
 ];
 
 /// What a request means, or why it means nothing.

@@ -61,6 +61,7 @@ async fn converse(io: Box<dyn Duplex>, app: Arc<App>) {
     });
     let mut connection = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(io), service);
     let hijack = tokio::select! {
         ended = &mut connection => {

@@ -13,7 +13,7 @@ mod volume;
 use http::StatusCode;
 
 use crate::http::{
-    answer::{Failure, Outcome, empty},
+    answer::{Failure, Outcome, empty, json},
     request::Request,
     router::Op,
 };

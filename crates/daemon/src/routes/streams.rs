@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use hull_api::{
     query::Query,
     stream::{self, Stream},
-    types::{ContainerWait, WaitError},
+    types::ContainerWait,
 };
 use hull_engine::{
     Engine,
@@ -218,7 +218,11 @@ pub(super) async fn logs(request: Request) -> Outcome {
     let wanted = LogQuery {
         tail: query.text("tail").parse().ok(),
         since_ns: query.moment("since", now)?.map(time::nanos),
-        until_ns: query.moment("until", now)?.map(time::nanos),
+        // 0 is how clients say "to the end".
+        until_ns: query
+            .moment("until", now)?
+            .map(time::nanos)
+            .filter(|until| *until != 0),
         follow: query.flag("follow"),
     };
     let mut logs = request.app.engine.logs(request.name(), wanted).await?;
@@ -391,12 +395,10 @@ pub(super) fn wait(request: Request) -> Outcome {
         let Some(ended) = ended else {
             return sender.fail(io::Error::other("the daemon stops")).await;
         };
-        let error = (!ended.error.is_empty()).then_some(WaitError {
-            message: ended.error,
-        });
         let body = ContainerWait {
             status_code: i64::from(ended.code),
-            error,
+            // Why a start failed is told to who started it.
+            error: None,
         };
         let mut bytes = serde_json::to_vec(&body).expect("the answer always has a JSON form");
         bytes.push(b'\n');
