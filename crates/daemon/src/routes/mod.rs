@@ -81,7 +81,13 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::VolumeInspect => volume::inspect(request).await,
         Op::VolumeRemove => volume::remove(request).await,
         Op::VolumePrune => volume::prune(request).await,
+        Op::PluginList => Ok(json(&[(); 0])),
+        Op::NoSuchPlugin => Err(no_such_plugin(request.name())),
         Op::NoSwarm => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)),
         Op::Absent(what) => Err(Failure::absent(what)),
     }
+}
+
+fn no_such_plugin(name: &str) -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, format!("plugin {name:?} not found"))
 }
