@@ -190,6 +190,13 @@ impl Root {
             Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
+        // Somebody else made it meanwhile, or it is a link to nothing. A magic link is an error here:
+        // what it reads like is not what it leads to.
+        match self.open(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(path),
+        }
         let found = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
             return Ok(path); // somebody else made it meanwhile
