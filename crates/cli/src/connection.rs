@@ -14,6 +14,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use crate::context::{Address, Endpoint, Globals, Program};
 use crate::error::{Error, Result};
 
+/// The newest version of the API that is spoken: the last in which the addresses of the default
+/// network stand where scripts look for them (`.NetworkSettings.IPAddress`). Nothing newer is needed.
+pub(crate) const API_MAX: ApiVersion = ApiVersion::new(50);
+
 /// How to start the daemon, for who has none.
 const HINT: &str = "start it with `hulld` (as root), or with `./dev install` as a service";
 
@@ -33,7 +37,10 @@ pub(crate) async fn connect(globals: &Globals) -> Result<Client> {
                 .map_err(|_| Error::new(format!("invalid API version ({version})")))?;
             client.set_version(version);
         }
-        None => _ = client.negotiate().await.map_err(failure)?,
+        None => {
+            client.negotiate().await.map_err(failure)?;
+            client.set_version(client.version().min(API_MAX));
+        }
     }
     Ok(client)
 }

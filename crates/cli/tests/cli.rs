@@ -3,7 +3,10 @@
 //!
 //! Pages are compared with `tests/golden`; `UPDATE_GOLDEN=1` rewrites them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod mock;
 

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::inspection::FORMAT;
 use super::system::info;
 use super::{About, Call, Command, Operands};
-use crate::connection::{connect, failure};
+use crate::connection::{API_MAX, connect, failure};
 use crate::context::Program;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
@@ -46,7 +46,7 @@ impl Command for Version {
             },
             Err(error) => (None, Some(error)),
         };
-        let api = server.as_ref().map_or(ApiVersion::MAX, |(_, api)| *api);
+        let api = server.as_ref().map_or(API_MAX, |(_, api)| *api);
         let client = Client::new(&call, api)?;
         match template {
             Some(template) => {
@@ -97,7 +97,7 @@ impl Client {
             "Platform": {"Name": "Hull"},
             "Version": self.version,
             "ApiVersion": self.api.to_string(),
-            "DefaultAPIVersion": ApiVersion::MAX.to_string(),
+            "DefaultAPIVersion": API_MAX.to_string(),
             "Os": std::env::consts::OS,
             "Arch": architecture(),
             "Context": self.context,
@@ -105,9 +105,9 @@ impl Client {
     }
 
     fn text(&self) -> String {
-        let api = match self.api == ApiVersion::MAX {
+        let api = match self.api == API_MAX {
             true => self.api.to_string(),
-            false => format!("{} (downgraded from {})", self.api, ApiVersion::MAX),
+            false => format!("{} (downgraded from {})", self.api, API_MAX),
         };
         let title = match self.program {
             Program::Hull => "Client: Hull",

@@ -91,7 +91,7 @@ impl Command for Ls {
         };
         let options = ContainerListOptions {
             all: self.all || limit > 0,
-            size: self.size || self.format.contains(".Size"),
+            size: self.size || self.shows_size(),
             limit,
             filters: filters(&self.conditions),
         };
@@ -120,6 +120,11 @@ impl Command for Ls {
 }
 
 impl Ls {
+    /// Whether the format asks for sizes, by name or by asking for everything.
+    fn shows_size(&self) -> bool {
+        self.format.contains(".Size") || self.format.contains("json .}}")
+    }
+
     fn row(&self, container: &ContainerSummary) -> Value {
         let cut = |text: &str, length| match self.no_trunc {
             true => text.to_owned(),
@@ -177,7 +182,14 @@ impl Ls {
             ("LocalVolumes", local.to_string()),
             ("Networks", networks.join(",")),
         ];
-        row("*formatter.ContainerContext", fields, labels)
+        let mut value = row("*formatter.ContainerContext", fields, labels);
+        if let Value::Object(object) = &mut value
+            && let Some(object) = std::rc::Rc::get_mut(object)
+        {
+            // Told only by daemons that know platforms; Docker's rows have it all the same.
+            object.fields.push(("Platform".to_owned(), Value::Nil));
+        }
+        value
     }
 
     /// Names without their slash; names through links only when nothing is cut.

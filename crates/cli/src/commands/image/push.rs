@@ -41,6 +41,9 @@ impl Command for Push {
         if self.all_tags && name.tag().is_some() {
             return Err(Error::new("tag can't be used with --all-tags/-a"));
         }
+        if name.tag().is_none() && !self.all_tags && !self.quiet {
+            ui::line("Using default tag: latest")?;
+        }
         let client = connect(&call.globals).await?;
         let name = if self.all_tags {
             name

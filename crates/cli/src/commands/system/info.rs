@@ -123,6 +123,7 @@ fn server(facts: &Facts) -> String {
     runtimes(facts, &mut lines);
     host(facts, &mut lines);
     registries(facts, &mut lines);
+    lines.0.push('\n');
     lines.0
 }
 

@@ -34,10 +34,8 @@ pub(super) async fn fetch(
     let mut path = path.to_owned();
     let mut name = base(&path);
     if follow_link {
-        let found = client
-            .container_path(container, &path)
-            .await
-            .map_err(failure)?;
+        let found = client.container_path(container, &path).await;
+        let found = found.map_err(|error| missing(error, container, &path))?;
         if found.mode & MODE_SYMLINK != 0 {
             path = resolved(&path, &found.link_target);
             // The archive has the name of what the link leads to, the copy that of the link.
