@@ -107,6 +107,16 @@ impl Scene {
         })
     }
 
+    /// The daemon's time, to its last digit: what `--since` and `--until` take.
+    #[track_caller]
+    pub fn now(&self) -> String {
+        let info = self.daemon.api("GET", "/info", &Value::Null).json();
+        info["SystemTime"]
+            .as_str()
+            .expect("the daemon tells its time")
+            .to_owned()
+    }
+
     fn command(&self, line: &str) -> Command {
         self.client.command(&self.daemon, &words::split(line))
     }

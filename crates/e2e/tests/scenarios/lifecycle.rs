@@ -90,7 +90,7 @@ scenario!(a_restart_policy_can_be_changed_later(scene) {
     assert_eq!(scene.ok("update --restart unless-stopped box"), "box");
     assert_eq!(scene.inspect("box", "{{.HostConfig.RestartPolicy.Name}}"), "unless-stopped");
     let pid = scene.inspect("box", "{{.State.Pid}}");
-    scene.ok("exec box kill -9 -1");
+    scene.run("exec box kill -9 1");
     scene.ok("exec box true");
     assert_eq!(scene.inspect("box", "{{.State.Pid}}"), pid, "process 1 is safe from inside");
 });
@@ -115,12 +115,13 @@ scenario!(many_at_once_by_name_id_and_prefix(scene) {
 });
 
 scenario!(events_tell_the_story(scene) {
-    let since = scene.daemon.api("GET", "/info", &json!(null)).json()["SystemTime"].as_str().unwrap().to_owned();
+    let since = scene.now();
     scene.fails(3, "run --name box -l colour=blue busybox sh -c 'exit 3'");
     scene.ok("rm box");
-    let line = format!("events --since {since} --until 0s --filter type=container --format '{{{{.Action}}}}'");
+    let until = scene.now();
+    let line = format!("events --since {since} --until {until} --filter type=container --format '{{{{.Action}}}}'");
     assert_eq!(scene.ok(&line), "create\nattach\nstart\ndie\ndestroy");
-    let line = format!("events --since {since} --until 0s --filter event=die --format '{{{{json .Actor.Attributes}}}}'");
+    let line = format!("events --since {since} --until {until} --filter event=die --format '{{{{json .Actor.Attributes}}}}'");
     let attributes: serde_json::Value = serde_json::from_str(&scene.ok(&line)).unwrap();
     assert_eq!(attributes["exitCode"], "3");
     assert_eq!((&attributes["name"], &attributes["image"], &attributes["colour"]), (&json!("box"), &json!("busybox"), &json!("blue")));

@@ -37,7 +37,7 @@ scenario!(values_that_make_no_sense(scene) {
     assert!(text.contains("invalid argument \"lots\" for \"-m, --memory\" flag: invalid size: 'lots'"), "{text}");
     let text = scene.fails(125, "run --rm -v relative/path:/x busybox true");
     assert!(text.contains("includes invalid characters for a local volume name"), "{text}");
-    let text = scene.fails(125, "run --rm --restart sometimes busybox true");
+    let text = scene.fails(1, "create --restart sometimes busybox true");
     assert!(text.contains("sometimes"), "{text}");
     let text = scene.fails(125, "run --rm --restart always busybox true");
     assert!(text.to_lowercase().contains("conflicting options"), "{text}");

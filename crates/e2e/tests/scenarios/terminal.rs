@@ -32,12 +32,12 @@ scenario!(the_window_has_the_size_of_ours_and_follows_it(scene) {
 scenario!(control_c_interrupts_the_job_and_not_the_shell(scene) {
     let mut terminal = scene.terminal("run -it --rm busybox sh");
     terminal.expect("/ # ");
-    terminal.line("sleep 1000; echo slept 'badly' $?");
-    terminal.expect("$?");
+    terminal.line("echo has 'begun'; sleep 1000; echo slept 'badly' $?");
+    terminal.expect("has begun");
     terminal.send("\x03");
     terminal.expect("/ # ");
-    terminal.line("sleep 1000");
-    terminal.expect("sleep 1000");
+    terminal.line("echo begun 'again'; sleep 1000");
+    terminal.expect("begun again");
     terminal.send("\x1a");
     terminal.expect("Stopped");
     terminal.line("kill %1; exit 0");
