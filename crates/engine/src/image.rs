@@ -61,6 +61,7 @@ impl Engine {
         let images = Arc::clone(self.images());
         let job = move || images.load(reader(pipe), platform.as_ref(), &mut |_| {});
         let loaded = self.services().block(job).await??;
+        self.services().sweep();
         for image in &loaded {
             let name = image
                 .name
@@ -119,6 +120,7 @@ impl Engine {
                 )
             })
             .await??;
+        self.services().sweep();
         self.say_image("import", &id.to_string(), "");
         Ok(id.to_string())
     }
@@ -151,6 +153,7 @@ impl Engine {
                 )
             })
             .await??;
+        self.services().sweep();
         self.say_removed(&removed);
         Ok(removed)
     }
@@ -166,6 +169,7 @@ impl Engine {
                     .prune(&filter, &|id| users_of(&services, id))
             })
             .await??;
+        self.services().sweep();
         self.say_removed(&pruned.removed);
         self.say_pruned("image", pruned.reclaimed_bytes);
         Ok(pruned)

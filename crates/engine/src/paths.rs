@@ -31,7 +31,26 @@ impl Paths {
         for directory in [paths.containers(), paths.runs(), paths.volumes()] {
             make(&directory, 0o710).attempt(|| format!("create {}", directory.display()))?;
         }
+        paths
+            .make_base()
+            .attempt(|| format!("create {}", paths.base().display()))?;
         Ok(paths)
+    }
+
+    fn make_base(&self) -> io::Result<()> {
+        let base = self.base();
+        make(&base, 0o755)?;
+        for directory in ["dev", "etc", "proc", "sys"] {
+            make(&base.join(directory), 0o755)?;
+        }
+        for file in ["hostname", "hosts", "resolv.conf"] {
+            let path = base.join("etc").join(file);
+            if !path.exists() {
+                fs::write(&path, "")?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+            }
+        }
+        Ok(())
     }
 
     /// The root of what survives.
@@ -82,6 +101,12 @@ impl Paths {
     /// A running container's directory.
     pub(crate) fn run(&self, id: &ContainerId) -> PathBuf {
         self.runs().join(id.as_str())
+    }
+
+    /// The lowest layer of every container: places for what is mounted into all of them, so that
+    /// they are never seen as the container's own changes.
+    pub(crate) fn base(&self) -> PathBuf {
+        self.data.join("base")
     }
 
     /// Compiled seccomp filters.

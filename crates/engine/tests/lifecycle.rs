@@ -3,6 +3,8 @@
 //! Each test runs in a network namespace of its own, and its threads with it. The shim must be
 //! built before (`cargo build -p hull-shim`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fs::File, future::Future, io::Read, os::fd::OwnedFd, path::Path, time::Duration};
 
 use hull_engine::{
@@ -16,7 +18,9 @@ use hull_engine::{
     },
     image::ImportOptions,
     logs::LogQuery,
-    model::{Config, ContainerId, CreateContainer, HostConfig, IpcNamespace, LogConfig, NetworkMode},
+    model::{
+        Config, ContainerId, CreateContainer, HostConfig, IpcNamespace, LogConfig, NetworkMode,
+    },
 };
 use hull_sys::namespace::{Namespaces, unshare};
 
@@ -28,7 +32,10 @@ fn config(directory: &Path) -> EngineConfig {
         network: hull_network::Config::default(),
         runtimes: Default::default(),
         default_runtime: String::new(),
-        log: LogConfig { driver: "json-file".to_owned(), options: Default::default() },
+        log: LogConfig {
+            driver: "json-file".to_owned(),
+            options: Default::default(),
+        },
         ulimits: Vec::new(),
         shm_size: 64 << 20,
         init: false,
@@ -59,11 +66,20 @@ fn with_engine<F: Future<Output = ()>>(scenario: impl FnOnce(Engine) -> F) {
     let cgroup = config.cgroup_parent.clone();
     runtime.block_on(async {
         let engine = Engine::open(config).await.unwrap();
-        let options = ImportOptions { reference: Some("busybox".into()), ..Default::default() };
-        engine.image_import(busybox(directory.path()), options).await.unwrap();
+        let options = ImportOptions {
+            reference: Some("busybox".into()),
+            ..Default::default()
+        };
+        engine
+            .image_import(busybox(directory.path()), options)
+            .await
+            .unwrap();
         scenario(engine.clone()).await;
         for record in engine.containers() {
-            let options = RemoveOptions { force: true, volumes: true };
+            let options = RemoveOptions {
+                force: true,
+                volumes: true,
+            };
             engine.remove(record.id.as_str(), options).await.unwrap();
         }
         engine.close().await;
@@ -78,12 +94,14 @@ fn with_engine<F: Future<Output = ()>>(scenario: impl FnOnce(Engine) -> F) {
 fn busybox(directory: &Path) -> OwnedFd {
     let path = directory.join("busybox.tar");
     let mut tar = tar::Builder::new(File::create(&path).unwrap());
-    tar.append_path_with_name("/bin/busybox", "bin/busybox").unwrap();
+    tar.append_path_with_name("/bin/busybox", "bin/busybox")
+        .unwrap();
     for applet in ["sh", "echo", "true", "sleep", "cat", "ls", "id"] {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
-        tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+        tar.append_link(&mut header, format!("bin/{applet}"), "busybox")
+            .unwrap();
     }
     tar.into_inner().unwrap();
     File::open(path).unwrap().into()
@@ -98,7 +116,10 @@ fn order(network: NetworkMode, words: &[&str]) -> CreateContainer {
             cmd: Some(words.iter().map(|word| (*word).to_owned()).collect()),
             ..Config::default()
         },
-        host: HostConfig { network_mode: network, ..HostConfig::default() },
+        host: HostConfig {
+            network_mode: network,
+            ..HostConfig::default()
+        },
         endpoints: Default::default(),
     }
 }
@@ -114,7 +135,10 @@ async fn output(engine: &Engine, id: &str) -> String {
     let mut logs = engine.logs(id, LogQuery::default()).await.unwrap();
     let mut text = Vec::new();
     while let Some(batch) = logs.next().await {
-        batch.unwrap().into_iter().for_each(|record| text.extend(record.bytes));
+        batch
+            .unwrap()
+            .into_iter()
+            .for_each(|record| text.extend(record.bytes));
     }
     String::from_utf8(text).unwrap()
 }
@@ -135,12 +159,24 @@ fn a_container_runs_and_its_code_and_output_are_kept() {
 #[test]
 fn a_program_that_is_not_there_gives_127() {
     with_engine(async |engine| {
-        let id = engine.create(order(NetworkMode::None, &["nope"])).await.unwrap().id;
+        let id = engine
+            .create(order(NetworkMode::None, &["nope"]))
+            .await
+            .unwrap()
+            .id;
         let error = engine.start(id.as_str()).await.unwrap_err();
-        let Error::Start { code, message } = error else { panic!("{error}") };
+        let Error::Start { code, message } = error else {
+            panic!("{error}")
+        };
         assert_eq!(code, 127, "{message}");
-        assert!(message.contains("executable file not found in $PATH"), "{message}");
-        assert_eq!(engine.container(id.as_str()).unwrap().state.word(), "created");
+        assert!(
+            message.contains("executable file not found in $PATH"),
+            "{message}"
+        );
+        assert_eq!(
+            engine.container(id.as_str()).unwrap().state.word(),
+            "created"
+        );
     });
 }
 
@@ -149,7 +185,11 @@ fn attach_before_the_start_misses_nothing() {
     with_engine(async |engine| {
         let order = order(NetworkMode::None, &["echo", "first"]);
         let id = engine.create(order).await.unwrap().id.to_string();
-        let options = AttachOptions { stdout: true, stderr: true, ..Default::default() };
+        let options = AttachOptions {
+            stdout: true,
+            stderr: true,
+            ..Default::default()
+        };
         let attached = engine.attach(&id, &options).await.unwrap();
         engine.start(&id).await.unwrap();
         let mut stream = attached.stream().await.unwrap();
@@ -173,7 +213,9 @@ fn exec_stop_and_remove() {
         };
         let exec = engine.exec_create(&id, options).unwrap().to_string();
         let started = engine.exec_start(&exec, false, None).await.unwrap();
-        let ExecStarted::Attached { mut stream, .. } = started else { panic!("{started:?}") };
+        let ExecStarted::Attached { mut stream, .. } = started else {
+            panic!("{started:?}")
+        };
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"\x01\0\0\0\0\0\0\x03in\n");
@@ -185,8 +227,14 @@ fn exec_stop_and_remove() {
         assert_eq!(engine.container(&id).unwrap().state.word(), "paused");
         engine.unpause(&id).await.unwrap();
         engine.stop(&id, None, Some(0)).await.unwrap();
-        assert_eq!(engine.container(&id).unwrap().state.exit().unwrap().code, 137);
+        assert_eq!(
+            engine.container(&id).unwrap().state.exit().unwrap().code,
+            137
+        );
         engine.remove(&id, RemoveOptions::default()).await.unwrap();
-        assert!(matches!(engine.container(&id), Err(Error::NoSuchContainer(_))));
+        assert!(matches!(
+            engine.container(&id),
+            Err(Error::NoSuchContainer(_))
+        ));
     });
 }

@@ -69,11 +69,17 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
 
     let bundle = services.paths.bundle(&id);
     paths::make(&bundle, 0o710).attempt(|| format!("create {}", bundle.display()))?;
-    let (snapshots, made) = (services.snapshots.clone(), bundle.clone());
+    let (snapshots, made, shared) = (
+        services.snapshots.clone(),
+        bundle.clone(),
+        Arc::clone(services),
+    );
     undo.push("discard the layer", move || {
         let _ = snapshots.remove(&made);
+        shared.sweep();
     });
-    let snapshot = services.snapshots.prepare(&bundle, &image)?;
+    let mut snapshot = services.snapshots.prepare(&bundle, &image)?;
+    snapshot.lower.push(services.paths.base());
 
     let mounts = volume::settle(services, &id, &config, &host, &image, &mut undo)?;
     let log_path = (log_of(services, &host).driver == "json-file")

@@ -4,6 +4,7 @@
 //! up while the network is made.
 
 use std::{
+    borrow::Cow,
     ffi::CString,
     fs,
     os::{
@@ -21,12 +22,13 @@ use hull_shim::{
     protocol::{self, Attach, Reply, Request},
 };
 use hull_sys::spawn;
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
 
 use crate::{
     container::exec::ExecOptions,
     error::{Attempt, Error, Result},
-    model::{HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
+    model::{Config, HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
     record::Record,
     restore::end_shim,
     services::Services,
@@ -123,7 +125,11 @@ fn start(
     undo.push("remove the run directory", move || {
         drop(fs::remove_dir_all(made))
     });
-    let control = spawn_shim(services, &run_dir)?;
+    let (control, shim) = spawn_shim(services, &run_dir)?;
+    // Harmless for one that was let go; one that made nothing yet would wait for ever.
+    undo.push("end the shim", move || {
+        let _ = pidfd_send_signal(&shim, Signal::KILL);
+    });
     let connected = services.network_for(record)?;
     let (owner, endpoints) = (Arc::clone(services), connected.endpoints.clone());
     undo.push("release the network", move || {
@@ -190,8 +196,8 @@ fn make_run_dir(run_dir: &std::path::Path) -> Result<()> {
         .attempt(|| format!("create {}", run_dir.display()))
 }
 
-/// Starts the shim's program and gives our end of its first connection.
-fn spawn_shim(services: &Services, run_dir: &std::path::Path) -> Result<UnixStream> {
+/// Starts the shim's program; gives our end of its first connection, and its process.
+fn spawn_shim(services: &Services, run_dir: &std::path::Path) -> Result<(UnixStream, OwnedFd)> {
     let attempt = || "start the shim".to_owned();
     let (ours, theirs) = UnixStream::pair().attempt(attempt)?;
     let null = fs::OpenOptions::new()
@@ -202,14 +208,14 @@ fn spawn_shim(services: &Services, run_dir: &std::path::Path) -> Result<UnixStre
     let path = CString::new(run_dir.as_os_str().as_encoded_bytes())
         .map_err(|_| Error::Internal("the run directory's path has a zero byte".to_owned()))?;
     let args = [c"hull-shim".to_owned(), c"--dir".to_owned(), path];
-    spawn::spawn(&spawn::Program {
+    let (_, process) = spawn::spawn(&spawn::Program {
         file: services.shim.as_fd(),
         args: &args,
         env: &[],
         fds: &[null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd()],
     })
     .attempt(attempt)?;
-    Ok(ours)
+    Ok((ours, process))
 }
 
 /// What a started container's network is.
@@ -235,9 +241,10 @@ fn plan(services: &Services, record: &Record, connected: &Connected) -> Result<S
         &record.config.user,
         &record.host.group_add,
     )?;
+    let config = named_like_donor(services, record)?;
     let input = spec::SpecInput {
         id: record.id.as_str(),
-        config: &record.config,
+        config: &config,
         host: &record.host,
         command: record.command(),
         user: &user,
@@ -259,6 +266,18 @@ fn plan(services: &Services, record: &Record, connected: &Connected) -> Result<S
     let path = bundle.join("config.json");
     fs::write(&path, text).attempt(|| format!("write {}", path.display()))?;
     Ok(spec)
+}
+
+/// A container in another's network has the other's name too.
+fn named_like_donor<'a>(services: &Services, record: &'a Record) -> Result<Cow<'a, Config>> {
+    let NetworkMode::Container(reference) = &record.host.network_mode else {
+        return Ok(Cow::Borrowed(&record.config));
+    };
+    let donor = services.registry.find(reference)?.record();
+    let mut config = record.config.clone();
+    config.hostname.clone_from(&donor.config.hostname);
+    config.domainname.clone_from(&donor.config.domainname);
+    Ok(Cow::Owned(config))
 }
 
 /// The namespace of another container, by the path to its process.
@@ -338,12 +357,26 @@ pub(crate) fn exec_process(
         privileged: options.privileged,
         console_size: size,
     };
-    Ok(spec::exec_process(
+    let mut process = spec::exec_process(
         &record.config,
         &record.host,
         &services.config.spec_defaults(),
         &request,
-    )?)
+    )?;
+    let profile = match (services.host.apparmor, options.privileged) {
+        (false, _) => None,
+        (true, true) => process.apparmor_profile().clone(),
+        (true, false) => profile_of(services, record),
+    };
+    process.set_apparmor_profile(profile);
+    Ok(process)
+}
+
+/// The AppArmor profile that confines a running container.
+fn profile_of(services: &Services, record: &Record) -> Option<String> {
+    let text = fs::read(services.paths.bundle(&record.id).join("config.json")).ok()?;
+    let spec: Spec = serde_json::from_slice(&text).ok()?;
+    spec.process().as_ref()?.apparmor_profile().clone()
 }
 
 fn create_order(services: &Services, record: &Record, spec: &Spec) -> Result<protocol::Create> {
