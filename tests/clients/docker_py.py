@@ -81,7 +81,7 @@ def exec_runs_beside():
     assert container.exec_run(["echo", "hello"]) == (0, b"hello\n")
     assert container.exec_run("sh -c 'exit 9'").exit_code == 9
     code, (out, err) = container.exec_run(["sh", "-c", "echo out; echo err >&2"], demux=True)
-    assert (code, out, err) == (0, b"out\n", b"err\n")
+    assert (code, out, err) == (0, b"out\n", b"err\n"), (code, out, err)
     assert container.exec_run("id -un", user="nobody").output == b"nobody\n"
     assert container.exec_run("sh -c 'echo $A; pwd'", environment={"A": "1"}, workdir="/tmp").output == b"1\n/tmp\n"
     assert b"/dev/pts/" in container.exec_run("tty", tty=True).output
@@ -123,7 +123,8 @@ def files_are_archives():
         header.size = 5
         archive.addfile(header, io.BytesIO(b"hello"))
     assert container.put_archive("/tmp", buffer.getvalue())
-    assert container.exec_run("cat /tmp/note").output == b"hello"
+    seen = container.exec_run("cat /tmp/note")
+    assert seen.output == b"hello", seen
     chunks, stat = container.get_archive("/tmp/note")
     assert stat["name"] == "note" and stat["size"] == 5
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:

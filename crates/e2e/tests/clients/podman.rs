@@ -71,8 +71,11 @@ impl Podman {
             "--rm",
             "--network",
             "none",
-            "--cgroups",
-            "enabled",
+            // By itself, podman asks for more than a machine may allow.
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=30000:30000",
             &group,
         ];
         words.extend(more);
