@@ -142,6 +142,7 @@ impl Shim {
         };
         self.take_process(process, made)
             .inspect_err(|_| self.abandon())?;
+        self.trim_later();
         Ok(Reply::Created { pid })
     }
 
@@ -273,6 +274,7 @@ impl Shim {
         }
         self.connect(number, ends)?;
         self.take_all_input(number);
+        self.trim_later();
         Ok(Reply::Started { pid })
     }
 

@@ -41,6 +41,10 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// are given up.
 const LINGER: Duration = Duration::from_secs(60);
 
+/// After this much time without a process being made, what that took is given back to the kernel:
+/// a container's spec is large, and most shims do nothing for days.
+const TRIM_AFTER: Duration = Duration::from_millis(500);
+
 #[derive(Debug)]
 pub(crate) struct Shim {
     pub(crate) poll: Poll,
@@ -62,8 +66,10 @@ pub(crate) struct Shim {
     pub(crate) exit: Option<Exit>,
     /// Exec sessions that ended while no daemon listened, oldest first.
     pub(crate) unseen: VecDeque<(String, Exit)>,
+    /// Never filled with zeros: what is not needed is no memory.
     pub(crate) buffer: Vec<u8>,
     pub(crate) leaving: Option<Instant>,
+    pub(crate) trim_at: Option<Instant>,
 }
 
 /// What outlives the making of the container.
@@ -108,8 +114,9 @@ impl Shim {
             is_paused: false,
             out_of_memory: Memory::default(),
             exit: None,
-            buffer: vec![0; READ_BYTES],
+            buffer: Vec::with_capacity(READ_BYTES),
             leaving: None,
+            trim_at: None,
         })
     }
 
@@ -130,6 +137,7 @@ impl Shim {
             let now = Instant::now();
             self.probe_if_due(now);
             self.give_up_draining(now);
+            self.trim_if_due(now);
             if let Some(log) = &mut self.log {
                 log.flush();
             }
@@ -170,10 +178,21 @@ impl Shim {
             .filter(|container| container.shares_processes())
             .map(|_| Instant::now() + LOOK_INTERVAL);
         let linger = self.leaving.map(|since| since + LINGER);
-        [draining, probe, orphans, linger]
+        [draining, probe, orphans, linger, self.trim_at]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// A process was made: memory that took may be given back soon.
+    pub(crate) fn trim_later(&mut self) {
+        self.trim_at = Some(Instant::now() + TRIM_AFTER);
+    }
+
+    fn trim_if_due(&mut self, now: Instant) {
+        if self.trim_at.take_if(|at| *at <= now).is_some() {
+            hull_sys::host_process::trim_heaps();
+        }
     }
 
     fn is_over(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hull_shim::protocol::{Event, Target};
-use rustix::io::Errno;
+use rustix::{buffer::spare_capacity, io::Errno};
 
 use crate::{
     attach::{Client, Typed},
@@ -30,10 +30,11 @@ impl Shim {
             let Some(fd) = process.output(stream) else {
                 break;
             };
-            match rustix::io::read(fd, &mut buffer[..]) {
+            buffer.clear();
+            match rustix::io::read(fd, spare_capacity(&mut buffer)) {
                 Ok(count) if count > 0 => {
-                    self.deliver(number, stream, &buffer[..count]);
-                    if count < buffer.len() {
+                    self.deliver(number, stream, &buffer);
+                    if count < buffer.capacity() {
                         break;
                     }
                 }

@@ -1,7 +1,8 @@
 //! A shim with a busybox container of its own, below a temporary directory, in namespaces of its
 //! own. Everything is gone when it is dropped, also after a failure.
 //!
-//! `HULL_TEST_RUNTIME=/usr/sbin/runc` runs the same tests with another OCI runtime.
+//! `HULL_TEST_RUNTIME=/usr/sbin/runc` runs the same tests with another OCI runtime, `HULL_TEST_SHIM`
+//! with another build of the shim.
 
 use std::{
     ffi::CString,
@@ -86,7 +87,7 @@ impl Shim {
             "unshare".into(),
             "--mount".into(),
             "--net".into(),
-            env!("CARGO_BIN_EXE_hull-shim").into(),
+            std::env::var("HULL_TEST_SHIM").unwrap_or(env!("CARGO_BIN_EXE_hull-shim").into()),
             "--dir".into(),
             run.into_os_string().into_string().unwrap(),
         ];
