@@ -39,7 +39,8 @@ impl Engine {
         let (record, warnings) = self
             .services()
             .block(move || make(&services, order))
-            .await??;
+            .await?
+            .map_err(named_in_vain)?;
         let id = record.id.clone();
         let attributes = record.event_attributes();
         actor::launch(self.services(), record, None);
@@ -48,6 +49,17 @@ impl Engine {
             .events
             .publish(subject, "create", id.as_str(), attributes);
         Ok(Created { id, warnings })
+    }
+}
+
+/// "Not found" of a create means its image, which clients then pull: anything else that a request
+/// names in vain makes it an invalid one.
+fn named_in_vain(error: Error) -> Error {
+    match error {
+        Error::NoSuchContainer(_) | Error::NoSuchNetwork(_) | Error::NoSuchVolume(_) => {
+            Error::Invalid(error.to_string())
+        }
+        other => other,
     }
 }
 
@@ -82,11 +94,7 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
     snapshot.lower.push(services.paths.base());
 
     let mounts = volume::settle(services, &id, &config, &host, &image, &mut undo)?;
-    let log_path = (log_of(services, &host).driver == "json-file")
-        .then(|| bundle.join(format!("{id}-json.log")));
-    if host.log.driver.is_empty() {
-        host.log = services.config.log.clone();
-    }
+    let log_path = (host.log.driver != "none").then(|| bundle.join(format!("{id}-json.log")));
     let record = Record {
         id,
         name,
@@ -248,14 +256,15 @@ fn settle(services: &Services, config: &mut Config, host: &mut HostConfig) -> Re
         return Err(Error::Invalid(format!("invalid signal: {signal}")));
     }
     services.runtime(&host.runtime)?;
-    let log = log_of(services, host);
+    host.log = log_of(services, host);
+    let log = &host.log;
     if !matches!(log.driver.as_str(), "json-file" | "none" | "local") {
         return Err(Error::NotImplemented(format!(
             "logging driver {:?} is not available; use json-file, local or none",
             log.driver
         )));
     }
-    crate::log::check_options(&log)?;
+    crate::log::check_options(log)?;
     for reference in [namespace_owner(&host.ipc), pid_owner(&host.pid)]
         .into_iter()
         .flatten()
@@ -285,13 +294,22 @@ fn pid_owner(pid: &PidNamespace) -> Option<&str> {
     }
 }
 
-/// The logging the container gets.
+/// The logging the container gets: the daemon's driver unless it names one, and the daemon's
+/// options where it names the same driver and leaves them open.
 fn log_of(services: &Services, host: &HostConfig) -> LogConfig {
-    if host.log.driver.is_empty() {
-        services.config.log.clone()
-    } else {
-        host.log.clone()
+    let default = &services.config.log;
+    let mut log = host.log.clone();
+    if log.driver.is_empty() {
+        log.driver.clone_from(&default.driver);
     }
+    if log.driver == default.driver {
+        for (key, value) in &default.options {
+            log.options
+                .entry(key.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
+    log
 }
 
 /// Which network, by a name that lasts.

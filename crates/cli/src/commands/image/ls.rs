@@ -96,12 +96,7 @@ impl Command for Ls {
         let rows: Vec<Value> = images
             .iter()
             .flat_map(|image| {
-                let names = if self.quiet {
-                    vec![Name::none()]
-                } else {
-                    names(image, with_digest)
-                };
-                names
+                names(image, with_digest)
                     .into_iter()
                     .map(|name| image_row(image, &name, self.no_trunc))
                     .collect::<Vec<_>>()
