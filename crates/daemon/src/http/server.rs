@@ -2,14 +2,17 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use http::HeaderValue;
+use http::{HeaderValue, Method, StatusCode};
 use hull_api::{ApiVersion, client::Duplex, query::Query};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use super::{
-    answer::{Answer, Failure},
+    answer::{Answer, Failure, Outcome},
     body::AnswerBody,
     hijack::Desk,
     request::Request,
@@ -56,8 +59,11 @@ pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Re
 async fn converse(io: Box<dyn Duplex>, app: Arc<App>) {
     let (desk, mut orders) = mpsc::channel(1);
     let service = service_fn(move |request| {
+        // Now, and not when the answer is first asked for: a client that is gone by then has said
+        // what it wants all the same.
+        let begun = begin(&app, request);
         let (app, desk) = (Arc::clone(&app), desk.clone());
-        async move { Ok::<_, Infallible>(respond(app, request, desk).await) }
+        async move { Ok::<_, Infallible>(respond(&app, begun, desk).await) }
     });
     let mut connection = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
@@ -76,13 +82,40 @@ async fn converse(io: Box<dyn Duplex>, app: Arc<App>) {
     hijack.run(parts.io.into_inner(), parts.read_buf).await;
 }
 
-/// One request. Never returns if the connection is taken over.
-async fn respond(
-    app: Arc<App>,
-    request: http::Request<Incoming>,
-    desk: Desk,
-) -> http::Response<AnswerBody> {
-    let mut answer = answer(&app, request).await;
+/// An operation that runs.
+struct Begun {
+    method: Method,
+    path: String,
+    outcome: Result<JoinHandle<Outcome>, Failure>,
+}
+
+/// Runs the operation in a task of its own: a client that leaves does not stop it half-way, and a
+/// panic is an answer, not the daemon's end.
+fn begin(app: &Arc<App>, request: http::Request<Incoming>) -> Begun {
+    let (parts, body) = request.into_parts();
+    let (method, path) = (parts.method, parts.uri.path().to_owned());
+    let perform = |meaning: router::Meaning| {
+        let request = Request {
+            app: Arc::clone(app),
+            version: meaning.version,
+            names: meaning.names,
+            query: Query::parse(parts.uri.query().unwrap_or_default()),
+            headers: parts.headers,
+            body,
+        };
+        tokio::spawn(routes::perform(meaning.op, request))
+    };
+    let outcome = router::route(&method, &path, app.config().min_api).map(perform);
+    Begun {
+        method,
+        path,
+        outcome,
+    }
+}
+
+/// The answer. Never returns if the connection is taken over.
+async fn respond(app: &App, begun: Begun, desk: Desk) -> http::Response<AnswerBody> {
+    let mut answer = answer(begun).await;
     for (name, value) in app.headers() {
         answer.headers_mut().insert(name, value.clone());
     }
@@ -95,41 +128,32 @@ async fn respond(
     }
 }
 
-/// Runs the operation in a task of its own: a client that leaves does not stop it half-way, and a
-/// panic is an answer, not the daemon's end.
-async fn answer(app: &Arc<App>, request: http::Request<Incoming>) -> Answer {
-    let (parts, body) = request.into_parts();
-    let (method, path) = (parts.method, parts.uri.path().to_owned());
-    let meaning = match router::route(&method, &path, app.config().min_api) {
-        Ok(meaning) => meaning,
-        Err(failure) => return failure.into_answer(),
-    };
-    let request = Request {
-        app: Arc::clone(app),
-        version: meaning.version,
-        names: meaning.names,
-        query: Query::parse(parts.uri.query().unwrap_or_default()),
-        headers: parts.headers,
-        body,
-    };
-    let version: ApiVersion = meaning.version;
-    let outcome = tokio::spawn(routes::perform(meaning.op, request)).await;
+async fn answer(begun: Begun) -> Answer {
+    let Begun {
+        method,
+        path,
+        outcome,
+    } = begun;
     let failure = match outcome {
-        Ok(Ok(answer)) => return answer,
-        Ok(Err(failure)) => failure,
-        Err(panic) => {
-            tracing::error!(%method, path, %panic, "an operation broke off");
-            let status = http::StatusCode::INTERNAL_SERVER_ERROR;
-            Failure::new(
-                status,
-                "the operation broke off: this is a mistake in the daemon",
-            )
-        }
+        Err(failure) => failure,
+        Ok(running) => match running.await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(failure)) => failure,
+            Err(panic) => {
+                tracing::error!(%method, path, %panic, "an operation broke off");
+                Failure::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the operation broke off: this is a mistake in the daemon",
+                )
+            }
+        },
     };
-    if failure.status.is_server_error() {
-        tracing::error!(%method, path, %version, status = failure.status.as_u16(), "{}", failure.message);
+    let status = failure.status.as_u16();
+    // Only 500 is this daemon's own trouble; the rest is the client's or a matter of course.
+    if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(%method, path, status, "{}", failure.message);
     } else {
-        tracing::debug!(%method, path, %version, status = failure.status.as_u16(), "{}", failure.message);
+        tracing::debug!(%method, path, status, "{}", failure.message);
     }
     failure.into_answer()
 }

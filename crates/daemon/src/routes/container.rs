@@ -96,12 +96,24 @@ pub(super) async fn create(mut request: Request) -> Outcome {
         .ok_or_else(|| Failure::invalid("config cannot be empty in order to create a container"))?;
     let (name, platform) = (request.query.text("name"), request.query.text("platform"));
     let order = config::order(body, name, platform, request.version)?;
-    let created = request.app.engine.create(order).await?;
+    let created = request.app.engine.create(order).await.map_err(refused)?;
     let body = ContainerCreated {
         id: created.id.to_string(),
         warnings: created.warnings,
     };
     Ok(json_with(StatusCode::CREATED, &body))
+}
+
+/// Clients take 404 at a create for a missing image, and pull: what else is missing is told by
+/// another status.
+fn refused(error: hull_engine::Error) -> Failure {
+    use hull_engine::Error::{NoSuchContainer, NoSuchNetwork, NoSuchVolume};
+    match error {
+        NoSuchContainer(_) | NoSuchNetwork(_) | NoSuchVolume(_) => {
+            Failure::invalid(error.to_string())
+        }
+        other => other.into(),
+    }
 }
 
 pub(super) async fn inspect(request: Request) -> Outcome {

@@ -6,7 +6,10 @@ use hull_api::{
     types::{ExecCreate, ExecInspect, ExecProcess, ExecStart, IdResponse},
     version::Feature,
 };
-use hull_engine::container::exec::{ExecOptions, ExecPhase, ExecStarted};
+use hull_engine::{
+    Kind,
+    container::exec::{ExecOptions, ExecPhase, ExecStarted},
+};
 use tokio::io::AsyncWriteExt;
 
 use super::{container::terminal_size, streams::join};
@@ -14,7 +17,7 @@ use crate::{
     convert::config::check_env,
     http::{
         answer::{Answer, Failure, Outcome, empty, json, json_with, stream_media},
-        hijack::Hijack,
+        hijack::{Hijack, Taken},
         request::Request,
     },
 };
@@ -58,28 +61,38 @@ pub(super) async fn start(mut request: Request) -> Outcome {
     let size = size.map(|[rows, columns]| (rows, columns));
     let upgrade = request.wants_upgrade();
     let media = |tty: bool| stream_media(!tty && upgrade, request.version);
-    let started = request
-        .app
-        .engine
-        .exec_start(request.name(), body.detach, size)
-        .await?;
-    Ok(Answer::Hijack(match started {
-        ExecStarted::Detached => return Ok(empty(StatusCode::OK)),
-        ExecStarted::Attached { tty, stream } => {
-            Hijack::stream(upgrade, media(tty), move |client| join(client, stream))
+    let engine = &request.app.engine;
+    let started = engine.exec_start(request.name(), body.detach, size).await;
+    let (tty, message) = match started {
+        Ok(ExecStarted::Detached) => return Ok(empty(StatusCode::OK)),
+        Ok(ExecStarted::Attached { tty, stream }) => {
+            let join = move |client| join(client, stream);
+            return Ok(Answer::Hijack(Hijack::stream(upgrade, media(tty), join)));
         }
-        ExecStarted::Failed { tty, message } => {
-            let text = format!("{message}\r\n");
-            let bytes = match tty {
-                true => text.into(),
-                false => stream::frame(stream::Stream::Stdout, text.as_bytes()),
-            };
-            Hijack::stream(upgrade, media(tty), move |mut client| async move {
-                let _ = client.write_all(&bytes).await;
-                let _ = client.shutdown().await;
-            })
+        Ok(ExecStarted::Failed { tty, message }) => (tty, message),
+        // A client that asked for a stream shows no other answer's text. Only a session that is
+        // not there is told by status, as Docker does.
+        Err(error) if upgrade && !body.detach && error.kind() != Kind::NotFound => {
+            (body.tty, Failure::from(error).message)
         }
-    }))
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Answer::Hijack(Hijack::stream(
+        upgrade,
+        media(tty),
+        move |client| tell(client, tty, message),
+    )))
+}
+
+/// Says why there is no process, where its output would have been.
+async fn tell(mut client: Taken, tty: bool, message: String) {
+    let text = format!("{message}\r\n");
+    let bytes = match tty {
+        true => text.into(),
+        false => stream::frame(stream::Stream::Stdout, text.as_bytes()),
+    };
+    let _ = client.write_all(&bytes).await;
+    let _ = client.shutdown().await;
 }
 
 pub(super) async fn resize(request: Request) -> Outcome {
