@@ -24,7 +24,10 @@ use crate::{
     hooks::{self, HookState},
     init::{Init, Joined, RuntimeSide, name},
     options::{Root, StartSignal, Stdio},
-    plan::{NamespacePlan, ProcessPlan, mappings, plan_namespaces, plan_process},
+    plan::{
+        MachinePlan, NamespacePlan, ProcessPlan, mappings, plan_machine, plan_namespaces,
+        plan_process,
+    },
     prepare,
     seccomp::{self, Program},
     undo::Undo,
@@ -89,6 +92,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created, Error> {
         root_at: plan.root_at.as_deref(),
         mounts: &plan.mounts,
         process: &plan.process,
+        machine: &plan.machine,
         seccomp: plan.seccomp.as_ref(),
         listener: plan.listener.as_ref(),
         stdio: match &options.stdio {
@@ -132,6 +136,7 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created, Error> {
 struct Plan {
     namespaces: NamespacePlan,
     process: ProcessPlan,
+    machine: MachinePlan,
     seccomp: Option<Program>,
     listener: Option<OwnedFd>,
     root: OwnedFd,
@@ -167,6 +172,7 @@ impl Plan {
         Ok(Self {
             namespaces,
             process,
+            machine: plan_machine(spec)?,
             seccomp,
             listener,
             root: prepare::root(spec, options.bundle, &options.root)?,

@@ -19,7 +19,7 @@ use crate::{
     error::{Context, Error},
     init::{Finish, become_root, enter_cgroups, join_keyring, open_in_container},
     options::Stdio,
-    plan::{ProcessPlan, plan_namespaces, plan_process},
+    plan::{MachinePlan, ProcessPlan, plan_machine, plan_namespaces, plan_process},
     seccomp::Program,
     undo::Undo,
 };
@@ -42,6 +42,7 @@ pub fn exec(target: &Target<'_>, options: ExecOptions<'_>) -> Result<Executed, S
         true => None,
         false => filter(target.spec, options.seccomp_program.as_deref())?,
     };
+    let machine = plan_machine(target.spec)?;
     let namespaces = plan_namespaces(target.spec)?;
     let kinds = Namespaces::NAMES
         .iter()
@@ -61,6 +62,7 @@ pub fn exec(target: &Target<'_>, options: ExecOptions<'_>) -> Result<Executed, S
         kinds: kinds.without(Namespaces::PID),
         entrances: &entrances,
         plan: &plan,
+        machine: &machine,
         seccomp: seccomp.as_ref(),
         options: &options,
     };
@@ -150,6 +152,7 @@ struct Guest<'a> {
     kinds: Namespaces,
     entrances: &'a [OwnedFd],
     plan: &'a ProcessPlan,
+    machine: &'a MachinePlan,
     seccomp: Option<&'a Program>,
     options: &'a ExecOptions<'a>,
 }
@@ -179,6 +182,7 @@ impl Guest<'_> {
         };
         let finish = Finish {
             process: self.plan,
+            machine: self.machine,
             seccomp: self.seccomp,
             listener: None,
             stdio: match &self.options.stdio {

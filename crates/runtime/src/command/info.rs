@@ -343,7 +343,7 @@ pub(super) fn features() -> Result<(), String> {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
-            "memoryPolicy": { "enabled": false },
+            "memoryPolicy": { "enabled": true },
             "netDevices": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": true } }
         }

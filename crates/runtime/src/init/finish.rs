@@ -32,7 +32,7 @@ use crate::{
     channel::{Channel, Word},
     error::{Context, Error},
     hooks,
-    plan::ProcessPlan,
+    plan::{MachinePlan, ProcessPlan},
     seccomp::Program,
 };
 
@@ -44,6 +44,7 @@ const FIRST_PRESERVED: u32 = 3;
 /// What is left to do.
 pub(crate) struct Finish<'a> {
     pub(crate) process: &'a ProcessPlan,
+    pub(crate) machine: &'a MachinePlan,
     pub(crate) seccomp: Option<&'a Program>,
     pub(crate) listener: Option<&'a OwnedFd>,
     pub(crate) stdio: Option<[&'a OwnedFd; 3]>,
@@ -96,6 +97,12 @@ impl Finish<'_> {
         }
         if let Some((class, level)) = plan.io_priority {
             process::set_io_priority(class, level).step(|| "set the I/O priority".into())?;
+        }
+        if let Some(domain) = self.machine.personality {
+            process::set_personality(domain).step(|| "set the personality".into())?;
+        }
+        if let Some((mode, nodes)) = &self.machine.memory {
+            process::set_memory_policy(*mode, nodes).step(|| "set the memory policy".into())?;
         }
         if plan.no_new_privileges {
             set_no_new_privileges().step(|| "set no_new_privs".into())?;

@@ -31,7 +31,7 @@ use crate::{
     channel::{Channel, Word},
     error::{Context, Error},
     hooks::{self, HookState},
-    plan::{NamespacePlan, ProcessPlan, root_propagation},
+    plan::{MachinePlan, NamespacePlan, ProcessPlan, root_propagation},
     prepare::Prepared,
     seccomp::Program,
 };
@@ -54,6 +54,7 @@ pub(crate) struct Init<'a> {
     pub(crate) root_at: Option<&'a std::path::Path>,
     pub(crate) mounts: &'a [Prepared],
     pub(crate) process: &'a ProcessPlan,
+    pub(crate) machine: &'a MachinePlan,
     pub(crate) seccomp: Option<&'a Program>,
     /// Connected to whoever answers calls that the filter leaves open.
     pub(crate) listener: Option<&'a OwnedFd>,
@@ -88,8 +89,13 @@ impl Init<'_> {
                 finish::look_for_program(self.process)?;
             }
             let console = made.console.as_ref();
-            let fds: Vec<_> = console.iter().map(|console| console.master.as_fd()).collect();
-            let said = channel.say_with(&Word::Ready, &fds).step(|| "report".into());
+            let fds: Vec<_> = console
+                .iter()
+                .map(|console| console.master.as_fd())
+                .collect();
+            let said = channel
+                .say_with(&Word::Ready, &fds)
+                .step(|| "report".into());
             said.map(|()| made).map_err(failed)
         });
         let made = match ready {
@@ -102,6 +108,7 @@ impl Init<'_> {
         let channel = self.wait_for_start(channel)?;
         let finish = Finish {
             process: self.process,
+            machine: self.machine,
             seccomp: self.seccomp,
             listener: self.listener,
             stdio: self.stdio,

@@ -2,10 +2,12 @@
 //!
 //! Pure, but for names that only the host can resolve; those stay names here.
 
+mod machine;
 mod mount;
 mod namespace;
 mod process;
 
+pub(crate) use machine::{MachinePlan, plan_machine};
 pub(crate) use mount::{Idmap, MountPlan, plan_mount, root_propagation};
 pub(crate) use namespace::{NamespacePlan, plan_namespaces};
 pub(crate) use process::{ProcessPlan, plan_process};
