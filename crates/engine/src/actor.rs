@@ -27,7 +27,10 @@ use crate::{
     record::Record,
     services::Services,
     shim::{EventStream, ShimLink},
-    state::{AfterExit, Command, ExitContext, Refusal, Run, StartFailure, State, after_exit},
+    state::{
+        AfterExit, Command, ExitContext, RUN_COUNTS_AS_SUCCESS, Refusal, Run, StartFailure, State,
+        after_exit, backoff,
+    },
 };
 
 /// Orders that wait in line for one container; more make their callers wait.
@@ -83,7 +86,6 @@ pub(crate) enum Order {
         intent: Intent,
         reply: Reply<()>,
     },
-    CancelRestart(Reply<()>),
     Freeze {
         frozen: bool,
         reply: Reply<()>,
@@ -152,6 +154,8 @@ struct Actor {
     /// When there is something to do by itself: a restart in state `Restarting`, another try to
     /// reach a silent shim while it runs.
     wake_at: Option<Instant>,
+    /// How many restarts in a row came soon after the one before.
+    backoff_step: u32,
     /// Streams promised to clients that attached before the start.
     waiting_attaches: Vec<(Attach, oneshot::Sender<std::os::unix::net::UnixStream>)>,
     /// What the last signal was meant to do.
@@ -190,6 +194,7 @@ pub(crate) fn launch(
         lifecycle,
         events,
         wake_at: None,
+        backoff_step: 0,
         waiting_attaches: Vec::new(),
         intent: Intent::Signal,
         removal: None,
@@ -231,10 +236,10 @@ impl Actor {
 
     async fn wake(&mut self) {
         self.wake_at = None;
-        if self.record.state.is_running() {
-            self.shim_vanished().await;
-        } else {
-            self.restart().await;
+        match self.record.state {
+            State::Running(_) | State::Paused(_) => self.shim_vanished().await,
+            State::Restarting { .. } => self.restart().await,
+            _ => {}
         }
     }
 
@@ -251,10 +256,6 @@ impl Actor {
             } => {
                 let outcome = self.signal(signal, intent).await;
                 let _ = reply.send(outcome);
-            }
-            Order::CancelRestart(reply) => {
-                self.cancel_restart();
-                let _ = reply.send(Ok(()));
             }
             Order::Freeze { frozen, reply } => {
                 let outcome = self.freeze(frozen).await;
@@ -304,14 +305,31 @@ impl Actor {
         self.permitted(Command::Start)?;
         self.wake_at = None;
         self.record.restarts = 0;
+        self.backoff_step = 0;
         self.record.asked_to_stop = false;
         self.start().await
     }
 
     async fn restart(&mut self) {
         self.record.restarts += 1;
-        if let Err(error) = self.start().await {
-            tracing::warn!(container = %self.record.id.short(), %error, "cannot start again");
+        self.backoff_step += 1;
+        let before = self.record.state.clone();
+        let Err(error) = self.start().await else {
+            return;
+        };
+        tracing::warn!(container = %self.record.id.short(), %error, "cannot start again");
+        // What is wrong with the container stays wrong; what is wrong with the host may pass.
+        let is_final = matches!(
+            error,
+            Error::Start {
+                code: 126 | 127,
+                ..
+            }
+        );
+        if !is_final && !self.gone && !self.record.asked_to_stop {
+            self.record.state = before;
+            self.save();
+            self.wake_at = Some(Instant::now() + backoff(self.backoff_step));
         }
     }
 
@@ -385,18 +403,18 @@ impl Actor {
             self.cancel_restart();
             return Ok(());
         }
-        if intent != Intent::Signal || self.means_stop(signal) {
-            self.intent = if intent == Intent::Restart {
-                intent
-            } else {
-                Intent::Stop
-            };
-            if !self.record.asked_to_stop {
-                self.record.asked_to_stop = true;
-                self.save();
-            }
+        if intent != Intent::Signal {
+            self.intent = intent;
         }
-        // A frozen process hears no signal but, on cgroup v2, SIGKILL: it is thawed first.
+        if intent != Intent::Signal || self.means_stop(signal) {
+            self.ask_to_stop();
+        }
+        // A frozen process hears no signal (but, on cgroup v2, SIGKILL), so it is thawed: whatever
+        // the record says, for nothing else ends it.
+        if signal == libc::SIGKILL {
+            let cgroup = self.services.cgroup_of(&self.record)?;
+            self.services.block(move || cgroup.thaw()).await??;
+        }
         let was_frozen = matches!(self.record.state, State::Paused(_));
         let request = Request::Signal {
             target: Target::Init,
@@ -409,7 +427,7 @@ impl Actor {
             Err(Error::State(_)) if intent != Intent::Signal => return Ok(()),
             Err(error) => return Err(error),
         }
-        if was_frozen && (self.means_stop(signal) || signal == libc::SIGKILL) {
+        if was_frozen && (intent != Intent::Signal || self.means_stop(signal)) {
             self.freeze(false).await?;
         }
         let attributes = BTreeMap::from([("signal".to_owned(), signal.to_string())]);
@@ -417,18 +435,26 @@ impl Actor {
         Ok(())
     }
 
+    /// The user's wish, which the restart policy respects.
+    fn ask_to_stop(&mut self) {
+        if !self.record.asked_to_stop {
+            self.record.asked_to_stop = true;
+            self.save();
+        }
+    }
+
     fn means_stop(&self, signal: i32) -> bool {
         signal == libc::SIGKILL || signal == libc::SIGTERM || signal == self.record.stop_signal()
     }
 
     fn cancel_restart(&mut self) {
-        self.wake_at = None;
         self.record.asked_to_stop = true;
         if let State::Restarting { exit, .. } = &self.record.state {
             self.record.state = State::Exited {
                 exit: exit.clone(),
                 failure: None,
             };
+            self.wake_at = None;
             self.save();
             self.say("stop", BTreeMap::new());
         }
@@ -441,7 +467,12 @@ impl Actor {
             Command::Unpause
         })?;
         let cgroup = self.services.cgroup_of(&self.record)?;
-        self.services
+        // No probe may start in a frozen container: its start would never end.
+        if frozen {
+            self.link().ask(Request::PauseHealth(true)).await?;
+        }
+        let changed = self
+            .services
             .block(move || {
                 if frozen {
                     cgroup.freeze()
@@ -449,8 +480,11 @@ impl Actor {
                     cgroup.thaw()
                 }
             })
-            .await??;
-        let _ = self.link().ask(Request::PauseHealth(frozen)).await;
+            .await?;
+        if !frozen || changed.is_err() {
+            self.link().ask(Request::PauseHealth(false)).await?;
+        }
+        changed?;
         if let Some(run) = self.record.state.run().cloned() {
             self.record.state = if frozen {
                 State::Paused(run)
@@ -479,7 +513,7 @@ impl Actor {
     }
 
     async fn update(&mut self, resources: Resources, policy: Option<RestartPolicy>) -> Result<()> {
-        if matches!(self.record.state, State::Removing) {
+        if matches!(self.record.state, State::Removing { .. }) {
             return Err(self.refused(Refusal::Removing));
         }
         if policy.is_some_and(|policy| policy != RestartPolicy::No) && self.record.host.auto_remove
@@ -512,7 +546,7 @@ impl Actor {
     async fn attach(&mut self, attach: Attach) -> Result<AttachTicket> {
         let (sender, ticket) = oneshot::channel();
         match &self.record.state {
-            State::Removing => return Err(self.refused(Refusal::Removing)),
+            State::Removing { .. } => return Err(self.refused(Refusal::Removing)),
             State::Paused(_) => {
                 let text = "You cannot attach to a paused container, unpause it first";
                 return Err(Error::State(text.to_owned()));
@@ -538,7 +572,13 @@ impl Actor {
             Some(Event::OutOfMemory) => self.say("oom", BTreeMap::new()),
             Some(Event::ExecExited { id, exit }) => self.exec_exited(&id, &exit),
             Some(Event::Detached(Target::Init)) => self.say("detach", BTreeMap::new()),
-            Some(Event::Detached(Target::Exec(id))) => self.say_exec("exec_detach", &id, None),
+            Some(Event::Detached(Target::Exec(id))) => {
+                let exec_id = ExecId::parse(&id);
+                if let Some(exec) = exec_id.and_then(|id| self.handle.execs().get(&id).cloned()) {
+                    exec.let_go();
+                }
+                self.say_exec("exec_detach", &id, None);
+            }
             Some(Event::HealthProbe(health) | Event::Health(health)) => self.probed(health).await,
             None => self.shim_vanished().await,
         }
@@ -549,10 +589,13 @@ impl Actor {
             return;
         };
         self.events = None;
-        self.link().dismiss().await;
-        self.services.release_network(&mut self.record).await;
+        self.wake_at = None;
         self.forget_execs();
-        let decision = after_exit(&self.exit_context(&exit, &run));
+        let context = self.exit_context(&exit, &run);
+        if context.ran_for >= RUN_COUNTS_AS_SUCCESS {
+            self.backoff_step = 0;
+        }
+        let decision = after_exit(&context);
         let ran_for_s = (exit.finished_at_ns - run.started_at_ns).max(0) / 1_000_000_000;
         self.record.state = match decision {
             AfterExit::Restart(_) => State::Restarting {
@@ -564,7 +607,18 @@ impl Actor {
                 failure: None,
             },
         };
+        let endpoints = std::mem::take(&mut self.record.endpoints);
+        self.record.published.clear();
+        // Stored before the shim is let go: until then the shim would tell it again.
         self.save();
+        // Waiters are told the code together with the end, never the end first.
+        self.lifecycle.send_if_modified(|life| {
+            life.exits += 1;
+            life.code = exit.code;
+            false
+        });
+        self.link().dismiss().await;
+        self.services.release_network(endpoints).await;
         self.say(
             "die",
             BTreeMap::from([
@@ -572,7 +626,7 @@ impl Actor {
                 ("execDuration".to_owned(), ran_for_s.to_string()),
             ]),
         );
-        if self.intent == Intent::Stop && self.record.asked_to_stop {
+        if self.intent != Intent::Signal {
             self.say("stop", BTreeMap::new());
         }
         match decision {
@@ -587,8 +641,6 @@ impl Actor {
         let removed = self.gone;
         self.lifecycle.send_modify(|life| {
             life.running = false;
-            life.exits += 1;
-            life.code = exit.code;
             life.removed |= removed;
         });
     }
@@ -607,6 +659,7 @@ impl Actor {
             code: exit.code,
             ran_for: Duration::from_nanos(ran_for),
             restarts: self.record.restarts,
+            backoff_step: self.backoff_step,
         }
     }
 
@@ -712,6 +765,11 @@ impl Actor {
     // ---- remove --------------------------------------------------------------------------------
 
     async fn remove(&mut self, force: bool, volumes: bool, reply: Reply<()>) {
+        let abandoned = |(_, waiting): &(bool, Reply<()>)| waiting.is_closed();
+        if self.removal.as_ref().is_some_and(abandoned) {
+            // Who asked first gave up waiting: whoever asks now, asks anew.
+            self.removal = None;
+        }
         if self.removal.is_some() {
             let text = format!(
                 "removal of container {} is already in progress",
@@ -726,15 +784,16 @@ impl Actor {
                 self.finish_removal(volumes);
             }
             Err(Refusal::Running) if force => {
-                self.wake_at = None;
                 if matches!(self.record.state, State::Restarting { .. }) {
+                    self.wake_at = None;
                     self.removal = Some((volumes, reply));
                     self.finish_removal(volumes);
                     return;
                 }
-                match self.signal(libc::SIGKILL, Intent::Stop).await {
-                    // The exit that follows carries the removal out.
-                    Ok(()) => self.removal = Some((volumes, reply)),
+                self.ask_to_stop();
+                match self.signal(libc::SIGKILL, Intent::Signal).await {
+                    // The exit that follows carries the removal out, also one on its way already.
+                    Ok(()) | Err(Error::State(_)) => self.removal = Some((volumes, reply)),
                     Err(error) => {
                         let _ = reply.send(Err(error));
                     }
@@ -760,8 +819,8 @@ impl Actor {
     /// Takes everything of the container away. What cannot be taken away is logged: the record
     /// goes last but one, so that a crash in between is finished at the next start.
     fn finish_removal(&mut self, volumes: bool) {
-        self.record.state = State::Removing;
-        self.publish();
+        self.record.state = State::Removing { volumes };
+        self.save();
         self.services.discard(&self.record, volumes);
         self.gone = true;
         self.say("destroy", BTreeMap::new());

@@ -103,7 +103,10 @@ impl Engine {
 
 fn open(config: EngineConfig) -> Result<Services> {
     let paths = Paths::open(&config.data_root, &config.exec_root)?;
-    let lock = services::lock(&paths.lock())?;
+    let locks = [
+        services::lock(&paths.lock())?,
+        services::lock(&paths.run_lock())?,
+    ];
     let opened = Store::open(&paths.database())?;
     if let Some(aside) = &opened.damaged {
         tracing::error!(
@@ -132,9 +135,10 @@ fn open(config: EngineConfig) -> Result<Services> {
         networks,
         shim,
         starts_anew: opened.is_new,
+        making: std::sync::RwLock::default(),
         trash,
         trash_filled: Notify::new(),
-        _lock: lock,
+        _locks: locks,
     })
 }
 

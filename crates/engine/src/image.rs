@@ -16,7 +16,7 @@ use hull_oci::{Digest, Platform, Reference};
 
 use crate::{
     Engine,
-    container::files::{Outgoing, write_out},
+    container::files::{Outgoing, carried, write_out},
     error::{Attempt, Error, Result},
     events::Subject,
     model::{Config, HealthProbe},
@@ -59,8 +59,8 @@ impl Engine {
     pub async fn image_load(&self, pipe: OwnedFd, platform: Option<&str>) -> Result<Vec<Loaded>> {
         let platform = parse_platform(platform)?;
         let images = Arc::clone(self.images());
-        let job = move || images.load(reader(pipe), platform.as_ref(), &mut |_| {});
-        let loaded = self.services().block(job).await??;
+        let job = move || Ok(images.load(reader(pipe), platform.as_ref(), &mut |_| {})?);
+        let loaded = carried(job).await?;
         self.services().sweep();
         for image in &loaded {
             let name = image
@@ -106,20 +106,16 @@ impl Engine {
             .map(parse_reference)
             .transpose()?;
         let images = Arc::clone(self.images());
-        let id = self
-            .services()
-            .block(move || {
-                images.import(
-                    reader(pipe),
-                    &Import {
-                        reference: reference.as_ref(),
-                        changes: &options.changes,
-                        message: options.message,
-                        platform: platform.as_ref(),
-                    },
-                )
-            })
-            .await??;
+        let id = carried(move || {
+            let import = Import {
+                reference: reference.as_ref(),
+                changes: &options.changes,
+                message: options.message,
+                platform: platform.as_ref(),
+            };
+            Ok(images.import(reader(pipe), &import)?)
+        })
+        .await?;
         self.services().sweep();
         self.say_image("import", &id.to_string(), "");
         Ok(id.to_string())
@@ -144,6 +140,7 @@ impl Engine {
             .services()
             .block(move || {
                 let users = |id: &Digest| users_of(&services, id);
+                let _nobody_makes = services.nobody_makes();
                 services.images.remove(
                     &name,
                     &Removal {
@@ -164,6 +161,7 @@ impl Engine {
         let pruned = self
             .services()
             .block(move || {
+                let _nobody_makes = services.nobody_makes();
                 services
                     .images
                     .prune(&filter, &|id| users_of(&services, id))

@@ -63,6 +63,11 @@ impl Paths {
         self.data.join("lock")
     }
 
+    /// Held while a daemon uses the exec root.
+    pub(crate) fn run_lock(&self) -> PathBuf {
+        self.exec.join("lock")
+    }
+
     /// The state file.
     pub(crate) fn database(&self) -> PathBuf {
         self.data.join("hull.db")

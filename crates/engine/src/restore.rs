@@ -1,6 +1,12 @@
 //! Takes up what an earlier daemon left: running containers go on, the rest is accounted for.
 
-use std::{collections::HashSet, fs, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fs,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use hull_shim::{
     client::Client,
@@ -21,6 +27,12 @@ use crate::{
 /// How long a shim may take to answer a new daemon. One that is stopped answers later: its
 /// container is taken as running until then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How many shims are asked at a time.
+const ASKERS: usize = 8;
+
+/// How long a shim may take to do what ends it.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// What an earlier daemon left of one container.
 struct Found {
@@ -47,7 +59,9 @@ pub(crate) async fn take_up(services: &Arc<Services>) -> Result<()> {
                 None
             }
         };
-        if record.host.auto_remove && matches!(record.state, State::Exited { .. }) {
+        if record.host.auto_remove
+            && matches!(record.state, State::Exited { .. } | State::Created { .. })
+        {
             services.discard(&record, true);
             continue;
         }
@@ -81,44 +95,82 @@ fn wants_start(record: &Record) -> bool {
 
 fn look(services: &Arc<Services>) -> Result<Vec<Found>> {
     let mut records: Vec<Record> = services.store.all(Kind::Container)?;
-    if services.starts_anew {
-        records = copies(services);
-        for record in &records {
+    let mut known: HashSet<String> = ids(&records);
+    for record in copies(services) {
+        // The state file was lost, or this record of it cannot be read.
+        let lost = services.starts_anew || in_quarantine(services, &record)?;
+        if lost && known.insert(record.id.to_string()) {
             tracing::warn!(
                 container = record.id.short(),
                 "taken from the copy of its record"
             );
-            services.save(record);
+            services.save(&record);
+            records.push(record);
         }
     }
-    let known: HashSet<String> = records.iter().map(|record| record.id.to_string()).collect();
+    // What cannot be read is nobody's to delete.
+    known.extend(services.store.quarantined(Kind::Container)?);
     remove_unowned(services, &known);
-    let found: Vec<Found> = records
-        .into_iter()
-        .filter_map(|record| adopt(services, record))
-        .collect();
+    let found = adopt_all(services, records);
     let running: Vec<&Record> = found
         .iter()
         .map(|found| &found.record)
-        .filter(|r| r.state.is_running())
+        .filter(|record| record.state.is_running())
         .collect();
     services.networks.restore(&running)?;
     Ok(found)
 }
 
-/// The records that lie beside what they describe: the state file was lost.
+fn ids(records: &[Record]) -> HashSet<String> {
+    records.iter().map(|record| record.id.to_string()).collect()
+}
+
+fn in_quarantine(services: &Services, record: &Record) -> Result<bool> {
+    let keys = services.store.quarantined(Kind::Container)?;
+    Ok(keys.iter().any(|key| key == record.id.as_str()))
+}
+
+/// Asks all shims side by side: one that somebody stopped holds up no other.
+fn adopt_all(services: &Arc<Services>, records: Vec<Record>) -> Vec<Found> {
+    let queue = Mutex::new(records.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        let ask = || {
+            let mut found = Vec::new();
+            while let Some(record) = next() {
+                found.extend(adopt(services, record));
+            }
+            found
+        };
+        let askers: Vec<_> = (0..ASKERS).map(|_| scope.spawn(ask)).collect();
+        askers
+            .into_iter()
+            .flat_map(|asker| asker.join().unwrap_or_default())
+            .collect()
+    })
+}
+
+/// The records that lie beside what they describe.
 fn copies(services: &Services) -> Vec<Record> {
     let Ok(entries) = fs::read_dir(services.paths.containers()) else {
         return Vec::new();
     };
+    let unread = services
+        .store
+        .quarantined(Kind::Container)
+        .unwrap_or_default();
+    let wanted = |name: &str| services.starts_anew || unread.iter().any(|key| key == name);
     let read = |entry: fs::DirEntry| {
-        let text = fs::read(entry.path().join(RECORD_COPY)).ok()?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = entry.path().join(RECORD_COPY);
+        let text = wanted(&name).then(|| fs::read(path).ok()).flatten()?;
         serde_json::from_slice::<Record>(&text).ok()
     };
     entries.flatten().filter_map(read).collect()
 }
 
-/// Shims and directories of containers that no record tells of: half made, or half removed.
+/// Shims and directories of containers that no record tells of: half made, or half removed. With a
+/// new state file that says nothing: then what has files of its own is left alone.
 fn remove_unowned(services: &Services, known: &HashSet<String>) {
     for parent in [services.paths.runs(), services.paths.containers()] {
         let Ok(entries) = fs::read_dir(&parent) else {
@@ -130,6 +182,10 @@ fn remove_unowned(services: &Services, known: &HashSet<String>) {
                 continue;
             };
             if known.contains(&name) {
+                continue;
+            }
+            if services.starts_anew && services.paths.upper(&id).exists() {
+                tracing::error!(container = id.short(), "left alone: its record is lost");
                 continue;
             }
             tracing::warn!(container = id.short(), "removing what no record tells of");
@@ -148,6 +204,7 @@ fn remove_unowned(services: &Services, known: &HashSet<String>) {
 pub(crate) fn end_shim(client: &mut Client) {
     use hull_shim::protocol::Target;
     let signal = libc::SIGKILL;
+    let _ = client.set_timeout(Some(END_WITHIN));
     let _ = client.request(
         &Request::Signal {
             target: Target::Init,
@@ -169,16 +226,22 @@ pub(crate) fn end_shim(client: &mut Client) {
 
 /// Brings a record up to date with its shim.
 fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
-    if matches!(record.state, State::Removing) {
-        services.discard(&record, true);
+    if let State::Removing { volumes } = record.state {
+        services.discard(&record, volumes);
         return None;
     }
     let link = services.shim_of(&record.id);
     match ask_state(&link) {
         Some(Phase::Running { pid, started_at_ns }) => {
-            if record.state.run().is_none_or(|known| known.pid != pid) {
-                record.state = State::Running(Run { pid, started_at_ns });
-            }
+            let run = match record.state.run() {
+                Some(known) if known.pid == pid => known.clone(),
+                _ => Run { pid, started_at_ns },
+            };
+            record.state = if is_frozen(services, &record) {
+                State::Paused(run)
+            } else {
+                State::Running(run)
+            };
             services.save(&record);
             return Some(Found {
                 events: events_of(&link),
@@ -223,11 +286,24 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
         lost(services, &mut record);
     } else {
         let _ = fs::remove_dir_all(services.paths.run(&record.id));
+        if !record.endpoints.is_empty() {
+            record.endpoints.clear();
+            record.published.clear();
+            services.save(&record);
+        }
     }
     Some(Found {
         record,
         events: None,
     })
+}
+
+/// The kernel knows best: the earlier daemon may have died between the freezer and the record.
+fn is_frozen(services: &Services, record: &Record) -> bool {
+    let freezer = services
+        .cgroup_of(record)
+        .and_then(|cgroup| Ok(cgroup.freezer()?));
+    matches!(freezer, Ok(hull_runtime::cgroup::Freezer::Frozen))
 }
 
 /// What a shim says is the case; `None`: it says nothing.
@@ -260,6 +336,7 @@ fn lost(services: &Arc<Services>, record: &mut Record) {
         code: exit.code,
         ran_for: Duration::ZERO,
         restarts: record.restarts,
+        backoff_step: 0,
     });
     let started_at_ns = record.state.run().map_or(0, |run| run.started_at_ns);
     record.state = match again {

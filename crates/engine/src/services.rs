@@ -5,11 +5,12 @@ use std::{
     fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
     time::Duration,
 };
 
 use hull_image::Image;
+use hull_network::Endpoint;
 use hull_shim::protocol::Exit;
 use tokio::sync::Notify;
 
@@ -30,6 +31,9 @@ use crate::{
 
 /// The name of a record's copy in its bundle.
 pub(crate) const RECORD_COPY: &str = "record.json";
+
+/// The name of the file in which a shim writes how its container ended.
+pub(crate) const EXIT_RECORD: &str = "exit.json";
 
 /// How long killed processes may take to leave their cgroup.
 const CGROUP_GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -53,12 +57,15 @@ pub(crate) struct Services {
     pub(crate) shim: OwnedFd,
     /// The state file is new: what the data root holds must be found by itself.
     pub(crate) starts_anew: bool,
+    /// Held for reading while a container is made: what it will use cannot be taken away meanwhile,
+    /// though no record tells of it yet. Held for writing by what takes volumes and images away.
+    pub(crate) making: RwLock<()>,
     /// What is being deleted.
     pub(crate) trash: hull_image::Trash,
     /// Rung when there is something in the trash.
     pub(crate) trash_filled: Notify,
-    /// Holds the lock on the data root.
-    pub(crate) _lock: OwnedFd,
+    /// Hold the data root and the exec root for this daemon alone.
+    pub(crate) _locks: [OwnedFd; 2],
 }
 
 impl std::fmt::Debug for Services {
@@ -80,6 +87,11 @@ impl Services {
             .map_err(|panic| Error::Internal(format!("a job broke off: {panic}")))
     }
 
+    /// Keeps containers from being made, for as long as the guard lives.
+    pub(crate) fn nobody_makes(&self) -> RwLockWriteGuard<'_, ()> {
+        self.making.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The way to a container's shim.
     pub(crate) fn shim_of(&self, id: &ContainerId) -> ShimLink {
         ShimLink::new(&self.paths.run(id))
@@ -96,9 +108,11 @@ impl Services {
     /// Lays a copy of the record beside what it describes, for the day the state file is lost.
     pub(crate) fn keep_copy(&self, record: &Record) {
         let path = self.paths.bundle(&record.id).join(RECORD_COPY);
+        let new = path.with_extension("new");
         let written = serde_json::to_vec(record)
             .map_err(std::io::Error::other)
-            .and_then(|text| fs::write(&path, text));
+            .and_then(|text| fs::write(&new, text))
+            .and_then(|()| fs::rename(&new, &path));
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "cannot keep a copy of the record");
         }
@@ -169,16 +183,14 @@ impl Services {
     }
 
     /// Gives the addresses and ports of a container that ended back.
-    pub(crate) async fn release_network(self: &Arc<Self>, record: &mut Record) {
-        let endpoints = std::mem::take(&mut record.endpoints);
-        record.published.clear();
+    pub(crate) async fn release_network(self: &Arc<Self>, endpoints: Vec<Endpoint>) {
         if endpoints.is_empty() {
             return;
         }
         let services = Arc::clone(self);
         let job = move || services.networks.release(&endpoints);
         if let Err(error) = self.block(job).await {
-            tracing::error!(container = record.id.short(), %error, "cannot release the network");
+            tracing::error!(%error, "cannot release the network");
         }
     }
 
@@ -198,9 +210,6 @@ impl Services {
     /// Takes everything of a container that does not run away, without waiting for the disk.
     pub(crate) fn discard(&self, record: &Record, volumes: bool) {
         let id = &record.id;
-        if let Err(error) = self.store.delete(Kind::Container, id.as_str()) {
-            tracing::error!(container = id.short(), %error, "cannot delete the record");
-        }
         for directory in [self.paths.bundle(id), self.paths.run(id)] {
             if let Err(error) = self.discard_directory(&directory) {
                 tracing::error!(path = %directory.display(), %error, "cannot remove");
@@ -209,6 +218,10 @@ impl Services {
         self.registry.remove(id);
         if volumes {
             volume::remove_anonymous(self, record);
+        }
+        // Last: what a crash interrupts is finished at the next start.
+        if let Err(error) = self.store.delete(Kind::Container, id.as_str()) {
+            tracing::error!(container = id.short(), %error, "cannot delete the record");
         }
         self.sweep();
     }
@@ -242,16 +255,12 @@ impl Services {
     }
 }
 
-/// What the shim wrote down, if it came to that.
+/// What the shim wrote down, if it came to that. (A start removes what an earlier run left.)
 pub(crate) fn recorded_exit(bundle: &Path, record: &Record) -> Exit {
     let started_at_ns = record.state.run().map_or(0, |run| run.started_at_ns);
-    let written: Option<Exit> = fs::read(bundle.join("exit.json"))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    // One of an earlier run tells nothing about this one.
-    written
-        .filter(|exit| exit.finished_at_ns >= started_at_ns)
-        .unwrap_or(killed(started_at_ns))
+    let written = fs::read(bundle.join(EXIT_RECORD)).ok();
+    let written = written.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    written.unwrap_or(killed(started_at_ns))
 }
 
 /// Killed by somebody who told nobody.
@@ -272,7 +281,7 @@ pub(crate) fn lock(path: &Path) -> Result<OwnedFd> {
         .attempt(|| format!("open {}", path.display()))?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
         Error::Conflict(format!(
-            "another daemon uses the data root {}: stop it, or choose another with --data-root",
+            "another daemon uses {}: stop it, or choose another with --data-root and --exec-root",
             path.parent().unwrap_or(path).display()
         ))
     })?;

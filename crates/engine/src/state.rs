@@ -46,7 +46,10 @@ pub enum State {
         failure: Option<StartFailure>,
     },
     /// It is being taken away.
-    Removing,
+    Removing {
+        /// Its anonymous volumes go too.
+        volumes: bool,
+    },
 }
 
 /// A run of a container's init.
@@ -129,8 +132,10 @@ pub struct ExitContext {
     pub code: i32,
     /// How long it had run.
     pub ran_for: Duration,
-    /// How often it was started again in a row.
+    /// How often it was started again since the user started it.
     pub restarts: u32,
+    /// How many of those in a row came soon after the one before.
+    pub backoff_step: u32,
 }
 
 /// The first pause before a restart; each further one is twice as long.
@@ -145,8 +150,8 @@ impl State {
     pub fn permits(&self, command: Command) -> Result<(), Refusal> {
         use Command::{Exec, Kill, Pause, Remove, Start, Stop, Unpause};
         match (self, command) {
-            (Self::Removing, Remove) => Err(Refusal::Already),
-            (Self::Removing, _) => Err(Refusal::Removing),
+            (Self::Removing { .. }, Remove) => Err(Refusal::Already),
+            (Self::Removing { .. }, _) => Err(Refusal::Removing),
             (Self::Created { .. } | Self::Exited { .. }, Start | Remove) => Ok(()),
             (Self::Created { .. } | Self::Exited { .. }, Stop) => Err(Refusal::Already),
             (Self::Created { .. } | Self::Exited { .. }, Kill | Pause | Exec) => {
@@ -187,7 +192,7 @@ impl State {
             Self::Paused(_) => "paused",
             Self::Restarting { .. } => "restarting",
             Self::Exited { .. } => "exited",
-            Self::Removing => "removing",
+            Self::Removing { .. } => "removing",
         }
     }
 
@@ -224,12 +229,7 @@ pub fn after_exit(context: &ExitContext) -> AfterExit {
         }
     };
     if again {
-        let restarts = if context.ran_for >= RUN_COUNTS_AS_SUCCESS {
-            0
-        } else {
-            context.restarts
-        };
-        return AfterExit::Restart(backoff(restarts));
+        return AfterExit::Restart(backoff(context.backoff_step));
     }
     if context.auto_remove {
         AfterExit::Remove
@@ -238,10 +238,10 @@ pub fn after_exit(context: &ExitContext) -> AfterExit {
     }
 }
 
-/// The pause before restart number `restarts` + 1 in a row.
-fn backoff(restarts: u32) -> Duration {
+/// The pause after `step` restarts in a row that came to nothing.
+pub fn backoff(step: u32) -> Duration {
     BACKOFF_FIRST
-        .saturating_mul(1u32.checked_shl(restarts).unwrap_or(u32::MAX))
+        .saturating_mul(1u32.checked_shl(step).unwrap_or(u32::MAX))
         .min(BACKOFF_MAX)
 }
 
@@ -257,6 +257,7 @@ mod tests {
             code: 1,
             ran_for: Duration::from_secs(1),
             restarts: 0,
+            backoff_step: 0,
         }
     }
 
@@ -325,7 +326,7 @@ mod tests {
             })
         };
         assert_eq!(wait(0), AfterExit::Restart(Duration::from_millis(100)));
-        assert_eq!(wait(1), AfterExit::Restart(Duration::from_millis(200)));
+        assert_eq!(wait(1), AfterExit::Restart(Duration::from_millis(100)));
         assert_eq!(wait(2), AfterExit::Stay);
         let well = ExitContext {
             code: 0,
@@ -335,15 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_grows_to_a_minute_and_a_good_run_resets_it() {
-        let wait = |restarts, secs| {
-            after_exit(&ExitContext {
-                restarts,
-                ran_for: Duration::from_secs(secs),
-                ..context(RestartPolicy::Always)
-            })
-        };
-        assert_eq!(wait(40, 1), AfterExit::Restart(Duration::from_secs(60)));
-        assert_eq!(wait(40, 11), AfterExit::Restart(Duration::from_millis(100)));
+    fn the_pause_doubles_up_to_a_minute() {
+        assert_eq!(backoff(0), Duration::from_millis(100));
+        assert_eq!(backoff(1), Duration::from_millis(200));
+        assert_eq!(backoff(40), Duration::from_secs(60));
+        assert_eq!(backoff(31), Duration::from_secs(60));
     }
 }

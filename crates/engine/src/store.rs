@@ -199,6 +199,16 @@ impl Store {
         moved.map_err(database("put a record into quarantine"))
     }
 
+    /// The keys of records of a kind that were put into quarantine.
+    pub(crate) fn quarantined(&self, kind: Kind) -> Result<Vec<String>> {
+        let connection = self.lock();
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut sql = connection.prepare("SELECT key FROM quarantine WHERE kind = ?1")?;
+            sql.query_map([kind.as_str()], |row| row.get(0))?.collect()
+        };
+        read().map_err(database("read the quarantine"))
+    }
+
     /// The number of the newest event; 0: there is none.
     pub(crate) fn last_event(&self) -> Result<u64> {
         let last: Option<i64> = self

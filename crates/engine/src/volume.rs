@@ -96,7 +96,10 @@ impl Engine {
         let (services, name) = (Arc::clone(self.services()), name.to_owned());
         let outcome = self
             .services()
-            .block(move || remove(&services, &name))
+            .block(move || {
+                let _nobody_makes = services.nobody_makes();
+                remove(&services, &name)
+            })
             .await?;
         match outcome {
             Err(Error::NoSuchVolume(_)) if force => Ok(()),
@@ -209,7 +212,7 @@ pub(crate) fn remove_anonymous(services: &Services, record: &Record) {
 
 fn users(services: &Services, name: &str) -> Vec<ContainerId> {
     let uses = |record: &Record| {
-        !matches!(record.state, crate::state::State::Removing)
+        !matches!(record.state, crate::state::State::Removing { .. })
             && record
                 .mounts
                 .iter()

@@ -191,7 +191,10 @@ mod tests {
         ours.say(&Word::Go("7".into())).unwrap();
         theirs.say(&Word::Failed("because".into())).unwrap();
         drop(theirs);
-        assert_eq!(ours.hear().unwrap().unwrap().0, Word::Failed("because".into()));
+        assert_eq!(
+            ours.hear().unwrap().unwrap().0,
+            Word::Failed("because".into())
+        );
         assert!(ours.hear().unwrap().is_none());
     }
 

@@ -60,7 +60,10 @@ impl Decoder {
     }
 
     /// The next frame, if all of it is there.
-    #[expect(clippy::should_implement_trait, reason = "gives values of any type, and errors")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "gives values of any type, and errors"
+    )]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CodecError> {
         let Some(header) = self.bytes.first_chunk::<HEADER_BYTES>() else {
             return Ok(None);

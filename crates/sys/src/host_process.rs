@@ -1,6 +1,9 @@
 //! What a long-running program decides about itself: the descriptors it was started with, and how
 //! much memory its allocator may keep.
-#![expect(unsafe_code, reason = "takes descriptors by number, sets options of the C library")]
+#![expect(
+    unsafe_code,
+    reason = "takes descriptors by number, sets options of the C library"
+)]
 
 use std::{
     io,
@@ -16,7 +19,9 @@ static TAKEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 /// Fails with `EBADF` if there is none under that number, and with `AlreadyExists` if it was taken.
 /// The number must not be one that this program opened itself.
 pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
-    let mut taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut taken = TAKEN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if taken.contains(&number) {
         return Err(io::ErrorKind::AlreadyExists.into());
     }

@@ -1,8 +1,6 @@
 //! Linux, one module per facility, with safe signatures. No policy, nothing asynchronous.
 
 pub mod beneath;
-pub mod netlink;
-pub mod nftables;
 pub mod bpf;
 pub mod capability;
 pub mod cgroup;
@@ -12,6 +10,8 @@ pub mod host_process;
 pub mod idmap;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
+pub mod nftables;
 pub mod process;
 pub mod seccomp;
 pub mod spawn;

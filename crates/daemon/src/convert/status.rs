@@ -36,7 +36,7 @@ pub(crate) fn words(record: &Record, now_ns: i64) -> String {
         State::Exited { exit, .. } => {
             format!("Exited ({}) {} ago", exit.code, since(exit.finished_at_ns))
         }
-        State::Removing => "Removal In Progress".to_owned(),
+        State::Removing { .. } => "Removal In Progress".to_owned(),
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn state(record: &Record) -> ContainerState {
                 wire.error.clone_from(&failure.message);
             }
         }
-        State::Removing => {}
+        State::Removing { .. } => {}
     }
     wire
 }

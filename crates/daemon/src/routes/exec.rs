@@ -1,18 +1,17 @@
 //! Further processes in a running container.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use hull_api::{
     stream,
     types::{ExecCreate, ExecInspect, ExecProcess, ExecStart, IdResponse},
     version::Feature,
 };
-use hull_engine::{
-    Kind,
-    container::exec::{ExecOptions, ExecPhase, ExecStarted},
-};
-use tokio::io::AsyncWriteExt;
+use hull_engine::container::exec::{ExecOptions, ExecPhase, ExecStarted};
+use tokio::{io::AsyncWriteExt, sync::watch, time::timeout};
 
-use super::{container::terminal_size, streams::join};
+use super::{container::terminal_size, streams::join_until};
 use crate::{
     convert::config::check_env,
     http::{
@@ -21,6 +20,9 @@ use crate::{
         request::Request,
     },
 };
+
+/// How long the news of an exit may take after the last output.
+const CODE_KNOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn create(mut request: Request) -> Outcome {
     let body: ExecCreate = request.json_or_default().await?;
@@ -59,29 +61,35 @@ pub(super) async fn start(mut request: Request) -> Outcome {
         .console_size
         .filter(|_| request.version.has(Feature::ConsoleSize));
     let size = size.map(|[rows, columns]| (rows, columns));
+    let engine = request.app.engine.clone();
+    let exec = engine.exec_inspect(request.name())?;
+    if body.detach {
+        engine.exec_start(exec.id.as_str(), true, size).await?;
+        return Ok(empty(StatusCode::OK));
+    }
     let upgrade = request.wants_upgrade();
-    let media = |tty: bool| stream_media(!tty && upgrade, request.version);
-    let engine = &request.app.engine;
-    let started = engine.exec_start(request.name(), body.detach, size).await;
-    let (tty, message) = match started {
-        Ok(ExecStarted::Detached) => return Ok(empty(StatusCode::OK)),
-        Ok(ExecStarted::Attached { tty, stream }) => {
-            let join = move |client| join(client, stream);
-            return Ok(Answer::Hijack(Hijack::stream(upgrade, media(tty), join)));
-        }
-        Ok(ExecStarted::Failed { tty, message }) => (tty, message),
-        // A client that asked for a stream shows no other answer's text. Only a session that is
-        // not there is told by status, as Docker does.
-        Err(error) if upgrade && !body.detach && error.kind() != Kind::NotFound => {
-            (body.tty, Failure::from(error).message)
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let tty = exec.options.tty;
+    let media = stream_media(!tty && upgrade, request.version);
+    // The head first, then the process: some clients lose output that comes along with the head.
     Ok(Answer::Hijack(Hijack::stream(
         upgrade,
-        media(tty),
-        move |client| tell(client, tty, message),
+        media,
+        move |client| async move {
+            match engine.exec_start(exec.id.as_str(), false, size).await {
+                Ok(ExecStarted::Attached { stream, ended, .. }) => {
+                    join_until(client, stream, code_is_known(ended)).await;
+                }
+                Ok(ExecStarted::Failed { message, .. }) => tell(client, tty, message).await,
+                Ok(ExecStarted::Detached) => {}
+                Err(error) => tell(client, tty, Failure::from(error).message).await,
+            }
+        },
     )))
+}
+
+/// Waits until a session's exit code is known, for clients ask for it when their stream ends.
+async fn code_is_known(mut ended: watch::Receiver<bool>) {
+    let _ = timeout(CODE_KNOWN_WITHIN, ended.wait_for(|ended| *ended)).await;
 }
 
 /// Says why there is no process, where its output would have been.

@@ -43,6 +43,15 @@ const STATS_EVERY: Duration = Duration::from_secs(1);
 /// Copies both ways until the container's side ends. The client's end of input ends the
 /// container's input and nothing else.
 pub(super) async fn join(client: Taken, inside: std::os::unix::net::UnixStream) {
+    join_until(client, inside, std::future::ready(())).await;
+}
+
+/// As [`join`]; the client hears of the end only after `over`.
+pub(super) async fn join_until(
+    client: Taken,
+    inside: std::os::unix::net::UnixStream,
+    over: impl Future<Output = ()>,
+) {
     let inside = match asynchronous(inside) {
         Ok(inside) => inside,
         Err(error) => return tracing::error!(%error, "cannot use a container's streams"),
@@ -57,6 +66,7 @@ pub(super) async fn join(client: Taken, inside: std::os::unix::net::UnixStream) 
     };
     let output = async {
         let _ = io::copy(&mut from_inside, &mut to_client).await;
+        over.await;
         let _ = to_client.shutdown().await;
     };
     tokio::select! {

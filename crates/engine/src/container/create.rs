@@ -1,6 +1,9 @@
 //! Makes a container: image and request merged, name taken, layer laid, record stored.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
 
 use hull_image::{Image, Snapshotter as _};
 
@@ -36,14 +39,18 @@ impl Engine {
     /// Makes a container. Fails without a trace.
     pub async fn create(&self, order: CreateContainer) -> Result<Created> {
         let services = Arc::clone(self.services());
-        let (record, warnings) = self
-            .services()
-            .block(move || make(&services, order))
-            .await?
-            .map_err(named_in_vain)?;
-        let id = record.id.clone();
-        let attributes = record.event_attributes();
-        actor::launch(self.services(), record, None);
+        let job = move || {
+            let _making = services
+                .making
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            let (record, warnings) = make(&services, order)?;
+            let (id, attributes) = (record.id.clone(), record.event_attributes());
+            actor::launch(&services, record, None);
+            Ok((id, attributes, warnings))
+        };
+        let made = self.services().block(job).await?;
+        let (id, attributes, warnings) = made.map_err(named_in_vain)?;
         let subject = crate::events::Subject::Container;
         self.services()
             .events

@@ -6,6 +6,7 @@
 use std::os::unix::net::UnixStream;
 
 use hull_shim::protocol::{self, Reply, Request, Target};
+use tokio::sync::watch;
 
 use crate::{
     Engine,
@@ -56,6 +57,8 @@ pub struct Exec {
     pub options: ExecOptions,
     /// How far it is.
     pub phase: ExecPhase,
+    /// Becomes true when it ended and its code is known, or its client was let go.
+    ended: watch::Sender<bool>,
 }
 
 /// How far a session is.
@@ -90,6 +93,9 @@ pub enum ExecStarted {
         tty: bool,
         /// As in [`Attached::stream`](crate::container::attach::Attached::stream).
         stream: UnixStream,
+        /// Becomes true when the exit code is known (or the client typed the detach keys). The client hears the end of the stream only
+        /// then: it asks for the code next.
+        ended: watch::Receiver<bool>,
     },
     /// It could not be run. Docker tells in the stream, not by a status.
     Failed {
@@ -114,6 +120,12 @@ impl Exec {
             _ => 0,
         };
         self.phase = ExecPhase::Ended { pid, code };
+        self.ended.send_replace(true);
+    }
+
+    /// Its client left with the detach keys; it goes on.
+    pub(crate) fn let_go(&self) {
+        self.ended.send_replace(true);
     }
 
     /// Its container ended, and took it along.
@@ -150,6 +162,7 @@ impl Engine {
             container: id.clone(),
             options,
             phase: ExecPhase::Created,
+            ended: watch::Sender::new(false),
         };
         let exec_id = exec.id.clone();
         let action = format!("exec_create: {}", exec.options.command.join(" "));
@@ -173,6 +186,7 @@ impl Engine {
     ) -> Result<ExecStarted> {
         let (id, handle) = self.services().registry.find_exec(reference)?;
         let exec = begin(&handle, &id)?;
+        let ended = exec.ended.subscribe();
         let action = format!("exec_start: {}", exec.options.command.join(" "));
         self.say_exec(&handle, action, &id);
         let services = self.services().clone();
@@ -189,7 +203,7 @@ impl Engine {
                     exec.phase = ExecPhase::Running { pid };
                 }
                 Ok(match stream {
-                    Some(stream) => ExecStarted::Attached { tty, stream },
+                    Some(stream) => ExecStarted::Attached { tty, stream, ended },
                     None => ExecStarted::Detached,
                 })
             }

@@ -5,6 +5,7 @@ use std::{
     io::{BufReader, BufWriter, Write},
     os::fd::OwnedFd,
     sync::Arc,
+    thread,
 };
 
 use hull_image::{Change, Snapshotter as _, archive::PathStat};
@@ -18,6 +19,9 @@ use crate::{
     record::Record,
     services::Services,
 };
+
+/// The stack of a thread that carries bytes.
+const STACK: usize = 1 << 20;
 
 /// A tar archive being written: read it from the pipe, then ask how it went.
 #[derive(Debug)]
@@ -86,23 +90,22 @@ impl Engine {
             return Err(Error::Forbidden(text.to_owned()));
         }
         let owner = Arc::clone(&record);
-        self.services()
-            .block(move || {
-                let root = services.root_of(&owner)?;
-                let user = &owner.config.user;
-                let new_owner = match options.copy_uid_gid {
-                    true => Some(super::start::resolve_user(&services, &owner, user, &[])?),
-                    false => None,
-                };
-                let put = hull_image::archive::UnpackOptions {
-                    no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
-                    owner: new_owner.map(|user| (user.uid, user.gid)),
-                };
-                let reader = BufReader::with_capacity(64 << 10, File::from(pipe));
-                hull_image::archive::unpack(&root, &path, reader, put)
-                    .map_err(|error| no_path(error, &owner, &path))
-            })
-            .await??;
+        carried(move || {
+            let root = services.root_of(&owner)?;
+            let user = &owner.config.user;
+            let new_owner = match options.copy_uid_gid {
+                true => Some(super::start::resolve_user(&services, &owner, user, &[])?),
+                false => None,
+            };
+            let put = hull_image::archive::UnpackOptions {
+                no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
+                owner: new_owner.map(|user| (user.uid, user.gid)),
+            };
+            let reader = BufReader::with_capacity(64 << 10, File::from(pipe));
+            hull_image::archive::unpack(&root, &path, reader, put)
+                .map_err(|error| no_path(error, &owner, &path))
+        })
+        .await?;
         self.say_path(&record, "extract-to-dir");
         Ok(())
     }
@@ -175,6 +178,28 @@ fn outgoing(
     })
 }
 
+/// Runs what carries a client's bytes on a thread of its own: a client that stands still must not
+/// take a thread from the work that ends by itself.
+pub(crate) fn carry(job: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new()
+        .name("bytes".to_owned())
+        .stack_size(STACK)
+        .spawn(job);
+    started.map(drop).attempt(|| "start a thread".to_owned())
+}
+
+/// Runs what reads a client's bytes, and waits for its outcome.
+pub(crate) async fn carried<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (report, done) = oneshot::channel();
+    carry(move || {
+        let _ = report.send(job());
+    })?;
+    done.await
+        .map_err(|_| Error::Internal("a job broke off".to_owned()))?
+}
+
 /// Writes into a pipe on a thread that may block.
 pub(crate) fn write_out(
     write: impl FnOnce(File) -> Result<()> + Send + 'static,
@@ -182,8 +207,8 @@ pub(crate) fn write_out(
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .attempt(|| "make a pipe".to_owned())?;
     let (report, done) = oneshot::channel();
-    tokio::task::spawn_blocking(move || {
+    carry(move || {
         let _ = report.send(write(File::from(writer)));
-    });
+    })?;
     Ok(Outgoing { pipe: reader, done })
 }

@@ -31,7 +31,7 @@ use crate::{
     model::{Config, HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
     record::Record,
     restore::end_shim,
-    services::Services,
+    services::{EXIT_RECORD, Services},
     shim::{self, ANSWER_TIMEOUT},
     spec,
     state::Run,
@@ -121,6 +121,7 @@ fn start(
 ) -> Result<Started> {
     let run_dir = services.paths.run(&record.id);
     make_run_dir(&run_dir)?;
+    let _ = fs::remove_file(services.paths.bundle(&record.id).join(EXIT_RECORD));
     let made = run_dir.clone();
     undo.push("remove the run directory", move || {
         drop(fs::remove_dir_all(made))

@@ -8,7 +8,6 @@ use crate::{
     Engine,
     actor::{Handle, Intent, Order},
     error::{Error, Result},
-    state::State,
 };
 
 /// The grace period of containers that name none.
@@ -68,9 +67,6 @@ async fn end(
     intent: Intent,
 ) -> Result<()> {
     let record = handle.record();
-    if matches!(record.state, State::Restarting { .. }) {
-        return handle.order(Order::CancelRestart).await;
-    }
     let signal = signal.unwrap_or_else(|| record.stop_signal());
     let grace = match timeout_s.or(record.config.stop_timeout_s) {
         None => Some(GRACE),
@@ -85,7 +81,7 @@ async fn end(
             reply,
         })
         .await?;
-    let over = life.wait_for(|life| life.exits > exits || life.removed);
+    let over = life.wait_for(move |life| life.exits > exits || !life.running || life.removed);
     match grace {
         None => {
             let _ = over.await;
@@ -109,7 +105,7 @@ async fn end(
         Ok(()) | Err(Error::State(_) | Error::NotModified(_) | Error::NoSuchContainer(_)) => {}
         Err(error) => return Err(error),
     }
-    let over = life.wait_for(|life| life.exits > exits || life.removed);
+    let over = life.wait_for(move |life| life.exits > exits || !life.running || life.removed);
     match timeout_at(Instant::now() + KILLED_WITHIN, over).await {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::Internal(format!(
