@@ -40,7 +40,12 @@ scenario!(control_c_interrupts_the_job_and_not_the_shell(scene) {
     terminal.expect("begun again");
     terminal.send("\x1a");
     terminal.expect("Stopped");
-    terminal.line("kill %1; exit 0");
+    terminal.expect("/ # ");
+    terminal.line("fg");
+    terminal.expect("sleep 1000");
+    terminal.send("\x03");
+    terminal.expect("/ # ");
+    terminal.line("exit 0");
     assert_eq!(terminal.wait(), 0);
 });
 
