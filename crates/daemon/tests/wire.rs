@@ -195,6 +195,32 @@ fn an_exec_that_cannot_run_says_so_in_its_stream() {
 }
 
 #[test]
+fn no_output_comes_along_with_a_head() {
+    let daemon = daemon_with(&json!({"Image": "busybox", "Cmd": ["sleep", "1000"]}));
+    start(&daemon);
+    for _ in 0..20 {
+        let body = json!({"AttachStdout": true, "Cmd": ["echo", "quick"]});
+        let made = daemon.api("POST", "/containers/box/exec", &body).json();
+        let id = made["Id"].as_str().unwrap();
+        let request = format!(
+            "POST /exec/{id}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        );
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        // One read as large as a client's buffer, which it may throw away.
+        let mut buffer = [0; 8192];
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(
+            buffer[..read].ends_with(b"\r\n\r\n"),
+            "output beside the head"
+        );
+        assert_eq!(rest(stream), b"\x01\0\0\0\0\0\0\x06quick\n");
+    }
+    daemon.finish();
+}
+
+#[test]
 fn a_browser_attaches_through_a_websocket() {
     let daemon = daemon_with(&echo());
     let (head, mut stream) = head(

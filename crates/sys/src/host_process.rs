@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::Mutex,
 };
 
@@ -56,9 +56,32 @@ pub fn trim_heaps() {
     }
 }
 
+/// Whether the other end of a socket has taken all that was written to it (on TCP: received).
+pub fn is_drained(socket: impl AsFd) -> io::Result<bool> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: the descriptor is open while it is borrowed, and the kernel writes one int.
+    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(waiting == 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::{AsRawFd, IntoRawFd};
+
+    #[test]
+    fn a_socket_is_drained_when_the_other_end_has_read() {
+        use std::io::{Read, Write};
+        let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(super::is_drained(&ours).unwrap());
+        ours.write_all(b"hello").unwrap();
+        assert!(!super::is_drained(&ours).unwrap());
+        theirs.read_exact(&mut [0; 5]).unwrap();
+        assert!(super::is_drained(&ours).unwrap());
+    }
 
     #[test]
     fn an_inherited_descriptor_is_taken_once() {

@@ -14,11 +14,12 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode};
-use hull_api::client::Duplex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc,
 };
+
+use super::socket::Connection;
 
 /// What runs on a connection that was taken.
 pub(crate) type Task = Box<dyn FnOnce(Taken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
@@ -39,7 +40,7 @@ pub(crate) type Desk = mpsc::Sender<Hijack>;
 /// A connection that was taken: what the client sent already, then the rest.
 pub(crate) struct Taken {
     pending: Bytes,
-    io: Box<dyn Duplex>,
+    io: Connection,
 }
 
 impl Hijack {
@@ -68,7 +69,7 @@ impl Hijack {
     }
 
     /// Writes the head and runs the task. `pending` came after the request.
-    pub(super) async fn run(self, mut io: Box<dyn Duplex>, pending: Bytes) {
+    pub(super) async fn run(self, mut io: Connection, pending: Bytes) {
         let mut head =
             format!("HTTP/1.1 {} {}\r\n", self.status.as_u16(), self.reason).into_bytes();
         for (name, value) in &self.headers {
@@ -79,6 +80,9 @@ impl Hijack {
         }
         head.extend_from_slice(b"\r\n");
         if io.write_all(&head).await.is_ok() && io.flush().await.is_ok() {
+            // Some clients read the head through a buffer they then throw away, and with it
+            // whatever came along.
+            io.drained().await;
             (self.task)(Taken { pending, io }).await;
         }
     }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderValue, Method, StatusCode};
-use hull_api::{ApiVersion, client::Duplex, query::Query};
+use hull_api::{ApiVersion, query::Query};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -17,7 +17,7 @@ use super::{
     hijack::Desk,
     request::Request,
     router,
-    socket::Listener,
+    socket::{Connection, Listener},
 };
 use crate::{app::App, routes};
 
@@ -56,7 +56,7 @@ pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Re
 }
 
 /// All requests of one connection, until it ends or is taken over.
-async fn converse(io: Box<dyn Duplex>, app: Arc<App>) {
+async fn converse(io: Connection, app: Arc<App>) {
     let (desk, mut orders) = mpsc::channel(1);
     let service = service_fn(move |request| {
         // Now, and not when the answer is first asked for: a client that is gone by then has said

@@ -7,11 +7,18 @@ use std::{
         unix::fs::{FileTypeExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use hull_api::client::Duplex;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio_rustls::TlsAcceptor;
+use hull_sys::host_process::is_drained;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::tls;
 use crate::config::{Config, Endpoint, Tls};
@@ -72,6 +79,12 @@ const GROUPS: [&str; 2] = ["docker", "hull"];
 
 /// Only the owner and the group may connect.
 const SOCKET_MODE: u32 = 0o660;
+
+/// How often to look, at once, whether a client has read what was written.
+const DRAIN_LOOKS: u32 = 50;
+
+/// How long to wait for one that has not: it reads slowly, and then nothing hurries.
+const DRAIN_MS_MAX: u32 = 50;
 
 /// The first descriptor systemd hands over.
 const ACTIVATION_FIRST: RawFd = 3;
@@ -142,12 +155,80 @@ impl Drop for Listener {
 
 impl Pending {
     /// The connection, after TLS had its say.
-    pub(super) async fn established(self) -> io::Result<Box<dyn Duplex>> {
+    pub(super) async fn established(self) -> io::Result<Connection> {
         Ok(match self {
-            Self::Unix(stream) => Box::new(stream),
-            Self::Tcp(stream, None) => Box::new(stream),
-            Self::Tcp(stream, Some(tls)) => Box::new(tls.accept(stream).await?),
+            Self::Unix(stream) => Connection::Unix(stream),
+            Self::Tcp(stream, None) => Connection::Tcp(stream),
+            Self::Tcp(stream, Some(tls)) => Connection::Tls(Box::new(tls.accept(stream).await?)),
         })
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    /// Waits, though not for long, until the client has read what was written.
+    pub(super) async fn drained(&self) {
+        let drained = || match self {
+            Self::Unix(stream) => is_drained(stream),
+            Self::Tcp(stream) => is_drained(stream),
+            Self::Tls(stream) => is_drained(stream.get_ref().0),
+        };
+        // A client that waits for the answer has read it in no time: a timer would be too coarse.
+        for _ in 0..DRAIN_LOOKS {
+            if drained().unwrap_or(true) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..DRAIN_MS_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if drained().unwrap_or(true) {
+                return;
+            }
+        }
+    }
+
+    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
+        match self {
+            Self::Unix(stream) => Pin::new(stream),
+            Self::Tcp(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) async fn start(mut request: Request) -> Outcome {
     let upgrade = request.wants_upgrade();
     let tty = exec.options.tty;
     let media = stream_media(!tty && upgrade, request.version);
-    // The head first, then the process: some clients lose output that comes along with the head.
+    // The head first, then the process: see `Hijack` on output that comes along with a head.
     Ok(Answer::Hijack(Hijack::stream(
         upgrade,
         media,
