@@ -432,9 +432,7 @@ impl Shim {
             }
             self.abandon();
         }
-        self.poll.remove(&self.listener);
-        // Another shim may have taken the place of one that was given up, but not of this one.
-        let _ = std::fs::remove_file(&self.socket_path);
+        self.hide();
         let clients: Vec<u32> = self.clients.keys().copied().collect();
         for number in clients {
             if let Some(client) = self.clients.get_mut(&number) {

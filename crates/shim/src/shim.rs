@@ -11,9 +11,12 @@ use std::{
     io,
     os::{
         fd::OwnedFd,
-        unix::net::{UnixListener, UnixStream},
+        unix::{
+            fs::MetadataExt,
+            net::{UnixListener, UnixStream},
+        },
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -51,6 +54,7 @@ pub(crate) struct Shim {
     pub(crate) signals: OwnedFd,
     pub(crate) listener: UnixListener,
     pub(crate) socket_path: PathBuf,
+    socket_identity: Option<(u64, u64)>,
     pub(crate) connections: BTreeMap<u32, Connection>,
     pub(crate) clients: BTreeMap<u32, Client>,
     pub(crate) processes: BTreeMap<u32, Process>,
@@ -70,6 +74,12 @@ pub(crate) struct Shim {
     pub(crate) buffer: Vec<u8>,
     pub(crate) leaving: Option<Instant>,
     pub(crate) trim_at: Option<Instant>,
+}
+
+/// Which file lies at a path: its device and number.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// What outlives the making of the container.
@@ -100,6 +110,7 @@ impl Shim {
             poll,
             signals,
             listener,
+            socket_identity: identity(&socket_path),
             socket_path,
             connections: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -224,6 +235,20 @@ impl Shim {
     pub(crate) fn drop_connection(&mut self, number: u32) {
         if let Some(connection) = self.connections.remove(&number) {
             self.poll.remove(&connection.socket);
+        }
+        let is_empty = self.container.is_none() && self.exit.is_none() && self.processes.is_empty();
+        if is_empty && self.connections.is_empty() && self.leaving.is_none() {
+            // The daemon died before it asked for anything, and no other knows of this shim.
+            self.hide();
+            self.leaving = Some(Instant::now());
+        }
+    }
+
+    /// Takes the socket away, unless another shim has taken the place of this one.
+    pub(crate) fn hide(&mut self) {
+        self.poll.remove(&self.listener);
+        if identity(&self.socket_path).is_some_and(|found| Some(found) == self.socket_identity) {
+            let _ = std::fs::remove_file(&self.socket_path);
         }
     }
 
