@@ -413,7 +413,10 @@ impl Actor {
         // the record says, for nothing else ends it.
         if signal == libc::SIGKILL {
             let cgroup = self.services.cgroup_of(&self.record)?;
-            self.services.block(move || cgroup.thaw()).await??;
+            if let Err(error) = self.services.block(move || cgroup.thaw()).await? {
+                // Its cgroup goes before the news of its end comes.
+                tracing::debug!(container = %self.record.id.short(), %error, "cannot thaw");
+            }
         }
         let was_frozen = matches!(self.record.state, State::Paused(_));
         let request = Request::Signal {
