@@ -103,7 +103,12 @@ pub fn clean(owned: &Owned) {
     for point in points.collect::<Vec<_>>().into_iter().rev() {
         let _ = Command::new("umount").args(["--lazy", point]).status();
     }
-    for group in cgroups(owned.cgroup) {
+    remove_cgroups(owned.cgroup);
+}
+
+/// Removes the groups of that name and all below, once their last processes are gone.
+pub fn remove_cgroups(name: &str) {
+    for group in cgroups(name) {
         remove_cgroup(&group);
     }
 }

@@ -1,6 +1,6 @@
 //! Podman with `hull-runtime` as its runtime.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use hull_testkit::{NetworkNamespace, places};
 use tempfile::TempDir;
@@ -85,12 +85,7 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        for group in hull_testkit::host::cgroups(self.group.trim_start_matches('/')) {
-            let _ = Command::new("find")
-                .arg(group)
-                .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", "+"])
-                .output();
-        }
+        hull_testkit::host::remove_cgroups(self.group.trim_start_matches('/'));
     }
 }
 
