@@ -161,7 +161,7 @@ fn remove_cgroup(group: &Path) {
         remove_cgroup(&child);
     }
     // A group whose last process is still being reaped is busy for a moment.
-    for _ in 0..50 {
+    for _ in 0..300 {
         if fs::remove_dir(group).is_ok() || !group.exists() {
             return;
         }
