@@ -430,7 +430,8 @@ impl Actor {
             Err(Error::State(_)) if intent != Intent::Signal => return Ok(()),
             Err(error) => return Err(error),
         }
-        if was_frozen && (intent != Intent::Signal || self.means_stop(signal)) {
+        let is_asked = intent != Intent::Signal || self.means_stop(signal);
+        if was_frozen && is_asked && signal != libc::SIGKILL {
             self.freeze(false).await?;
         }
         let attributes = BTreeMap::from([("signal".to_owned(), signal.to_string())]);
@@ -591,7 +592,7 @@ impl Actor {
         let Some(run) = self.record.state.run().cloned() else {
             return;
         };
-        self.events = None;
+        let events = self.events.take();
         self.wake_at = None;
         self.forget_execs();
         let context = self.exit_context(&exit, &run);
@@ -620,7 +621,13 @@ impl Actor {
             life.code = exit.code;
             false
         });
-        self.link().dismiss().await;
+        let dismissed = match events {
+            Some(events) => events.dismiss().await.is_ok(),
+            None => false,
+        };
+        if !dismissed {
+            self.link().dismiss().await;
+        }
         self.services.release_network(endpoints).await;
         self.say(
             "die",

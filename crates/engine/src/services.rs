@@ -231,7 +231,10 @@ impl Services {
         if directory.starts_with(self.paths.data()) {
             return Ok(self.trash.put(directory)?);
         }
-        match fs::remove_dir_all(directory) {
+        // As a rule there is nothing in it, or the socket alone; that takes no descriptor, of which
+        // there may be none left.
+        let _ = fs::remove_file(directory.join(hull_shim::socket::NAME));
+        match fs::remove_dir(directory).or_else(|_| fs::remove_dir_all(directory)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             outcome => outcome.attempt(|| format!("remove {}", directory.display())),
         }

@@ -9,10 +9,13 @@ use std::{
 
 use hull_shim::{
     client::{Client, ClientError},
-    codec::Decoder,
+    codec::{Decoder, encode},
     protocol::{Attach, ErrorKind, Event, Reply, Request},
 };
-use tokio::{io::AsyncReadExt, net::UnixStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
 
 use crate::error::{Error, Result};
 
@@ -117,6 +120,12 @@ impl EventStream {
             stream: UnixStream::from_std(stream)?,
             decoder: Decoder::default(),
         })
+    }
+
+    /// Lets the shim go, its exit being recorded. Needs no further connection.
+    pub(crate) async fn dismiss(mut self) -> io::Result<()> {
+        let frame = encode(&Request::Shutdown).map_err(io::Error::other)?;
+        self.stream.write_all(&frame).await
     }
 
     /// The next event; `None`: the shim is gone. May be dropped while it waits.

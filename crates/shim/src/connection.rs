@@ -32,7 +32,8 @@ pub(crate) struct Connection {
     /// Files that came along and no request has taken.
     pub(crate) fds: Vec<OwnedFd>,
     outbox: Outbox,
-    /// Events go here, no requests come.
+    /// Events go here. Requests may come all the same: a daemon that has heard of the exit lets the
+    /// shim go without another connection, for which it may have no descriptor.
     pub(crate) is_events: bool,
     interest: Interest,
 }
@@ -67,9 +68,6 @@ impl Connection {
 
     /// The next request, if all of it has come.
     pub(crate) fn next(&mut self) -> Result<Option<Request>, CodecError> {
-        if self.is_events {
-            return Ok(None);
-        }
         self.decoder.next()
     }
 

@@ -61,7 +61,8 @@ pub enum Request {
     /// headers; raw with a terminal). Half-closing ends stdin for this client.
     Attach(Attach),
     /// Turn this connection into a stream of [`Event`]s. First comes what already happened and
-    /// still matters (an exit, the health), then what happens.
+    /// still matters (an exit, the health), then what happens. [`Shutdown`](Self::Shutdown) may
+    /// follow on it; its answer comes between the events.
     Events,
     /// What is the case now. Answered by [`Reply::State`].
     State,
