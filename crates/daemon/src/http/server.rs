@@ -1,6 +1,6 @@
 //! Accepts connections and carries requests on them to their operations.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, fs::File, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, StatusCode};
 use hull_api::{ApiVersion, query::Query};
@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::{
@@ -24,8 +25,13 @@ use crate::{app::App, routes};
 /// The largest head of a request, and the buffer a connection may grow to.
 const HEAD_BYTES_MAX: usize = 256 << 10;
 
+/// How long one client that cannot be served is waited for, and the pause before the next.
+const TURNING_AWAY: Duration = Duration::from_millis(5);
+
 /// Accepts clients until the daemon stops.
 pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    // Given up when there is no other descriptor left, to tell a client so.
+    let mut spare = File::open("/dev/null").ok();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -47,9 +53,15 @@ pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Re
                 });
             }
             Err(error) => {
-                // Out of descriptors, as a rule: others must end first.
-                tracing::warn!(%error, "cannot accept a client");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                // Out of descriptors, as a rule. Clients that wait in line would wait for those
+                // that are being served, which may wait for them: they are told instead.
+                tracing::warn!(%error, "cannot serve a client");
+                drop(spare.take());
+                if let Ok(Ok(pending)) = timeout(TURNING_AWAY, listener.accept()).await {
+                    pending.turn_away();
+                }
+                spare = File::open("/dev/null").ok();
+                tokio::time::sleep(TURNING_AWAY).await;
             }
         }
     }

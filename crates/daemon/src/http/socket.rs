@@ -153,7 +153,20 @@ impl Drop for Listener {
     }
 }
 
+/// The answer to a client for which there is no descriptor.
+const TURNED_AWAY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+    Connection: close\r\nContent-Length: 84\r\n\r\n\
+    {\"message\":\"the daemon has too many open files: try again when fewer clients wait\"}\n";
+
 impl Pending {
+    /// Says that there is no room now. Nothing of the client's is read, and nothing waited for.
+    pub(super) fn turn_away(self) {
+        if let Self::Unix(stream) = self {
+            let _ = stream.try_write(TURNED_AWAY);
+        }
+    }
+
     /// The connection, after TLS had its say.
     pub(super) async fn established(self) -> io::Result<Connection> {
         Ok(match self {

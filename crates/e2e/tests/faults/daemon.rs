@@ -221,8 +221,9 @@ fn run_briefly(scene: &Scene) -> i32 {
     let words = ["run", "--rm", "busybox", "true"];
     let inner = Client::Docker.command(&scene.daemon, &words);
     let mut command = Command::new("timeout");
+    // A client whose start was refused waits for a removal that never comes, and passes TERM on.
     command
-        .arg("10")
+        .args(["--signal=KILL", "10"])
         .arg(inner.get_program())
         .args(inner.get_args());
     command.envs(
