@@ -279,7 +279,7 @@ pub(crate) fn settle(
         }
     }
     for spec in &host.mounts {
-        let mount = resolve(services, spec, image, undo)?;
+        let mount = resolve(services, spec, &host.volume_driver, image, undo)?;
         if spec.target == "/" {
             return Err(Error::Invalid(
                 "invalid specification: destination can't be '/'".to_owned(),
@@ -303,7 +303,10 @@ pub(crate) fn settle(
             consistency: String::new(),
             from_bind_text: false,
         };
-        mounts.insert(target, resolve(services, &spec, image, undo)?);
+        mounts.insert(
+            target,
+            resolve(services, &spec, &host.volume_driver, image, undo)?,
+        );
     }
     tracing::debug!(
         container = id.short(),
@@ -331,6 +334,7 @@ fn borrowed(services: &Services, reference: &str) -> Result<Vec<MountPoint>> {
 fn resolve(
     services: &Arc<Services>,
     spec: &MountSpec,
+    driver: &str,
     image: &Image,
     undo: &mut Undo,
 ) -> Result<MountPoint> {
@@ -359,7 +363,11 @@ fn resolve(
             };
             let order = CreateVolume {
                 name: name.clone().unwrap_or_default(),
-                driver: options.driver.clone(),
+                driver: if options.driver.is_empty() {
+                    driver.to_owned()
+                } else {
+                    options.driver.clone()
+                },
                 labels: options.labels.clone(),
                 options: options.driver_options.clone(),
             };

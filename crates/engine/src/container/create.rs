@@ -263,6 +263,11 @@ fn settle(services: &Services, config: &mut Config, host: &mut HostConfig) -> Re
         return Err(Error::Invalid(format!("invalid signal: {signal}")));
     }
     services.runtime(&host.runtime)?;
+    if let Some(option) = host.storage_opt.keys().next() {
+        return Err(Error::NotImplemented(format!(
+            "storage option {option:?} is not available: the size of a container is not limited"
+        )));
+    }
     host.log = log_of(services, host);
     let log = &host.log;
     if !matches!(log.driver.as_str(), "json-file" | "none" | "local") {
