@@ -104,6 +104,8 @@ scenario!(rm_removes_it_and_a_cid_file_names_it(scene) {
 scenario!(an_init_reaps_what_others_leave(scene) {
     scene.ok("run -d --init --name box busybox sh -c '(sleep 0.05 &); exec sleep 1000'");
     assert_ne!(scene.ok("exec box cat /proc/1/comm"), "sh", "process 1 is the init");
+    let shown = scene.ok("exec box cat /proc/1/cmdline");
+    assert_eq!(shown.trim_end_matches('\0'), "init", "nothing of the host is told");
     until("no zombie is left", || !scene.ok("exec box ps -o stat").contains('Z'));
     scene.ok("stop -t 5 box");
     assert_eq!(scene.inspect("box", "{{.State.ExitCode}}"), "143");

@@ -1,10 +1,19 @@
 //! An init for programs that are none: reaps what is orphaned, passes signals on, ends with the
 //! program's exit code.
 
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+};
+
 use hull_sys::{
     files,
     process::{self, Child, Clone},
 };
+
+/// What this process is called inside the container.
+const NAME: &[u8] = b"init";
 
 /// Runs `program` in a child and stays behind. Ends this process, unless the child cannot be made.
 pub(super) fn run(program: impl FnOnce() -> i32) -> i32 {
@@ -24,9 +33,34 @@ pub(super) fn run(program: impl FnOnce() -> i32) -> i32 {
     };
     let Child { pid, pidfd } = child;
     drop(pidfd);
+    // The caller's arguments name paths of the host.
+    let _ = replace_arguments();
     // Ends of pipes that the program closes must not stay open here.
     let _ = files::close_from(3);
     process::exit(watch(pid))
+}
+
+/// Overwrites what `/proc/1/cmdline` shows.
+fn replace_arguments() -> io::Result<()> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let Some((start, end)) = arguments(&stat) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let mut text = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
+    let shown = NAME.len().min(text.len());
+    text[..shown].copy_from_slice(&NAME[..shown]);
+    let memory = OpenOptions::new().write(true).open("/proc/self/mem")?;
+    memory.write_all_at(&text, start)
+}
+
+/// Where the arguments lie in memory: fields 48 and 49 of proc(5)'s `stat`, counted after the name,
+/// which may hold anything.
+fn arguments(stat: &str) -> Option<(u64, u64)> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(45);
+    let start = fields.next()?.parse().ok()?;
+    let end = fields.next()?.parse().ok()?;
+    (start < end).then_some((start, end))
 }
 
 fn watch(child: i32) -> i32 {
@@ -44,5 +78,18 @@ fn watch(child: i32) -> i32 {
             }
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_the_arguments_is_found_whatever_the_name_is() {
+        let numbers: Vec<String> = (4..=52).map(|n| (n * 10).to_string()).collect();
+        let stat = format!("1 (a) b) S {}", numbers.join(" "));
+        assert_eq!(arguments(&stat), Some((480, 490)));
+        assert_eq!(arguments("1 (sh) S 1 2 3"), None);
     }
 }
