@@ -55,6 +55,9 @@ pub enum Error {
         /// What came.
         actual: Digest,
     },
+    /// A blob that was read while it arrived did not come whole.
+    #[error("{0}")]
+    Interrupted(String),
     /// A document is damaged.
     #[error("cannot read {what} {digest}")]
     Document {
@@ -106,7 +109,7 @@ impl Error {
             | Self::Invalid(_)
             | Self::Tar(_)
             | Self::Mismatch { .. } => Kind::Invalid,
-            Self::Document { .. } | Self::Io { .. } => Kind::Internal,
+            Self::Interrupted(_) | Self::Document { .. } | Self::Io { .. } => Kind::Internal,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hull_oci::{Algorithm, Digest, Hasher};
 
 use super::Lease;
+use super::partial::{self, Writing};
 use crate::error::{Context as _, Error, Result};
 use crate::trash::Trash;
 
@@ -21,9 +22,10 @@ const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// The blobs of a store.
 pub(super) struct Blobs {
     dir: PathBuf,
-    ingest: PathBuf,
+    pub(super) ingest: PathBuf,
     trash: Trash,
     serial: Arc<AtomicU64>,
+    pub(super) writing: Writing,
 }
 
 /// A blob on its way in: written, then committed or dropped without a trace.
@@ -37,15 +39,15 @@ pub struct BlobWriter {
 }
 
 impl Blobs {
-    /// Opens or makes the layout in `root`; half-written blobs of an earlier life are removed.
+    /// Opens or makes the layout in `root`; half-written blobs of an earlier life are removed,
+    /// except those that a later attempt goes on with.
     pub(super) fn open(root: &Path, trash: Trash) -> Result<Self> {
         let (dir, ingest) = (root.join("blobs"), root.join("ingest"));
-        if ingest.exists() {
-            trash.put(&ingest)?;
-        }
+        discard_unfinished(&ingest, &trash)?;
         for wanted in [&dir.join("sha256"), &ingest] {
             fs::create_dir_all(wanted).context(|| format!("make {}", wanted.display()))?;
         }
+        partial::expire(&ingest)?;
         let layout = root.join("oci-layout");
         if !layout.exists() {
             replace_file(&layout, LAYOUT.as_bytes())?;
@@ -55,6 +57,7 @@ impl Blobs {
             ingest,
             trash,
             serial: Arc::default(),
+            writing: Writing::default(),
         })
     }
 
@@ -138,7 +141,7 @@ impl Blobs {
         Ok(size)
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.algorithm().name()).join(digest.hex())
     }
 }
@@ -193,6 +196,22 @@ impl Drop for BlobWriter {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Removes what nobody can go on with.
+fn discard_unfinished(ingest: &Path, trash: &Trash) -> Result<()> {
+    let what = || format!("list {}", ingest.display());
+    let entries = match fs::read_dir(ingest) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.context(what)?,
+    };
+    for entry in entries {
+        let entry = entry.context(what)?;
+        if entry.file_name() != partial::DIRECTORY {
+            trash.put(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails unless both are the same.

@@ -9,11 +9,12 @@
 //! decompresses the blob, the other computes the diff id and creates the files. A layer is
 //! complete when its directory has its number for a name; everything reaches the disk before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use hull_oci::{Descriptor, Digest, ImageConfig, Manifest, chain_ids};
 use hull_sys::beneath::Root;
@@ -52,16 +53,37 @@ pub(super) struct Layers {
     dir: PathBuf,
     trash: Trash,
     state: Mutex<State>,
-    /// One image at a time: its layers share the processors already, and two images with the same
-    /// layers would unpack them twice.
-    unpacking: Mutex<()>,
+    /// Rung when a claim ends.
+    unclaimed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     by_diff_id: HashMap<Digest, Arc<Layer>>,
     by_chain_id: HashMap<Digest, Arc<Layer>>,
+    /// The diff ids of layers that somebody unpacks now: nobody else does.
+    claimed: HashSet<Digest>,
     last: u64,
+}
+
+/// Opens the bytes of a layer's blob that is still arriving; `None`: take them from the store. What
+/// such a reader gives up to its end has been checked against the blob's digest.
+pub type ArrivingLayers<'a> =
+    dyn Fn(&Descriptor) -> Result<Option<Box<dyn Read + Send>>> + Sync + 'a;
+
+/// Layers that one operation unpacks. It waits for nothing while it has a claim, so no two
+/// operations wait for one another.
+struct Claim<'a>(&'a Layers, Vec<Digest>);
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        for digest in &self.1 {
+            state.claimed.remove(digest);
+        }
+        drop(state);
+        self.0.unclaimed.notify_all();
+    }
 }
 
 /// One unpacked layer.
@@ -85,6 +107,7 @@ pub(super) struct Record {
 }
 
 /// A layer to unpack.
+#[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     pub(super) position: usize,
     pub(super) descriptor: &'a Descriptor,
@@ -99,7 +122,7 @@ impl Layers {
             dir: dir.to_owned(),
             trash,
             state: Mutex::default(),
-            unpacking: Mutex::default(),
+            unclaimed: Condvar::new(),
         };
         for entry in fs::read_dir(dir).context(|| format!("list {}", dir.display()))? {
             let path = entry.context(|| format!("list {}", dir.display()))?.path();
@@ -190,6 +213,31 @@ impl Layers {
         Ok(Arc::new(layer))
     }
 
+    /// Takes those of the layers that nobody unpacks. (A layer that an image has twice is one.)
+    fn claim<'a>(&self, missing: Vec<Job<'a>>) -> (Claim<'_>, Vec<Job<'a>>) {
+        let mut state = self.lock();
+        let mut own = HashSet::new();
+        let mut jobs = Vec::new();
+        for job in missing {
+            if own.contains(job.diff_id) || state.claimed.insert(job.diff_id.clone()) {
+                own.insert(job.diff_id.clone());
+                jobs.push(job);
+            }
+        }
+        (Claim(self, own.into_iter().collect()), jobs)
+    }
+
+    /// Waits until nobody unpacks one of these.
+    fn wait_for(&self, diff_ids: &[Digest]) {
+        let mut state = self.lock();
+        while diff_ids.iter().any(|id| state.claimed.contains(id)) {
+            state = self
+                .unclaimed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,12 +255,25 @@ impl State {
 }
 
 impl Store {
-    /// Unpacks what is missing of the manifest's layers. Their directories, lowest first.
+    /// Unpacks what is missing of the manifest's layers, whose blobs are all here.
     pub(super) fn ensure_unpacked(
         &self,
         lease: &Lease,
         manifest: &Manifest,
         config: &ImageConfig,
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<Vec<PathBuf>> {
+        self.unpack(lease, manifest, config, &|_| Ok(None), progress)
+    }
+
+    /// Unpacks what is missing of the manifest's layers, also while their blobs are still on their
+    /// way in. Their directories, lowest first.
+    pub fn unpack(
+        &self,
+        lease: &Lease,
+        manifest: &Manifest,
+        config: &ImageConfig,
+        arriving: &ArrivingLayers<'_>,
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Vec<PathBuf>> {
         let diff_ids = &config.rootfs.diff_ids;
@@ -226,17 +287,20 @@ impl Store {
             let message = format!("the manifest has {layers} layers, its configuration {ids}");
             return Err(Error::Invalid(message));
         }
-        if let Some(directories) = self.directories(diff_ids, &chain) {
-            return Ok(directories);
+        loop {
+            if let Some(directories) = self.directories(diff_ids, &chain) {
+                return Ok(directories);
+            }
+            let missing = self.missing(manifest, diff_ids, &chain);
+            let (claim, jobs) = self.layers.claim(missing);
+            if jobs.is_empty() {
+                drop(claim);
+                self.layers.wait_for(diff_ids);
+                continue;
+            }
+            self.unpack_jobs(&jobs, diff_ids, &chain, arriving, progress)?;
+            drop(claim);
         }
-        let _one = self
-            .layers
-            .unpacking
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.unpack_missing(manifest, diff_ids, &chain, progress)?;
-        self.directories(diff_ids, &chain)
-            .ok_or_else(|| Error::Invalid("a layer vanished while it was unpacked".to_owned()))
     }
 
     /// The layers' directories, if all are there.
@@ -249,27 +313,37 @@ impl Store {
         diff_ids.iter().zip(chain).map(find).collect()
     }
 
-    fn unpack_missing(
+    fn missing<'a>(
         &self,
-        manifest: &Manifest,
+        manifest: &'a Manifest,
+        diff_ids: &'a [Digest],
+        chain: &[Digest],
+    ) -> Vec<Job<'a>> {
+        let layers = manifest.layers.iter().zip(diff_ids).enumerate();
+        let jobs = layers.map(|(position, (descriptor, diff_id))| Job {
+            position,
+            descriptor,
+            diff_id,
+        });
+        jobs.filter(|job| {
+            self.layers
+                .find(job.diff_id, &chain[job.position])
+                .is_none()
+        })
+        .collect()
+    }
+
+    fn unpack_jobs(
+        &self,
+        jobs: &[Job<'_>],
         diff_ids: &[Digest],
         chain: &[Digest],
+        arriving: &ArrivingLayers<'_>,
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<()> {
-        let mut jobs: Vec<Job<'_>> = Vec::new();
-        for (position, descriptor) in manifest.layers.iter().enumerate() {
-            let diff_id = &diff_ids[position];
-            if self.layers.find(diff_id, &chain[position]).is_none() {
-                jobs.push(Job {
-                    position,
-                    descriptor,
-                    diff_id,
-                });
-            }
-        }
         let mut places = Vec::new();
         let undo = Undo(&self.layers, std::cell::RefCell::default());
-        for _ in &jobs {
+        for _ in jobs {
             let (number, path) = self.layers.begin()?;
             undo.1.borrow_mut().push(path.clone());
             places.push((number, path.join("fs")));
@@ -277,7 +351,11 @@ impl Store {
         let workers = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(WORKERS_MAX);
-        let unpacked = unpack::all(&self.blobs, &jobs, &places, workers, progress)?;
+        let source = unpack::Source {
+            blobs: &self.blobs,
+            arriving,
+        };
+        let unpacked = unpack::all(&source, jobs, &places, workers, progress)?;
         sync(&self.layers.dir)?;
         for ((job, (number, path)), extracted) in jobs.iter().zip(&places).zip(unpacked) {
             let below = &diff_ids[..job.position];
@@ -314,9 +392,10 @@ impl Store {
             entries: extracted.count,
         };
         if needs_below {
-            let mut lower = self.directories(below, chain).ok_or_else(|| {
-                Error::Invalid("a layer vanished while it was unpacked".to_owned())
-            })?;
+            let Some(mut lower) = self.directories(below, chain) else {
+                // Somebody else unpacks what lies below: this one's turn comes after that.
+                return Ok(());
+            };
             lower.reverse();
             let root = Root::new(path).context(|| format!("open {}", path.display()))?;
             unpack::complete_from_below(&root, &lower, &extracted)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data-root>/image/oci-layout, index.json, blobs/sha256/…   readable by any OCI tool
-//! <data-root>/image/ingest/                                   blobs on their way in
+//! <data-root>/image/ingest/, ingest/partial/                  blobs on their way in
 //! <data-root>/layers/<n>/fs, layer.json                       unpacked layers, each once
 //! <data-root>/trash/                                          what is being deleted
 //! ```
@@ -18,6 +18,7 @@ mod blobs;
 mod entries;
 mod layers;
 mod lease;
+mod partial;
 mod tree;
 mod unpack;
 
@@ -53,10 +54,11 @@ pub use disk_usage::DiskUsage;
 pub use history::HistoryEntry;
 pub use import::Import;
 pub use inspect::{Details, ManifestDetails, ManifestKind};
-pub use layers::UnpackEvent;
+pub use layers::{ArrivingLayers, UnpackEvent};
 pub use lease::Lease;
 pub use list::{ListFilter, Summary};
 pub use load::Loaded;
+pub use partial::{ArrivingBlob, PartialBlob};
 pub use prune::{PruneFilter, Pruned};
 pub use remove::{Removal, Removed, User};
 

@@ -16,7 +16,7 @@ use hull_sys::xattr;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 
 use super::blobs::{Blobs, check};
-use super::layers::{Job, UnpackEvent};
+use super::layers::{ArrivingLayers, Job, UnpackEvent};
 use crate::compression::decompress;
 use crate::dir::{Dir, file_type, is_whiteout};
 use crate::error::{Context as _, Error, Result};
@@ -29,9 +29,15 @@ const CHUNKS_MAX: usize = 8;
 /// Bytes between two reports of progress.
 const REPORT_BYTES: u64 = 4 << 20;
 
+/// Where the bytes of layers come from.
+pub(super) struct Source<'a> {
+    pub(super) blobs: &'a Blobs,
+    pub(super) arriving: &'a ArrivingLayers<'a>,
+}
+
 /// Unpacks each job into the directory of the same position. The results keep the jobs' order.
 pub(super) fn all(
-    blobs: &Blobs,
+    source: &Source<'_>,
     jobs: &[Job<'_>],
     places: &[(u64, PathBuf)],
     workers: usize,
@@ -49,7 +55,7 @@ pub(super) fn all(
                 while !failed.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(job) = jobs.get(at) else { break };
-                    let result = one(blobs, job, &places[at].1, &sender);
+                    let result = one(source, job, &places[at].1, &sender);
                     failed.fetch_or(result.is_err(), Ordering::Relaxed);
                     lock(results)[at] = Some(result);
                 }
@@ -84,16 +90,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Unpacks one layer with two threads.
 fn one(
-    blobs: &Blobs,
+    source: &Source<'_>,
     job: &Job<'_>,
     place: &Path,
     events: &Sender<UnpackEvent>,
 ) -> Result<Extracted> {
     let root = Root::new(place).context(|| format!("open {}", place.display()))?;
-    let file = blobs.open_file(&job.descriptor.digest)?;
+    let blob = match (source.arriving)(job.descriptor)? {
+        // Its digest is checked by whoever brings it in.
+        Some(reader) => Checked::new(reader, None, job, events),
+        None => {
+            let digest = &job.descriptor.digest;
+            let hasher = Hasher::new(digest.algorithm());
+            let file = source.blobs.open_file(digest)?;
+            Checked::new(Box::new(file), Some(hasher), job, events)
+        }
+    };
     let (sender, receiver) = sync_channel(CHUNKS_MAX);
     let extracted = thread::scope(|scope| {
-        let inflating = scope.spawn(move || inflate(file, job, sender, events));
+        let inflating = scope.spawn(move || inflate(blob, sender));
         let mut source = Chunks::new(receiver);
         let options = Options {
             is_layer: true,
@@ -106,7 +121,10 @@ fn one(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A damaged blob explains whatever the other thread made of it.
         match (inflated, diff_id) {
-            (Err(error @ (Error::Mismatch { .. } | Error::Io { .. })), _) => Err(error),
+            (
+                Err(error @ (Error::Mismatch { .. } | Error::Interrupted(_) | Error::Io { .. })),
+                _,
+            ) => Err(error),
             (_, Err(error)) | (Err(error), _) => Err(error),
             (Ok(()), Ok(done)) => Ok(done),
         }
@@ -121,25 +139,15 @@ fn one(
 }
 
 /// The first thread: reads and checks the blob, decompresses it, sends the pieces.
-fn inflate(
-    file: File,
-    job: &Job<'_>,
-    sender: SyncSender<io::Result<Vec<u8>>>,
-    events: &Sender<UnpackEvent>,
-) -> Result<()> {
-    let what = || format!("read the layer {}", job.descriptor.digest);
-    let mut blob = Checked {
-        file,
-        hasher: Hasher::new(job.descriptor.digest.algorithm()),
-        read: 0,
-        reported: 0,
-        job,
-        events,
-    };
+fn inflate(mut blob: Checked<'_>, sender: SyncSender<io::Result<Vec<u8>>>) -> Result<()> {
+    let digest = blob.job.descriptor.digest.clone();
+    let what = || format!("read the layer {digest}");
     let sent = send_plain(&mut blob, &sender);
     // The digest covers what the decompressor had no use for, too.
     io::copy(&mut blob, &mut io::sink()).context(what)?;
-    check(&job.descriptor.digest, blob.hasher.finish())?;
+    if let Some(hasher) = blob.hasher {
+        check(&digest, hasher.finish())?;
+    }
     if let Err(error) = sent {
         let copy = io::Error::new(error.kind(), error.to_string());
         let _ = sender.send(Err(error));
@@ -164,18 +172,38 @@ fn send_plain(blob: &mut Checked<'_>, sender: &SyncSender<io::Result<Vec<u8>>>) 
 
 /// A blob being read: hashed, and its progress reported.
 struct Checked<'a> {
-    file: File,
-    hasher: Hasher,
+    reader: Box<dyn Read + Send>,
+    hasher: Option<Hasher>,
     read: u64,
     reported: u64,
     job: &'a Job<'a>,
     events: &'a Sender<UnpackEvent>,
 }
 
+impl<'a> Checked<'a> {
+    fn new(
+        reader: Box<dyn Read + Send>,
+        hasher: Option<Hasher>,
+        job: &'a Job<'a>,
+        events: &'a Sender<UnpackEvent>,
+    ) -> Self {
+        Self {
+            reader,
+            hasher,
+            read: 0,
+            reported: 0,
+            job,
+            events,
+        }
+    }
+}
+
 impl Read for Checked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.file.read(buffer)?;
-        self.hasher.update(&buffer[..got]);
+        let got = self.reader.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..got]);
+        }
         self.read += got as u64;
         if self.read - self.reported >= REPORT_BYTES {
             self.reported = self.read;
