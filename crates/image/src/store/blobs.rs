@@ -22,7 +22,8 @@ const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// The blobs of a store.
 pub(super) struct Blobs {
     dir: PathBuf,
-    pub(super) ingest: PathBuf,
+    ingest: PathBuf,
+    pub(super) partial: PathBuf,
     trash: Trash,
     serial: Arc<AtomicU64>,
     pub(super) writing: Writing,
@@ -40,14 +41,16 @@ pub struct BlobWriter {
 
 impl Blobs {
     /// Opens or makes the layout in `root`; half-written blobs of an earlier life are removed,
-    /// except those that a later attempt goes on with.
+    /// but for those that a later attempt goes on with.
     pub(super) fn open(root: &Path, trash: Trash) -> Result<Self> {
         let (dir, ingest) = (root.join("blobs"), root.join("ingest"));
-        discard_unfinished(&ingest, &trash)?;
+        if ingest.exists() {
+            trash.put(&ingest)?;
+        }
         for wanted in [&dir.join("sha256"), &ingest] {
             fs::create_dir_all(wanted).context(|| format!("make {}", wanted.display()))?;
         }
-        partial::expire(&ingest)?;
+        let partial = partial::open(root)?;
         let layout = root.join("oci-layout");
         if !layout.exists() {
             replace_file(&layout, LAYOUT.as_bytes())?;
@@ -55,6 +58,7 @@ impl Blobs {
         Ok(Self {
             dir,
             ingest,
+            partial,
             trash,
             serial: Arc::default(),
             writing: Writing::default(),
@@ -196,22 +200,6 @@ impl Drop for BlobWriter {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-/// Removes what nobody can go on with.
-fn discard_unfinished(ingest: &Path, trash: &Trash) -> Result<()> {
-    let what = || format!("list {}", ingest.display());
-    let entries = match fs::read_dir(ingest) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.context(what)?,
-    };
-    for entry in entries {
-        let entry = entry.context(what)?;
-        if entry.file_name() != partial::DIRECTORY {
-            trash.put(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Fails unless both are the same.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data-root>/image/oci-layout, index.json, blobs/sha256/…   readable by any OCI tool
-//! <data-root>/image/ingest/, ingest/partial/                  blobs on their way in
+//! <data-root>/image/ingest/, image/partial/                   blobs on their way in
 //! <data-root>/layers/<n>/fs, layer.json                       unpacked layers, each once
 //! <data-root>/trash/                                          what is being deleted
 //! ```

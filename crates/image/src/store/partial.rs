@@ -1,4 +1,4 @@
-//! Blobs that arrive piece by piece over a connection that may break: `ingest/partial/<digest>`.
+//! Blobs that arrive piece by piece over a connection that may break: `partial/<digest>`.
 //!
 //! What has arrived stays when the writer is dropped, also when the daemon ends, and the next
 //! writer goes on from there. While a blob arrives it can be read from its beginning: a reader
@@ -18,8 +18,8 @@ use super::blobs::{Blobs, check};
 use super::{Lease, Store};
 use crate::error::{Context as _, Error, Result};
 
-/// The directory of partial blobs, below the ingest directory.
-pub(super) const DIRECTORY: &str = "partial";
+/// The directory of partial blobs.
+const DIRECTORY: &str = "partial";
 /// How long what has arrived of a blob is kept for somebody to go on with.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const READ_BYTES: usize = 256 << 10;
@@ -85,7 +85,7 @@ impl Blobs {
 
     fn open_partial(&self, digest: &Digest) -> Result<PartialBlob> {
         let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
-        let path = self.ingest.join(DIRECTORY).join(name);
+        let path = self.partial.join(name);
         let what = || format!("go on with {}", path.display());
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -115,9 +115,9 @@ impl Blobs {
     }
 }
 
-/// Removes partial blobs nobody has gone on with for long. (The first start makes the directory.)
-pub(super) fn expire(ingest: &Path) -> Result<()> {
-    let directory = ingest.join(DIRECTORY);
+/// Opens or makes the directory; partial blobs nobody has gone on with for long are removed.
+pub(super) fn open(root: &Path) -> Result<PathBuf> {
+    let directory = root.join(DIRECTORY);
     fs::create_dir_all(&directory).context(|| format!("make {}", directory.display()))?;
     let what = || format!("list {}", directory.display());
     for entry in fs::read_dir(&directory).context(what)? {
@@ -129,7 +129,7 @@ pub(super) fn expire(ingest: &Path) -> Result<()> {
             fs::remove_file(&path).context(|| format!("remove {}", path.display()))?;
         }
     }
-    Ok(())
+    Ok(directory)
 }
 
 fn hash_to_end(file: &mut File, hasher: &mut Hasher) -> io::Result<u64> {
