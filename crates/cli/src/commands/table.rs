@@ -29,7 +29,7 @@ const fn group(name: &'static str, summary: &'static str, section: Section) -> G
     }
 }
 
-pub(super) static GROUPS: [Group; 18] = [
+pub(super) static GROUPS: &[Group] = &[
     group("builder", "Manage builds", Section::Management),
     group("checkpoint", "Manage checkpoints", Section::Management),
     group("compose", "Docker Compose", Section::Hidden),
@@ -64,7 +64,7 @@ pub(super) const COMMON: [&str; 12] = [
     "info",
 ];
 
-pub(super) static COMMANDS: [Entry; 58] = [
+pub(super) static COMMANDS: &[Entry] = &[
     entry::<container::run::Run>(),
     entry::<container::exec::Exec>(),
     entry::<container::ls::Ls>(),

@@ -25,7 +25,7 @@ const fn missing(
 }
 
 #[rustfmt::skip]
-static MISSING: [Missing; 76] = [
+static MISSING: &[Missing] = &[
     missing(&["builder prune"], "", "Remove build cache"),
     missing(&["checkpoint create"], "[OPTIONS] CONTAINER CHECKPOINT", "Create a checkpoint from a running container"),
     missing(&["checkpoint ls", "checkpoint list"], "[OPTIONS] CONTAINER", "List checkpoints for a container"),
