@@ -79,3 +79,8 @@ fn open<'a, R: BufRead + Send + 'a>(
 pub(crate) fn gzip<W: Write>(writer: W) -> GzEncoder<W> {
     GzEncoder::new(writer, Level::fast())
 }
+
+/// As [`gzip`], for those who want it smaller.
+pub(crate) fn zstd<W: Write>(writer: W) -> io::Result<zstd::Encoder<'static, W>> {
+    zstd::Encoder::new(writer, zstd::DEFAULT_COMPRESSION_LEVEL)
+}

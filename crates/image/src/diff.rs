@@ -47,11 +47,12 @@ pub fn diff(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Writes `upper` as a layer: overlayfs's marks become whiteouts.
-pub fn layer_tar(upper: &Path, out: impl Write) -> Result<()> {
+/// Writes `upper` as a layer: overlayfs's marks become whiteouts. No file is younger than
+/// `mtime_max` (Unix seconds).
+pub fn layer_tar(upper: &Path, mtime_max: Option<i64>, out: impl Write) -> Result<()> {
     let directory = Dir::open(upper).context(|| format!("open {}", upper.display()))?;
     let mut writer = Writer::new(out);
-    Packer::layer(&mut writer).content(&directory, b"")?;
+    Packer::layer(&mut writer, mtime_max).content(&directory, b"")?;
     writer.finish()?;
     Ok(())
 }

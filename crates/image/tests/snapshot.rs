@@ -159,7 +159,7 @@ fn a_layer_of_the_changes_makes_the_same_root() {
         std::fs::hard_link(root.join("etc/hosts"), root.join("etc/again")).unwrap();
     });
     let mut layer = Vec::new();
-    layer_tar(&container.snapshot.upper, &mut layer).unwrap();
+    layer_tar(&container.snapshot.upper, None, &mut layer).unwrap();
     let mut names = Vec::new();
     for entry in tar::Archive::new(&layer[..]).entries().unwrap() {
         names.push(entry.unwrap().path().unwrap().display().to_string());

@@ -1,19 +1,13 @@
 //! A container's changes become an image.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
-use flate2::write::GzEncoder;
-use hull_oci::{
-    Algorithm, ContainerConfig, Descriptor, Digest, Hasher, History, ImageConfig, Manifest,
-    Reference, RootFs, media_type,
-};
+use hull_oci::{ContainerConfig, Digest, History, ImageConfig, Reference, RootFs};
 use jiff::Timestamp;
 
-use super::blobs::BlobWriter;
-use super::{Image, Lease, Store};
-use crate::compression::gzip;
-use crate::diff::layer_tar;
+use super::pack::PackOptions;
+use super::{Image, Store};
 use crate::error::{Context as _, Result};
 
 /// What to make an image of.
@@ -45,7 +39,7 @@ impl Store {
         let Some(below) = self.manifest(&parent.manifest)? else {
             return Err(crate::Error::NoSuchImage(parent.id.to_string()));
         };
-        let layer = self.write_layer(&lease, |out| layer_tar(commit.upper, out))?;
+        let layer = self.pack_layer(&lease, commit.upper, &PackOptions::default())?;
         let now = Timestamp::now().to_string();
         let mut config = ImageConfig {
             created: Some(now.clone()),
@@ -63,79 +57,16 @@ impl Store {
             empty_layer: layer.is_none(),
         });
         let mut layers = below.layers.clone();
-        if let Some((descriptor, diff_id)) = layer {
-            layers.push(descriptor);
-            config.rootfs.diff_ids.push(diff_id);
+        if let Some(layer) = layer {
+            layers.push(layer.descriptor);
+            config.rootfs.diff_ids.push(layer.diff_id);
         }
-        let parent_id = Some(parent.id.clone());
-        self.add_image(&lease, &config, layers, commit.reference, parent_id)
-    }
-
-    /// Writes a new layer, compressed: its descriptor and diff id. `None` if nothing is in it.
-    pub(super) fn write_layer(
-        &self,
-        lease: &Lease,
-        write: impl FnOnce(&mut LayerWriter) -> Result<()>,
-    ) -> Result<Option<(Descriptor, Digest)>> {
-        let hasher = Hasher::new(Algorithm::Sha256);
-        let mut writer = LayerWriter {
-            gzip: gzip(self.blobs.writer(None)?),
-            hasher,
-            has_content: false,
-        };
-        write(&mut writer)?;
-        if !writer.has_content {
-            return Ok(None);
-        }
-        let diff_id = writer.hasher.finish();
-        let blob = writer.gzip.finish().context(|| "write the layer")?;
-        let (digest, size) = blob.commit_leased(lease)?;
-        Ok(Some((
-            Descriptor::new(media_type::LAYER_GZIP, digest, size),
-            diff_id,
-        )))
-    }
-
-    /// Stores the documents of a new image, unpacks it, and gives it its name. Its id.
-    pub(super) fn add_image(
-        &self,
-        lease: &Lease,
-        config: &ImageConfig,
-        layers: Vec<Descriptor>,
-        name: Option<&Reference>,
-        parent: Option<Digest>,
-    ) -> Result<Digest> {
-        let config_bytes = to_json(config)?;
-        let config_descriptor = self.put_blob(lease, media_type::CONFIG, &config_bytes)?;
         // Layers keep Docker's words if the parent had them; the rest says OCI.
-        let manifest = Manifest::new(config_descriptor, layers);
-        let mut target = self.put_blob(lease, media_type::MANIFEST, &to_json(&manifest)?)?;
-        target.platform = Some(config.platform());
-        self.ensure_unpacked(lease, &manifest, config, &mut |_| {})?;
+        let target = self.put_image(&lease, &config, layers)?;
+        self.unpack_target(&lease, &target, &config)?;
         let id = target.digest.clone();
-        self.set_new(name, target, parent)?;
+        self.publish(commit.reference, target, Some(parent.id.clone()))?;
         Ok(id)
-    }
-}
-
-/// A new layer on its way into the store.
-pub(super) struct LayerWriter {
-    gzip: GzEncoder<BlobWriter>,
-    hasher: Hasher,
-    /// Whether there is anything but the end of an archive.
-    has_content: bool,
-}
-
-impl Write for LayerWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.gzip.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.has_content = self.has_content || bytes.iter().any(|&byte| byte != 0);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.gzip.flush()
     }
 }
 

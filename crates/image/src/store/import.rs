@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::Store;
 use super::changes::apply_changes;
 use super::commit::blank;
+use super::pack::LayerCompression;
 use crate::compression::decompress;
 use crate::error::{Context as _, Error, Result};
 
@@ -35,23 +36,27 @@ impl Store {
         apply_changes(&mut container, import.changes)?;
         let (_, plain) = decompress(source).context(|| "read the archive")?;
         let mut plain = io::BufReader::with_capacity(COPY_BYTES, plain);
-        let layer = self.write_layer(&lease, |out| {
+        let layer = self.write_layer(&lease, LayerCompression::Gzip, |out| {
             io::copy(&mut plain, out).context(|| "read the archive")?;
             Ok(())
         })?;
-        let Some((descriptor, diff_id)) = layer else {
+        let Some(layer) = layer else {
             return Err(Error::Invalid("the archive is empty".to_owned()));
         };
         let now = Timestamp::now().to_string();
         let host = Platform::host();
         let mut config = blank(import.platform.unwrap_or(&host), &now);
         config.config = container;
-        config.rootfs.diff_ids = vec![diff_id];
+        config.rootfs.diff_ids = vec![layer.diff_id];
         config.history = vec![History {
             created: Some(now),
             comment: (!import.message.is_empty()).then(|| import.message.clone()),
             ..History::default()
         }];
-        self.add_image(&lease, &config, vec![descriptor], import.reference, None)
+        let target = self.put_image(&lease, &config, vec![layer.descriptor])?;
+        self.unpack_target(&lease, &target, &config)?;
+        let id = target.digest.clone();
+        self.publish(import.reference, target, None)?;
+        Ok(id)
     }
 }

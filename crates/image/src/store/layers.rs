@@ -277,13 +277,26 @@ impl Store {
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Vec<PathBuf>> {
         let diff_ids = &config.rootfs.diff_ids;
+        self.unpack_layers(lease, &manifest.layers, diff_ids, arriving, progress)
+    }
+
+    /// As [`unpack`](Self::unpack), for layers (lowest first) and their diff ids, which may belong to
+    /// no image yet.
+    pub fn unpack_layers(
+        &self,
+        lease: &Lease,
+        layers: &[Descriptor],
+        diff_ids: &[Digest],
+        arriving: &ArrivingLayers<'_>,
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<Vec<PathBuf>> {
         let chain = chain_ids(diff_ids);
         diff_ids
             .iter()
             .chain(&chain)
             .for_each(|digest| lease.protect(digest));
-        if manifest.layers.len() != diff_ids.len() {
-            let (layers, ids) = (manifest.layers.len(), diff_ids.len());
+        if layers.len() != diff_ids.len() {
+            let (layers, ids) = (layers.len(), diff_ids.len());
             let message = format!("the manifest has {layers} layers, its configuration {ids}");
             return Err(Error::Invalid(message));
         }
@@ -291,7 +304,7 @@ impl Store {
             if let Some(directories) = self.directories(diff_ids, &chain) {
                 return Ok(directories);
             }
-            let missing = self.missing(manifest, diff_ids, &chain);
+            let missing = self.missing(layers, diff_ids, &chain);
             let (claim, jobs) = self.layers.claim(missing);
             if jobs.is_empty() {
                 drop(claim);
@@ -315,11 +328,11 @@ impl Store {
 
     fn missing<'a>(
         &self,
-        manifest: &'a Manifest,
+        layers: &'a [Descriptor],
         diff_ids: &'a [Digest],
         chain: &[Digest],
     ) -> Vec<Job<'a>> {
-        let layers = manifest.layers.iter().zip(diff_ids).enumerate();
+        let layers = layers.iter().zip(diff_ids).enumerate();
         let jobs = layers.map(|(position, (descriptor, diff_id))| Job {
             position,
             descriptor,

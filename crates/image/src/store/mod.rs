@@ -30,6 +30,7 @@ mod import;
 mod inspect;
 mod list;
 mod load;
+mod pack;
 mod prune;
 mod remove;
 mod save;
@@ -37,8 +38,9 @@ mod tag;
 
 mod changes;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use hull_oci::{Descriptor, Digest, ImageConfig, Platform};
 use jiff::Timestamp;
@@ -58,6 +60,7 @@ pub use layers::{ArrivingLayers, UnpackEvent};
 pub use lease::Lease;
 pub use list::{ListFilter, Summary};
 pub use load::Loaded;
+pub use pack::{LayerCompression, LayerWriter, PackOptions, Packed};
 pub use partial::{ArrivingBlob, PartialBlob};
 pub use prune::{PruneFilter, Pruned};
 pub use remove::{Removal, Removed, User};
@@ -74,7 +77,11 @@ pub struct Store {
     layers: Layers,
     leases: Leases,
     trees: tree::Cache,
+    keepers: RwLock<Vec<Keeper>>,
 }
+
+/// Names blobs, diff ids and chain ids that somebody else needs, a build cache for example.
+type Keeper = Box<dyn Fn() -> Vec<Digest> + Send + Sync>;
 
 /// One image for one platform, unpacked: what a container starts from.
 #[derive(Debug, Clone)]
@@ -116,7 +123,21 @@ impl Store {
             layers,
             leases: Leases::default(),
             trees: tree::Cache::default(),
+            keepers: RwLock::default(),
         })
+    }
+
+    /// Keeps from the garbage collector what `keeper` names each time: blobs by their digests,
+    /// unpacked layers by their diff ids or chain ids. It must not call the store.
+    pub fn add_keeper(&self, keeper: impl Fn() -> Vec<Digest> + Send + Sync + 'static) {
+        let mut keepers = self.keepers.write().unwrap_or_else(PoisonError::into_inner);
+        keepers.push(Box::new(keeper));
+    }
+
+    /// What all keepers name now.
+    fn kept(&self) -> HashSet<Digest> {
+        let keepers = self.keepers.read().unwrap_or_else(PoisonError::into_inner);
+        keepers.iter().flat_map(|keeper| keeper()).collect()
     }
 
     /// Whether the bytes with this digest are here.

@@ -172,7 +172,7 @@ impl Store {
     /// bytes freed.
     pub fn collect_garbage(&self) -> Result<u64> {
         let leased = self.leases.lock();
-        let mut reached: HashSet<Digest> = HashSet::new();
+        let mut reached: HashSet<Digest> = self.kept();
         for entry in self.entries.all().iter() {
             if let Err(error) = self.reach(&entry.target, &mut reached) {
                 // Nobody knows what it needs: nothing is garbage until it is removed.

@@ -23,26 +23,25 @@ impl Store {
 
     /// Lets a name point at an image that was just brought in. Its blobs must be complete, and
     /// leased until this returns.
-    pub fn set_name(&self, name: &Reference, mut target: Descriptor) -> Result<()> {
-        strip(&mut target);
-        self.set_new(Some(name), target, None)
+    pub fn set_name(&self, name: &Reference, target: Descriptor) -> Result<()> {
+        self.publish(Some(name), target, None)
     }
 
     /// Keeps an image that was just brought in without any name. Its blobs must be complete, and
     /// leased until this returns.
-    pub fn keep_unnamed(&self, mut target: Descriptor) -> Result<()> {
-        strip(&mut target);
-        self.set_new(None, target, None)
+    pub fn keep_unnamed(&self, target: Descriptor) -> Result<()> {
+        self.publish(None, target, None)
     }
 
     /// As [`set_name`](Self::set_name) or [`keep_unnamed`](Self::keep_unnamed), for an image made
-    /// from another one.
-    pub(super) fn set_new(
+    /// from another one (`parent`).
+    pub fn publish(
         &self,
         name: Option<&Reference>,
-        target: Descriptor,
+        mut target: Descriptor,
         parent: Option<Digest>,
     ) -> Result<()> {
+        strip(&mut target);
         let name = name.map(|name| name.clone().or_latest().exact());
         // What the entry reaches must outlive a power cut if the entry does.
         self.blobs.sync()?;

@@ -20,6 +20,8 @@ pub(crate) struct Packer<'a, W> {
     writer: &'a mut Writer<W>,
     /// Overlayfs's marks become whiteouts.
     is_layer: bool,
+    /// No file is younger (Unix seconds).
+    mtime_max: i64,
     /// The first name of each file with several.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -30,15 +32,17 @@ impl<'a, W: Write> Packer<'a, W> {
         Self {
             writer,
             is_layer: false,
+            mtime_max: i64::MAX,
             links: HashMap::new(),
         }
     }
 
     /// The upper directory of an overlay, as a layer.
-    pub(crate) fn layer(writer: &'a mut Writer<W>) -> Self {
+    pub(crate) fn layer(writer: &'a mut Writer<W>, mtime_max: Option<i64>) -> Self {
         Self {
             writer,
             is_layer: true,
+            mtime_max: mtime_max.unwrap_or(i64::MAX),
             links: HashMap::new(),
         }
     }
@@ -104,6 +108,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let Some(mut entry) = describe(path, stat) else {
             return Ok(());
         };
+        entry.mtime.0 = entry.mtime.0.min(self.mtime_max);
         if entry.kind == EntryKind::Symlink {
             entry.link = directory.read_link(name)?;
         }

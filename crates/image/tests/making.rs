@@ -1,0 +1,139 @@
+//! Layers and images that are made here, not loaded.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+
+use hull_image::store::{LayerCompression, PackOptions};
+use hull_oci::{Descriptor, Digest, ImageConfig, Platform, RootFs, media_type};
+use support::{Lab, busybox_layer, gzip};
+
+fn config(diff_ids: Vec<Digest>) -> ImageConfig {
+    let host = Platform::host();
+    ImageConfig {
+        architecture: host.architecture,
+        os: host.os,
+        rootfs: RootFs {
+            diff_ids,
+            ..RootFs::default()
+        },
+        ..ImageConfig::default()
+    }
+}
+
+#[test]
+fn layers_become_images_for_several_platforms() {
+    let lab = Lab::new();
+    let lease = lab.store.lease();
+    let tree = lab.path("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("file"), "content").unwrap();
+    let layer = lab
+        .store
+        .pack_layer(&lease, &tree, &PackOptions::default())
+        .unwrap()
+        .unwrap();
+    let mut members = Vec::new();
+    for architecture in ["amd64", "arm64", "riscv64"] {
+        let mut config = config(vec![layer.diff_id.clone()]);
+        config.architecture = architecture.into();
+        let layers = vec![layer.descriptor.clone()];
+        members.push(lab.store.put_image(&lease, &config, layers).unwrap());
+    }
+    let index = lab.store.put_index(&lease, members.clone()).unwrap();
+    let name = "made:1".parse().unwrap();
+    lab.store.publish(Some(&name), index.clone(), None).unwrap();
+    drop(lease);
+    lab.store.collect_garbage().unwrap();
+    let details = lab
+        .store
+        .inspect("made:1", Some(&"linux/riscv64".parse().unwrap()))
+        .unwrap();
+    assert_eq!(
+        (details.id, details.manifest),
+        (index.digest, members[2].digest.clone())
+    );
+    assert_eq!(details.manifests.len(), 3);
+    let image = lab
+        .store
+        .resolve("made:1", Some(&"linux/arm64".parse().unwrap()))
+        .unwrap();
+    assert_eq!(
+        std::fs::read(image.layers[0].join("file")).unwrap(),
+        b"content"
+    );
+}
+
+#[test]
+fn equal_trees_make_equal_layers_in_every_compression() {
+    let lab = Lab::new();
+    let lease = lab.store.lease();
+    let mut packed = Vec::new();
+    for name in ["one", "two"] {
+        let tree = lab.path(name);
+        std::fs::create_dir_all(tree.join("sub")).unwrap();
+        std::fs::write(tree.join("sub/b"), "b").unwrap();
+        std::fs::write(tree.join("a"), "a").unwrap();
+        for compression in [
+            LayerCompression::Gzip,
+            LayerCompression::Zstd,
+            LayerCompression::None,
+        ] {
+            let options = PackOptions {
+                compression,
+                mtime_max: Some(1_000_000_000),
+            };
+            let layer = lab.store.pack_layer(&lease, &tree, &options).unwrap();
+            packed.push(layer.unwrap());
+        }
+    }
+    assert_eq!(packed[..3], packed[3..]);
+    for layer in &packed[..3] {
+        let directories = lab
+            .store
+            .unpack_layers(
+                &lease,
+                std::slice::from_ref(&layer.descriptor),
+                std::slice::from_ref(&layer.diff_id),
+                &|_| Ok(None),
+                &mut |_| {},
+            )
+            .unwrap();
+        assert_eq!(support::tree(&directories[0]), ["a", "sub", "sub/b"]);
+    }
+    std::fs::create_dir(lab.path("empty")).unwrap();
+    let nothing = lab
+        .store
+        .pack_layer(&lease, &lab.path("empty"), &PackOptions::default());
+    assert_eq!(nothing.unwrap(), None);
+}
+
+#[test]
+fn what_a_keeper_names_is_no_garbage() {
+    let lab = Lab::new();
+    let plain = busybox_layer();
+    let blob = gzip(&plain);
+    let descriptor = Descriptor::of(media_type::LAYER_GZIP, &blob);
+    let diff_id = Digest::of(&plain);
+    let kept = Arc::new(Mutex::new(vec![descriptor.digest.clone(), diff_id.clone()]));
+    let shared = Arc::clone(&kept);
+    lab.store.add_keeper(move || shared.lock().unwrap().clone());
+    {
+        let lease = lab.store.lease();
+        let mut writer = lab.store.write_blob(&lease, &descriptor.digest).unwrap();
+        writer.write_all(&blob).unwrap();
+        writer.commit().unwrap();
+        let layers = std::slice::from_ref(&descriptor);
+        let diff_ids = std::slice::from_ref(&diff_id);
+        lab.store
+            .unpack_layers(&lease, layers, diff_ids, &|_| Ok(None), &mut |_| {})
+            .unwrap();
+    }
+    lab.store.collect_garbage().unwrap();
+    assert_eq!((lab.blob_count(), lab.layer_count()), (1, 1));
+    kept.lock().unwrap().clear();
+    assert!(lab.store.collect_garbage().unwrap() > 0);
+    assert_eq!((lab.blob_count(), lab.layer_count()), (0, 0));
+}
