@@ -22,6 +22,7 @@ pub mod top;
 pub mod user;
 pub mod volume;
 
+mod apparmor;
 mod filter;
 mod log;
 mod names;

@@ -26,6 +26,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
 
 use crate::{
+    apparmor,
     container::exec::ExecOptions,
     error::{Attempt, Error, Result},
     model::{Config, HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
@@ -262,6 +263,12 @@ fn plan(services: &Services, record: &Record, connected: &Connected) -> Result<S
         facts: &services.host,
     };
     let spec = spec::spec(&input)?;
+    let process = spec.process().as_ref();
+    if process.is_some_and(|process| {
+        process.apparmor_profile().as_deref() == Some(apparmor::DEFAULT_PROFILE)
+    }) {
+        apparmor::ensure_default()?;
+    }
     let text = serde_json::to_vec(&spec)
         .map_err(|error| Error::Internal(format!("encode the spec: {error}")))?;
     let path = bundle.join("config.json");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hull_oci::runtime::LinuxSeccomp;
 
 use super::{HostFacts, SpecError, SpecInput, capabilities, seccomp, seccomp_default};
-use crate::model::HostConfig;
+use crate::{apparmor::DEFAULT_PROFILE, model::HostConfig};
 
 /// `--security-opt`, read.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,9 +43,6 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sys",
     "/proc/sysrq-trigger",
 ];
-
-/// The AppArmor profile of containers that name none.
-const APPARMOR_PROFILE: &str = "docker-default";
 
 impl SecurityOptions {
     /// Takes `key=value` or, as Docker of old, `key:value`.
@@ -165,7 +162,7 @@ pub(super) fn apparmor(
         (_, false) => Ok(None),
         (Some(profile), true) if !profile.is_empty() => Ok(Some(profile.clone())),
         (_, true) if host.privileged => Ok(Some("unconfined".to_owned())),
-        (_, true) => Ok(Some(APPARMOR_PROFILE.to_owned())),
+        (_, true) => Ok(Some(DEFAULT_PROFILE.to_owned())),
     }
 }
 

@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use hull_sys::{capability, capability::CapabilitySet, cgroup};
 
+use crate::apparmor;
+
 /// What the host offers.
 #[derive(Debug, Clone)]
 pub struct HostFacts {
@@ -52,7 +54,7 @@ impl HostFacts {
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
             cpuset_cpus: text("/sys/devices/system/cpu/online"),
             cpuset_mems: text("/sys/devices/system/node/online"),
-            apparmor: text("/sys/module/apparmor/parameters/enabled") == "Y",
+            apparmor: apparmor::is_usable(),
             seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
             kernel: kernel_version(&text("/proc/sys/kernel/osrelease")),
             thermal_paths: thermal_paths(),
