@@ -1,7 +1,7 @@
 //! Verbs on images: the store's, with events, and with an eye on who uses what.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::{BufReader, BufWriter, Write},
     os::fd::OwnedFd,
@@ -10,7 +10,7 @@ use std::{
 
 use hull_image::store::{
     Commit, Details, DiskUsage, HistoryEntry, Import, ListFilter, Loaded, PruneFilter, Pruned,
-    Removal, Removed, Summary, User, apply_changes,
+    Removal, Removed, Statement, Summary, User, apply_changes,
 };
 use hull_oci::{Digest, Platform, Reference};
 
@@ -55,11 +55,12 @@ pub struct ImportOptions {
 }
 
 impl Engine {
-    /// Loads all images of an archive, compressed or not, read from `pipe`.
-    pub async fn image_load(&self, pipe: OwnedFd, platform: Option<&str>) -> Result<Vec<Loaded>> {
-        let platform = parse_platform(platform)?;
+    /// Loads all images of an archive, compressed or not, read from `pipe`; of each, all platforms
+    /// or only these.
+    pub async fn image_load(&self, pipe: OwnedFd, platforms: &[String]) -> Result<Vec<Loaded>> {
+        let platforms = parse_platforms(platforms)?;
         let images = Arc::clone(self.images());
-        let job = move || Ok(images.load(reader(pipe), platform.as_ref(), &mut |_| {})?);
+        let job = move || Ok(images.load(reader(pipe), &platforms, &mut |_| {})?);
         let loaded = carried(job).await?;
         self.services().sweep();
         for image in &loaded {
@@ -72,15 +73,15 @@ impl Engine {
         Ok(loaded)
     }
 
-    /// Images as an archive that Docker and OCI tools load.
-    pub async fn image_save(&self, names: Vec<String>, platform: Option<&str>) -> Result<Outgoing> {
-        let platform = parse_platform(platform)?;
+    /// Images as an archive that Docker and OCI tools load, with all platforms or only these.
+    pub async fn image_save(&self, names: Vec<String>, platforms: &[String]) -> Result<Outgoing> {
+        let platforms = parse_platforms(platforms)?;
         let images = Arc::clone(self.images());
-        let checked = names.clone();
+        let (checked, wanted) = (names.clone(), platforms.clone());
         self.services()
             .block(move || -> Result<()> {
                 for name in &checked {
-                    images.inspect(name, None)?;
+                    images.check_save(name, &wanted)?;
                 }
                 Ok(())
             })
@@ -92,7 +93,7 @@ impl Engine {
         write_out(move |pipe| {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let mut pipe = BufWriter::with_capacity(256 << 10, pipe);
-            images.save(&names, platform.as_ref(), &mut pipe)?;
+            images.save(&names, &platforms, &mut pipe)?;
             pipe.flush().attempt(|| "write the archive".to_owned())
         })
     }
@@ -155,6 +156,43 @@ impl Engine {
         Ok(removed)
     }
 
+    /// Takes single platforms of an image away.
+    pub async fn image_remove_platforms(
+        &self,
+        name: &str,
+        platforms: &[String],
+    ) -> Result<Vec<Removed>> {
+        let platforms = parse_platforms(platforms)?;
+        let (services, name) = (Arc::clone(self.services()), name.to_owned());
+        let removed = self
+            .services()
+            .block(move || {
+                let users = |id: &Digest| users_of(&services, id);
+                let _nobody_makes = services.nobody_makes();
+                services.images.remove_platforms(&name, &platforms, &users)
+            })
+            .await??;
+        self.services().sweep();
+        self.say_removed(&removed);
+        Ok(removed)
+    }
+
+    /// What was stated about an image for one platform, of these kinds (none: all).
+    pub async fn image_attestations(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+        kinds: Vec<String>,
+        with_text: bool,
+    ) -> Result<Vec<Statement>> {
+        let platform = parse_platform(platform)?;
+        let (images, name) = (Arc::clone(self.images()), name.to_owned());
+        Ok(self
+            .services()
+            .block(move || images.attestations(&name, platform.as_ref(), &kinds, with_text))
+            .await??)
+    }
+
     /// Takes all images away that no container uses and the filter picks.
     pub async fn image_prune(&self, filter: PruneFilter) -> Result<Pruned> {
         let services = Arc::clone(self.services());
@@ -212,12 +250,14 @@ impl Engine {
         Ok(self.services().block(move || images.disk_usage()).await??)
     }
 
-    /// How many containers use an image.
-    pub fn image_users(&self, id: &str) -> usize {
-        self.containers()
-            .iter()
-            .filter(|record| record.image_id == id)
-            .count()
+    /// The containers that use each image, by its id: their ids, and the platforms they use it for.
+    pub fn image_users(&self) -> HashMap<String, Vec<(String, String)>> {
+        let mut users: HashMap<String, Vec<(String, String)>> = HashMap::new();
+        for record in self.containers() {
+            let user = (record.id.to_string(), record.platform.clone());
+            users.entry(record.image_id.clone()).or_default().push(user);
+        }
+        users
     }
 
     /// Makes an image of a container's changes; gives its id.
@@ -278,6 +318,7 @@ fn users_of(services: &Services, id: &Digest) -> Vec<User> {
         .map(|record| User {
             container: record.id.to_string(),
             is_running: record.state.is_running(),
+            platform: record.platform.clone(),
         })
         .collect()
 }
@@ -357,6 +398,15 @@ fn parse_platform(text: Option<&str>) -> Result<Option<Platform>> {
         .map(str::parse)
         .transpose()
         .map_err(|error: hull_oci::InvalidPlatform| Error::Invalid(error.to_string()))
+}
+
+fn parse_platforms(texts: &[String]) -> Result<Vec<Platform>> {
+    let parsed = texts.iter().map(|text| parse_platform(Some(text)));
+    Ok(parsed
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 fn parse_reference(text: &str) -> Result<Reference> {

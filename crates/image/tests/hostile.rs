@@ -116,7 +116,7 @@ fn links_in_the_archive_lead_nowhere_else() {
         // Refused or put inside: both will do.
         let _ = victim.unpack(&archive);
         let image = docker_archive(&[archive], &["evil"], "{}");
-        let _ = Lab::new().store.load(&image[..], None, &mut |_| {});
+        let _ = Lab::new().store.load(&image[..], &[], &mut |_| {});
         victim.assert_untouched();
         std::fs::remove_dir_all(victim.path("root")).unwrap();
         std::fs::create_dir_all(victim.path("root/dir")).unwrap();

@@ -218,16 +218,16 @@ fn a_damaged_layer_leaves_nothing_behind() {
         .position(|bytes| bytes == b"\x7fELF")
         .unwrap();
     archive[at + 100] ^= 1;
-    let error = lab.store.load(&archive[..], None, &mut |_| {}).unwrap_err();
+    let error = lab.store.load(&archive[..], &[], &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::Mismatch { .. }), "{error}");
     let cut = &busybox(&["cut"])[..100_000];
-    assert!(lab.store.load(cut, None, &mut |_| {}).is_err());
+    assert!(lab.store.load(cut, &[], &mut |_| {}).is_err());
     assert!(
         lab.store
-            .load(&b"no archive"[..], None, &mut |_| {})
+            .load(&b"no archive"[..], &[], &mut |_| {})
             .is_err()
     );
-    assert!(lab.store.load(&b""[..], None, &mut |_| {}).is_err());
+    assert!(lab.store.load(&b""[..], &[], &mut |_| {}).is_err());
     assert_eq!((lab.blob_count(), lab.layer_count()), (0, 0));
     assert_eq!(
         std::fs::read_dir(lab.path("image/ingest")).unwrap().count(),
@@ -333,6 +333,7 @@ fn user(is_running: bool) -> Vec<User> {
     vec![User {
         container: CONTAINER.to_owned(),
         is_running,
+        platform: String::new(),
     }]
 }
 
@@ -509,7 +510,7 @@ fn saved_images_load_again_and_are_the_same_bytes() {
     let save = || {
         let mut archive = Vec::new();
         lab.store
-            .save(&["busybox", nameless.short()], None, &mut archive)
+            .save(&["busybox", nameless.short()], &[], &mut archive)
             .unwrap();
         archive
     };
@@ -551,7 +552,7 @@ fn saved_images_load_again_and_are_the_same_bytes() {
     ] {
         assert!(names.iter().any(|name| name == wanted), "{wanted}");
     }
-    assert!(lab.store.save(&["nothing"], None, &mut Vec::new()).is_err());
+    assert!(lab.store.save(&["nothing"], &[], &mut Vec::new()).is_err());
 }
 
 #[test]

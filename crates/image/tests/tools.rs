@@ -44,7 +44,7 @@ fn skopeo_reads_saved_archives_in_both_forms() {
     let saved = lab.path("saved.tar");
     let file = std::fs::File::create(&saved).unwrap();
     lab.store
-        .save(&["busybox", "me/other:2"], None, file)
+        .save(&["busybox", "me/other:2"], &[], file)
         .unwrap();
     let saved = saved.display();
     run(
@@ -57,7 +57,7 @@ fn skopeo_reads_saved_archives_in_both_forms() {
     );
     let single = lab.path("single.tar");
     let file = std::fs::File::create(&single).unwrap();
-    lab.store.save(&["busybox"], None, file).unwrap();
+    lab.store.save(&["busybox"], &[], file).unwrap();
     run(
         "skopeo",
         &["inspect", &format!("oci-archive:{}", single.display())],
@@ -137,13 +137,13 @@ fn an_index_of_several_platforms_is_kept_whole() {
     assert_eq!(available, [false, true]);
 
     let mut archive = Vec::new();
-    lab.store.save(&["multi"], None, &mut archive).unwrap();
+    lab.store.save(&["multi"], &[], &mut archive).unwrap();
     let other = Lab::new();
     assert_eq!(other.load(&archive), ["Loaded image: multi:latest"]);
     assert_eq!(other.store.id("multi").unwrap(), target.digest);
     let mut archive = Vec::new();
     lab.store
-        .save(&["multi"], Some(&host), &mut archive)
+        .save(&["multi"], std::slice::from_ref(&host), &mut archive)
         .unwrap();
     let other = Lab::new();
     other.load(&archive);

@@ -223,3 +223,14 @@ pub struct DistributionInspect {
     pub descriptor: Descriptor,
     pub platforms: Vec<Platform>,
 }
+
+/// One in-toto statement about an image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AttestationStatement {
+    pub descriptor: Descriptor,
+    pub predicate_type: String,
+    /// Word for word, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Box<serde_json::value::RawValue>>,
+}

@@ -37,9 +37,9 @@ pub use host::{
     Ulimit, VolumeDriverConfig, VolumeOptions, WeightDevice,
 };
 pub use image::{
-    Descriptor, DistributionInspect, ImageAttestationData, ImageConfig, ImageData, ImageDataSize,
-    ImageDeleted, ImageHistoryItem, ImageInspect, ImageManifest, ImageManifestSize, ImageMetadata,
-    ImagePrune, ImageSearchItem, ImageSummary, Platform, RootFs,
+    AttestationStatement, Descriptor, DistributionInspect, ImageAttestationData, ImageConfig,
+    ImageData, ImageDataSize, ImageDeleted, ImageHistoryItem, ImageInspect, ImageManifest,
+    ImageManifestSize, ImageMetadata, ImagePrune, ImageSearchItem, ImageSummary, Platform, RootFs,
 };
 pub use network::{
     ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, FlatNetworkSettings,

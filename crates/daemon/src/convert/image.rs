@@ -3,27 +3,32 @@
 use hull_api::{
     ApiVersion,
     types::{
-        Descriptor, Empty, GraphDriver, HealthConfig, ImageAttestationData, ImageConfig, ImageData,
-        ImageDataSize, ImageDeleted, ImageHistoryItem, ImageInspect, ImageManifest,
-        ImageManifestSize, ImageMetadata, ImageSummary, Platform, RootFs, ZERO_TIME,
+        AttestationStatement, Descriptor, Empty, GraphDriver, HealthConfig, ImageAttestationData,
+        ImageConfig, ImageData, ImageDataSize, ImageDeleted, ImageHistoryItem, ImageInspect,
+        ImageManifest, ImageManifestSize, ImageMetadata, ImageSummary, Platform, RootFs, ZERO_TIME,
     },
     version::Feature,
 };
-use hull_image::store::{Details, HistoryEntry, ManifestDetails, ManifestKind, Removed, Summary};
+use hull_image::store::{
+    Details, HistoryEntry, ManifestDetails, ManifestKind, Removed, Statement, Summary,
+};
 
 use super::inspect::DRIVER;
 
-/// An image in a list. `containers`: how many use it, −1: not counted.
+/// The containers that use an image: id and platform.
+type Users = [(String, String)];
+
+/// An image in a list.
 pub(crate) fn summary(
     image: &Summary,
-    containers: i64,
+    users: &Users,
     with_shared: bool,
     with_manifests: bool,
     version: ApiVersion,
 ) -> ImageSummary {
     let size = bytes(image.size);
     ImageSummary {
-        containers,
+        containers: i64::try_from(users.len()).unwrap_or(i64::MAX),
         created: image.created,
         id: image.id.to_string(),
         labels: (!image.labels.is_empty()).then(|| image.labels.clone()),
@@ -32,8 +37,13 @@ pub(crate) fn summary(
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        manifests: (with_manifests && version.has(Feature::ImageManifests))
-            .then(|| image.manifests.iter().map(manifest).collect()),
+        manifests: (with_manifests && version.has(Feature::ImageManifests)).then(|| {
+            image
+                .manifests
+                .iter()
+                .map(|member| manifest(member, users))
+                .collect()
+        }),
         descriptor: version
             .has(Feature::ImageDescriptor)
             .then(|| descriptor(&image.descriptor)),
@@ -50,7 +60,12 @@ pub(crate) fn summary(
 }
 
 /// All about one image.
-pub(crate) fn inspect(image: &Details, with_manifests: bool, version: ApiVersion) -> ImageInspect {
+pub(crate) fn inspect(
+    image: &Details,
+    users: &Users,
+    with_manifests: bool,
+    version: ApiVersion,
+) -> ImageInspect {
     let old = !version.has(Feature::NoImageParent);
     let parent = image
         .parent
@@ -101,8 +116,13 @@ pub(crate) fn inspect(image: &Details, with_manifests: bool, version: ApiVersion
         descriptor: version
             .has(Feature::ImageDescriptor)
             .then(|| descriptor(&image.descriptor)),
-        manifests: (with_manifests && version.has(Feature::ImageDescriptor))
-            .then(|| image.manifests.iter().map(manifest).collect()),
+        manifests: (with_manifests && version.has(Feature::ImageDescriptor)).then(|| {
+            image
+                .manifests
+                .iter()
+                .map(|member| manifest(member, users))
+                .collect()
+        }),
     }
 }
 
@@ -154,7 +174,7 @@ fn platform(platform: &hull_oci::Platform) -> Platform {
     }
 }
 
-fn manifest(member: &ManifestDetails) -> ImageManifest {
+fn manifest(member: &ManifestDetails, users: &Users) -> ImageManifest {
     let mut wire = ImageManifest {
         id: member.descriptor.digest.to_string(),
         descriptor: descriptor(&member.descriptor),
@@ -171,7 +191,11 @@ fn manifest(member: &ManifestDetails) -> ImageManifest {
             "image".clone_into(&mut wire.kind);
             wire.image_data = Some(ImageData {
                 platform: platform(runs_on),
-                containers: Vec::new(),
+                containers: users
+                    .iter()
+                    .filter(|(_, platform)| *platform == runs_on.to_string())
+                    .map(|(id, _)| id.clone())
+                    .collect(),
                 size: ImageDataSize {
                     unpacked: bytes(member.size_unpacked),
                 },
@@ -185,6 +209,15 @@ fn manifest(member: &ManifestDetails) -> ImageManifest {
         ManifestKind::Unknown => {}
     }
     wire
+}
+
+/// What was stated about an image.
+pub(crate) fn statement(statement: Statement) -> AttestationStatement {
+    AttestationStatement {
+        descriptor: descriptor(&statement.descriptor),
+        predicate_type: statement.predicate_type,
+        statement: statement.text,
+    }
 }
 
 /// One step of an image's making.

@@ -58,11 +58,12 @@ pub(super) fn summaries(
     with_manifests: bool,
     version: ApiVersion,
 ) -> Vec<ImageSummary> {
+    let users = app.engine.image_users();
+    let of = |id: String| users.get(&id).map(Vec::as_slice).unwrap_or_default();
     images
         .iter()
         .map(|image| {
-            let users = app.engine.image_users(&image.id.to_string());
-            let users = i64::try_from(users).unwrap_or(i64::MAX);
+            let users = of(image.id.to_string());
             to_wire::summary(image, users, with_shared, with_manifests, version)
         })
         .collect()
@@ -94,8 +95,10 @@ pub(super) async fn inspect(request: Request) -> Outcome {
         .engine
         .image_inspect(request.name(), platform.as_deref())
         .await?;
+    let mut users = request.app.engine.image_users();
     Ok(json(&to_wire::inspect(
         &image,
+        &users.remove(&image.id.to_string()).unwrap_or_default(),
         request.query.flag("manifests"),
         request.version,
     )))
@@ -113,18 +116,49 @@ pub(super) async fn history(request: Request) -> Outcome {
     ))
 }
 
-/// `linux/arm64`, or (from 1.48) the same as a JSON object.
-fn platform(request: &Request) -> Result<Option<String>, Failure> {
-    match request.query.text("platform") {
-        "" => Ok(None),
-        text if text.starts_with('{') => {
-            let platform: types::Platform = decode::from_slice(text.as_bytes())?;
-            let parts = [platform.os, platform.architecture, platform.variant];
-            let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            Ok(Some(parts.join("/")))
-        }
-        text => Ok(Some(text.to_owned())),
+pub(super) async fn attestations(request: Request) -> Outcome {
+    let platforms = platforms(&request, "platform")?;
+    if platforms.len() > 1 {
+        return Err(Failure::invalid("only one platform can be asked for"));
     }
+    let kinds = request.query.all("type").map(str::to_owned).collect();
+    let statements = request
+        .app
+        .engine
+        .image_attestations(
+            request.name(),
+            platforms.first().map(String::as_str),
+            kinds,
+            request.query.flag("statement"),
+        )
+        .await?;
+    let wire = statements.into_iter().map(to_wire::statement);
+    Ok(json(&wire.collect::<Vec<_>>()))
+}
+
+/// One platform at the most.
+fn platform(request: &Request) -> Result<Option<String>, Failure> {
+    let mut platforms = platforms(request, "platform")?;
+    if platforms.len() > 1 {
+        return Err(Failure::invalid("only one platform can be asked for"));
+    }
+    Ok(platforms.pop())
+}
+
+/// `linux/arm64` each, or (from 1.48) the same as a JSON object.
+fn platforms(request: &Request, name: &str) -> Result<Vec<String>, Failure> {
+    let texts = request.query.all(name).filter(|text| !text.is_empty());
+    texts.map(one_platform).collect()
+}
+
+fn one_platform(text: &str) -> Result<String, Failure> {
+    if !text.starts_with('{') {
+        return Ok(text.to_owned());
+    }
+    let platform: types::Platform = decode::from_slice(text.as_bytes())?;
+    let parts = [platform.os, platform.architecture, platform.variant];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    Ok(parts.join("/"))
 }
 
 pub(super) async fn create(request: Request) -> Outcome {
@@ -171,13 +205,9 @@ fn messages(messages: &[ProgressMessage]) -> Answer {
 }
 
 pub(super) async fn load(request: Request) -> Outcome {
-    let platform = platform(&request)?;
+    let platforms = platforms(&request, "platform")?;
     let (pipe, filling) = body::into_pipe(request.body).map_err(internal)?;
-    let outcome = request
-        .app
-        .engine
-        .image_load(pipe, platform.as_deref())
-        .await;
+    let outcome = request.app.engine.image_load(pipe, &platforms).await;
     whole(filling).await?;
     let loaded = outcome?;
     let line = |image: &_| ProgressMessage::stream(format!("{image}\n"));
@@ -185,7 +215,7 @@ pub(super) async fn load(request: Request) -> Outcome {
 }
 
 pub(super) async fn save(request: Request) -> Outcome {
-    let platform = platform(&request)?;
+    let platforms = platforms(&request, "platform")?;
     let mut names: Vec<String> = request.query.all("names").map(str::to_owned).collect();
     names.extend(request.names.iter().cloned());
     if names.is_empty() {
@@ -194,7 +224,7 @@ pub(super) async fn save(request: Request) -> Outcome {
     Ok(tar(request
         .app
         .engine
-        .image_save(names, platform.as_deref())
+        .image_save(names, &platforms)
         .await?))
 }
 
@@ -209,15 +239,14 @@ pub(super) async fn tag(request: Request) -> Outcome {
 }
 
 pub(super) async fn remove(request: Request) -> Outcome {
-    if request.query.contains("platforms") {
-        return Err(Failure::absent("removing single platforms of an image"));
-    }
-    let force = request.query.flag("force");
-    let removed = request
-        .app
-        .engine
-        .image_remove(request.name(), force)
-        .await?;
+    let (engine, name) = (&request.app.engine, request.name());
+    let platforms = platforms(&request, "platforms")?;
+    let removed = if platforms.is_empty() {
+        let force = request.query.flag("force");
+        engine.image_remove(name, force).await?
+    } else {
+        engine.image_remove_platforms(name, &platforms).await?
+    };
     Ok(json(
         &removed.iter().map(to_wire::removed).collect::<Vec<_>>(),
     ))

@@ -70,6 +70,7 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::ImageRemove => image::remove(request).await,
         Op::ImageSave | Op::ImageSaveMany => image::save(request).await,
         Op::ImageLoad => image::load(request).await,
+        Op::ImageAttestations => image::attestations(request).await,
         Op::ImagePrune => image::prune(request).await,
         Op::NetworkList => network::list(&request),
         Op::NetworkInspect => network::inspect(&request),

@@ -170,11 +170,15 @@ impl BlobWriter {
 }
 
 impl BlobWriter {
+    /// The digest of what was written so far.
+    pub(super) fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// As [`commit`](Self::commit), for a blob whose digest nobody knew: protected before it is
     /// visible.
     pub(super) fn commit_leased(mut self, lease: &Lease) -> Result<(Digest, u64)> {
-        let digest = self.hasher.clone().finish();
-        lease.protect(&digest);
+        lease.protect(&self.digest());
         self.expected = None;
         self.commit()
     }

@@ -85,6 +85,26 @@ impl Store {
         self.choose_from(name, &target.descriptor, platform)
     }
 
+    /// As [`choose`](Self::choose), for looking only: without a platform, any member that is here
+    /// will do.
+    pub(super) fn choose_to_show(
+        &self,
+        name: &str,
+        target: &Target,
+        platform: Option<&Platform>,
+    ) -> Result<Member> {
+        match self.choose(name, target, platform) {
+            Err(error @ Error::NoSuchPlatform { .. }) if platform.is_none() => {
+                let members = self.members(&target.descriptor)?;
+                members
+                    .into_iter()
+                    .find(|member| member.is_image() && member.config.is_some())
+                    .ok_or(error)
+            }
+            chosen => chosen,
+        }
+    }
+
     /// As [`choose`](Self::choose), for an image that has no entry yet.
     pub(super) fn choose_from(
         &self,

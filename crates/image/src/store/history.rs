@@ -27,7 +27,7 @@ impl Store {
     /// The steps of the image's making, the last one first.
     pub fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryEntry>> {
         let target = self.find(name)?;
-        let member = self.choose(name, &target, platform)?;
+        let member = self.choose_to_show(name, &target, platform)?;
         let (Some(manifest), Some(config)) = (&member.manifest, &member.config) else {
             return Err(Error::NoSuchImage(name.to_owned()));
         };

@@ -83,10 +83,11 @@ impl Size {
 }
 
 impl Store {
-    /// All about the image by this name or id, with the member for `platform` in front.
+    /// All about the image by this name or id, with the member for `platform` in front (default:
+    /// the best for this host, or any that is here).
     pub fn inspect(&self, name: &str, platform: Option<&Platform>) -> Result<Details> {
         let target = self.find(name)?;
-        let member = self.choose(name, &target, platform)?;
+        let member = self.choose_to_show(name, &target, platform)?;
         let config = member
             .config
             .clone()
@@ -138,12 +139,8 @@ impl Store {
         }
         let sizes: Vec<Option<u64>> = blobs.iter().map(|digest| self.blobs.size(digest)).collect();
         let kind = if member.descriptor.is_attestation() {
-            let about = member
-                .descriptor
-                .annotations
-                .get("vnd.docker.reference.digest");
             ManifestKind::Attestation {
-                about: about.and_then(|text| text.parse().ok()),
+                about: member.about(),
             }
         } else {
             match member.platform() {

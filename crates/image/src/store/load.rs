@@ -64,6 +64,8 @@ struct DockerImage {
 struct Archive {
     documents: BTreeMap<PathBuf, Vec<u8>>,
     blobs: BTreeMap<PathBuf, (Digest, u64)>,
+    /// Blobs that were not here before.
+    fresh: HashSet<Digest>,
     links: BTreeMap<PathBuf, PathBuf>,
 }
 
@@ -74,17 +76,17 @@ struct Found {
 }
 
 impl Store {
-    /// Loads all images of an archive, compressed or not, and unpacks those for this host (or for
-    /// `platform`, which then must be there).
+    /// Loads all images of an archive, compressed or not, and unpacks those for this host. With
+    /// platforms, only those are brought in and unpacked; each must be there.
     pub fn load(
         &self,
         source: impl Read + Send,
-        platform: Option<&Platform>,
+        platforms: &[Platform],
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Vec<Loaded>> {
         let result = {
             let lease = self.lease();
-            self.load_leased(&lease, source, platform, progress)
+            self.load_leased(&lease, source, platforms, progress)
         };
         // What was in the archive and in no image; everything, after a failure.
         self.collect_garbage()?;
@@ -95,7 +97,7 @@ impl Store {
         &self,
         lease: &Lease,
         source: impl Read + Send,
-        platform: Option<&Platform>,
+        platforms: &[Platform],
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Vec<Loaded>> {
         let archive = self.ingest(lease, source)?;
@@ -109,7 +111,15 @@ impl Store {
         };
         for image in &found {
             self.check_tree(lease, &image.target)?;
-            self.unpack_for(lease, image, platform, progress)?;
+            if platforms.is_empty() {
+                self.unpack_for(lease, image, None, progress)?;
+            }
+            for platform in platforms {
+                self.unpack_for(lease, image, Some(platform), progress)?;
+            }
+        }
+        for image in found.iter().filter(|_| !platforms.is_empty()) {
+            self.keep_platforms(&image.shown(), &image.target, platforms, &archive.fresh)?;
         }
         let mut loaded = Vec::new();
         for Found { target, names } in found {
@@ -152,6 +162,10 @@ impl Store {
                     let mut writer = self.blobs.writer(None)?;
                     let mut source = BufReader::with_capacity(COPY_BYTES, reader.by_ref());
                     io::copy(&mut source, &mut writer).context(|| "read the archive")?;
+                    let digest = writer.digest();
+                    if !self.blobs.has(&digest) {
+                        archive.fresh.insert(digest);
+                    }
                     archive.blobs.insert(path, writer.commit_leased(lease)?);
                 }
                 EntryKind::Symlink => {
@@ -301,11 +315,7 @@ impl Store {
         platform: Option<&Platform>,
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<()> {
-        let shown = match image.names.first() {
-            Some(name) => name.familiar(),
-            None => image.target.digest.to_string(),
-        };
-        let member = match self.choose_from(&shown, &image.target, platform) {
+        let member = match self.choose_from(&image.shown(), &image.target, platform) {
             Ok(member) => member,
             // An image for other machines is loaded all the same.
             Err(Error::NoSuchPlatform { .. }) if platform.is_none() => return Ok(()),
@@ -315,6 +325,16 @@ impl Store {
             self.ensure_unpacked(lease, manifest, config, progress)?;
         }
         Ok(())
+    }
+}
+
+impl Found {
+    /// What people call it.
+    fn shown(&self) -> String {
+        match self.names.first() {
+            Some(name) => name.familiar(),
+            None => self.target.digest.to_string(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod partial;
 mod tree;
 mod unpack;
 
+mod attestations;
 mod commit;
 mod disk_usage;
 mod find;
@@ -31,6 +32,7 @@ mod inspect;
 mod list;
 mod load;
 mod pack;
+mod platforms;
 mod prune;
 mod remove;
 mod save;
@@ -49,6 +51,7 @@ use crate::Result;
 use crate::error::Context as _;
 use crate::trash::Trash;
 
+pub use attestations::Statement;
 pub use blobs::BlobWriter;
 pub use changes::apply_changes;
 pub use commit::Commit;

@@ -25,6 +25,8 @@ pub struct User {
     pub container: String,
     /// Whether it runs (or is paused).
     pub is_running: bool,
+    /// The platform it uses the image for; empty: not known.
+    pub platform: String,
 }
 
 /// One line of the answer.
@@ -212,6 +214,6 @@ fn same_repository(entry: &Entry, reference: &Reference) -> bool {
 }
 
 /// The first twelve digits of a container's id.
-fn short(id: &str) -> &str {
+pub(super) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

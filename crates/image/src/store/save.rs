@@ -36,19 +36,28 @@ struct Plan {
 
 impl Store {
     /// Writes images as a tar archive: an OCI layout with Docker's `manifest.json`. A name without
-    /// a tag stands for all tags of the repository. With a platform, only that one. The same
-    /// images give the same bytes.
-    pub fn save(&self, names: &[&str], platform: Option<&Platform>, out: impl Write) -> Result<()> {
+    /// a tag stands for all tags of the repository. With one platform, only its manifest; with
+    /// several, the whole index and only their content. The same images give the same bytes.
+    pub fn save(&self, names: &[&str], platforms: &[Platform], out: impl Write) -> Result<()> {
         let lease = self.lease();
         let mut plan = Plan::default();
         for name in names {
             for name in self.all_tags(name)? {
                 let target = self.find(&name)?;
-                self.plan(&name, &target, platform, &mut plan)?;
+                self.plan(&name, &target, platforms, &mut plan)?;
             }
         }
         plan.blobs.iter().for_each(|digest| lease.protect(digest));
         self.write_archive(plan, out)
+    }
+
+    /// Whether [`save`](Self::save) will find what it needs.
+    pub fn check_save(&self, name: &str, platforms: &[Platform]) -> Result<()> {
+        for name in self.all_tags(name)? {
+            let target = self.find(&name)?;
+            self.plan(&name, &target, platforms, &mut Plan::default())?;
+        }
+        Ok(())
     }
 
     /// All tags of a repository, if the name is one; else the name itself.
@@ -78,21 +87,29 @@ impl Store {
         &self,
         typed: &str,
         target: &Target,
-        platform: Option<&Platform>,
+        platforms: &[Platform],
         plan: &mut Plan,
     ) -> Result<()> {
-        let chosen = match self.choose(typed, target, platform) {
+        let chosen = match self.choose_to_show(typed, target, platforms.first()) {
             Ok(member) => Some(member),
-            // Nothing for this host: Docker's older form does without it.
-            Err(Error::NoSuchPlatform { .. }) if platform.is_none() => None,
+            // No image at all: Docker's older form does without it.
+            Err(Error::NoSuchPlatform { .. }) if platforms.is_empty() => None,
             Err(error) => return Err(error),
         };
-        let mut descriptor = match (&chosen, platform) {
-            (Some(member), Some(_)) => member.descriptor.clone(),
+        let mut descriptor = match (&chosen, platforms) {
+            (Some(member), [_]) => member.descriptor.clone(),
             _ => target.descriptor.clone(),
         };
         let mut reached = HashSet::new();
-        self.reach(&descriptor, &mut reached)?;
+        match platforms {
+            [] | [_] => self.reach(&descriptor, &mut reached)?,
+            several => {
+                reached.insert(descriptor.digest.clone());
+                for member in self.members_for(typed, &target.descriptor, several)? {
+                    self.reach(&member, &mut reached)?;
+                }
+            }
+        }
         plan.blobs
             .extend(reached.into_iter().filter(|digest| self.blobs.has(digest)));
         if let Some(name) = &target.name {

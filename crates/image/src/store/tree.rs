@@ -48,6 +48,15 @@ impl Member {
             .or_else(|| self.config.as_ref().map(|config| config.platform()))
     }
 
+    /// The member this one states something about.
+    pub(super) fn about(&self) -> Option<Digest> {
+        let annotations = &self.descriptor.annotations;
+        let about = annotations.get("vnd.docker.reference.digest");
+        about
+            .filter(|_| self.descriptor.is_attestation())
+            .and_then(|text| text.parse().ok())
+    }
+
     /// Whether it is an image, whose bytes are all there or not.
     pub(super) fn is_image(&self) -> bool {
         let unknown = |p: &Platform| p.os == "unknown" || p.architecture == "unknown";

@@ -35,7 +35,7 @@ impl Lab {
     }
 
     pub(crate) fn load(&self, archive: &[u8]) -> Vec<String> {
-        let loaded = self.store.load(archive, None, &mut |_| {}).unwrap();
+        let loaded = self.store.load(archive, &[], &mut |_| {}).unwrap();
         loaded.iter().map(ToString::to_string).collect()
     }
 

@@ -4,6 +4,7 @@ use hull_api::client::ImageListOptions;
 use hull_api::types::ImageSummary;
 
 use super::reference;
+use super::tree::tree;
 use crate::commands::container::ls::FORMAT;
 use crate::commands::filters::{Conditions, filters};
 use crate::commands::{About, Call, Command, Operands};
@@ -65,8 +66,10 @@ impl Command for Ls {
     }
 
     async fn run(mut self, call: Call) -> Result<u8> {
-        if self.tree {
-            return Err(Error::new("--tree is not available in Hull yet"));
+        if self.tree && (!self.format.is_empty() || self.quiet || self.digests) {
+            return Err(Error::new(
+                "--tree shows a fixed view: it cannot be combined with --format, --quiet or --digests",
+            ));
         }
         if self.format.is_empty() && !self.quiet {
             self.format = Settings::read(&call.globals.config_directory).images_format;
@@ -87,11 +90,16 @@ impl Command for Ls {
         }
         let options = ImageListOptions {
             all: self.all,
+            manifests: self.tree,
             filters: wanted,
             ..ImageListOptions::default()
         };
         let client = connect(&call.globals).await?;
         let images = client.images(&options).await.map_err(failure)?;
+        if self.tree {
+            ui::out(&tree(&images, self.no_trunc))?;
+            return Ok(0);
+        }
         let with_digest = self.digests || self.format.contains(".Digest");
         let rows: Vec<Value> = images
             .iter()

@@ -12,3 +12,4 @@ pub(super) mod reference;
 pub(super) mod rm;
 pub(super) mod save;
 pub(super) mod tag;
+mod tree;

@@ -1,0 +1,130 @@
+//! Single platforms of an image: taken away, or the only ones brought in.
+//!
+//! An image for several platforms is one index; which of its members are here is told by their
+//! manifests' blobs alone. A member goes away with its manifest, and what only it needed becomes
+//! garbage; the index, and with it the image's id, stays as it is.
+
+use std::collections::HashSet;
+
+use hull_oci::{Descriptor, Digest, Platform};
+
+use super::Store;
+use super::remove::{Removed, User, short};
+use super::tree::Member;
+use crate::error::{Error, Result};
+
+impl Store {
+    /// Removes the image's members for these platforms, with the statements about them, and what
+    /// only they needed. `users` tells which containers use the image.
+    pub fn remove_platforms(
+        &self,
+        name: &str,
+        platforms: &[Platform],
+        users: &dyn Fn(&Digest) -> Vec<User>,
+    ) -> Result<Vec<Removed>> {
+        let target = self.find(name)?;
+        let users = users(target.id());
+        let members = self.members(&target.descriptor)?;
+        let mut gone: Vec<Digest> = Vec::new();
+        for platform in platforms {
+            let member = self.choose(name, &target, Some(platform))?;
+            let runs_on = member.platform();
+            let is_used = |user: &&User| {
+                let own: Option<Platform> = user.platform.parse().ok();
+                own.is_none() || own.as_ref().map(Platform::normalized) == runs_on
+            };
+            if let Some(user) = users.iter().find(is_used) {
+                return Err(Error::Conflict(format!(
+                    "unable to delete {} (cannot be forced) - container {} is using the platform \
+                     {platform} of it",
+                    target.id().short(),
+                    short(&user.container)
+                )));
+            }
+            gone.push(member.descriptor.digest.clone());
+            let about = statements_about(&members, &member.descriptor.digest);
+            gone.extend(about.map(|member| member.descriptor.digest.clone()));
+        }
+        let elsewhere = self.reached_by_others(&target.descriptor)?;
+        let mut removed = Vec::new();
+        for digest in gone {
+            if elsewhere.contains(&digest) {
+                return Err(Error::Conflict(format!(
+                    "unable to delete the manifest {} of {name}: another image needs it",
+                    digest.short()
+                )));
+            }
+            self.trees.forget(&digest);
+            self.blobs.remove(&digest)?;
+            removed.push(Removed::Deleted(digest.to_string()));
+        }
+        self.collect_garbage()?;
+        Ok(removed)
+    }
+
+    /// Of an image that is brought in, keeps only the members for these platforms; all of them must
+    /// be there. Only manifests in `fresh` are dropped: others were here before.
+    pub(super) fn keep_platforms(
+        &self,
+        shown: &str,
+        target: &Descriptor,
+        platforms: &[Platform],
+        fresh: &HashSet<Digest>,
+    ) -> Result<()> {
+        let mut kept: HashSet<Digest> = HashSet::new();
+        let members = self.members(target)?;
+        for platform in platforms {
+            let member = self.choose_from(shown, target, Some(platform))?;
+            let about = statements_about(&members, &member.descriptor.digest);
+            kept.extend(about.map(|member| member.descriptor.digest.clone()));
+            kept.insert(member.descriptor.digest);
+        }
+        for member in members {
+            let digest = &member.descriptor.digest;
+            if member.manifest.is_some() && fresh.contains(digest) && !kept.contains(digest) {
+                self.trees.forget(digest);
+                self.blobs.remove(digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The image's members for these platforms, with the statements about them: what an archive of
+    /// them holds.
+    pub(super) fn members_for(
+        &self,
+        shown: &str,
+        target: &Descriptor,
+        platforms: &[Platform],
+    ) -> Result<Vec<Descriptor>> {
+        let members = self.members(target)?;
+        let mut chosen: Vec<Descriptor> = Vec::new();
+        for platform in platforms {
+            let member = self.choose_from(shown, target, Some(platform))?;
+            let about = statements_about(&members, &member.descriptor.digest);
+            chosen.extend(about.map(|member| member.descriptor.clone()));
+            chosen.push(member.descriptor);
+        }
+        Ok(chosen)
+    }
+
+    fn reached_by_others(&self, target: &Descriptor) -> Result<HashSet<Digest>> {
+        let mut reached = HashSet::new();
+        for entry in self.entries.all().iter() {
+            if entry.target.digest != target.digest {
+                self.reach(&entry.target, &mut reached)?;
+            }
+        }
+        Ok(reached)
+    }
+}
+
+/// The members that state something about the member with this manifest.
+pub(super) fn statements_about<'a>(
+    members: &'a [Member],
+    manifest: &'a Digest,
+) -> impl Iterator<Item = &'a Member> {
+    members
+        .iter()
+        .filter(move |member| member.about().as_ref() == Some(manifest))
+}
