@@ -23,6 +23,7 @@ use crate::{
     container::{exec::Exec, start},
     error::{Error, Result},
     events::Subject,
+    logs::forward::Forwarding,
     model::{ContainerId, ExecId, HealthAction, Name, Resources, RestartPolicy},
     record::Record,
     services::Services,
@@ -151,6 +152,8 @@ struct Actor {
     lifecycle: watch::Sender<Lifecycle>,
     /// The shim's events, while there is a shim.
     events: Option<EventStream>,
+    /// The log's way to a collector, if it has one.
+    forwarding: Option<Forwarding>,
     /// When there is something to do by itself: a restart in state `Restarting`, another try to
     /// reach a silent shim while it runs.
     wake_at: Option<Instant>,
@@ -189,6 +192,7 @@ pub(crate) fn launch(
     let actor = Actor {
         services: Arc::clone(services),
         handle: Arc::clone(&handle),
+        forwarding: Forwarding::begin(services, &record),
         record,
         orders: inbox,
         lifecycle,
@@ -639,6 +643,9 @@ impl Actor {
         if self.intent != Intent::Signal {
             self.say("stop", BTreeMap::new());
         }
+        if self.removal.is_some() || matches!(decision, AfterExit::Remove) {
+            self.drain_log().await;
+        }
         match decision {
             AfterExit::Restart(pause) => self.wake_at = Some(Instant::now() + pause),
             AfterExit::Remove => self.finish_removal(true),
@@ -791,12 +798,14 @@ impl Actor {
         match self.record.state.permits(Command::Remove) {
             Ok(()) => {
                 self.removal = Some((volumes, reply));
+                self.drain_log().await;
                 self.finish_removal(volumes);
             }
             Err(Refusal::Running) if force => {
                 if matches!(self.record.state, State::Restarting { .. }) {
                     self.wake_at = None;
                     self.removal = Some((volumes, reply));
+                    self.drain_log().await;
                     self.finish_removal(volumes);
                     return;
                 }
@@ -843,6 +852,13 @@ impl Actor {
             life.running = false;
             life.removed = true;
         });
+    }
+
+    /// The last lines are on their way before the log goes.
+    async fn drain_log(&mut self) {
+        if let Some(forwarding) = self.forwarding.take() {
+            forwarding.drain().await;
+        }
     }
 
     // ---- common --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ pub mod container;
 pub mod error;
 pub mod events;
 pub mod image;
+pub mod log;
 pub mod logs;
 pub mod model;
 pub mod network;
@@ -24,7 +25,6 @@ pub mod volume;
 
 mod apparmor;
 mod filter;
-mod log;
 mod names;
 mod paths;
 mod registry;

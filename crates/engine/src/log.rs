@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use hull_shim::protocol::Log;
+use regex_lite::Regex;
 
 use crate::{
     error::{Error, Result},
+    logs::forward,
     model::LogConfig,
     record::Record,
 };
@@ -15,39 +17,61 @@ const SIZE_MAX: u64 = 20_000_000;
 /// How many files are kept by default.
 const FILES_MAX: u32 = 3;
 
-/// The options that the drivers know.
-const KNOWN: [&str; 9] = [
-    "max-size",
-    "max-file",
-    "compress",
+/// The options of all drivers.
+const COMMON: [&str; 7] = [
     "labels",
     "labels-regex",
     "env",
     "env-regex",
     "tag",
     "mode",
+    "max-buffer-size",
+];
+/// The options of drivers that keep the log here.
+const KEPT: [&str; 3] = ["max-size", "max-file", "compress"];
+/// The same for the spool of drivers that send it on.
+const SPOOLED: [&str; 4] = [
+    "cache-disabled",
+    "cache-max-size",
+    "cache-max-file",
+    "cache-compress",
 ];
 
-/// Refuses options nobody knows, naming them.
-pub(crate) fn check_options(log: &LogConfig) -> Result<()> {
+/// Drivers that need no collector.
+const LOCAL: [&str; 3] = ["json-file", "local", "none"];
+
+/// The names of all drivers, as `info` lists them.
+pub fn drivers() -> Vec<&'static str> {
+    let mut all = [&LOCAL[..], &forward::DRIVERS[..]].concat();
+    all.sort_unstable();
+    all
+}
+
+/// Refuses drivers and options nobody knows, naming them.
+pub(crate) fn check(log: &LogConfig) -> Result<()> {
+    let driver = match log.driver.as_str() {
+        "" => "json-file",
+        driver => driver,
+    };
+    if !drivers().contains(&driver) {
+        return Err(Error::NotImplemented(format!(
+            "logging driver {driver:?} is not available; use {}",
+            drivers().join(", ")
+        )));
+    }
+    let storage: &[&str] = match forward::DRIVERS.contains(&driver) {
+        true => &SPOOLED,
+        false => &KEPT,
+    };
     for (key, value) in &log.options {
-        if !KNOWN.contains(&key.as_str()) && key != "max-buffer-size" {
-            let driver = if log.driver.is_empty() {
-                "json-file"
-            } else {
-                &log.driver
-            };
+        let own = forward::options(driver);
+        let known = [&COMMON[..], storage, own].concat();
+        if !known.contains(&key.as_str()) {
             return Err(Error::Invalid(format!(
                 "unknown log opt '{key}' for {driver} log driver"
             )));
         }
-        let valid = match key.as_str() {
-            "max-size" => size(value).is_some() || value == "-1",
-            "max-file" => value.parse::<u32>().is_ok_and(|count| count > 0),
-            "compress" => value.parse::<bool>().is_ok(),
-            _ => true,
-        };
-        if !valid {
+        if !is_valid(key.trim_start_matches("cache-"), value) {
             return Err(Error::Invalid(format!(
                 "invalid value {value:?} for log opt '{key}'"
             )));
@@ -56,13 +80,28 @@ pub(crate) fn check_options(log: &LogConfig) -> Result<()> {
     Ok(())
 }
 
+fn is_valid(key: &str, value: &str) -> bool {
+    match key {
+        "max-size" => size(value).is_some() || value == "-1",
+        "max-file" => value.parse::<u32>().is_ok_and(|count| count > 0),
+        "compress" | "disabled" => value.parse::<bool>().is_ok(),
+        "mode" => matches!(value, "blocking" | "non-blocking"),
+        "labels-regex" | "env-regex" => Regex::new(value).is_ok(),
+        _ => true,
+    }
+}
+
 /// The shim's orders for a container's output.
 pub(crate) fn plan(record: &Record) -> Log {
     let log = &record.host.log;
     let Some(path) = &record.log_path else {
         return Log::None;
     };
-    let option = |key: &str| log.options.get(key).map(String::as_str);
+    let option = |key: &str| {
+        let own = log.options.get(key);
+        let spooled = own.or_else(|| log.options.get(&format!("cache-{key}")));
+        spooled.map(String::as_str)
+    };
     Log::JsonFile {
         path: path.clone(),
         size_max: match option("max-size") {
@@ -78,32 +117,47 @@ pub(crate) fn plan(record: &Record) -> Log {
     }
 }
 
-/// The log's path, if the container keeps one that can be read back.
-pub(crate) fn readable(record: &Record) -> Result<&Path> {
-    record.log_path.as_deref().ok_or_else(|| {
-        Error::NotImplemented("configured logging driver does not support reading".to_owned())
-    })
+/// The log's path, if the container keeps one.
+pub(crate) fn spool(record: &Record) -> Result<&Path> {
+    record.log_path.as_deref().ok_or_else(unreadable)
+}
+
+/// Refuses to read a log back that is not meant to be.
+pub(crate) fn readable(record: &Record) -> Result<()> {
+    let off = record.host.log.options.get("cache-disabled");
+    match off.is_some_and(|off| off == "true") {
+        true => Err(unreadable()),
+        false => spool(record).map(drop),
+    }
+}
+
+fn unreadable() -> Error {
+    Error::NotImplemented("configured logging driver does not support reading".to_owned())
 }
 
 /// What is written with each line: the chosen labels and variables, and the tag.
-fn attributes(record: &Record) -> BTreeMap<String, String> {
+pub(crate) fn attributes(record: &Record) -> BTreeMap<String, String> {
     let option = |key: &str| record.host.log.options.get(key);
+    let is_chosen = |list: &str, pattern: &str, name: &str| {
+        let listed = option(list).is_some_and(|list| list.split(',').any(|known| known == name));
+        listed
+            || option(pattern)
+                .and_then(|pattern| Regex::new(pattern).ok())
+                .is_some_and(|pattern| pattern.is_match(name))
+    };
     let mut attributes = BTreeMap::new();
-    for label in option("labels")
-        .into_iter()
-        .flat_map(|list| list.split(','))
-    {
-        if let Some(value) = record.config.labels.get(label) {
-            attributes.insert(label.to_owned(), value.clone());
+    for (label, value) in &record.config.labels {
+        if is_chosen("labels", "labels-regex", label) {
+            attributes.insert(label.clone(), value.clone());
         }
     }
-    for name in option("env").into_iter().flat_map(|list| list.split(',')) {
-        let variable = record
-            .config
-            .env
-            .iter()
-            .find_map(|entry| entry.split_once('=').filter(|(known, _)| *known == name));
-        if let Some((_, value)) = variable {
+    for (name, value) in record
+        .config
+        .env
+        .iter()
+        .filter_map(|entry| entry.split_once('='))
+    {
+        if is_chosen("env", "env-regex", name) {
             attributes.insert(name.to_owned(), value.to_owned());
         }
     }
@@ -162,13 +216,36 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_option_is_named() {
-        let options = BTreeMap::from([("max-sise".to_owned(), "1".to_owned())]);
-        let error = check_options(&LogConfig {
-            driver: String::new(),
-            options,
-        })
-        .unwrap_err();
-        assert!(error.to_string().contains("max-sise"));
+    fn what_nobody_knows_is_named() {
+        for (driver, key, value, part) in [
+            (
+                "",
+                "max-sise",
+                "1",
+                "unknown log opt 'max-sise' for json-file",
+            ),
+            (
+                "syslog",
+                "max-size",
+                "1m",
+                "unknown log opt 'max-size' for syslog",
+            ),
+            ("syslog", "cache-max-size", "x", "invalid value \"x\""),
+            ("local", "mode", "fast", "invalid value \"fast\""),
+            ("json-file", "env-regex", "(", "invalid value \"(\""),
+            (
+                "awslogs",
+                "tag",
+                "x",
+                "\"awslogs\" is not available; use fluentd, gelf,",
+            ),
+        ] {
+            let log = LogConfig {
+                driver: driver.to_owned(),
+                options: BTreeMap::from([(key.to_owned(), value.to_owned())]),
+            };
+            let error = check(&log).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

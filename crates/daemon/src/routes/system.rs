@@ -133,7 +133,7 @@ pub(super) async fn info(request: Request) -> Outcome {
             volume: strings(&["local"]),
             network: strings(&["bridge", "host", "null"]),
             authorization: None,
-            log: strings(&["json-file", "local", "none"]),
+            log: strings(&hull_engine::log::drivers()),
         },
         memory_limit: true,
         swap_limit: true,

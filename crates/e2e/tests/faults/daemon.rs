@@ -277,3 +277,47 @@ fn a_supervisor_is_no_child_of_the_daemon() {
         assert!(std::path::Path::new(&format!("/proc/{shim}")).exists());
     });
 }
+
+#[test]
+fn a_log_collector_misses_no_line_whoever_dies() {
+    play(|scene| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("collector");
+        let options = format!("--log-opt fluentd-address=unix://{}", path.display());
+        scene.ok(&format!(
+            "run -d --name box --log-driver fluentd {options} busybox sh -c 'n=0; while [ $n -lt 40 ]; do n=$((n+1)); echo line-$n.; sleep 0.05; done'"
+        ));
+        // Nobody listens yet; nothing is lost.
+        until("some lines wait", || {
+            scene.ok("logs box").lines().count() > 3
+        });
+        let collector = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let collected = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = std::sync::Arc::clone(&collected);
+        thread::spawn(move || {
+            for stream in collector.incoming().flatten() {
+                let sink = std::sync::Arc::clone(&sink);
+                thread::spawn(move || {
+                    let mut stream = stream;
+                    let mut bytes = [0; 4096];
+                    while let Ok(length @ 1..) = std::io::Read::read(&mut stream, &mut bytes) {
+                        sink.lock().unwrap().extend_from_slice(&bytes[..length]);
+                    }
+                });
+            }
+        });
+        let count = |text: &str| {
+            let bytes = collected.lock().unwrap();
+            String::from_utf8_lossy(&bytes).matches(text).count()
+        };
+        until("the first lines arrive", || count("line-") > 5);
+        scene.daemon.crash();
+        scene.until_status("box", "exited");
+        until("the last line arrives", || count("line-40.") > 0);
+        for number in 1..=40 {
+            let times = count(&format!("line-{number}."));
+            // A batch that was on its way when the daemon died may come twice.
+            assert!(times == 1 || times == 2, "line {number} came {times} times");
+        }
+    });
+}

@@ -1,5 +1,7 @@
 //! `logs`.
 
+use std::{os::unix::net::UnixDatagram, time::Duration};
+
 use hull_testkit::{scenario, until};
 
 scenario!(they_keep_both_streams(scene) {
@@ -57,4 +59,29 @@ scenario!(none_keeps_none(scene) {
     assert_eq!(scene.ok("run --name box --log-driver none busybox echo hello"), "hello");
     let text = scene.fails(1, "logs box");
     assert!(text.contains("configured logging driver does not support reading"), "{text}");
+});
+
+scenario!(a_collector_gets_each_line_and_they_can_still_be_read(scene) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("collector");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let next = || {
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).expect("a message arrives");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let driver = format!("--log-driver syslog --log-opt syslog-address=unixgram://{}", path.display());
+    // Removed at once: the last line is delivered all the same.
+    scene.ok(&format!("run --rm --name one {driver} --log-opt tag={{{{.Name}}}} busybox sh -c 'echo out; echo err >&2; sleep 0.1; echo end'"));
+    let mut lines: Vec<_> = (0..3).map(|_| next()).collect();
+    assert!(lines[2].starts_with("<30>") && lines[2].ends_with("]: end\n"), "{lines:?}");
+    lines[..2].sort();
+    assert!(lines[0].starts_with("<27>") && lines[0].ends_with("]: err\n"), "{lines:?}");
+    assert!(lines[1].contains(" one["), "{lines:?}");
+    scene.ok(&format!("run --name two {driver} --log-opt syslog-format=rfc5424 busybox echo kept"));
+    assert!(next().ends_with(" - kept\n"));
+    assert_eq!(scene.ok("logs two"), "kept");
+    let text = scene.fails(125, "run --log-driver syslog --log-opt syslog-address=ftp://x busybox true");
+    assert!(text.contains("unsupported scheme \"ftp\""), "{text}");
 });

@@ -121,6 +121,7 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
         health: None,
         log_path,
     };
+    crate::logs::forward::plan(&record)?;
     services
         .store
         .put(crate::store::Kind::Container, record.id.as_str(), &record)?;
@@ -269,14 +270,7 @@ fn settle(services: &Services, config: &mut Config, host: &mut HostConfig) -> Re
         )));
     }
     host.log = log_of(services, host);
-    let log = &host.log;
-    if !matches!(log.driver.as_str(), "json-file" | "none" | "local") {
-        return Err(Error::NotImplemented(format!(
-            "logging driver {:?} is not available; use json-file, local or none",
-            log.driver
-        )));
-    }
-    crate::log::check_options(log)?;
+    crate::log::check(&host.log)?;
     for reference in [namespace_owner(&host.ipc), pid_owner(&host.pid)]
         .into_iter()
         .flatten()

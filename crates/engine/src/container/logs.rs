@@ -10,6 +10,7 @@ use crate::{
     error::{Attempt, Error, Result},
     log,
     logs::{LogQuery, LogReader, LogRecord, Next},
+    record::Record,
     services::Services,
 };
 
@@ -29,13 +30,26 @@ impl Engine {
     pub async fn logs(&self, reference: &str, query: LogQuery) -> Result<Logs> {
         let handle = self.find(reference)?;
         let record = handle.record();
-        let path = log::readable(&record)?.to_owned();
+        log::readable(&record)?;
+        Logs::open(self.services(), &record, query, handle.lifecycle()).await
+    }
+}
+
+impl Logs {
+    /// Following ends with that life.
+    pub(crate) async fn open(
+        services: &Arc<Services>,
+        record: &Record,
+        query: LogQuery,
+        life: watch::Receiver<Lifecycle>,
+    ) -> Result<Self> {
+        let path = log::spool(record)?.to_owned();
         let attempt = {
             let path = path.clone();
             move || format!("read {}", path.display())
         };
         let job = move || LogReader::open(&path, query);
-        let reader = self.services().block(job).await?.attempt(&attempt)?;
+        let reader = services.block(job).await?.attempt(&attempt)?;
         let changed = reader.changed_fd().map(|fd| fd.try_clone_to_owned());
         #[expect(
             deprecated,
@@ -45,17 +59,15 @@ impl Engine {
             .transpose()
             .and_then(|fd| fd.map(AsyncFd::new).transpose())
             .attempt(&attempt)?;
-        Ok(Logs {
+        Ok(Self {
             tty: record.config.tty,
-            services: Arc::clone(self.services()),
+            services: Arc::clone(services),
             reader: Some(reader),
             changed,
-            life: handle.lifecycle(),
+            life,
         })
     }
-}
 
-impl Logs {
     /// The next records; `None`: there are no more. Waits while it follows.
     pub async fn next(&mut self) -> Option<Result<Vec<LogRecord>>> {
         loop {

@@ -11,6 +11,7 @@
 //! Memory is bounded whatever the files hold.
 
 mod files;
+pub(crate) mod forward;
 mod record;
 mod source;
 mod tail;
