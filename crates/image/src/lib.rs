@@ -10,6 +10,7 @@
 //! HTTP, progress on the wire and what a container is are left to others.
 
 pub mod archive;
+pub mod copy;
 pub mod diff;
 pub mod snapshot;
 pub mod store;

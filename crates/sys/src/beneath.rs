@@ -211,6 +211,12 @@ impl Root {
     }
 }
 
+impl From<Root> for OwnedFd {
+    fn from(root: Root) -> Self {
+        root.directory
+    }
+}
+
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()

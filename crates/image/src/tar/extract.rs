@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileExt as _;
@@ -34,6 +34,8 @@ const CONTENT_BYTES_MAX: u64 = 1 << 40;
 /// The most entries a layer may have: an inode each.
 const ENTRIES_MAX: u64 = 20_000_000;
 const COPY_BYTES: usize = 128 << 10;
+/// Fewer zeros are written as they are.
+const HOLE_BYTES_MIN: usize = 4 << 10;
 
 /// How to extract.
 #[derive(Debug, Clone, Default)]
@@ -310,13 +312,26 @@ impl<'a> Extractor<'a> {
     }
 
     fn copy(&mut self, reader: &mut impl Read, file: &mut File) -> io::Result<()> {
+        let mut ends_in_hole = false;
         loop {
             let got = reader.read(&mut self.buffer)?;
             if got == 0 {
-                return Ok(());
+                break;
             }
-            file.write_all(&self.buffer[..got])?;
+            let piece = &self.buffer[..got];
+            // Archives of most tools write holes out as zeros: they are holes again on the disk.
+            ends_in_hole = got >= HOLE_BYTES_MIN && piece.iter().all(|&byte| byte == 0);
+            if ends_in_hole {
+                file.seek(SeekFrom::Current(i64::try_from(got).unwrap_or(0)))?;
+            } else {
+                file.write_all(piece)?;
+            }
         }
+        if ends_in_hole {
+            let end = file.stream_position()?;
+            file.set_len(end)?;
+        }
+        Ok(())
     }
 
     fn copy_segments(
