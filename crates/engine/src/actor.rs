@@ -32,6 +32,7 @@ use crate::{
         AfterExit, Command, ExitContext, RUN_COUNTS_AS_SUCCESS, Refusal, Run, StartFailure, State,
         after_exit, backoff,
     },
+    volume::Volume,
 };
 
 /// Orders that wait in line for one container; more make their callers wait.
@@ -98,6 +99,11 @@ pub(crate) enum Order {
     },
     Rename {
         name: Name,
+        reply: Reply<()>,
+    },
+    /// A volume it has got another name.
+    VolumeRenamed {
+        volume: Arc<Volume>,
         reply: Reply<()>,
     },
     Update {
@@ -283,6 +289,10 @@ impl Actor {
             }
             Order::Rename { name, reply } => {
                 let _ = reply.send(self.rename(name));
+            }
+            Order::VolumeRenamed { volume, reply } => {
+                self.volume_renamed(&volume);
+                let _ = reply.send(Ok(()));
             }
             Order::Update {
                 resources,
@@ -520,6 +530,13 @@ impl Actor {
         Ok(())
     }
 
+    fn volume_renamed(&mut self, volume: &Volume) {
+        if self.record.name_volume(volume) {
+            self.save();
+            self.services.keep_copy(&self.record);
+        }
+    }
+
     async fn update(&mut self, resources: Resources, policy: Option<RestartPolicy>) -> Result<()> {
         if matches!(self.record.state, State::Removing { .. }) {
             return Err(self.refused(Refusal::Removing));
@@ -633,6 +650,7 @@ impl Actor {
             self.link().dismiss().await;
         }
         self.services.release_network(endpoints).await;
+        self.services.give_volumes_back(&self.record).await;
         self.say(
             "die",
             BTreeMap::from([

@@ -121,6 +121,8 @@ fn open(config: EngineConfig) -> Result<Services> {
     let snapshots = hull_image::Overlay::new(paths.data())?;
     let networks = crate::network::Networks::open(&config, Arc::clone(&store))?;
     let shim = services::seal(&config.shim)?;
+    let (shared, directory) = (Arc::clone(&store), paths.volumes());
+    let volumes = crate::volume::Volumes::open(shared, directory, opened.is_new)?;
     Ok(Services {
         host: crate::spec::HostFacts::detect(),
         filters: crate::filter::Filters::new(paths.filters()),
@@ -133,6 +135,7 @@ fn open(config: EngineConfig) -> Result<Services> {
         images,
         snapshots,
         networks,
+        volumes,
         shim,
         starts_anew: opened.is_new,
         making: std::sync::RwLock::default(),

@@ -313,7 +313,11 @@ fn users_of(services: &Services, id: &Digest) -> Vec<User> {
         .all()
         .into_iter()
         .map(|handle| handle.record());
-    let records = records.filter(|record| record.image_id == id.to_string());
+    let id = id.to_string();
+    let records = records.filter(|record| {
+        let mounted = |mount: &crate::record::MountPoint| mount.image.as_ref() == Some(&id);
+        record.image_id == id || record.mounts.iter().any(mounted)
+    });
     records
         .map(|record| User {
             container: record.id.to_string(),

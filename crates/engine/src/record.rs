@@ -8,8 +8,11 @@ use hull_shim::protocol::HealthState;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Config, ContainerId, EndpointConfig, HostConfig, Name, Propagation},
+    model::{
+        Config, ContainerId, EndpointConfig, HostConfig, IdMap, MountSource, Name, Propagation,
+    },
     state::State,
+    volume::Volume,
 };
 
 /// A container as the state file holds it.
@@ -56,7 +59,7 @@ pub struct Record {
 }
 
 /// Something mounted into a container, all resolved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPoint {
     /// What it is.
     pub kind: MountKind,
@@ -88,13 +91,39 @@ pub struct MountPoint {
     /// Mount options of a tmpfs.
     #[serde(default)]
     pub options: Vec<String>,
+    /// The volume's id. (Records of old have none: the name is it.)
+    #[serde(default)]
+    pub volume: Option<String>,
+    /// The digest of the image that is mounted.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// That image's layers, uppermost first.
+    #[serde(default)]
+    pub layers: Vec<PathBuf>,
+    /// A path inside the volume or image; empty: its root.
+    #[serde(default)]
+    pub subpath: String,
+    /// The source is made, as a directory, when it is missing.
+    #[serde(default)]
+    pub create_source: bool,
+    /// How owners are translated.
+    #[serde(default)]
+    pub idmap: Option<IdMap>,
+}
+
+impl MountPoint {
+    /// The id of the volume it is.
+    pub fn volume_id(&self) -> Option<&String> {
+        self.volume.as_ref().or(self.name.as_ref())
+    }
 }
 
 /// What a mount is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MountKind {
     /// A path of the host.
+    #[default]
     Bind,
     /// A volume.
     Volume,
@@ -115,6 +144,36 @@ impl Record {
             .chain(cmd)
             .cloned()
             .collect()
+    }
+
+    /// Calls a volume by its name of now; whether anything changed.
+    pub(crate) fn name_volume(&mut self, volume: &Volume) -> bool {
+        let mut old = None;
+        for mount in &mut self.mounts {
+            let is_it = mount.kind == MountKind::Volume && mount.volume_id() == Some(&volume.id);
+            if is_it && mount.name.as_ref() != Some(&volume.name) {
+                mount.volume = Some(volume.id.clone());
+                mount.anonymous &= volume.anonymous;
+                old = mount.name.replace(volume.name.clone());
+            }
+        }
+        for spec in &mut self.host.mounts {
+            if let MountSource::Volume { name, .. } = &mut spec.source
+                && name.is_some()
+                && *name == old
+            {
+                *name = Some(volume.name.clone());
+            }
+        }
+        let Some(old) = old else {
+            return false;
+        };
+        for text in &mut self.host.binds {
+            if let Some(rest) = text.strip_prefix(&format!("{old}:")) {
+                *text = format!("{}:{rest}", volume.name);
+            }
+        }
+        true
     }
 
     /// The attributes of every event about it: its labels, its image and its name.

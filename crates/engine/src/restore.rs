@@ -111,14 +111,47 @@ fn look(services: &Arc<Services>) -> Result<Vec<Found>> {
     // What cannot be read is nobody's to delete.
     known.extend(services.store.quarantined(Kind::Container)?);
     remove_unowned(services, &known);
-    let found = adopt_all(services, records);
+    let mut found = adopt_all(services, records);
+    for found in &mut found {
+        name_volumes(services, &mut found.record);
+    }
     let running: Vec<&Record> = found
         .iter()
         .map(|found| &found.record)
         .filter(|record| record.state.is_running())
         .collect();
     services.networks.restore(&running)?;
+    services.recount_volumes(&running);
+    remove_half_made_volumes(services)?;
     Ok(found)
+}
+
+/// An earlier daemon may have died between a volume's new name and the containers' news of it.
+fn name_volumes(services: &Services, record: &mut Record) {
+    let volumes: Vec<_> = record
+        .mounts
+        .iter()
+        .filter_map(|mount| services.volume_of(mount))
+        .collect();
+    let mut changed = false;
+    for volume in volumes {
+        changed |= record.name_volume(&volume);
+    }
+    if changed {
+        services.save(record);
+    }
+}
+
+/// What was made of a volume before its record was. What holds anything stays: `fsck` tells of it.
+fn remove_half_made_volumes(services: &Services) -> Result<()> {
+    let unowned = services.volumes.unowned()?;
+    for directory in unowned.filled {
+        tracing::error!(directory = %directory.display(), "a volume without a record, left alone");
+    }
+    for directory in unowned.empty {
+        services.discard_directory(&directory)?;
+    }
+    Ok(())
 }
 
 fn ids(records: &[Record]) -> HashSet<String> {

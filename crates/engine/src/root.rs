@@ -5,6 +5,7 @@ use std::{
     io::Read,
     os::{fd::OwnedFd, unix::fs::FileTypeExt},
     path::Path,
+    sync::Arc,
 };
 
 use hull_image::{Snapshot, Snapshotter as _};
@@ -12,6 +13,7 @@ use hull_sys::beneath::Root;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::{
+    container::view::{self, View},
     error::{Attempt, Error, Result},
     record::Record,
     services::Services,
@@ -22,12 +24,12 @@ use crate::{
 const READ_BYTES_MAX: u64 = 1 << 20;
 
 impl Services {
-    /// The root directory of a container: as its processes see it while it runs, its layers
-    /// otherwise.
-    pub(crate) fn root_of(&self, record: &Record) -> Result<Root> {
+    /// The root directory of a container: as its processes see it while it runs, its layers and what
+    /// is mounted over them otherwise.
+    pub(crate) fn root_of(self: &Arc<Self>, record: &Record) -> Result<View> {
         match record.state.run() {
-            Some(run) => process_root(run.pid),
-            None => self.layers_of(record),
+            Some(run) => process_root(run.pid).map(View::plain),
+            None => view::of_stopped(self, record),
         }
     }
 
@@ -43,7 +45,10 @@ impl Services {
         {
             return Ok(text(bytes));
         }
-        let root = self.root_of(record)?;
+        let root = match record.state.run() {
+            Some(run) => process_root(run.pid)?,
+            None => self.layers_of(record)?,
+        };
         let bytes = match root.open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
             Ok(file) => read_bounded(file),
             Err(_) => Vec::new(),

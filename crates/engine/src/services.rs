@@ -48,6 +48,7 @@ pub(crate) struct Services {
     pub(crate) images: Arc<hull_image::Store>,
     pub(crate) snapshots: hull_image::Overlay,
     pub(crate) networks: crate::network::Networks,
+    pub(crate) volumes: volume::Volumes,
     pub(crate) host: crate::spec::HostFacts,
     /// Compiled seccomp filters.
     pub(crate) filters: crate::filter::Filters,
@@ -191,6 +192,18 @@ impl Services {
         let job = move || services.networks.release(&endpoints);
         if let Err(error) = self.block(job).await {
             tracing::error!(%error, "cannot release the network");
+        }
+    }
+
+    /// Unmounts what a container that ended was the last to use.
+    pub(crate) async fn give_volumes_back(self: &Arc<Self>, record: &Record) {
+        if !self.holds_volumes(record) {
+            return;
+        }
+        let (services, record) = (Arc::clone(self), record.clone());
+        let job = move || services.release_volumes(&record);
+        if let Err(error) = self.block(job).await {
+            tracing::error!(%error, "cannot give the volumes back");
         }
     }
 

@@ -157,11 +157,17 @@ impl Store {
 
     /// All records of a kind. Unreadable ones are put into quarantine and named in the log.
     pub(crate) fn all<T: DeserializeOwned>(&self, kind: Kind) -> Result<Vec<T>> {
+        let records = self.all_by_key(kind)?;
+        Ok(records.into_iter().map(|(_, record)| record).collect())
+    }
+
+    /// All records of a kind with their keys. Unreadable ones as with [`all`](Self::all).
+    pub(crate) fn all_by_key<T: DeserializeOwned>(&self, kind: Kind) -> Result<Vec<(String, T)>> {
         let rows = self.rows(kind).map_err(database("read the records"))?;
         let mut records = Vec::with_capacity(rows.len());
         for (key, body) in rows {
             match serde_json::from_str(&body) {
-                Ok(record) => records.push(record),
+                Ok(record) => records.push((key, record)),
                 Err(error) => self.quarantine(kind, &key, &error.to_string())?,
             }
         }

@@ -32,6 +32,14 @@ impl Client {
             .await
     }
 
+    /// Gives it another name.
+    pub async fn volume_rename(&self, name: &str, new: &str) -> Result<Volume, ClientError> {
+        let mut query = Query::default();
+        query.add("name", new);
+        self.post(&format!("{}/rename", of(name)), Call::with(query))
+            .await
+    }
+
     /// Removes it.
     pub async fn volume_remove(&self, name: &str, force: bool) -> Result<(), ClientError> {
         let mut query = Query::default();

@@ -239,6 +239,9 @@ pub struct Mount {
     pub image_options: Option<ImageOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tmpfs_options: Option<TmpfsOptions>,
+    /// Hull's own: how owners are translated.
+    #[serde(rename = "IDMap", skip_serializing_if = "is_zero")]
+    pub idmap: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -117,6 +117,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<volume::inspect::Inspect>(),
     entry::<volume::ls::Ls>(),
     entry::<volume::prune::Prune>(),
+    entry::<volume::rename::Rename>(),
     entry::<volume::rm::Rm>(),
     entry::<inspect::Inspect>(),
     entry::<login::Login>(),

@@ -26,6 +26,7 @@ impl Item for MountSpec {
             };
             match (key.as_str(), value) {
                 ("readonly" | "ro", None) => mount.read_only = true,
+                ("idmap", None) => mount.idmap = "owner".to_owned(),
                 ("volume-nocopy", None) => volume(&mut mount).no_copy = true,
                 ("bind-nonrecursive", None) => bind(&mut mount).non_recursive = true,
                 (_, None) => {
@@ -54,6 +55,7 @@ fn set(mount: &mut Mount, key: &str, value: &str, field: &str) -> Result<(), Str
         "source" | "src" => mount.source = source(value),
         "target" | "dst" | "destination" => mount.target = text,
         "readonly" | "ro" => mount.read_only = boolean(key, value)?,
+        "idmap" => mount.idmap = text,
         "consistency" => mount.consistency = value.to_lowercase(),
         "bind-propagation" => bind(mount).propagation = value.to_lowercase(),
         "bind-nonrecursive" => bind(mount).non_recursive = boolean(key, value)?,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hull_api::types::{self, Mount, VolumeDriverConfig};
 use hull_engine::model::{
-    BindOptions, MountSource, MountSpec, Propagation, TmpfsOptions, VolumeOptions,
+    BindOptions, IdMap, MountSource, MountSpec, Propagation, TmpfsOptions, VolumeOptions,
 };
 
 use super::{Invalid, Result};
@@ -99,6 +99,7 @@ fn from_text(text: &str) -> Result<MountSpec> {
         mode: mode.to_owned(),
         consistency: options.consistency,
         from_bind_text: true,
+        idmap: options.idmap,
     })
 }
 
@@ -109,6 +110,7 @@ struct Mode {
     no_copy: bool,
     propagation: Option<Propagation>,
     consistency: String,
+    idmap: Option<IdMap>,
 }
 
 impl Mode {
@@ -127,6 +129,15 @@ impl Mode {
                 "nocopy" => {
                     mode.no_copy = true;
                     "copy"
+                }
+                "idmap" => {
+                    mode.idmap = Some(IdMap::Owner);
+                    "idmap"
+                }
+                _ if word.starts_with("idmap=") => {
+                    let map = word["idmap=".len()..].parse().map_err(Invalid::new)?;
+                    mode.idmap = Some(map);
+                    "idmap"
                 }
                 _ if propagation.is_some() => {
                     mode.propagation = propagation.map(|(_, meaning)| *meaning);
@@ -167,6 +178,7 @@ fn from_object(mount: Mount) -> Result<MountSpec> {
     not_root(&target).map_err(&refused)?;
     foreign_options(&mount).map_err(&refused)?;
     let source = source_of(&mount).map_err(&refused)?;
+    let idmap = idmap_of(&mount).map_err(&refused)?;
     Ok(MountSpec {
         source,
         target,
@@ -174,7 +186,19 @@ fn from_object(mount: Mount) -> Result<MountSpec> {
         mode: String::new(),
         consistency: mount.consistency,
         from_bind_text: false,
+        idmap,
     })
+}
+
+/// Hull's own member: owners of files are translated.
+fn idmap_of(mount: &Mount) -> std::result::Result<Option<IdMap>, String> {
+    if mount.idmap.is_empty() {
+        return Ok(None);
+    }
+    if !["bind", "volume"].contains(&mount.kind.as_str()) {
+        return Err("owners are translated on binds and volumes only".to_owned());
+    }
+    mount.idmap.parse().map(Some)
 }
 
 fn not_root(target: &str) -> std::result::Result<(), String> {
@@ -352,6 +376,11 @@ fn object(mount: &MountSpec) -> Mount {
         target: mount.target.clone(),
         read_only: mount.read_only,
         consistency: mount.consistency.clone(),
+        idmap: mount
+            .idmap
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         ..Mount::default()
     };
     match &mount.source {

@@ -19,7 +19,8 @@ pub(crate) fn order(wire: types::VolumeCreate) -> Result<CreateVolume> {
 }
 
 /// To the wire.
-pub(crate) fn to_wire(volume: Volume, mountpoint: &std::path::Path) -> types::Volume {
+pub(crate) fn to_wire(volume: &Volume, mountpoint: &std::path::Path) -> types::Volume {
+    let volume = volume.clone();
     types::Volume {
         created_at: time::text(volume.created_at_ns),
         driver: volume.driver,

@@ -69,6 +69,8 @@ pub(crate) enum Op {
     VolumeInspect,
     VolumeRemove,
     VolumePrune,
+    /// Hull's own.
+    VolumeRename,
     /// Docker's own answer of a daemon outside a swarm.
     NoSwarm,
     /// There are no plugins, so there are none to show.
@@ -169,6 +171,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/volumes", Op::VolumeList),
     (POST, "/volumes/create", Op::VolumeCreate),
     (POST, "/volumes/prune", Op::VolumePrune),
+    (POST, "/volumes/{name}/rename", Op::VolumeRename),
     (GET, "/volumes/{name...}", Op::VolumeInspect),
     (PUT, "/volumes/{name...}", Op::NoSwarm),
     (DELETE, "/volumes/{name...}", Op::VolumeRemove),

@@ -483,12 +483,12 @@ async fn containers_usage(request: &Request, usage: &mut DiskUsage) -> Result<()
 async fn volumes_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), Failure> {
     let engine = &request.app.engine;
     let mut volumes = Vec::new();
-    for volume in engine.volumes().await? {
+    for volume in engine.volumes() {
         let figures = VolumeUsage {
-            size: bytes(engine.volume_size(&volume.name).await?),
-            ref_count: count(engine.volume_users(&volume.name).len()),
+            size: bytes(engine.volume_size(&volume).await?),
+            ref_count: count(engine.volume_users(&volume).len()),
         };
-        let mut wire = volume::shown(engine, volume);
+        let mut wire = volume::shown(engine, &volume);
         wire.usage_data = Some(figures);
         volumes.push(wire);
     }

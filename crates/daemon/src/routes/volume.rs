@@ -24,14 +24,14 @@ pub(super) async fn list(request: Request) -> Outcome {
         .contains("dangling")
         .then(|| filters.flag("dangling", false));
     let dangling = dangling.transpose()?;
-    let unused = |volume: &Volume| engine.volume_users(&volume.name).is_empty();
-    let mut volumes = engine.volumes().await?;
+    let unused = |volume: &Volume| engine.volume_users(volume).is_empty();
+    let mut volumes = engine.volumes();
     volumes.retain(|volume| {
         dangling.is_none_or(|dangling| dangling == unused(volume)) && passes(volume, &filters)
     });
     let volumes = volumes
         .into_iter()
-        .map(|volume| shown(engine, volume))
+        .map(|volume| shown(engine, &volume))
         .collect();
     Ok(json(&VolumeList {
         volumes: Some(volumes),
@@ -49,8 +49,8 @@ fn passes(volume: &Volume, filters: &Filters) -> bool {
 }
 
 /// A volume on the wire.
-pub(super) fn shown(engine: &Engine, volume: Volume) -> types::Volume {
-    let path = engine.volume_path(&volume.name);
+pub(super) fn shown(engine: &Engine, volume: &Volume) -> types::Volume {
+    let path = engine.volume_path(volume);
     to_wire::to_wire(volume, &path)
 }
 
@@ -58,13 +58,13 @@ pub(super) async fn create(mut request: Request) -> Outcome {
     let body: VolumeCreate = request.json_or_default().await?;
     let engine = &request.app.engine;
     let volume = engine.volume_create(to_wire::order(body)?).await?;
-    Ok(json_with(StatusCode::CREATED, &shown(engine, volume)))
+    Ok(json_with(StatusCode::CREATED, &shown(engine, &volume)))
 }
 
-pub(super) async fn inspect(request: Request) -> Outcome {
+pub(super) fn inspect(request: &Request) -> Outcome {
     let engine = &request.app.engine;
-    let volume = engine.volume(request.name()).await?;
-    Ok(json(&shown(engine, volume)))
+    let volume = engine.volume(request.name())?;
+    Ok(json(&shown(engine, &volume)))
 }
 
 pub(super) async fn remove(request: Request) -> Outcome {
@@ -75,6 +75,14 @@ pub(super) async fn remove(request: Request) -> Outcome {
         .volume_remove(request.name(), force)
         .await?;
     Ok(done())
+}
+
+/// Hull's own: another name, also while containers use it.
+pub(super) async fn rename(request: Request) -> Outcome {
+    let new = request.query.text("name");
+    let engine = &request.app.engine;
+    let volume = engine.volume_rename(request.name(), new).await?;
+    Ok(json(&shown(engine, &volume)))
 }
 
 pub(super) async fn prune(request: Request) -> Outcome {

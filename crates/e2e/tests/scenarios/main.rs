@@ -18,5 +18,6 @@ mod many;
 mod network;
 mod refusals;
 mod run;
+mod storage;
 mod terminal;
 mod volumes;

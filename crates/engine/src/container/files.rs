@@ -20,6 +20,8 @@ use crate::{
     services::Services,
 };
 
+use super::view::View;
+
 /// The stack of a thread that carries bytes.
 const STACK: usize = 1 << 20;
 
@@ -116,7 +118,7 @@ impl Engine {
         let owner = Arc::clone(&record);
         let root = self
             .services()
-            .block(move || services.layers_of(&owner))
+            .block(move || services.layers_of(&owner).map(View::plain))
             .await??;
         self.say_path(&record, "export");
         outgoing(root, |root, pipe| {
@@ -168,7 +170,7 @@ fn no_path(error: hull_image::Error, record: &Record, path: &str) -> Error {
 
 /// An archive of a container's root.
 fn outgoing(
-    root: Root,
+    root: View,
     pack: impl FnOnce(&Root, &mut dyn Write) -> Result<()> + Send + 'static,
 ) -> Result<Outgoing> {
     write_out(move |pipe| {

@@ -15,3 +15,5 @@ pub mod stop;
 pub mod top;
 pub mod update;
 pub mod wait;
+
+pub(crate) mod view;

@@ -38,6 +38,7 @@ use crate::{
     state::Run,
     time::now_ns,
     undo::Undo,
+    volume,
 };
 
 /// A start to be done.
@@ -144,7 +145,7 @@ fn start(
     placed.published.clone_from(&connected.published);
     services.save(&placed);
 
-    let spec = plan(services, record, &connected)?;
+    let (spec, _ready) = plan(services, record, &connected, undo)?;
     let mut client = Client::new(control);
     client
         .set_timeout(Some(ANSWER_TIMEOUT))
@@ -234,7 +235,12 @@ pub(crate) struct Connected {
 }
 
 /// The OCI spec, written into the bundle.
-fn plan(services: &Services, record: &Record, connected: &Connected) -> Result<Spec> {
+fn plan(
+    services: &Arc<Services>,
+    record: &Record,
+    connected: &Connected,
+    undo: &mut Undo,
+) -> Result<(Spec, volume::Ready)> {
     let bundle = services.paths.bundle(&record.id);
     let files = services.write_network_files(record, connected)?;
     let user = resolve_user(
@@ -244,13 +250,14 @@ fn plan(services: &Services, record: &Record, connected: &Connected) -> Result<S
         &record.host.group_add,
     )?;
     let config = named_like_donor(services, record)?;
+    let ready = volume::ready(services, record, record.id.as_str(), Some(&user), undo)?;
     let input = spec::SpecInput {
         id: record.id.as_str(),
         config: &config,
         host: &record.host,
         command: record.command(),
         user: &user,
-        mounts: &record.mounts,
+        mounts: &ready.mounts,
         files: &files,
         join: spec::Joined {
             network: connected.join.clone(),
@@ -273,7 +280,7 @@ fn plan(services: &Services, record: &Record, connected: &Connected) -> Result<S
         .map_err(|error| Error::Internal(format!("encode the spec: {error}")))?;
     let path = bundle.join("config.json");
     fs::write(&path, text).attempt(|| format!("write {}", path.display()))?;
-    Ok(spec)
+    Ok((spec, ready))
 }
 
 /// A container in another's network has the other's name too.

@@ -19,7 +19,9 @@ pub use host::{
     RestartPolicy, UserNamespace, UtsNamespace,
 };
 pub use id::{ContainerId, ExecId, InvalidName, Name};
-pub use mount::{BindOptions, MountSource, MountSpec, Propagation, TmpfsOptions, VolumeOptions};
+pub use mount::{
+    BindOptions, IdMap, IdRange, MountSource, MountSpec, Propagation, TmpfsOptions, VolumeOptions,
+};
 pub use network::{EndpointConfig, PortBinding, PortProtocol, PublishedPort};
 pub use resources::{
     DeviceMapping, DeviceRequest, Resources, ThrottleDevice, Ulimit, WeightDevice,

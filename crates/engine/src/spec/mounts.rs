@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hull_oci::runtime::Mount;
+use hull_oci::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount};
 
 use super::{
     SpecError, SpecInput,
@@ -10,7 +10,7 @@ use super::{
     namespaces::{self, Owner},
 };
 use crate::{
-    model::{IpcNamespace, Propagation},
+    model::{IdMap, IdRange, IpcNamespace, Propagation},
     record::{MountKind, MountPoint},
 };
 
@@ -178,21 +178,49 @@ fn resolved_mount(input: &SpecInput<'_>, point: &MountPoint) -> Result<Mount, Sp
             &point.options,
             point.read_only,
         )),
+        MountKind::Image if point.layers.len() > 1 => Ok(image_mount(point)),
         MountKind::Bind | MountKind::Volume | MountKind::Image => {
             let mut options = vec![if point.non_recursive { "bind" } else { "rbind" }];
             if point.read_only || point.kind == MountKind::Image {
                 options.push(read_only(input, point)?);
             }
             options.push(propagation(point.propagation));
-            let source = point.source.to_string_lossy();
-            Ok(mount(
-                &clean(&point.destination),
-                "bind",
-                &source,
-                &options.join(","),
-            ))
+            let source = match &point.layers[..] {
+                [sole] => sole.to_string_lossy(),
+                _ => point.source.to_string_lossy(),
+            };
+            let target = clean(&point.destination);
+            let mut bind = mount(&target, "bind", &source, &options.join(","));
+            if let Some(IdMap::Ranges { users, groups }) = &point.idmap {
+                bind.set_uid_mappings(Some(users.iter().map(id_mapping).collect()));
+                bind.set_gid_mappings(Some(groups.iter().map(id_mapping).collect()));
+            }
+            Ok(bind)
         }
     }
+}
+
+/// All layers of an image, as one read-only file system.
+fn image_mount(point: &MountPoint) -> Mount {
+    let layers = point
+        .layers
+        .iter()
+        .map(|layer| format!("lowerdir+={}", layer.display()));
+    let options = std::iter::once("ro".to_owned()).chain(layers);
+    let mut mount = mount(&clean(&point.destination), "overlay", "overlay", "");
+    mount.set_options(Some(options.collect()));
+    mount
+}
+
+/// The runtime's "container" numbers are those on the disk: the mount is a world of its own, and the
+/// container's ids are the host's.
+fn id_mapping(range: &IdRange) -> LinuxIdMapping {
+    LinuxIdMappingBuilder::default()
+        .container_id(range.host)
+        .host_id(range.container)
+        .size(range.count)
+        .build()
+        .expect("every member is given")
 }
 
 /// Read-only all the way down where the kernel can and nobody objects.

@@ -403,18 +403,11 @@ fn device_rules_have_one_form() {
 fn user_mounts_cover_the_engines_and_parents_come_first() {
     let point = |target: &str, kind| MountPoint {
         kind,
-        name: None,
         source: "/src".into(),
         destination: target.to_owned(),
-        driver: String::new(),
-        mode: String::new(),
         read_only: target == "/data/deep",
         propagation: (target == "/data").then_some(Propagation::Rslave),
-        anonymous: false,
-        non_recursive: false,
-        read_only_non_recursive: false,
-        read_only_force_recursive: false,
-        options: Vec::new(),
+        ..MountPoint::default()
     };
     let mounts = [
         point("/data/deep", MountKind::Bind),

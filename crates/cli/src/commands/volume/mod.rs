@@ -4,4 +4,5 @@ pub(super) mod create;
 pub(super) mod inspect;
 pub(super) mod ls;
 pub(super) mod prune;
+pub(super) mod rename;
 pub(super) mod rm;

@@ -1,0 +1,319 @@
+//! What is mounted into a new container: its volumes are made and filled, its sources looked at.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hull_image::{Image, Snapshotter as _};
+use hull_sys::beneath::Root;
+
+use super::{CreateVolume, Volume, create, ready::beneath, remove};
+use crate::{
+    error::{Attempt, Error, Kind, Result},
+    model::{
+        BindOptions, Config, ContainerId, HostConfig, MountSource, MountSpec, Propagation,
+        TmpfsOptions, VolumeOptions,
+    },
+    record::{MountKind, MountPoint},
+    services::Services,
+    undo::Undo,
+};
+
+/// A container that is being made, as far as its mounts need it.
+struct Making<'a> {
+    services: &'a Arc<Services>,
+    id: &'a ContainerId,
+    /// The driver of volumes that name none.
+    driver: &'a str,
+    image: &'a Image,
+    undo: &'a mut Undo,
+}
+
+/// Resolves all mounts of a new container: makes volumes, fills empty ones from the image.
+pub(crate) fn settle(
+    services: &Arc<Services>,
+    id: &ContainerId,
+    config: &Config,
+    host: &HostConfig,
+    image: &Image,
+    undo: &mut Undo,
+) -> Result<Vec<MountPoint>> {
+    let mut making = Making {
+        services,
+        id,
+        driver: &host.volume_driver,
+        image,
+        undo,
+    };
+    let mut mounts: BTreeMap<String, MountPoint> = BTreeMap::new();
+    for reference in &host.volumes_from {
+        for mount in borrowed(services, reference)? {
+            mounts.insert(mount.destination.clone(), mount);
+        }
+    }
+    for spec in &host.mounts {
+        if clean(&spec.target) == "/" {
+            return Err(Error::Invalid(
+                "invalid specification: destination can't be '/'".to_owned(),
+            ));
+        }
+        let mount = making.resolve(spec)?;
+        mounts.insert(mount.destination.clone(), mount);
+    }
+    for target in &config.volumes {
+        let target = clean(target);
+        if target == "/" {
+            return Err(Error::Invalid(
+                "invalid volume: destination can't be '/'".to_owned(),
+            ));
+        }
+        if mounts.contains_key(&target) || host.tmpfs.keys().any(|own| clean(own) == target) {
+            continue;
+        }
+        let mount = making.resolve(&anonymous(&target))?;
+        mounts.insert(target, mount);
+    }
+    tracing::debug!(
+        container = id.short(),
+        mounts = mounts.len(),
+        "mounts settled"
+    );
+    Ok(mounts.into_values().collect())
+}
+
+fn anonymous(target: &str) -> MountSpec {
+    MountSpec {
+        source: MountSource::Volume {
+            name: None,
+            options: VolumeOptions::default(),
+        },
+        target: target.to_owned(),
+        read_only: false,
+        mode: String::new(),
+        consistency: String::new(),
+        from_bind_text: false,
+        idmap: None,
+    }
+}
+
+/// The volumes and binds of another container.
+fn borrowed(services: &Services, reference: &str) -> Result<Vec<MountPoint>> {
+    let (name, mode) = reference.split_once(':').unwrap_or((reference, ""));
+    let mut read_only = false;
+    for word in mode.split(',').filter(|word| !word.is_empty()) {
+        match word {
+            "ro" => read_only = true,
+            // Labels have a meaning with SELinux alone.
+            "rw" | "z" | "Z" => {}
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "invalid volumes-from specification {reference:?}: invalid mode: {mode} \
+                     (ro, rw, z or Z)"
+                )));
+            }
+        }
+    }
+    let owner = services.registry.find(name)?.record();
+    let lend = |mount: &MountPoint| MountPoint {
+        read_only: mount.read_only || read_only,
+        // It goes with the container it was made for.
+        anonymous: false,
+        ..mount.clone()
+    };
+    let lendable = |m: &&MountPoint| matches!(m.kind, MountKind::Bind | MountKind::Volume);
+    Ok(owner.mounts.iter().filter(lendable).map(lend).collect())
+}
+
+impl Making<'_> {
+    fn resolve(&mut self, spec: &MountSpec) -> Result<MountPoint> {
+        let mut mount = MountPoint {
+            kind: MountKind::Tmpfs,
+            destination: clean(&spec.target),
+            mode: spec.mode.clone(),
+            read_only: spec.read_only,
+            idmap: spec.idmap.clone(),
+            ..MountPoint::default()
+        };
+        match &spec.source {
+            MountSource::Bind { path, options } => bind(&mut mount, path, options)?,
+            MountSource::Volume { name, options } => {
+                self.volume(&mut mount, name.as_deref(), options)?;
+            }
+            MountSource::Tmpfs(options) => tmpfs(&mut mount, options),
+            MountSource::Image { reference, subpath } => {
+                self.image(&mut mount, reference, subpath)?;
+            }
+        }
+        Ok(mount)
+    }
+
+    fn volume(
+        &mut self,
+        mount: &mut MountPoint,
+        name: Option<&str>,
+        options: &VolumeOptions,
+    ) -> Result<()> {
+        let anonymous = name.is_none();
+        let existed = name.is_some_and(|name| self.services.volumes.find(name).is_ok());
+        let order = CreateVolume {
+            name: name.unwrap_or_default().to_owned(),
+            driver: if options.driver.is_empty() {
+                self.driver.to_owned()
+            } else {
+                options.driver.clone()
+            },
+            labels: options.labels.clone(),
+            options: options.driver_options.clone(),
+        };
+        let volume = create(self.services, order, anonymous)?;
+        if !existed {
+            let (services, volume) = (Arc::clone(self.services), Arc::clone(&volume));
+            self.undo.push("remove the new volume", move || {
+                drop(remove(&services, &volume.name))
+            });
+        }
+        if !options.no_copy {
+            self.fill(&volume, &mount.destination)?;
+        }
+        mount.kind = MountKind::Volume;
+        mount.source = self.services.volumes.data_of(&volume);
+        mount.subpath.clone_from(&options.subpath);
+        if !options.subpath.is_empty() && volume.is_plain() {
+            let of = format!("volume {}", volume.name);
+            let root = Root::new(&mount.source).attempt(|| format!("open {of}"))?;
+            beneath(&root, &options.subpath, &of)?;
+        }
+        mount.driver.clone_from(&volume.driver);
+        mount.name = Some(volume.name.clone());
+        mount.volume = Some(volume.id.clone());
+        mount.anonymous = anonymous;
+        Ok(())
+    }
+
+    /// Gives an empty volume the image's content at `target`.
+    fn fill(&self, volume: &Volume, target: &str) -> Result<()> {
+        let from = self.services.snapshots.mount_image(self.image)?;
+        let path = Path::new(target.trim_start_matches('/'));
+        let is_directory = from.stat(path).is_ok_and(|found| {
+            rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::Directory
+        });
+        if !is_directory {
+            return Ok(());
+        }
+        let data = self.services.acquire_volume(volume, self.id.as_str())?;
+        let filled = fill_if_empty(&from, path, &data);
+        self.services.release_volume(volume, self.id.as_str());
+        filled
+    }
+
+    fn image(&self, mount: &mut MountPoint, reference: &str, subpath: &str) -> Result<()> {
+        // "Not found" of a create means the container's own image, which clients then pull.
+        let image = self
+            .services
+            .resolve_image(reference, None)
+            .map_err(|error| match error.kind() {
+                Kind::NotFound => Error::Invalid(format!(
+                    "invalid mount config for type \"image\": {error}: pull it first"
+                )),
+                _ => error,
+            })?;
+        if !subpath.is_empty() {
+            let root = self.services.snapshots.mount_image(&image)?;
+            beneath(&root, subpath, &format!("image {reference}"))?;
+        }
+        mount.kind = MountKind::Image;
+        mount.read_only = true;
+        mount.source = PathBuf::from(reference);
+        subpath.clone_into(&mut mount.subpath);
+        // By its id: the name may move on to another image.
+        mount.image = Some(image.id.to_string());
+        mount.layers = image.layers;
+        Ok(())
+    }
+}
+
+fn fill_if_empty(from: &Root, path: &Path, data: &Path) -> Result<()> {
+    let is_empty = fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none());
+    if !is_empty {
+        return Ok(());
+    }
+    let to = Root::new(data).attempt(|| format!("open {}", data.display()))?;
+    hull_image::copy::copy_tree(from, path, &to)?;
+    Ok(())
+}
+
+fn tmpfs(mount: &mut MountPoint, options: &TmpfsOptions) {
+    if options.size_bytes > 0 {
+        mount.options.push(format!("size={}", options.size_bytes));
+    }
+    if options.mode != 0 {
+        mount.options.push(format!("mode={:o}", options.mode));
+    }
+    mount
+        .options
+        .extend(options.options.iter().map(|words| words.join("=")));
+}
+
+fn bind(mount: &mut MountPoint, path: &str, options: &BindOptions) -> Result<()> {
+    if !path.starts_with('/') {
+        return Err(Error::Invalid(format!(
+            "invalid mount config for type \"bind\": invalid mount path: '{path}' mount path must \
+             be absolute"
+        )));
+    }
+    match fs::metadata(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && options.create_source => {
+            fs::create_dir_all(path).attempt(|| format!("create {path}"))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::Invalid(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {path}"
+            )));
+        }
+        Err(source) => {
+            return Err(Error::Host {
+                attempt: format!("look at bind source {path}"),
+                source,
+            });
+        }
+    }
+    mount.kind = MountKind::Bind;
+    mount.source = PathBuf::from(path);
+    mount.create_source = options.create_source;
+    mount.propagation = Some(options.propagation.unwrap_or(Propagation::Rprivate));
+    mount.non_recursive = options.non_recursive;
+    mount.read_only_non_recursive = options.read_only_non_recursive;
+    mount.read_only_force_recursive = options.read_only_force_recursive;
+    Ok(())
+}
+
+/// An absolute path without `.`, `..` and doubled slashes.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_cleaned() {
+        assert_eq!(clean("/a//b/./c/../d/"), "/a/b/d");
+        assert_eq!(clean("/../../etc"), "/etc");
+        assert_eq!(clean(""), "/");
+    }
+}

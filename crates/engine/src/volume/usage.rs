@@ -1,0 +1,121 @@
+//! What must be mounted before a container may use a volume, and unmounted after the last one.
+//!
+//! A plain directory needs none of it. What the options of the local driver name is mounted onto the
+//! volume's directory on the host, once for all containers, as `Mountpoint` promises; each container
+//! has its own copy of that mount, so taking it off the host disturbs nobody.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::PoisonError};
+
+use super::{Volume, local, options};
+use crate::{
+    error::{Attempt, Error, Result},
+    record::{MountKind, MountPoint, Record},
+    services::Services,
+};
+
+/// Who uses a volume now: ids of containers.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    users: BTreeSet<String>,
+}
+
+impl Services {
+    /// Makes a volume's content reachable for `user`, and tells where it is.
+    pub(crate) fn acquire_volume(&self, volume: &Volume, user: &str) -> Result<PathBuf> {
+        let data = self.volumes.data_of(volume);
+        let Some(mount) = options::parse(&volume.options)?.mount else {
+            std::fs::metadata(&data)
+                .attempt(|| format!("open volume {}: its content is gone", volume.name))?;
+            return Ok(data);
+        };
+        let usage = self.volumes.usage_of(volume);
+        let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+        if !local::is_mounted(&data) {
+            local::mount(&mount, &data).map_err(|error| {
+                Error::Internal(format!(
+                    "error while mounting volume '{}': failed to mount local volume: {error}",
+                    data.display()
+                ))
+            })?;
+        }
+        usage.users.insert(user.to_owned());
+        Ok(data)
+    }
+
+    /// `user` needs the volume no more.
+    pub(crate) fn release_volume(&self, volume: &Volume, user: &str) {
+        if volume.is_plain() {
+            return;
+        }
+        let usage = self.volumes.usage_of(volume);
+        let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.users.remove(user);
+        if usage.users.is_empty() {
+            self.unmount(volume);
+        }
+    }
+
+    fn unmount(&self, volume: &Volume) {
+        let data = self.volumes.data_of(volume);
+        if local::is_mounted(&data)
+            && let Err(error) = hull_sys::mount::detach(&data)
+        {
+            tracing::warn!(volume = volume.name, %error, "cannot unmount");
+        }
+    }
+
+    /// The volume that is mounted there; `None`: none is, or it is gone.
+    pub(crate) fn volume_of(&self, mount: &MountPoint) -> Option<std::sync::Arc<Volume>> {
+        let id = mount.volume_id()?;
+        self.volumes.by_id(id)
+    }
+
+    /// A container that ended needs none of its volumes.
+    pub(crate) fn release_volumes(&self, record: &Record) {
+        for volume in record
+            .mounts
+            .iter()
+            .filter_map(|mount| self.volume_of(mount))
+        {
+            self.release_volume(&volume, record.id.as_str());
+        }
+    }
+
+    /// After a restart of the daemon: counts the users that went on, and unmounts what has none.
+    pub(crate) fn recount_volumes(&self, running: &[&Record]) {
+        for record in running {
+            for volume in record
+                .mounts
+                .iter()
+                .filter_map(|mount| self.volume_of(mount))
+            {
+                let usage = self.volumes.usage_of(&volume);
+                let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+                usage.users.insert(record.id.to_string());
+            }
+        }
+        for volume in self
+            .volumes
+            .all()
+            .iter()
+            .filter(|volume| !volume.is_plain())
+        {
+            let usage = self.volumes.usage_of(volume);
+            let usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+            if usage.users.is_empty() {
+                self.unmount(volume);
+            }
+        }
+    }
+
+    /// Whether a container that ended has something to give back at all.
+    pub(crate) fn holds_volumes(&self, record: &Record) -> bool {
+        let held = |mount: &MountPoint| {
+            mount.kind == MountKind::Volume
+                && self
+                    .volume_of(mount)
+                    .is_some_and(|volume| !volume.is_plain())
+        };
+        record.mounts.iter().any(held)
+    }
+}
