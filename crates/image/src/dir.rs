@@ -139,7 +139,7 @@ pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// Whether an attribute may enter or leave by an archive: users' own, capabilities and ACLs. Never
 /// overlayfs's, which would let an archive redirect a layer's directories.
-pub(crate) fn is_portable_xattr(attribute: &OsStr) -> bool {
+pub fn is_portable_xattr(attribute: &OsStr) -> bool {
     let name = attribute.as_bytes();
     (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
         || name == b"security.capability"

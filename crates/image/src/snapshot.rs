@@ -88,30 +88,16 @@ impl Overlay {
     }
 }
 
+impl Overlay {
+    /// Snapshots whose remains go into this trash.
+    pub(crate) fn with(trash: Trash) -> Self {
+        Self { trash }
+    }
+}
+
 impl Snapshotter for Overlay {
     fn prepare(&self, container_dir: &Path, image: &Image) -> Result<Snapshot> {
-        if image.layers.len() > LAYERS_MAX {
-            let count = image.layers.len();
-            let message = format!("the image has {count} layers, the kernel takes {LAYERS_MAX}");
-            return Err(Error::Invalid(message));
-        }
-        let (upper, work) = (container_dir.join("upper"), container_dir.join("work"));
-        let mut lower = image.layers.clone();
-        let made = make_dir(&work, 0o700).and_then(|()| {
-            make_dir(&upper, 0o755)?;
-            match lower.first() {
-                Some(uppermost) => copy_attributes(uppermost, &upper),
-                // An image of nothing but a configuration; overlayfs wants something below.
-                None => {
-                    lower.push(container_dir.join("empty"));
-                    make_dir(&lower[0], 0o755)
-                }
-            }
-        });
-        if made.is_err() {
-            let _ = (fs::remove_dir(&upper), fs::remove_dir(&work));
-        }
-        made.map(|()| Snapshot { lower, upper, work })
+        prepare_over(container_dir, "upper", image.layers.clone())
     }
 
     fn usage(&self, snapshot: &Snapshot) -> Result<Usage> {
@@ -130,18 +116,51 @@ impl Snapshotter for Overlay {
     }
 
     fn mount_image(&self, image: &Image) -> Result<Root> {
-        let mounted = match &image.layers[..] {
-            // Overlayfs wants two layers; a single one needs none of it.
-            [sole] => read_only_bind(sole),
-            layers => overlay(layers, None),
-        };
-        mounted
+        mount_read_only(&image.layers)
             .map(Root::from_fd)
             .context(|| format!("mount the image {}", image.id))
     }
 
     fn remove(&self, container_dir: &Path) -> Result<()> {
         self.trash.put(container_dir)
+    }
+}
+
+/// Makes a writable layer, named `upper_name` in `directory`, over `lower` (uppermost first).
+pub(crate) fn prepare_over(
+    directory: &Path,
+    upper_name: &str,
+    mut lower: Vec<PathBuf>,
+) -> Result<Snapshot> {
+    if lower.len() > LAYERS_MAX {
+        let count = lower.len();
+        let message = format!("the image has {count} layers, the kernel takes {LAYERS_MAX}");
+        return Err(Error::Invalid(message));
+    }
+    let (upper, work) = (directory.join(upper_name), directory.join("work"));
+    let made = make_dir(&work, 0o700).and_then(|()| {
+        make_dir(&upper, 0o755)?;
+        match lower.first() {
+            Some(uppermost) => copy_attributes(uppermost, &upper),
+            // An image of nothing but a configuration; overlayfs wants something below.
+            None => {
+                lower.push(directory.join("empty"));
+                make_dir(&lower[0], 0o755)
+            }
+        }
+    });
+    if made.is_err() {
+        let _ = (fs::remove_dir(&upper), fs::remove_dir(&work));
+    }
+    made.map(|()| Snapshot { lower, upper, work })
+}
+
+/// Layers as one root, read-only: a detached mount.
+pub(crate) fn mount_read_only(layers: &[PathBuf]) -> io::Result<OwnedFd> {
+    match layers {
+        // Overlayfs wants two layers; a single one needs none of it.
+        [sole] => read_only_bind(sole),
+        layers => overlay(layers, None),
     }
 }
 

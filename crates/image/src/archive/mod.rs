@@ -4,10 +4,13 @@
 //! directory `/proc/<pid>/root`. The container may rename and relink everything meanwhile; nothing
 //! here leaves its root.
 
+mod members;
 mod pack;
 mod stat;
 mod unpack;
 
+pub use crate::dir::is_portable_xattr;
+pub use members::{Member, MemberKind, Members};
 pub use pack::{export, pack};
 pub use stat::{PathStat, stat};
 pub use unpack::{UnpackOptions, unpack};

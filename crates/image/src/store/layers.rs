@@ -21,6 +21,7 @@ use hull_sys::beneath::Root;
 use serde::{Deserialize, Serialize};
 
 use super::blobs::replace_file;
+use super::built::BUILT;
 use super::{Lease, Store, unpack};
 use crate::error::{Context as _, Error, Result};
 use crate::tar::extract::Extracted;
@@ -63,6 +64,8 @@ struct State {
     by_chain_id: HashMap<Digest, Arc<Layer>>,
     /// The diff ids of layers that somebody unpacks now: nobody else does.
     claimed: HashSet<Digest>,
+    /// Layers that the build cache holds, by number.
+    built: HashSet<u64>,
     last: u64,
 }
 
@@ -127,7 +130,14 @@ impl Layers {
         for entry in fs::read_dir(dir).context(|| format!("list {}", dir.display()))? {
             let path = entry.context(|| format!("list {}", dir.display()))?.path();
             match read_layer(&path) {
-                Some(layer) => layers.lock().add(layer),
+                Some(layer) => {
+                    let mut state = layers.lock();
+                    if path.join(BUILT).exists() {
+                        state.built.insert(layer.number);
+                    }
+                    state.add(layer);
+                }
+                None if read_built(&path).is_some() => layers.lock().add_built(read_built(&path)),
                 None => {
                     tracing::warn!(path = %path.display(), "removing an incomplete layer");
                     layers.trash.put(&path)?;
@@ -181,7 +191,81 @@ impl Layers {
             Some(chain_id) => state.by_chain_id.remove(chain_id),
             None => state.by_diff_id.remove(&layer.record.diff_id),
         };
-        self.trash.put(&self.dir.join(layer.number.to_string()))
+        let path = self.dir.join(layer.number.to_string());
+        if state.built.contains(&layer.number) {
+            return self.trash.put(&path.join("layer.json"));
+        }
+        self.trash.put(&path)
+    }
+
+    /// Where a built layer is to be written.
+    pub(super) fn begin_empty(&self) -> Result<(u64, PathBuf)> {
+        let (number, path) = self.begin()?;
+        fs::remove_dir(path.join("fs")).context(|| format!("make {}", path.display()))?;
+        Ok((number, path))
+    }
+
+    /// Makes a built layer visible.
+    pub(super) fn complete_built(&self, number: u64, from: &Path) -> Result<()> {
+        let to = self.dir.join(number.to_string());
+        fs::rename(from, &to).context(|| format!("complete {}", to.display()))?;
+        self.lock().built.insert(number);
+        Ok(())
+    }
+
+    /// The files of a built layer.
+    pub(super) fn built(&self, number: u64) -> Option<PathBuf> {
+        let held = self.lock().built.contains(&number);
+        held.then(|| self.dir.join(number.to_string()).join("fs"))
+    }
+
+    /// The numbers of all built layers.
+    pub(super) fn all_built(&self) -> Vec<u64> {
+        self.lock().built.iter().copied().collect()
+    }
+
+    /// Gives a built layer up. Whether its files went away: not if an image has it.
+    pub(super) fn release_built(&self, number: u64) -> Result<bool> {
+        let mut state = self.lock();
+        if !state.built.remove(&number) {
+            return Ok(false);
+        }
+        let path = self.dir.join(number.to_string());
+        if state
+            .by_diff_id
+            .values()
+            .any(|layer| layer.number == number)
+        {
+            self.trash.put(&path.join(BUILT))?;
+            return Ok(false);
+        }
+        self.trash.put(&path)?;
+        Ok(true)
+    }
+
+    /// Lets a built layer serve images, unless another one with the same content does already.
+    pub(super) fn name_built(&self, number: u64, record: Record) -> Result<()> {
+        let mut state = self.lock();
+        if state.by_diff_id.contains_key(&record.diff_id) || !state.built.contains(&number) {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&record)
+            .map_err(std::io::Error::from)
+            .context(|| "write a layer's record")?;
+        let path = self.dir.join(number.to_string()).join("layer.json");
+        fs::write(&path, text).context(|| format!("write {}", path.display()))?;
+        state.add(Layer { number, record });
+        Ok(())
+    }
+
+    /// What was deleted lies there.
+    pub(super) fn trash(&self) -> &Trash {
+        &self.trash
+    }
+
+    /// Everything written reaches the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        sync(&self.dir)
     }
 
     /// An empty directory to unpack into, removed when the store is next opened unless completed.
@@ -244,6 +328,13 @@ impl Layers {
 }
 
 impl State {
+    fn add_built(&mut self, number: Option<u64>) {
+        if let Some(number) = number {
+            self.last = self.last.max(number);
+            self.built.insert(number);
+        }
+    }
+
     fn add(&mut self, layer: Layer) {
         self.last = self.last.max(layer.number);
         let layer = Arc::new(layer);
@@ -437,6 +528,12 @@ impl Drop for Undo<'_> {
 fn sync(path: &Path) -> Result<()> {
     let dir = File::open(path).context(|| format!("open {}", path.display()))?;
     rustix::fs::syncfs(dir.as_fd()).context(|| format!("sync {}", path.display()))
+}
+
+/// The number of the built layer at a path: `None` if it is not one.
+fn read_built(path: &Path) -> Option<u64> {
+    let number = path.file_name()?.to_str()?.parse().ok()?;
+    (path.join(BUILT).exists() && path.join("fs").is_dir()).then_some(number)
 }
 
 /// The complete layer at a path: `None` if it is not one.

@@ -15,6 +15,7 @@
 //! the garbage collector by its [`Lease`] until an entry reaches it.
 
 mod blobs;
+mod built;
 mod entries;
 mod layers;
 mod lease;
@@ -53,6 +54,7 @@ use crate::trash::Trash;
 
 pub use attestations::Statement;
 pub use blobs::BlobWriter;
+pub use built::NewLayer;
 pub use changes::apply_changes;
 pub use commit::Commit;
 pub use disk_usage::DiskUsage;

@@ -60,6 +60,30 @@ impl Store {
         Ok(())
     }
 
+    /// As [`save`](Self::save), for an image that has no entry: it is leased by whoever made it.
+    pub fn save_built(
+        &self,
+        descriptor: &Descriptor,
+        names: &[Reference],
+        out: impl Write,
+    ) -> Result<()> {
+        let mut plan = Plan::default();
+        let names = names.iter().map(|name| Some(name.clone().or_latest()));
+        let mut names: Vec<Option<Reference>> = names.collect();
+        if names.is_empty() {
+            names.push(None);
+        }
+        for name in names {
+            let target = Target {
+                descriptor: descriptor.clone(),
+                entries: Vec::new(),
+                name,
+            };
+            self.plan(descriptor.digest.as_str(), &target, &[], &mut plan)?;
+        }
+        self.write_archive(plan, out)
+    }
+
     /// All tags of a repository, if the name is one; else the name itself.
     fn all_tags(&self, name: &str) -> Result<Vec<String>> {
         let own = || Ok(vec![name.to_owned()]);

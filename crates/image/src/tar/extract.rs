@@ -74,6 +74,39 @@ pub(crate) fn extract<R: Read>(root: &Root, options: Options, source: R) -> Resu
     extractor.finish()
 }
 
+/// Applies a layer's archive to a root that holds what lies below: whiteouts remove.
+pub(crate) fn apply<R: Read>(root: &Root, source: R) -> Result<()> {
+    let mut reader = Reader::new(source);
+    let mut extractor = Extractor::new(root, Options::default());
+    while let Some(entry) = reader.next()? {
+        let path = clean(&entry.path)?;
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let Some(hidden) = name.strip_prefix(WHITEOUT) else {
+            extractor.entry(&entry, &mut reader)?;
+            continue;
+        };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let what = || format!("remove {}", path.display());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let Ok(directory) = root.open(parent, flags, Mode::empty()) else {
+            continue;
+        };
+        if name != OPAQUE_WHITEOUT {
+            dir::remove(&directory, OsStr::from_bytes(hidden)).context(what)?;
+            continue;
+        }
+        for child in dir::Dir::open_in(root, parent)
+            .and_then(|dir| dir.names())
+            .context(what)?
+        {
+            dir::remove(&directory, &child).context(what)?;
+        }
+    }
+    reader.drain()?;
+    extractor.finish()?;
+    Ok(())
+}
+
 struct Extractor<'a> {
     root: &'a Root,
     options: Options,

@@ -1,0 +1,429 @@
+//! The builder: from a request to a result.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hull_image::store::Lease;
+use hull_image::{Image, Overlay, Store};
+use hull_oci::{ImageConfig, Platform, chain_ids};
+
+use crate::cache::{Cache, CacheFilter, CachePruned, CacheUsage};
+use crate::cancel::Cancel;
+use crate::dockerfile::{self, Dockerfile};
+use crate::error::{Error, Place, Result};
+use crate::host::Host;
+use crate::plan::{self, Base, Bases, HistoryStep, Input, Op, Plan};
+use crate::progress::{Event, Progress, Teller, Warning};
+use crate::request::{BuildRequest, NamedContext};
+use crate::solve::{KeyLocks, Solved, Solver, Sources};
+use crate::tree::Trees;
+
+/// Bytes the cache may take before the longest unused goes, unless configured otherwise.
+pub const CACHE_BYTES_DEFAULT: u64 = 20 << 30;
+
+/// The builder of a daemon.
+pub struct Builder {
+    pub(crate) store: Arc<Store>,
+    pub(crate) overlay: Overlay,
+    pub(crate) cache: Arc<Cache>,
+    host: Arc<dyn Host>,
+    trees: Trees,
+    locks: KeyLocks,
+    run_dir: PathBuf,
+    cache_bytes: u64,
+    serial: AtomicU64,
+}
+
+/// What a build gave. As long as it lives, its layers stay.
+pub struct Built {
+    /// One for each platform, as asked for.
+    pub platforms: Vec<BuiltPlatform>,
+    /// What the linter says.
+    pub warnings: Vec<Warning>,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) build: String,
+    pub(crate) epoch: Option<i64>,
+    pub(crate) lease: Lease,
+    cache: Arc<Cache>,
+    held: Vec<u64>,
+}
+
+/// The result for one platform.
+#[derive(Debug, Clone)]
+pub struct BuiltPlatform {
+    /// Where it runs.
+    pub platform: Platform,
+    /// How to run it; layers and history are added on export.
+    pub config: ImageConfig,
+    /// Its layers, uppermost first.
+    pub layers: Vec<PathBuf>,
+    /// The image at the bottom.
+    pub(crate) base: Option<Arc<Image>>,
+    /// What was done on top.
+    pub(crate) steps: Vec<BuiltStep>,
+}
+
+/// One step on top of the base.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltStep {
+    pub(crate) created_by: String,
+    pub(crate) solved: Option<Arc<Solved>>,
+}
+
+impl Builder {
+    /// The builder with its state in `<data-root>/build`, and its passing files in `run_dir`.
+    pub fn open(
+        data_root: &Path,
+        run_dir: &Path,
+        store: Arc<Store>,
+        host: Arc<dyn Host>,
+    ) -> Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let dir = data_root.join("build");
+        let _ = std::fs::remove_dir_all(run_dir);
+        for directory in [&dir, run_dir] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(|error| Error::host(format!("make {}", directory.display()), error))?;
+        }
+        Ok(Self {
+            overlay: Overlay::new(data_root)?,
+            cache: Arc::new(Cache::open(&dir, Arc::clone(&store))?),
+            store,
+            host,
+            trees: Trees::open(&dir.join("trees"))?,
+            locks: KeyLocks::default(),
+            run_dir: run_dir.to_owned(),
+            cache_bytes: CACHE_BYTES_DEFAULT,
+            serial: AtomicU64::new(0),
+        })
+    }
+
+    /// Clients' directories.
+    pub fn trees(&self) -> &Trees {
+        &self.trees
+    }
+
+    /// Builds. Blocks until all is done, or `cancel` is asked for.
+    pub fn build(
+        &self,
+        request: &BuildRequest,
+        progress: Arc<dyn Progress>,
+        cancel: &Cancel,
+    ) -> Result<Built> {
+        let build = self.name();
+        let (file, text) = self.definition(request, &progress, &build)?;
+        let bases = StoredBases {
+            builder: self,
+            request,
+            progress: &progress,
+            build: &build,
+            lease: self.store.lease(),
+            cancel,
+            found: Mutex::default(),
+        };
+        let plan = plan::plan(&input(&file, request, &bases, text))?;
+        for warning in &plan.warnings {
+            progress.event(Event::Warning(warning.clone()));
+        }
+        let by_manifest = bases.by_manifest();
+        let images = images_of(&plan, &by_manifest);
+        let run_dir = self.run_dir.join(&build);
+        std::fs::create_dir_all(&run_dir)
+            .map_err(|error| Error::host(format!("make {}", run_dir.display()), error))?;
+        // A failed step stops its siblings, not the client's other builds.
+        let inner = Cancel::new();
+        let stopper = inner.clone();
+        let _hook = cancel.on_cancel(move || stopper.cancel());
+        let solver = Solver {
+            plan: &plan,
+            request,
+            cache: &self.cache,
+            store: &self.store,
+            overlay: &self.overlay,
+            host: &*self.host,
+            progress: &progress,
+            cancel: &inner,
+            locks: &self.locks,
+            sources: Sources::new(&plan, request)?,
+            trees: &self.trees,
+            images: images
+                .iter()
+                .map(|(at, image)| (*at, image.layers.clone()))
+                .collect(),
+            build: build.clone(),
+            run_dir: run_dir.clone(),
+        };
+        let solved = solver.solve();
+        let _ = std::fs::remove_dir_all(&run_dir);
+        cancel.check()?;
+        let solved = solved?;
+        let held = solved.iter().filter_map(|one| one.layer).collect();
+        let platforms = plan.results.into_iter().map(|target| BuiltPlatform {
+            platform: target.platform,
+            layers: solved[target.vertex].layers.clone(),
+            base: target.base.and_then(|at| images.get(&at).cloned()),
+            steps: target
+                .history
+                .into_iter()
+                .map(|step| on_top(step, &solved))
+                .collect(),
+            config: target.config,
+        });
+        Ok(Built {
+            platforms: platforms.collect(),
+            warnings: plan.warnings,
+            lease: bases.lease,
+            progress: Arc::clone(&progress),
+            build: build.clone(),
+            epoch: request.source_date_epoch,
+            cache: Arc::clone(&self.cache),
+            held,
+        })
+    }
+
+    /// Checks a Dockerfile without building: the linter's words.
+    pub fn check(&self, request: &BuildRequest, cancel: &Cancel) -> Result<Vec<Warning>> {
+        let progress: Arc<dyn Progress> = Arc::new(|_: Event| {});
+        let (file, text) = self.parse(request)?;
+        let bases = StoredBases {
+            builder: self,
+            request,
+            progress: &progress,
+            build: "check",
+            lease: self.store.lease(),
+            cancel,
+            found: Mutex::default(),
+        };
+        Ok(plan::plan(&input(&file, request, &bases, text))?.warnings)
+    }
+
+    /// What a Dockerfile offers: stages, arguments, secrets.
+    pub fn outline(&self, request: &BuildRequest) -> Result<plan::Usage> {
+        let (file, text) = self.parse(request)?;
+        plan::usage(&input(&file, request, &NoBases, text))
+    }
+
+    /// What the cache takes.
+    pub fn usage(&self) -> Result<CacheUsage> {
+        self.cache.usage(&self.trees)
+    }
+
+    /// Takes parts of the cache away.
+    pub fn prune(&self, filter: &CacheFilter) -> Result<CachePruned> {
+        self.cache.prune(filter, &self.trees)
+    }
+
+    /// After a build: what was remembered reaches the disk, and the cache keeps to its budget.
+    pub fn settle(&self) -> Result<()> {
+        self.cache.sync()?;
+        let filter = CacheFilter {
+            all: true,
+            keep_bytes: self.cache_bytes,
+            ..CacheFilter::default()
+        };
+        if self.cache.step_bytes()? > self.cache_bytes {
+            self.cache.prune(&filter, &self.trees)?;
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        let number = self.serial.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number}", std::process::id())
+    }
+
+    fn definition(
+        &self,
+        request: &BuildRequest,
+        progress: &Arc<dyn Progress>,
+        build: &str,
+    ) -> Result<(Dockerfile, Arc<str>)> {
+        let name = format!(
+            "[internal] load build definition from {}",
+            request.dockerfile_name
+        );
+        let mut teller = Teller::internal(progress, build, &name);
+        teller.start();
+        let outcome = self.parse(request);
+        teller.finish(outcome.as_ref().err().map(ToString::to_string));
+        outcome
+    }
+
+    fn parse(&self, request: &BuildRequest) -> Result<(Dockerfile, Arc<str>)> {
+        let text: Arc<str> = if request.allow_include {
+            crate::include::resolve(request)?.into()
+        } else {
+            request.dockerfile.as_str().into()
+        };
+        let file = dockerfile::parse(&text).map_err(|located| Error::Syntax {
+            error: located.error,
+            place: Box::new(Place {
+                file: request.dockerfile_name.clone(),
+                span: located.span,
+                text: Arc::clone(&text),
+            }),
+        })?;
+        if let Some(syntax) = &file.directives.syntax {
+            known_frontend(syntax)?;
+        }
+        Ok((file, text))
+    }
+}
+
+/// A `# syntax=` line names a program that reads the file. Ours reads what Docker's reads; others
+/// are refused, so that nothing is built by other rules than its author meant.
+fn known_frontend(syntax: &str) -> Result<()> {
+    let name = syntax.split(['@', ':']).next().unwrap_or_default();
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    if matches!(
+        name,
+        "docker/dockerfile"
+            | "docker/dockerfile-upstream"
+            | "dockerfile"
+            | "docker/dockerfile-labs"
+    ) {
+        return Ok(());
+    }
+    let message = format!(
+        "the frontend {syntax:?} of the syntax line is not available: only docker/dockerfile is built in"
+    );
+    Err(Error::invalid(message, None))
+}
+
+fn input<'a>(
+    file: &'a Dockerfile,
+    request: &'a BuildRequest,
+    bases: &'a dyn Bases,
+    text: Arc<str>,
+) -> Input<'a> {
+    Input {
+        file,
+        request,
+        bases,
+        host: Platform::host(),
+        text,
+    }
+}
+
+fn on_top(step: HistoryStep, solved: &[Arc<Solved>]) -> BuiltStep {
+    BuiltStep {
+        created_by: step.created_by,
+        solved: step.vertex.map(|at| Arc::clone(&solved[at])),
+    }
+}
+
+fn images_of(
+    plan: &Plan,
+    by_manifest: &HashMap<String, Arc<Image>>,
+) -> BTreeMap<usize, Arc<Image>> {
+    let image = |(at, vertex): (usize, &plan::Vertex)| match &vertex.op {
+        Op::Image(op) => by_manifest
+            .get(&op.manifest)
+            .map(|image| (at, Arc::clone(image))),
+        _ => None,
+    };
+    plan.vertices.iter().enumerate().filter_map(image).collect()
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        for layer in &self.held {
+            self.cache.let_go(*layer);
+        }
+    }
+}
+
+/// No images at all, for what needs none.
+struct NoBases;
+
+impl Bases for NoBases {
+    fn base(&self, reference: &str, _: &Platform) -> Result<Base, String> {
+        Err(format!("{reference} is not looked at"))
+    }
+}
+
+/// Images of the store, pulled where missing.
+struct StoredBases<'a> {
+    builder: &'a Builder,
+    request: &'a BuildRequest,
+    progress: &'a Arc<dyn Progress>,
+    build: &'a str,
+    lease: Lease,
+    cancel: &'a Cancel,
+    found: Mutex<HashMap<(String, String), Arc<Image>>>,
+}
+
+impl StoredBases<'_> {
+    fn by_manifest(&self) -> HashMap<String, Arc<Image>> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = |image: &Arc<Image>| (image.manifest.to_string(), Arc::clone(image));
+        found.values().map(pair).collect()
+    }
+
+    fn image(&self, reference: &str, full: &str, platform: &Platform) -> Result<Image, String> {
+        let resolve = || self.builder.store.resolve(reference, Some(platform));
+        let is_local = self.request.named_contexts.values().any(|context| {
+            matches!(context, NamedContext::Stored(id) | NamedContext::Target(id) if id == reference)
+        });
+        let mut image = resolve();
+        let missing = matches!(&image, Err(error) if error.kind() == hull_image::Kind::NotFound);
+        if !is_local && (missing || self.request.pull) {
+            self.cancel.check().map_err(|error| error.to_string())?;
+            let mut tell = |_: &str| {};
+            let pulled = self
+                .builder
+                .host
+                .pull(full, platform, self.request.pull, &mut tell);
+            match pulled {
+                Ok(()) => image = resolve(),
+                Err(error) => return Err(format!("{full}: {error}")),
+            }
+        }
+        image.map_err(|error| format!("{full}: {error}"))
+    }
+}
+
+impl Bases for StoredBases<'_> {
+    fn base(&self, reference: &str, platform: &Platform) -> Result<Base, String> {
+        let parsed = reference.parse::<hull_oci::Reference>();
+        let full = match parsed {
+            Ok(parsed) => parsed.or_latest().to_string(),
+            Err(_) if reference.starts_with("sha256:") => reference.to_owned(),
+            Err(error) => {
+                return Err(format!("failed to parse stage name {reference:?}: {error}"));
+            }
+        };
+        let key = (full.clone(), platform.to_string());
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if !found.contains_key(&key) {
+            let name = format!("[internal] load metadata for {full}");
+            let mut teller = Teller::internal(self.progress, self.build, &name);
+            teller.start();
+            let outcome = self.image(reference, &full, platform);
+            teller.finish(outcome.as_ref().err().cloned());
+            let image = outcome?;
+            // Nothing of it is collected as long as the build goes on.
+            for id in &image.config.rootfs.diff_ids {
+                self.lease.protect(id);
+            }
+            for id in chain_ids(&image.config.rootfs.diff_ids) {
+                self.lease.protect(&id);
+            }
+            for digest in [&image.id, &image.manifest, &image.config_digest] {
+                self.lease.protect(digest);
+            }
+            found.insert(key.clone(), Arc::new(image));
+        }
+        let image = &found[&key];
+        Ok(Base {
+            reference: full,
+            manifest: image.manifest.to_string(),
+            config: Arc::clone(&image.config),
+        })
+    }
+}

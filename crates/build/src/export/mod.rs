@@ -1,0 +1,262 @@
+//! What becomes of a result: an image, an archive, files.
+
+use std::io::Write;
+
+use hull_image::store::PackOptions;
+use hull_oci::{Descriptor, History, ImageConfig, Index, Manifest, Reference, media_type};
+use hull_sys::beneath::Root;
+use jiff::Timestamp;
+
+use crate::builder::{Builder, Built, BuiltPlatform};
+use crate::cache::{Packed, now};
+use crate::error::{Error, Result};
+use crate::progress::Teller;
+
+/// An image to be made.
+#[derive(Debug, Clone, Default)]
+pub struct ImageOutput {
+    /// Its names; none: it is kept without.
+    pub names: Vec<Reference>,
+    /// An index, even for one platform.
+    pub force_index: bool,
+    /// Annotations of each manifest.
+    pub annotations: std::collections::BTreeMap<String, String>,
+    /// All that was done becomes one layer on top of the base.
+    pub squash: bool,
+}
+
+/// The remark in an image's history that other tools know.
+const COMMENT: &str = "buildkit.dockerfile.v0";
+
+impl Built {
+    /// Makes an image of it in the store: the descriptor of its manifest, or of the index of
+    /// several. Nothing is named before everything is there.
+    pub fn image(&self, builder: &Builder, output: &ImageOutput) -> Result<Descriptor> {
+        let mut teller = Teller::internal(&self.progress, &self.build, "exporting to image");
+        teller.start();
+        let made = self.write_image(builder, output, &teller);
+        let named = made.and_then(|target| {
+            for name in &output.names {
+                let started = Timestamp::now();
+                teller.status(&format!("naming to {name}"), 0, 0, started, true);
+            }
+            builder.store.name_built(&target, &output.names)?;
+            Ok(target)
+        });
+        teller.finish(named.as_ref().err().map(ToString::to_string));
+        named
+    }
+
+    /// As [`image`](Self::image), but kept by nothing except this result.
+    pub fn unnamed_image(&self, builder: &Builder, output: &ImageOutput) -> Result<Descriptor> {
+        let teller = Teller::internal(&self.progress, &self.build, "exporting to image");
+        self.write_image(builder, output, &teller)
+    }
+
+    /// Writes an archive that `docker load` takes, which is an OCI layout as well.
+    pub fn archive(
+        &self,
+        builder: &Builder,
+        output: &ImageOutput,
+        out: impl Write,
+    ) -> Result<Descriptor> {
+        let mut teller = Teller::internal(
+            &self.progress,
+            &self.build,
+            "exporting to docker image format",
+        );
+        teller.start();
+        let written = self
+            .write_image(builder, output, &teller)
+            .and_then(|target| {
+                builder.store.save_built(&target, &output.names, out)?;
+                Ok(target)
+            });
+        teller.finish(written.as_ref().err().map(ToString::to_string));
+        written
+    }
+
+    /// Writes the files of the only platform as a tar archive.
+    pub fn tar(&self, builder: &Builder, out: impl Write) -> Result<()> {
+        let mut teller =
+            Teller::internal(&self.progress, &self.build, "exporting to client tarball");
+        teller.start();
+        let written = self
+            .root(builder, &self.platforms[0])
+            .and_then(|root| Ok(hull_image::archive::export(&root, out)?));
+        teller.finish(written.as_ref().err().map(ToString::to_string));
+        written
+    }
+
+    /// The files of one platform, read-only, as long as the root lives.
+    pub fn root(&self, builder: &Builder, platform: &BuiltPlatform) -> Result<Root> {
+        if platform.layers.is_empty() {
+            let nothing = Error::invalid("the result is empty: there is nothing to export", None);
+            return Err(nothing);
+        }
+        Ok(builder.overlay.mount_layers(&platform.layers)?)
+    }
+
+    fn write_image(
+        &self,
+        builder: &Builder,
+        output: &ImageOutput,
+        teller: &Teller,
+    ) -> Result<Descriptor> {
+        let mut manifests = Vec::new();
+        for platform in &self.platforms {
+            manifests.push(self.write_platform(builder, platform, output, teller)?);
+        }
+        if let ([sole], false) = (&manifests[..], output.force_index) {
+            return Ok(sole.clone());
+        }
+        let index = Index::new(manifests);
+        let text =
+            serde_json::to_vec(&index).map_err(|error| Error::host("write the index", error))?;
+        Ok(builder
+            .store
+            .put_blob(&self.lease, media_type::INDEX, &text)?)
+    }
+
+    fn write_platform(
+        &self,
+        builder: &Builder,
+        platform: &BuiltPlatform,
+        output: &ImageOutput,
+        teller: &Teller,
+    ) -> Result<Descriptor> {
+        let started = Timestamp::now();
+        let (mut layers, mut config) = self.beginning(builder, platform)?;
+        let mut last = config.created.clone();
+        let squashed = if output.squash {
+            Some(self.squash(builder, platform)?)
+        } else {
+            None
+        };
+        for step in &platform.steps {
+            let created = step.solved.as_ref().and_then(|solved| solved.created);
+            let created = created.or_else(|| last.is_none().then(now));
+            if let Some(seconds) = created {
+                last = Some(self.time(seconds));
+            }
+            let packed = match step.solved.as_ref().and_then(|solved| solved.layer) {
+                Some(number) if squashed.is_none() => self.pack(builder, number)?,
+                _ => None,
+            };
+            config.history.push(History {
+                created: self.epoch.map(text_of).or_else(|| last.clone()),
+                created_by: Some(step.created_by.clone()),
+                author: None,
+                comment: Some(COMMENT.to_owned()),
+                empty_layer: packed.is_none(),
+            });
+            if let Some(packed) = packed {
+                layers.push(packed.descriptor);
+                config.rootfs.diff_ids.push(packed.diff_id);
+            }
+        }
+        if let Some(Some(packed)) = squashed {
+            layers.push(packed.descriptor);
+            config.rootfs.diff_ids.push(packed.diff_id);
+            config.history.push(History {
+                created: last.clone(),
+                comment: Some("merge of all steps (squash)".to_owned()),
+                ..History::default()
+            });
+        }
+        config.created = self
+            .epoch
+            .map(text_of)
+            .or(last)
+            .or_else(|| Some(text_of(now())));
+        teller.status("exporting layers", 0, 0, started, true);
+        let started = Timestamp::now();
+        let target = builder
+            .store
+            .put_built(&self.lease, &config, layers, &output.annotations)?;
+        teller.status(
+            &format!("writing image {}", target.digest),
+            0,
+            0,
+            started,
+            true,
+        );
+        Ok(target)
+    }
+
+    /// The base's layers and configuration, the latter with what the stage changed.
+    fn beginning(
+        &self,
+        builder: &Builder,
+        platform: &BuiltPlatform,
+    ) -> Result<(Vec<Descriptor>, ImageConfig)> {
+        let mut config = platform.config.clone();
+        let Some(base) = &platform.base else {
+            config.created = None;
+            return Ok((Vec::new(), config));
+        };
+        let bytes = builder.store.read_blob(&base.manifest)?;
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::host(format!("read the manifest {}", base.manifest), error))?;
+        for layer in &manifest.layers {
+            self.lease.protect(&layer.digest);
+        }
+        Ok((manifest.layers, config))
+    }
+
+    /// A step's layer as images hold it; `None`: there is nothing in it.
+    fn pack(&self, builder: &Builder, number: u64) -> Result<Option<Packed>> {
+        let form = self
+            .epoch
+            .map_or_else(|| "gzip".to_owned(), |epoch| format!("gzip {epoch}"));
+        if let Some(packed) = builder.cache.packed(number, &form)? {
+            self.lease.protect(&packed.descriptor.digest);
+            self.lease.protect(&packed.diff_id);
+            if builder.store.has_blob(&packed.descriptor.digest) {
+                return Ok(Some(packed));
+            }
+        }
+        let packed = builder
+            .store
+            .pack_built(&self.lease, number, &self.packing())?;
+        let packed = packed.map(Packed::from);
+        if let Some(packed) = &packed {
+            builder.cache.add_packed(number, &form, packed)?;
+        }
+        Ok(packed)
+    }
+
+    /// One layer of everything that was done on top of the base.
+    fn squash(&self, builder: &Builder, platform: &BuiltPlatform) -> Result<Option<Packed>> {
+        let steps = platform
+            .steps
+            .iter()
+            .filter_map(|step| step.solved.as_ref()?.layer);
+        let numbers: Vec<u64> = steps.collect();
+        let below = platform
+            .base
+            .as_ref()
+            .map_or(&[][..], |base| &base.layers[..]);
+        let packed = builder
+            .store
+            .pack_squashed(&self.lease, below, &numbers, &self.packing())?;
+        Ok(packed.map(Packed::from))
+    }
+
+    fn packing(&self) -> PackOptions {
+        PackOptions {
+            mtime_max: self.epoch,
+            ..PackOptions::default()
+        }
+    }
+
+    fn time(&self, seconds: i64) -> String {
+        text_of(self.epoch.map_or(seconds, |epoch| seconds.min(epoch)))
+    }
+}
+
+fn text_of(seconds: i64) -> String {
+    Timestamp::from_second(seconds)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
+}

@@ -1,0 +1,112 @@
+//! What the builder asks of the engine: run a command on a snapshot, fetch an image.
+
+use std::path::PathBuf;
+
+use hull_oci::Platform;
+
+use crate::cancel::Cancel;
+use crate::progress::LogStream;
+use crate::request::RunDefaults;
+
+/// The engine, as the builder sees it.
+pub trait Host: Send + Sync {
+    /// Runs a command in a container of its own, with the confinement of every container, and
+    /// waits for its end. Blocks. When `cancel` is asked for, the command is killed.
+    fn run(
+        &self,
+        request: &RunRequest,
+        output: &mut RunOutput<'_>,
+        cancel: &Cancel,
+    ) -> Result<Finished, HostError>;
+
+    /// Brings an image into the store that is not there, or (`newer`) looks for a newer one.
+    /// Blocks. `tell` takes lines for people.
+    fn pull(
+        &self,
+        reference: &str,
+        platform: &Platform,
+        newer: bool,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), HostError>;
+
+    /// Fetches an address (`http`, `https`). Blocks.
+    fn fetch(&self, url: &str, cancel: &Cancel) -> Result<Fetched, HostError>;
+
+    /// Whether this host can run programs of the platform.
+    fn can_run(&self, platform: &Platform) -> bool;
+}
+
+/// Takes a command's output as it comes.
+pub type RunOutput<'a> = dyn FnMut(LogStream, &[u8]) + Send + 'a;
+
+/// Why the host did not do it; the text is for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HostError(pub String);
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit code; 128 and the signal's number if one killed it.
+    pub code: i32,
+    /// The kernel killed something for want of memory.
+    pub out_of_memory: bool,
+}
+
+/// A command to run.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The layers below, uppermost first; may be empty.
+    pub lower: Vec<PathBuf>,
+    /// Where what it changes is written.
+    pub upper: PathBuf,
+    /// Overlayfs's own, on the same file system.
+    pub work: PathBuf,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`, each.
+    pub env: Vec<String>,
+    /// `user[:group]`; empty: root.
+    pub user: String,
+    /// Absolute.
+    pub working_dir: String,
+    /// `default`, `none`, `host`, or a network's name.
+    pub network: String,
+    /// All privileges (`--security=insecure`).
+    pub is_privileged: bool,
+    /// CDI devices.
+    pub devices: Vec<String>,
+    /// What is mounted.
+    pub mounts: Vec<RunMount>,
+    /// Everything else.
+    pub defaults: RunDefaults,
+}
+
+/// Something mounted into a command's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunMount {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute.
+        source: PathBuf,
+        /// Absolute, in the container.
+        target: String,
+        /// It cannot be written to.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Absolute, in the container.
+        target: String,
+        /// Bytes; 0: no limit.
+        size: u64,
+    },
+}
+
+/// What an address gave.
+pub struct Fetched {
+    /// Its bytes.
+    pub content: Box<dyn std::io::Read + Send>,
+    /// Seconds since 1970: when the server says that it changed.
+    pub modified: Option<i64>,
+}

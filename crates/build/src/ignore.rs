@@ -1,0 +1,165 @@
+//! `.dockerignore`: which files of a context a build does not see. Pure.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::Error;
+use crate::pattern::Glob;
+
+/// The patterns of a file, in order: the last one that matches decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignore {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    glob: Glob,
+    includes: bool,
+    text: String,
+}
+
+impl Ignore {
+    /// Parses the text of a `.dockerignore`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let patterns = lines(text);
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        Self::from_patterns(&patterns)
+    }
+
+    /// From patterns one by one, as `--exclude` gives them.
+    pub fn from_patterns(patterns: &[&str]) -> Result<Self, Error> {
+        let mut rules = Vec::new();
+        for pattern in patterns {
+            let (includes, plain) = match pattern.strip_prefix('!') {
+                Some(rest) => (true, rest.trim()),
+                None => (false, *pattern),
+            };
+            if plain.is_empty() {
+                let message = "illegal exclusion pattern: \"!\"";
+                return Err(Error::invalid(message, None));
+            }
+            let cleaned = clean(plain);
+            let glob = Glob::parse(&cleaned, true).map_err(|error| {
+                Error::invalid(format!("error checking context: {error}"), None)
+            })?;
+            rules.push(Rule {
+                glob,
+                includes,
+                text: (*pattern).to_owned(),
+            });
+        }
+        Ok(Self { rules })
+    }
+
+    /// Whether nothing is ignored.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The patterns, as a client's walk takes them.
+    pub fn patterns(&self) -> Vec<String> {
+        self.rules.iter().map(|rule| rule.text.clone()).collect()
+    }
+
+    /// Whether some pattern takes back what another one ignores.
+    pub fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.includes)
+    }
+
+    /// Whether the build does not see `path` (relative, with `/`).
+    pub fn ignores(&self, path: &Path) -> bool {
+        if self.rules.is_empty() {
+            return false;
+        }
+        let mut prefixes: Vec<String> = Vec::new();
+        for ancestor in path.ancestors() {
+            if !ancestor.as_os_str().is_empty() {
+                prefixes.push(ancestor.to_string_lossy().into_owned());
+            }
+        }
+        let mut ignored = false;
+        for rule in &self.rules {
+            // A rule that cannot change the outcome need not be tried.
+            if rule.includes == ignored && prefixes.iter().any(|path| rule.glob.matches(path)) {
+                ignored = !rule.includes;
+            }
+        }
+        ignored
+    }
+}
+
+/// The patterns of the text's lines.
+pub fn lines(text: &str) -> Vec<String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Without leading slashes, `.` and `..`.
+fn clean(pattern: &str) -> String {
+    let mut path = PathBuf::new();
+    for component in Path::new(pattern).components() {
+        match component {
+            Component::Normal(name) => path.push(name),
+            Component::ParentDir => {
+                path.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_pattern_that_matches_decides() {
+        let text = "\u{feff}# comment\n\n  *.md  \n!README.md\n/target\nnode_modules/\n**/*.o\n\
+                    docs\n!docs/keep/this\n#not\n";
+        let ignore = Ignore::parse(text).unwrap();
+        for (path, expected) in [
+            ("a.md", true),
+            ("README.md", false),
+            ("sub/a.md", false),
+            ("target", true),
+            ("target/debug/x", true),
+            ("sub/target", false),
+            ("node_modules/a/b", true),
+            ("x.o", true),
+            ("a/b/x.o", true),
+            ("docs/page", true),
+            ("docs/keep/this", false),
+            ("docs/keep/this/too", false),
+            ("src/main.rs", false),
+        ] {
+            assert_eq!(ignore.ignores(Path::new(path)), expected, "{path}");
+        }
+        assert!(ignore.has_exceptions());
+    }
+
+    #[test]
+    fn everything_but_a_few() {
+        let ignore = Ignore::parse("*\n!src\n!Cargo.*").unwrap();
+        for (path, expected) in [
+            ("src/a/b", false),
+            ("Cargo.toml", false),
+            ("other/x", true),
+            (".git/config", true),
+        ] {
+            assert_eq!(ignore.ignores(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_bad_pattern_is_an_error() {
+        for text in ["[", "!", "a[b"] {
+            assert!(Ignore::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Which stages a target needs, and in which order they are walked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hull_oci::Platform;
+
+use super::scope::Globals;
+use super::stage::{StageState, Walk};
+use super::{Input, Planner, Target};
+use crate::dockerfile::{Dockerfile, Instruction, Span, Stage};
+use crate::error::Result;
+use crate::expand::Expander;
+
+/// The stage to build.
+pub(super) fn target(input: &Input<'_>) -> Result<usize> {
+    let stages = &input.file.stages;
+    let wanted = input.request.target.as_str();
+    if wanted.is_empty() {
+        return Ok(stages.len() - 1);
+    }
+    if let Some(found) = by_name(input.file, wanted, stages.len()) {
+        return Ok(found);
+    }
+    if let Ok(number) = wanted.parse::<usize>()
+        && number < stages.len()
+    {
+        return Ok(number);
+    }
+    let names: Vec<&str> = stages
+        .iter()
+        .filter_map(|stage| stage.name.as_deref())
+        .collect();
+    let hint = if names.is_empty() {
+        String::new()
+    } else {
+        format!(" (the stages are: {})", names.join(", "))
+    };
+    let message = format!("target stage {wanted:?} could not be found{hint}");
+    Err(crate::error::Error::invalid(message, None))
+}
+
+/// The last stage of this name before `before`.
+pub(super) fn by_name(file: &Dockerfile, name: &str, before: usize) -> Option<usize> {
+    file.stages[..before].iter().rposition(|stage| {
+        stage
+            .name
+            .as_ref()
+            .is_some_and(|own| own.eq_ignore_ascii_case(name))
+    })
+}
+
+/// The stage that `--from=text` means in stage `at`.
+pub(super) fn by_reference(file: &Dockerfile, text: &str, at: usize) -> Option<usize> {
+    by_name(file, text, at).or_else(|| text.parse().ok().filter(|number| *number < at))
+}
+
+/// Walks the stages that `target` needs, and gives its result.
+pub(super) fn walk(planner: &mut Planner<'_>, target: usize, platform: Platform) -> Result<Target> {
+    let input = planner.input;
+    let target_name = input.file.stages[target]
+        .name
+        .clone()
+        .unwrap_or_else(|| "default".to_owned());
+    let globals = Globals::new(input, &platform, &target_name)?;
+    let needed = needed(input, &globals, target)?;
+    let mut walk = Walk {
+        globals,
+        platform: platform.clone(),
+        done: BTreeMap::new(),
+        contexts: BTreeMap::new(),
+        needed: needed.clone(),
+    };
+    for index in needed {
+        let state = super::stage::walk(planner, &mut walk, index)?;
+        walk.done.insert(index, state);
+    }
+    let state = walk.done.remove(&target).unwrap_or_else(|| {
+        unreachable!("the target is among what it needs: see needed()");
+    });
+    Ok(result(input, state, platform))
+}
+
+fn result(input: &Input<'_>, state: StageState, platform: Platform) -> Target {
+    let mut config = state.finished_config(&platform);
+    config.config.labels.extend(input.request.labels.clone());
+    Target {
+        platform,
+        vertex: state.vertex,
+        base: state.base,
+        config,
+        history: state.history,
+    }
+}
+
+/// The target and all stages it needs, in the file's order.
+fn needed(input: &Input<'_>, globals: &Globals, target: usize) -> Result<BTreeSet<usize>> {
+    let mut needed = BTreeSet::new();
+    let mut todo = vec![target];
+    while let Some(index) = todo.pop() {
+        if !needed.insert(index) {
+            continue;
+        }
+        let stage = &input.file.stages[index];
+        let image = expanded_image(input, globals, stage)?;
+        if !is_replaced(input, stage) {
+            todo.extend(by_name(input.file, &image, index));
+        }
+        for name in referenced(stage) {
+            if !input
+                .request
+                .named_contexts
+                .contains_key(&name.to_lowercase())
+            {
+                todo.extend(by_reference(input.file, &name, index));
+            }
+        }
+    }
+    Ok(needed)
+}
+
+/// Whether a named context stands for the stage.
+pub(super) fn is_replaced(input: &Input<'_>, stage: &Stage) -> bool {
+    let name = stage.name.as_ref().map(|name| name.to_lowercase());
+    name.is_some_and(|name| input.request.named_contexts.contains_key(&name))
+}
+
+/// The image of a `FROM`, variables substituted.
+pub(super) fn expanded_image(
+    input: &Input<'_>,
+    globals: &Globals,
+    stage: &Stage,
+) -> Result<String> {
+    let expander = Expander {
+        escape: input.file.directives.escape,
+        variables: globals,
+    };
+    let expanded = expander.word(&stage.image);
+    let expanded = expanded.map_err(|error| input.error(stage.span, error.to_string()))?;
+    if expanded.text.is_empty() {
+        let message = format!("base name ({}) should not be blank", stage.image);
+        return Err(input.error(stage.span, message));
+    }
+    Ok(expanded.text)
+}
+
+/// What `--from` and `from=` name in a stage.
+fn referenced(stage: &Stage) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut from_instruction = |instruction: &Instruction| match instruction {
+        Instruction::Copy(copy) => names.extend(copy.from.clone()),
+        Instruction::Run(run) => {
+            for mount in &run.mounts {
+                let from = mount.split(',').find_map(|field| {
+                    let (key, value) = field.trim().split_once('=')?;
+                    key.eq_ignore_ascii_case("from").then(|| value.to_owned())
+                });
+                names.extend(from);
+            }
+        }
+        _ => {}
+    };
+    for step in &stage.steps {
+        from_instruction(&step.instruction);
+    }
+    names
+}
+
+/// What a Dockerfile offers, for people who want to use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Its stages.
+    pub stages: Vec<StageInfo>,
+    /// The stage that is built, by position.
+    pub target: usize,
+    /// Build arguments of the target's stages: name, default, and the comment that describes it.
+    pub args: Vec<(String, Option<String>, String)>,
+    /// Secrets it asks for, and whether it needs them.
+    pub secrets: Vec<(String, bool)>,
+    /// ssh agents it asks for.
+    pub ssh: Vec<(String, bool)>,
+}
+
+/// A stage, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageInfo {
+    /// Empty: it has none.
+    pub name: String,
+    /// The image it begins with.
+    pub base: String,
+    /// The platform it asks for.
+    pub platform: String,
+    /// Its comment, without its name.
+    pub description: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a Dockerfile offers.
+pub fn usage(input: &Input<'_>) -> Result<Usage> {
+    let target = target(input)?;
+    let globals = Globals::new(input, &input.host, "default")?;
+    let needed = needed(input, &globals, target)?;
+    let mut usage = Usage {
+        stages: input.file.stages.iter().map(info).collect(),
+        target,
+        args: Vec::new(),
+        secrets: Vec::new(),
+        ssh: Vec::new(),
+    };
+    let stages = needed
+        .iter()
+        .flat_map(|index| &input.file.stages[*index].steps);
+    for step in input.file.global_args.iter().chain(stages) {
+        match &step.instruction {
+            Instruction::Arg(declarations) => {
+                let comment = comment_of(input.file, step.span);
+                for arg in declarations {
+                    if usage.args.iter().all(|(name, ..)| *name != arg.name) {
+                        usage
+                            .args
+                            .push((arg.name.clone(), arg.default.clone(), comment.clone()));
+                    }
+                }
+            }
+            Instruction::Run(run) => note_mounts(&mut usage, &run.mounts),
+            _ => {}
+        }
+    }
+    Ok(usage)
+}
+
+fn note_mounts(usage: &mut Usage, mounts: &[String]) {
+    use crate::dockerfile::{RunMount, mount_of};
+    for mount in mounts {
+        match mount_of(mount) {
+            Ok(RunMount::Secret { id, required, .. }) => usage.secrets.push((id, required)),
+            Ok(RunMount::Ssh { id, required, .. }) => usage.ssh.push((id, required)),
+            _ => {}
+        }
+    }
+}
+
+fn info(stage: &Stage) -> StageInfo {
+    let name = stage.name.clone().unwrap_or_default();
+    let comment = stage.comments.join(" ");
+    let description = comment
+        .strip_prefix(&name)
+        .filter(|_| !name.is_empty())
+        .unwrap_or_default();
+    StageInfo {
+        name,
+        base: stage.image.clone(),
+        platform: stage.platform.clone().unwrap_or_default(),
+        description: description.trim().to_owned(),
+        span: stage.span,
+    }
+}
+
+fn comment_of(file: &Dockerfile, span: Span) -> String {
+    let node = file.nodes.iter().find(|node| node.span == span);
+    node.map(|node| node.comments.join(" ")).unwrap_or_default()
+}

@@ -1,0 +1,294 @@
+use super::*;
+use crate::dockerfile;
+
+struct Images;
+
+impl Bases for Images {
+    fn base(&self, reference: &str, platform: &Platform) -> Result<Base, String> {
+        if reference == "missing" {
+            return Err("missing: not found".to_owned());
+        }
+        let mut config = ImageConfig {
+            os: platform.os.clone(),
+            architecture: platform.architecture.clone(),
+            ..ImageConfig::default()
+        };
+        config.config.env = vec!["PATH=/bin".to_owned(), "BASE=yes".to_owned()];
+        config.config.cmd = Some(vec!["sh".to_owned()]);
+        if reference == "trigger" {
+            config.config.on_build = Some(vec!["RUN echo triggered".to_owned()]);
+        }
+        Ok(Base {
+            reference: reference.to_owned(),
+            manifest: format!("sha256:{reference}"),
+            config: Arc::new(config),
+        })
+    }
+}
+
+fn planned(text: &str, change: impl FnOnce(&mut BuildRequest)) -> Result<Plan> {
+    let file = dockerfile::parse(text).expect("the test's Dockerfile");
+    let mut request = BuildRequest::new("Dockerfile", text);
+    request.has_context = true;
+    change(&mut request);
+    plan(&Input {
+        file: &file,
+        request: &request,
+        bases: &Images,
+        host: Platform::new("linux", "amd64", ""),
+        text: text.into(),
+    })
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    let names = plan.vertices.iter().map(|vertex| vertex.name.as_str());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+fn error(text: &str) -> String {
+    planned(text, |_| {}).unwrap_err().to_string()
+}
+
+#[test]
+fn only_what_the_target_needs_is_planned() {
+    let text =
+        "FROM a AS one\nRUN 1\nFROM b AS two\nRUN 2\nFROM c AS three\nCOPY --from=one /x /x\n";
+    let plan = planned(text, |_| {}).unwrap();
+    assert_eq!(
+        names(&plan),
+        [
+            "[one 1/2] FROM a",
+            "[one 2/2] RUN 1",
+            "[three 1/2] FROM c",
+            "[three 2/2] COPY --from=one /x /x"
+        ]
+    );
+    let plan = planned(text, |request| request.target = "TWO".to_owned()).unwrap();
+    assert_eq!(names(&plan), ["[two 1/2] FROM b", "[two 2/2] RUN 2"]);
+    let plan = planned(text, |request| request.target = "0".to_owned()).unwrap();
+    assert_eq!(names(&plan), ["[one 1/2] FROM a", "[one 2/2] RUN 1"]);
+}
+
+#[test]
+fn variables_come_from_where_they_should() {
+    let text = "ARG V=1\nARG W\nFROM base:$V\nARG V\nARG LOCAL=l\nENV A=$V B=$A C=${LOCAL}$BASE\nLABEL x=$C\nRUN x\n";
+    let plan = planned(text, |request| {
+        request.args.insert("LOCAL".to_owned(), "given".to_owned());
+        request
+            .args
+            .insert("HTTP_PROXY".to_owned(), "http://p".to_owned());
+    })
+    .unwrap();
+    let target = &plan.results[0];
+    // All pairs of one ENV see what was before it.
+    let env = ["PATH=/bin", "BASE=yes", "A=1", "B=", "C=givenyes"];
+    assert_eq!(target.config.config.env, env);
+    assert_eq!(target.config.config.labels["x"], "givenyes");
+    let Op::Run(run) = &plan.vertices[target.vertex].op else {
+        panic!()
+    };
+    assert!(run.env.contains(&"LOCAL=given".to_owned()) && run.env.contains(&"V=1".to_owned()));
+    assert_eq!(run.silent_env, ["HTTP_PROXY=http://p"]);
+    let last = &target.history.last().unwrap().created_by;
+    assert_eq!(last, "RUN |2 V=1 LOCAL=given /bin/sh -c x # buildkit");
+}
+
+#[test]
+fn the_configuration_is_what_the_instructions_say() {
+    let text = "FROM base\nWORKDIR /a\nWORKDIR b\nUSER u:g\nEXPOSE 80 8000-8001/udp\nVOLUME /v\n\
+                STOPSIGNAL SIGINT\nSHELL [\"/bin/ash\", \"-c\"]\nENTRYPOINT run\n\
+                HEALTHCHECK --interval=1m30s --retries=2 CMD true\nMAINTAINER me\nONBUILD RUN y\n";
+    let plan = planned(text, |request| {
+        request.labels.insert("k".to_owned(), "v".to_owned());
+    })
+    .unwrap();
+    let image = &plan.results[0].config;
+    let config = &image.config;
+    assert_eq!(config.working_dir, "/a/b");
+    assert_eq!(config.user, "u:g");
+    let ports: Vec<_> = config.exposed_ports.iter().cloned().collect();
+    assert_eq!(ports, ["80/tcp", "8000/udp", "8001/udp"]);
+    assert!(config.volumes.contains("/v"));
+    assert_eq!(config.stop_signal.as_deref(), Some("SIGINT"));
+    assert_eq!(
+        config.entrypoint.as_deref().unwrap(),
+        ["/bin/ash", "-c", "run"]
+    );
+    assert_eq!(config.cmd, None, "an entrypoint drops the base's command");
+    let check = config.healthcheck.as_ref().unwrap();
+    assert_eq!(
+        (check.test[0].as_str(), check.interval, check.retries),
+        ("CMD-SHELL", 90_000_000_000, 2)
+    );
+    assert_eq!(config.on_build.as_deref().unwrap(), ["RUN y"]);
+    assert_eq!(config.labels["k"], "v");
+    assert_eq!(image.author, "me");
+}
+
+#[test]
+fn triggers_of_the_base_come_first_and_are_gone_afterwards() {
+    let plan = planned("FROM trigger\nRUN own", |_| {}).unwrap();
+    assert_eq!(
+        names(&plan),
+        [
+            "[1/3] FROM trigger",
+            "[2/3] RUN echo triggered",
+            "[3/3] RUN own"
+        ]
+    );
+    assert_eq!(plan.results[0].config.config.on_build, None);
+}
+
+#[test]
+fn each_platform_has_its_own_result() {
+    let text = "FROM --platform=$BUILDPLATFORM go AS build\nARG TARGETARCH\nRUN make $TARGETARCH\nFROM base\nCOPY --from=build /x /\n";
+    let plan = planned(text, |request| {
+        request.platforms = vec![
+            Platform::new("linux", "amd64", ""),
+            Platform::new("linux", "arm64", ""),
+        ];
+    })
+    .unwrap();
+    assert_eq!(plan.results.len(), 2);
+    let runs: Vec<_> = plan
+        .vertices
+        .iter()
+        .filter_map(|vertex| match &vertex.op {
+            Op::Run(run) => Some((
+                vertex.platform.architecture.as_str(),
+                run.env.last().unwrap().as_str(),
+            )),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        runs,
+        [("amd64", "TARGETARCH=amd64"), ("amd64", "TARGETARCH=arm64")]
+    );
+}
+
+#[test]
+fn what_cannot_be_planned_says_why() {
+    for (text, expected) in [
+        ("FROM $NOTHING", "base name ($NOTHING) should not be blank"),
+        ("FROM missing", "missing: not found"),
+        (
+            "FROM a\nCOPY a b c",
+            "When using COPY with more than one source file, the destination must be a directory and end with a /",
+        ),
+        (
+            "FROM a\nRUN --network=host x",
+            "network.host is not allowed: grant it with --allow network.host",
+        ),
+        (
+            "FROM a\nRUN --security=insecure x",
+            "security.insecure is not allowed: grant it with --allow security.insecure",
+        ),
+        ("FROM a\nEXPOSE 70000", "invalid containerPort: 70000"),
+        ("FROM a\nEXPOSE 80/xyz", "invalid proto: xyz"),
+        (
+            "FROM a\nSTOPSIGNAL SIGNOTHING",
+            "Invalid signal: SIGNOTHING",
+        ),
+        (
+            "FROM a\nENV X=${",
+            "failed to process \"${\": syntax error: missing '}'",
+        ),
+        (
+            "FROM a\nCOPY --from=3 a b",
+            "invalid stage index 3: only earlier stages can be copied from",
+        ),
+        (
+            "FROM a\nCOPY --chmod=999 a b",
+            "invalid chmod parameter: '999'. it should be octal string and between 0 and 07777",
+        ),
+        (
+            "FROM a\nRUN --mount=type=bind,from=$X,target=/x y",
+            "'from' doesn't support variable expansion, define alias stage instead",
+        ),
+        (
+            "FROM a\nADD https://x/y.git /z",
+            "cannot add the git repository \"https://x/y.git\": the daemon runs no git; clone it and COPY it, or give it as a named context (--build-context name=https://x/y.git)",
+        ),
+    ] {
+        assert_eq!(error(text), expected, "{text}");
+    }
+    let unknown = planned("FROM a AS one", |request| request.target = "x".to_owned());
+    let text = "target stage \"x\" could not be found (the stages are: one)";
+    assert_eq!(unknown.unwrap_err().to_string(), text);
+}
+
+#[test]
+fn errors_name_the_line_with_a_caret() {
+    let failure = planned("FROM a\nRUN ok\n  EXPOSE what\nRUN x\n", |_| {}).unwrap_err();
+    let excerpt = failure.place().unwrap().excerpt();
+    assert!(
+        excerpt.contains("   3 | >>>   EXPOSE what\n     |       ^^^^^^\n"),
+        "{excerpt}"
+    );
+}
+
+#[test]
+fn the_linter_tells_what_it_thinks() {
+    let text = "from a AS Build\nENV password 1\nMAINTAINER m\nWORKDIR rel\nCMD x\nCMD y\nRUN $undefined\nLABEL l=$undefined\nFROM --platform=linux/amd64 b AS build\n";
+    let rules: Vec<String> = planned(&format!("{text}COPY --from=0 / /\n"), |request| {
+        request.target = "0".to_owned();
+    })
+    .unwrap()
+    .warnings
+    .into_iter()
+    .map(|warning| format!("{} {}", warning.place.first(), warning.rule))
+    .collect();
+    for expected in [
+        "1 ConsistentInstructionCasing",
+        "1 FromAsCasing",
+        "1 StageNameCasing",
+        "2 LegacyKeyValueFormat",
+        "2 SecretsUsedInArgOrEnv",
+        "3 MaintainerDeprecated",
+        "4 WorkdirRelativePath",
+        "5 JSONArgsRecommended",
+        "5 MultipleInstructionsDisallowed",
+        "8 UndefinedVar",
+        "9 DuplicateStageName",
+        "9 FromPlatformFlagConstDisallowed",
+    ] {
+        assert!(
+            rules.iter().any(|rule| rule == expected),
+            "{expected} in {rules:?}"
+        );
+    }
+    assert!(
+        !rules.iter().any(|rule| rule.starts_with('7')),
+        "the shell's variables are its own"
+    );
+    let quiet = planned(&format!("# check=skip=all\n{text}"), |_| {}).unwrap();
+    assert!(quiet.warnings.is_empty());
+    let strict = planned("# check=error=true\nFROM a\nMAINTAINER m", |_| {});
+    assert!(strict.is_err());
+}
+
+#[test]
+fn heredocs_are_scripts_or_files() {
+    let plan = planned("FROM a\nRUN <<EOF\necho 1\necho 2\nEOF\nRUN <<X\n#!/usr/bin/env python3\nprint(1)\nX\nRUN cat <<Y\ny\nY\nCOPY <<f <<'g' /d/\n$BASE\nf\n$BASE\ng\n", |_| {}).unwrap();
+    let ops: Vec<&Op> = plan.vertices.iter().map(|vertex| &vertex.op).collect();
+    let Op::Run(run) = ops[1] else { panic!() };
+    assert_eq!(run.args, ["/bin/sh", "-c", "echo 1\necho 2\n"]);
+    let Op::Run(run) = ops[2] else { panic!() };
+    assert_eq!(run.args, ["/dev/pipes/X"]);
+    assert!(
+        run.script
+            .as_ref()
+            .unwrap()
+            .1
+            .starts_with("#!/usr/bin/env python3")
+    );
+    let Op::Run(run) = ops[3] else { panic!() };
+    assert_eq!(run.args[2], "cat <<Y\ny\nY");
+    let Op::Copy(copy) = ops[4] else { panic!() };
+    let expected = vec![
+        ("f".to_owned(), "yes\n".to_owned()),
+        ("g".to_owned(), "$BASE\n".to_owned()),
+    ];
+    assert_eq!(copy.sources[0].origin, Origin::Inline(expected));
+}

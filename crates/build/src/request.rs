@@ -1,0 +1,214 @@
+//! What to build, and where what it needs comes from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use hull_oci::Platform;
+
+use crate::tree::Tree;
+
+/// A build.
+#[derive(Clone)]
+pub struct BuildRequest {
+    /// The Dockerfile's name, for messages.
+    pub dockerfile_name: String,
+    /// Its text.
+    pub dockerfile: String,
+    /// What `.dockerignore` (or `NAME.dockerignore`) of the main context says; empty: nothing.
+    pub ignore: String,
+    /// Local directories.
+    pub contexts: Arc<dyn Contexts>,
+    /// Whether there is a main context at all (not with `docker build - <Dockerfile`).
+    pub has_context: bool,
+    /// `--build-context`, by lowercase name.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// The stage to build, by name or number; empty: the last one.
+    pub target: String,
+    /// `--build-arg`.
+    pub args: BTreeMap<String, String>,
+    /// `--label`: added to the image.
+    pub labels: BTreeMap<String, String>,
+    /// Empty: the host's.
+    pub platforms: Vec<Platform>,
+    /// Do every step again.
+    pub no_cache: bool,
+    /// Do the steps of these stages again.
+    pub no_cache_filter: Vec<String>,
+    /// Look for newer base images even if there are some.
+    pub pull: bool,
+    /// What commands get that do not ask for something else.
+    pub run: RunDefaults,
+    /// Privileges that the client grants: `network.host`, `security.insecure`.
+    pub entitlements: Vec<String>,
+    /// The client's secrets.
+    pub secrets: Arc<dyn Secrets>,
+    /// The client's ssh agents.
+    pub ssh: Arc<dyn SshAgents>,
+    /// Seconds since 1970 that every time in the result is at most.
+    pub source_date_epoch: Option<i64>,
+    /// `INCLUDE` is an instruction.
+    pub allow_include: bool,
+    /// Directories of `--cache-from type=local`, imported by the front as trees are.
+    pub cache_from: Vec<CacheSource>,
+}
+
+/// What commands get that do not ask for something else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunDefaults {
+    /// `default`, `bridge`, `none`, `host`, or a network's name; empty: `default`.
+    pub network: String,
+    /// `name:address`, each.
+    pub extra_hosts: Vec<String>,
+    /// Bytes of `/dev/shm`; 0: the default.
+    pub shm_size: i64,
+    /// `name=soft[:hard]`, each.
+    pub ulimits: Vec<String>,
+    /// Empty: the default.
+    pub cgroup_parent: String,
+    /// Bytes; 0: no limit.
+    pub memory: i64,
+    /// Bytes of memory and swap; 0: no limit.
+    pub memory_swap: i64,
+    /// Relative weight; 0: the default.
+    pub cpu_shares: i64,
+    /// Microseconds; 0: no limit.
+    pub cpu_period: i64,
+    /// Microseconds; 0: no limit.
+    pub cpu_quota: i64,
+    /// `0-2,7`; empty: all.
+    pub cpuset_cpus: String,
+    /// As `cpuset_cpus`, for memory nodes.
+    pub cpuset_mems: String,
+    /// The host's name inside; empty: `buildkitsandbox`.
+    pub hostname: String,
+}
+
+/// Another place to look for finished steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheSource {
+    /// An image in the store whose configuration holds a cache (`type=inline`).
+    Image(String),
+    /// A directory on the daemon's disk, an OCI layout written by a cache export.
+    Layout(std::path::PathBuf),
+}
+
+/// What a name of `--build-context` stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A local directory, to be asked of [`Contexts`] under this name.
+    Local(String),
+    /// An image.
+    Image(String),
+    /// An image of an OCI layout, loaded into the store by the front: its id there.
+    Stored(String),
+    /// Another target's result, as an image in the store: its id there.
+    Target(String),
+    /// A file or archive to be fetched.
+    Url(String),
+}
+
+/// Paths of a context that a build needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Paths and patterns below the root; empty: everything.
+    pub paths: Vec<String>,
+    /// Patterns of `.dockerignore`: what they exclude need not travel.
+    pub excludes: Vec<String>,
+}
+
+/// Brings local directories.
+pub trait Contexts: Send + Sync {
+    /// The directory `name` (`context` is the main one), with at least what is wanted. Called at
+    /// most once for each name of a build; blocks. The error is shown to people.
+    fn tree(&self, name: &str, wanted: &Wanted) -> Result<Arc<Tree>, String>;
+
+    /// A small file of it, before the rest travels; `None`: there is none.
+    fn file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, String>;
+}
+
+/// No local directory at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoContexts;
+
+impl Contexts for NoContexts {
+    fn tree(&self, name: &str, _: &Wanted) -> Result<Arc<Tree>, String> {
+        Err(format!("there is no context {name:?} in this build"))
+    }
+
+    fn file(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+}
+
+/// The client's secrets. They are never stored.
+pub trait Secrets: Send + Sync {
+    /// The secret `id`; `None`: the client has none of that name.
+    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, String>;
+}
+
+impl Secrets for BTreeMap<String, Vec<u8>> {
+    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.get(id).cloned())
+    }
+}
+
+/// The client's ssh agents.
+pub trait SshAgents: Send + Sync {
+    /// Whether the client forwards the agent `id`.
+    fn has(&self, id: &str) -> bool;
+
+    /// Serves one connection of a command to the agent `id`, until either side closes.
+    fn serve(&self, id: &str, connection: UnixStream);
+}
+
+/// None at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoAgents;
+
+impl SshAgents for NoAgents {
+    fn has(&self, _: &str) -> bool {
+        false
+    }
+
+    fn serve(&self, _: &str, _: UnixStream) {}
+}
+
+impl BuildRequest {
+    /// A build of this text, all else left at its default.
+    pub fn new(name: impl Into<String>, dockerfile: impl Into<String>) -> Self {
+        Self {
+            dockerfile_name: name.into(),
+            dockerfile: dockerfile.into(),
+            ignore: String::new(),
+            contexts: Arc::new(NoContexts),
+            has_context: false,
+            named_contexts: BTreeMap::new(),
+            target: String::new(),
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            platforms: Vec::new(),
+            no_cache: false,
+            no_cache_filter: Vec::new(),
+            pull: false,
+            run: RunDefaults::default(),
+            entitlements: Vec::new(),
+            secrets: Arc::new(BTreeMap::<String, Vec<u8>>::new()),
+            ssh: Arc::new(NoAgents),
+            source_date_epoch: None,
+            allow_include: false,
+            cache_from: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for BuildRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuildRequest")
+            .field("dockerfile_name", &self.dockerfile_name)
+            .field("target", &self.target)
+            .field("platforms", &self.platforms)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,616 @@
+//! `COPY`, `ADD` and `WORKDIR`: files onto a snapshot.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hull_image::Snapshotter as _;
+use hull_sys::beneath::Root;
+use rustix::fs::{AtFlags, FileType, Gid, Mode as Bits, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::files::{Files, Found, FoundKind, RootFiles, TreeFiles};
+use super::mode::Mode;
+use super::select::{Item, Selected, Selection, name_of_url};
+use super::{Solved, Solver, fetch, key};
+use crate::error::{Error, Result};
+use crate::ignore::Ignore;
+use crate::plan::{CopyOp, CopySource, Origin, Unpack};
+use crate::progress::Teller;
+use crate::tree::Tree;
+
+/// A source, looked at.
+enum Looked {
+    Files {
+        files: Box<dyn Files + Send>,
+        selected: Vec<Selected>,
+    },
+    Inline(Vec<(String, String)>),
+    Fetched {
+        name: std::ffi::OsString,
+        tree: Arc<Tree>,
+        mtime: i64,
+    },
+}
+
+impl Solver<'_> {
+    /// A `COPY` or `ADD`.
+    pub(super) fn copy(
+        &self,
+        at: usize,
+        op: &CopyOp,
+        below: &Solved,
+        solved: &[Option<Arc<Solved>>],
+        teller: &mut Option<Teller>,
+    ) -> Result<Solved> {
+        let vertex = &self.plan.vertices[at];
+        // What is copied with --link does not depend on what lies below.
+        let below_key = if op.link { "" } else { below.key.as_str() };
+        let how = format!(
+            "{} {:?} {:?} {} {} {:?} {:?}",
+            op.destination, op.owner, op.mode, op.link, op.parents, op.excludes, op.unpack
+        );
+        let definition = definition(op, solved).map(|sources| {
+            key(
+                "copy definition",
+                &vertex.platform,
+                &[below_key, &how, &sources],
+            )
+        });
+        if let Some(definition) = &definition
+            && !vertex.no_cache
+            && let Some(known) = self.cache.alias(definition)?
+            && let Some(hit) = self.cache.find(&known)?
+        {
+            if let Some(teller) = teller {
+                teller.cached();
+            }
+            return Ok(self.on_top(known, below, hit));
+        }
+        let mut looked = Vec::new();
+        let mut digests = String::new();
+        for source in &op.sources {
+            let (one, digest) = self.look(op, source, solved, at)?;
+            digests.push_str(&digest);
+            digests.push('\n');
+            looked.push(one);
+        }
+        let key = key("copy", &vertex.platform, &[below_key, &how, &digests]);
+        let result = self.step(at, key.clone(), below, teller, |solver, _| {
+            solver.write(op, &looked, below)
+        })?;
+        if let Some(definition) = definition {
+            self.cache.add_alias(&definition, &key)?;
+        }
+        Ok(result)
+    }
+
+    /// A `WORKDIR`.
+    pub(super) fn make_directory(&self, below: &Solved, path: &str) -> Result<Option<u64>> {
+        let new = self.store.begin_layer(&below.layers)?;
+        {
+            let root = self.overlay.mount(new.snapshot())?;
+            let name = path.trim_start_matches('/');
+            let exists = root
+                .stat(name)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+            if exists {
+                return Ok(None);
+            }
+            let made = root.mkdir_all(name, Bits::from_raw_mode(0o755));
+            made.map_err(|error| Error::host(format!("make the directory {path}"), error))?;
+        }
+        self.keep(new)
+    }
+
+    /// Looks at a source: what is taken, and its digest.
+    fn look(
+        &self,
+        op: &CopyOp,
+        source: &CopySource,
+        solved: &[Option<Arc<Solved>>],
+        at: usize,
+    ) -> Result<(Looked, String)> {
+        let (files, ignore, origin): (Box<dyn Files + Send>, _, _) = match &source.origin {
+            Origin::Inline(files) => {
+                return Ok((Looked::Inline(files.clone()), format!("{files:?}")));
+            }
+            Origin::Urls(urls) => return self.fetch(op, urls, at),
+            Origin::Context(name) => {
+                let local = self
+                    .sources
+                    .get(name, self.request, self.progress, &self.build)?;
+                let origin = "the build context".to_owned();
+                (Box::new(TreeFiles(local.tree)), Some(local.ignore), origin)
+            }
+            Origin::Vertex(vertex) => {
+                let solved = solved[*vertex].as_ref().expect("inputs are solved first");
+                let name = &self.plan.vertices[*vertex].name;
+                (
+                    Box::new(RootFiles(self.root_of(solved)?)),
+                    None,
+                    name.clone(),
+                )
+            }
+        };
+        let excludes: Vec<&str> = op.excludes.iter().map(String::as_str).collect();
+        let excludes = Ignore::from_patterns(&excludes)?;
+        let selection = Selection {
+            files: &*files,
+            ignore: ignore.as_deref(),
+            excludes: &excludes,
+            parents: op.parents,
+            origin: &origin,
+        };
+        let mut selected = Vec::new();
+        for path in &source.paths {
+            selected.extend(selection.select(path)?);
+        }
+        let digest = selection.digest(&selected)?;
+        Ok((Looked::Files { files, selected }, digest))
+    }
+
+    fn fetch(&self, op: &CopyOp, urls: &[String], at: usize) -> Result<(Looked, String)> {
+        let [url] = urls else {
+            return Err(Error::invalid("each address is a source of its own", None));
+        };
+        let fetched = fetch::fetch(self, url, op.checksum.as_deref(), at)?;
+        let digest = format!("url {} {:?}", fetched.digest, name_of_url(url));
+        let looked = Looked::Fetched {
+            name: name_of_url(url),
+            tree: fetched.tree,
+            mtime: fetched.mtime,
+        };
+        Ok((looked, digest))
+    }
+
+    /// The files of a vertex, to read from.
+    pub(super) fn root_of(&self, solved: &Solved) -> Result<Root> {
+        if solved.layers.is_empty() {
+            let empty = self.run_dir.join("empty");
+            std::fs::create_dir_all(&empty)
+                .map_err(|error| Error::host(format!("make {}", empty.display()), error))?;
+            return Root::new(&empty)
+                .map_err(|error| Error::host(format!("open {}", empty.display()), error));
+        }
+        Ok(self.overlay.mount_layers(&solved.layers)?)
+    }
+
+    /// Writes what was looked at as a new layer.
+    fn write(&self, op: &CopyOp, looked: &[Looked], below: &Solved) -> Result<Option<u64>> {
+        let layers: &[PathBuf] = if op.link { &[] } else { &below.layers };
+        let new = self.store.begin_layer(layers)?;
+        {
+            let root = self.overlay.mount(new.snapshot())?;
+            let owner = match &op.owner {
+                Some(text) => Some(self.owner(text, below)?),
+                None => None,
+            };
+            let mode = op.mode.as_deref().map(Mode::parse).transpose();
+            let mode = mode.map_err(|message| Error::invalid(message, None))?;
+            let mut writer = Writer {
+                root: &root,
+                destination: &op.destination,
+                owner,
+                mode,
+                times: Vec::new(),
+            };
+            for one in looked {
+                writer.source(one, op)?;
+            }
+            writer.finish();
+        }
+        self.keep(new)
+    }
+
+    /// `user[:group]` in numbers, names looked up in what lies below.
+    fn owner(&self, text: &str, below: &Solved) -> Result<(u32, u32)> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        let root = self.root_of(below)?;
+        let uid = account(&root, "etc/passwd", user)?;
+        let gid = match group {
+            Some(group) => account(&root, "etc/group", group)?,
+            // A user by name brings its group; a number stands for both.
+            None => primary_group(&root, user).unwrap_or(uid),
+        };
+        Ok((uid, gid))
+    }
+}
+
+/// What the sources are defined by, if that alone says what they hold.
+fn definition(op: &CopyOp, solved: &[Option<Arc<Solved>>]) -> Option<String> {
+    let mut text = String::new();
+    for source in &op.sources {
+        let Origin::Vertex(vertex) = &source.origin else {
+            return None;
+        };
+        let key = &solved[*vertex].as_ref()?.key;
+        text.push_str(&format!("{key} {:?}\n", source.paths));
+    }
+    Some(text)
+}
+
+/// Bytes of `/etc/passwd` and `/etc/group` that are read.
+const ACCOUNTS_BYTES_MAX: u64 = 1 << 20;
+
+fn read_accounts(root: &Root, file: &str) -> String {
+    use std::io::Read as _;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut text = Vec::new();
+    if let Ok(file) = root.open(file, flags, Bits::empty()) {
+        let file = File::from(file);
+        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            let _ = file.take(ACCOUNTS_BYTES_MAX).read_to_end(&mut text);
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn account(root: &Root, file: &str, name: &str) -> Result<u32> {
+    if name.is_empty() {
+        return Ok(0);
+    }
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        let invalid = || Error::invalid(format!("invalid user or group id {name:?}"), None);
+        return name
+            .parse::<u32>()
+            .ok()
+            .filter(|id| *id <= i32::MAX as u32)
+            .ok_or_else(invalid);
+    }
+    let text = read_accounts(root, file);
+    let found = text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name)
+            .then(|| fields.nth(1)?.parse().ok())
+            .flatten()
+    });
+    found.ok_or_else(|| {
+        let kind = if file.ends_with("group") {
+            "group"
+        } else {
+            "user"
+        };
+        Error::invalid(
+            format!("unable to find {kind} {name}: no matching entries in /{file}"),
+            None,
+        )
+    })
+}
+
+fn primary_group(root: &Root, user: &str) -> Option<u32> {
+    if user.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let text = read_accounts(root, "etc/passwd");
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == user)
+            .then(|| fields.nth(2)?.parse().ok())
+            .flatten()
+    })
+}
+
+/// Writes files into a root.
+struct Writer<'a> {
+    root: &'a Root,
+    destination: &'a str,
+    owner: Option<(u32, u32)>,
+    mode: Option<Mode>,
+    /// Directories' times, set last: what is written into them changes them.
+    times: Vec<(PathBuf, (i64, u32))>,
+}
+
+impl Writer<'_> {
+    fn source(&mut self, looked: &Looked, op: &CopyOp) -> Result<()> {
+        match looked {
+            Looked::Inline(files) => {
+                for (name, content) in files {
+                    let target = self.file_target(OsStr::new(name))?;
+                    let found = plain_file(0o644, (0, 0));
+                    let mut content = content.as_bytes();
+                    self.attempt(&target, |writer| writer.file(&target, &found, &mut content))?;
+                }
+            }
+            Looked::Fetched { name, tree, mtime } => {
+                let content = open_fetched(tree)?;
+                if op.unpack == Unpack::Always && is_archive(&content) {
+                    return self.unpack(content);
+                }
+                if name.is_empty() && self.is_directory_target() {
+                    let message = format!(
+                        "cannot determine the file's name from the address: {:?} must be a file name",
+                        self.destination
+                    );
+                    return Err(Error::invalid(message, None));
+                }
+                let target = self.file_target(name)?;
+                let found = plain_file(0o600, (*mtime, 0));
+                let mut content = content;
+                self.attempt(&target, |writer| writer.file(&target, &found, &mut content))?;
+            }
+            Looked::Files { files, selected } => {
+                for one in selected {
+                    self.selected(&**files, one, op)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn selected(&mut self, files: &dyn Files, one: &Selected, op: &CopyOp) -> Result<()> {
+        if let ([item], false) = (&one.items[..], one.is_directory) {
+            if op.unpack != Unpack::Never && item.found.kind == FoundKind::File {
+                let content = files.open(&item.from);
+                let content = content
+                    .map_err(|error| Error::host(format!("read {}", item.from.display()), error))?;
+                if is_archive(&content) {
+                    return self.unpack(content);
+                }
+            }
+            let name = item.to.file_name().unwrap_or_default().to_owned();
+            let target = self.file_target(&name)?;
+            return self.item(files, item, &target);
+        }
+        let base = self.directory_target()?;
+        for item in &one.items {
+            self.item(files, item, &base.join(&item.to))?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks an archive into the destination.
+    fn unpack(&mut self, content: File) -> Result<()> {
+        let base = self.directory_target()?;
+        let options = hull_image::archive::UnpackOptions {
+            no_overwrite_dir_non_dir: false,
+            owner: self.owner,
+        };
+        let path = format!("/{}", base.display());
+        hull_image::archive::unpack(self.root, &path, content, options)
+            .map_err(|error| Error::host(format!("unpack into {}", self.destination), error))
+    }
+
+    fn is_directory_target(&self) -> bool {
+        self.destination.ends_with('/')
+            || self
+                .root
+                .stat(self.destination)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
+    /// The path of a file of this name: in the destination, or the destination itself.
+    fn file_target(&mut self, name: &OsStr) -> Result<PathBuf> {
+        if self.is_directory_target() {
+            return Ok(self.directory_target()?.join(name));
+        }
+        let path = Path::new(self.destination.trim_start_matches('/')).to_owned();
+        let parent = path.parent().unwrap_or(Path::new("")).to_owned();
+        self.make_directories(&parent)?;
+        Ok(path)
+    }
+
+    fn directory_target(&mut self) -> Result<PathBuf> {
+        let path = Path::new(self.destination.trim_matches('/')).to_owned();
+        self.make_directories(&path)?;
+        Ok(path)
+    }
+
+    /// Makes a directory and its parents. New ones belong to the owner asked for.
+    fn make_directories(&mut self, path: &Path) -> Result<()> {
+        let mut missing = Vec::new();
+        for ancestor in path.ancestors() {
+            if ancestor.as_os_str().is_empty() || self.root.stat(ancestor).is_ok() {
+                break;
+            }
+            missing.push(ancestor.to_owned());
+        }
+        self.attempt(path, |writer| {
+            writer
+                .root
+                .mkdir_all(path, Bits::from_raw_mode(0o755))
+                .map(drop)?;
+            for made in missing.iter().rev() {
+                if let Some((uid, gid)) = writer.owner {
+                    let directory = writer.root.open(made, OFlags::RDONLY, Bits::empty())?;
+                    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                    rustix::fs::fchown(&directory, Some(uid), Some(gid))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn item(&mut self, files: &dyn Files, item: &Item, target: &Path) -> Result<()> {
+        self.attempt(target, |writer| match &item.found.kind {
+            FoundKind::Directory => writer.directory(target, &item.found),
+            FoundKind::File => {
+                let mut content = files.open(&item.from)?;
+                writer.file(target, &item.found, &mut content)?;
+                let (parent, name) = writer.root.parent(target)?;
+                for (attribute, value) in files.xattrs(&item.from)? {
+                    hull_sys::xattr::set(&parent, &name, &attribute, &value)?;
+                }
+                Ok(())
+            }
+            FoundKind::Symlink(to) => writer.symlink(target, to, &item.found),
+            FoundKind::Special(mode, device) => writer.special(target, *mode, *device, &item.found),
+        })
+    }
+
+    fn attempt(
+        &mut self,
+        target: &Path,
+        job: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> Result<()> {
+        job(self).map_err(|error| {
+            let what = format!("write /{}", target.display());
+            match Errno::from_io_error(&error) {
+                Some(Errno::ISDIR) => Error::host(what, "there is a directory"),
+                Some(Errno::NOTDIR) => Error::host(what, "something on the way is no directory"),
+                _ => Error::host(what, error),
+            }
+        })
+    }
+
+    fn directory(&mut self, target: &Path, found: &Found) -> io::Result<()> {
+        let (parent, name) = self.root.parent(target)?;
+        match rustix::fs::mkdirat(&parent, &name, Bits::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            // A link to a directory is as good.
+            Err(Errno::EXIST) => {
+                let stat = self.root.stat(target)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    return Err(Errno::NOTDIR.into());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let directory =
+            self.root
+                .open(target, OFlags::RDONLY | OFlags::DIRECTORY, Bits::empty())?;
+        self.own(&directory, found, true)?;
+        self.times.push((target.to_owned(), found.mtime));
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        target: &Path,
+        found: &Found,
+        content: &mut dyn ContentOf,
+    ) -> io::Result<()> {
+        let (parent, name) = self.room(target)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(
+            &parent,
+            &name,
+            flags | OFlags::CLOEXEC,
+            Bits::from_raw_mode(0o600),
+        )?;
+        let mut file = File::from(file);
+        content.copy_into(&mut file)?;
+        self.own(&file, found, false)?;
+        rustix::fs::futimens(&file, &times(found.mtime))?;
+        Ok(())
+    }
+
+    fn symlink(&mut self, target: &Path, to: &[u8], found: &Found) -> io::Result<()> {
+        let (parent, name) = self.room(target)?;
+        rustix::fs::symlinkat(OsStr::from_bytes(to), &parent, &name)?;
+        self.own_entry(&parent, &name, found.mtime)
+    }
+
+    fn special(&mut self, target: &Path, mode: u32, device: u64, found: &Found) -> io::Result<()> {
+        let (parent, name) = self.room(target)?;
+        let kind = FileType::from_raw_mode(mode);
+        rustix::fs::mknodat(
+            &parent,
+            &name,
+            kind,
+            Bits::from_raw_mode(found.mode),
+            device,
+        )?;
+        self.own_entry(&parent, &name, found.mtime)
+    }
+
+    /// The place of a new entry; what is there and is no directory goes away.
+    fn room(&self, target: &Path) -> io::Result<(OwnedFd, std::ffi::OsString)> {
+        let (parent, name) = self.root.parent(target)?;
+        match rustix::fs::unlinkat(&parent, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok((parent, name)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn own(&self, file: impl AsFd, found: &Found, is_directory: bool) -> io::Result<()> {
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        let mode = match &self.mode {
+            Some(mode) => mode.apply(found.mode, is_directory),
+            None => found.mode,
+        };
+        Ok(rustix::fs::fchmod(&file, Bits::from_raw_mode(mode))?)
+    }
+
+    fn own_entry(&self, parent: &OwnedFd, name: &OsStr, mtime: (i64, u32)) -> io::Result<()> {
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(parent, name, Some(uid), Some(gid), flags)?;
+        Ok(rustix::fs::utimensat(parent, name, &times(mtime), flags)?)
+    }
+
+    /// Sets what had to wait.
+    fn finish(self) {
+        for (path, mtime) in self.times.into_iter().rev() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            if let Ok(directory) = self.root.open(&path, flags, Bits::empty()) {
+                let _ = rustix::fs::futimens(&directory, &times(mtime));
+            }
+        }
+    }
+}
+
+/// The bytes of a new file.
+trait ContentOf {
+    fn copy_into(&mut self, file: &mut File) -> io::Result<u64>;
+}
+
+impl ContentOf for File {
+    fn copy_into(&mut self, file: &mut File) -> io::Result<u64> {
+        // Between two files, the kernel copies.
+        io::copy(self, file)
+    }
+}
+
+impl ContentOf for &[u8] {
+    fn copy_into(&mut self, file: &mut File) -> io::Result<u64> {
+        io::copy(self, file)
+    }
+}
+
+fn plain_file(mode: u32, mtime: (i64, u32)) -> Found {
+    Found {
+        kind: FoundKind::File,
+        mode,
+        mtime,
+    }
+}
+
+fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+fn open_fetched(tree: &Tree) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+    let file = tree.root().open(fetch::NAME, flags, Bits::empty());
+    file.map(File::from)
+        .map_err(|error| Error::host("read what was fetched", error))
+}
+
+/// Whether a file is a tar archive, compressed or not. It is read from its beginning afterwards.
+fn is_archive(file: &File) -> bool {
+    use std::io::{Seek as _, SeekFrom};
+    let Ok(mut copy) = file.try_clone() else {
+        return false;
+    };
+    let first =
+        hull_image::archive::Members::new(&mut copy).and_then(|mut archive| archive.next_member());
+    let is_archive = matches!(first, Ok(Some(_)));
+    copy.seek(SeekFrom::Start(0)).is_ok() && is_archive
+}

@@ -1,0 +1,115 @@
+use std::path::Path;
+
+use super::*;
+
+fn meta(mode: u32, mtime_ns: i64) -> Meta {
+    Meta {
+        mode,
+        mtime_ns,
+        ..Meta::default()
+    }
+}
+
+fn trees() -> (tempfile::TempDir, Trees) {
+    let dir = tempfile::tempdir().unwrap();
+    let trees = Trees::open(&dir.path().join("trees")).unwrap();
+    (dir, trees)
+}
+
+fn put(writer: &mut TreeWriter, path: &str, text: &str, mtime_ns: i64) {
+    writer
+        .file(Path::new(path), &mut text.as_bytes(), meta(0o644, mtime_ns))
+        .unwrap();
+}
+
+#[test]
+fn only_what_changed_must_be_brought_again() {
+    let (_dir, trees) = trees();
+    let mut writer = trees.writer("client").unwrap();
+    put(&mut writer, "a", "one", 1);
+    put(&mut writer, "b/c", "two", 1);
+    put(&mut writer, "gone", "three", 1);
+    drop(writer.finish().unwrap());
+
+    let mut writer = trees.writer("client").unwrap();
+    assert!(writer.keep(Path::new("a"), 3, meta(0o644, 1)));
+    assert!(
+        !writer.keep(Path::new("b/c"), 3, meta(0o644, 2)),
+        "its time"
+    );
+    assert!(
+        !writer.keep(Path::new("b/c"), 4, meta(0o644, 1)),
+        "its size"
+    );
+    assert!(
+        !writer.keep(Path::new("b/c"), 3, meta(0o755, 1)),
+        "its mode"
+    );
+    assert!(!writer.keep(Path::new("new"), 3, meta(0o644, 1)));
+    put(&mut writer, "b/c", "TWO", 2);
+    let tree = writer.finish().unwrap();
+    let paths: Vec<_> = tree
+        .entries()
+        .keys()
+        .map(|path| path.to_str().unwrap())
+        .collect();
+    assert_eq!(paths, ["a", "b", "b/c"]);
+    assert_eq!(tree.read("b/c", 10).unwrap(), b"TWO");
+    assert_eq!(tree.read("gone", 10), None);
+    assert_eq!(tree.received(), 3);
+}
+
+#[test]
+fn a_tree_in_use_is_not_changed_by_another_build() {
+    let (_dir, trees) = trees();
+    let mut writer = trees.writer("client").unwrap();
+    put(&mut writer, "a", "one", 1);
+    let first = writer.finish().unwrap();
+    let mut writer = trees.writer("client").unwrap();
+    put(&mut writer, "a", "two", 2);
+    let second = writer.finish().unwrap();
+    assert_eq!(first.read("a", 10).unwrap(), b"one");
+    assert_eq!(second.read("a", 10).unwrap(), b"two");
+}
+
+#[test]
+fn a_temporary_tree_goes_away_with_its_user() {
+    let (dir, trees) = trees();
+    let mut writer = trees.temporary().unwrap();
+    put(&mut writer, "a", "one", 1);
+    let tree = writer.finish().unwrap();
+    assert!(tree.path().join("a").exists());
+    drop(tree);
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("trees")).unwrap().count(),
+        0
+    );
+}
+
+#[test]
+fn links_lead_nowhere_else() {
+    let (dir, trees) = trees();
+    std::fs::write(dir.path().join("secret"), "host").unwrap();
+    let mut writer = trees.temporary().unwrap();
+    let out = dir.path().to_str().unwrap().to_owned();
+    writer
+        .symlink(Path::new("out"), out.as_bytes(), Meta::default())
+        .unwrap();
+    // What is written below a link replaces the link.
+    put(&mut writer, "out/secret", "mine", 1);
+    for path in ["../up", "/absolute", "a/../../up"] {
+        let outcome = writer.file(Path::new(path), &mut &b"x"[..], Meta::default());
+        assert!(outcome.is_err(), "{path}");
+    }
+    let tree = writer.finish().unwrap();
+    assert_eq!(std::fs::read(dir.path().join("secret")).unwrap(), b"host");
+    assert_eq!(tree.entries()[Path::new("out")].kind, Kind::Directory);
+}
+
+#[test]
+fn a_damaged_index_counts_as_none() {
+    for bytes in [&b""[..], b"hull tree 1\nxx", b"hull tree 2\n", &[0xff; 64]] {
+        assert!(super::index::parse_for_test(bytes).is_none());
+    }
+    assert!(super::index::parse_for_test(b"hull tree 1\n").is_some());
+}

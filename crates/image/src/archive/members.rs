@@ -1,0 +1,97 @@
+//! An archive, read member by member.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use crate::compression::decompress;
+use crate::error::{Context as _, Error, Result};
+use crate::tar::extract::clean;
+use crate::tar::read::Reader;
+use crate::tar::{Entry, EntryKind};
+
+/// An archive being read, compressed or not. As a [`Read`], it gives the bytes of the current file.
+pub struct Members<'a> {
+    reader: Reader<Box<dyn Read + Send + 'a>>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Relative, without `.` and `..`; empty: the root itself.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: MemberKind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Seconds and nanoseconds.
+    pub mtime: (i64, u32),
+}
+
+/// What a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberKind {
+    /// A file of so many bytes.
+    File(u64),
+    /// A directory.
+    Directory,
+    /// Leads there.
+    Symlink(Vec<u8>),
+    /// The same file as an earlier member.
+    HardLink(PathBuf),
+    /// Something else: a device, a FIFO, or nothing known.
+    Other,
+}
+
+impl<'a> Members<'a> {
+    /// Begins to read.
+    pub fn new(source: impl Read + Send + 'a) -> Result<Self> {
+        let (_, plain) = decompress(source).context(|| "read the archive")?;
+        Ok(Self {
+            reader: Reader::new(plain),
+        })
+    }
+
+    /// The next member; what is left of the current one is skipped. `None` at the end.
+    pub fn next_member(&mut self) -> Result<Option<Member>> {
+        self.reader.next()?.as_ref().map(member).transpose()
+    }
+
+    /// Reads what follows the last member, to the end.
+    pub fn drain(&mut self) -> Result<()> {
+        self.reader.drain()
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+fn member(entry: &Entry) -> Result<Member> {
+    let kind = match entry.kind {
+        EntryKind::File if entry.segments.is_some() => {
+            let name = String::from_utf8_lossy(&entry.path);
+            let message =
+                format!("{name:?} is stored with holes: pack it without (tar without -S)");
+            return Err(Error::Tar(message));
+        }
+        EntryKind::File => MemberKind::File(entry.size),
+        EntryKind::Directory => MemberKind::Directory,
+        EntryKind::Symlink => MemberKind::Symlink(entry.link.clone()),
+        EntryKind::HardLink => MemberKind::HardLink(clean(&entry.link)?),
+        _ => MemberKind::Other,
+    };
+    Ok(Member {
+        path: clean(&entry.path)?,
+        kind,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: entry.mtime,
+    })
+}
