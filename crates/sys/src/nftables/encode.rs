@@ -38,6 +38,8 @@ const FIB_DESTINATION: u32 = 2;
 /// `RTN_LOCAL`.
 const ROUTE_LOCAL: u32 = 2;
 const NAME_SIZE: usize = 16;
+const TCP: u8 = 6;
+const CHECKSUM_INTERNET: u32 = 1;
 
 impl Type {
     /// The number `nft` keeps with a set to print it by.
@@ -161,6 +163,10 @@ impl Program<'_> {
                 self.meta(META_PROTOCOL, REGISTER_1);
                 self.lookup(set, true);
             }
+            Match::SourcePort(protocol, port) => self.port(*protocol, *port, Side::Source),
+            Match::DestinationPort(protocol, port) => {
+                self.port(*protocol, *port, Side::Destination);
+            }
             Match::Established => self.tracked(CT_STATE, STATE_KNOWN),
             Match::DestinationTranslated => self.tracked(CT_STATUS, STATUS_TRANSLATED),
         }
@@ -173,6 +179,12 @@ impl Program<'_> {
             Verdict::Jump(chain) => self.immediate(-3, Some(chain)),
             Verdict::Return => self.immediate(-5, None),
             Verdict::Masquerade => self.expression("masq", |_| {}),
+            Verdict::SetSourcePort(protocol, port) => {
+                self.set_port(*protocol, *port, Side::Source);
+            }
+            Verdict::SetDestinationPort(protocol, port) => {
+                self.set_port(*protocol, *port, Side::Destination);
+            }
             Verdict::TranslateByAddress { map, ipv6 } => {
                 self.family(*ipv6);
                 self.meta(META_PROTOCOL, REGISTER_1);
@@ -217,6 +229,29 @@ impl Program<'_> {
         };
         let network = octets.iter().zip(&mask).map(|(octet, mask)| octet & mask);
         self.compare(&network.collect::<Vec<_>>(), true);
+    }
+
+    fn port(&mut self, protocol: u8, port: u16, side: Side) {
+        self.meta(META_PROTOCOL, REGISTER_1);
+        self.compare(&[protocol], true);
+        self.payload(BASE_TRANSPORT, port_offset(side), 2, REGISTER_1);
+        self.compare(&port.to_be_bytes(), true);
+    }
+
+    fn set_port(&mut self, protocol: u8, port: u16, side: Side) {
+        self.expression("immediate", |data| {
+            data.big(1, REGISTER_1)
+                .nested(2, |value| value.value(&port.to_be_bytes()));
+        });
+        // Where the transport's checksum is, which changes along.
+        let checksum = if protocol == TCP { 16 } else { 6 };
+        self.expression("payload", |data| {
+            data.big(5, REGISTER_1)
+                .big(2, BASE_TRANSPORT)
+                .big(3, port_offset(side))
+                .big(4, 2);
+            data.big(6, CHECKSUM_INTERNET).big(7, checksum).big(8, 0);
+        });
     }
 
     fn destination_is_local(&mut self) {
@@ -304,6 +339,14 @@ impl Program<'_> {
 enum Side {
     Source,
     Destination,
+}
+
+/// Offset of a port in its transport header.
+fn port_offset(side: Side) -> u32 {
+    match side {
+        Side::Source => 0,
+        Side::Destination => 2,
+    }
 }
 
 /// Offset and length of an address in its IP header.

@@ -130,6 +130,10 @@ pub enum Match {
     DestinationIsLocal,
     /// Its protocol is in a set.
     ProtocolSet(String),
+    /// It has this protocol (by number) and comes from this port.
+    SourcePort(u8, u16),
+    /// It has this protocol (by number) and goes to this port.
+    DestinationPort(u8, u16),
     /// It belongs to a connection known already, or is related to one.
     Established,
     /// Its connection's destination was translated.
@@ -149,6 +153,10 @@ pub enum Verdict {
     Jump(String),
     /// It leaves with this host's address.
     Masquerade,
+    /// It goes on with another source port; its protocol is matched before.
+    SetSourcePort(u8, u16),
+    /// It goes on with another destination port; its protocol is matched before.
+    SetDestinationPort(u8, u16),
     /// To the address and port that a map has for its protocol, destination and port; passes on to
     /// the next rule if there is none.
     TranslateByAddress {

@@ -157,6 +157,12 @@ impl Display for Match {
             }
             Self::DestinationIsLocal => f.write_str("fib daddr type local"),
             Self::ProtocolSet(set) => write!(f, "meta l4proto @{set}"),
+            Self::SourcePort(protocol, port) => {
+                write!(f, "{} sport {port}", Value::Protocol(*protocol))
+            }
+            Self::DestinationPort(protocol, port) => {
+                write!(f, "{} dport {port}", Value::Protocol(*protocol))
+            }
             Self::Established => f.write_str("ct state established,related"),
             Self::DestinationTranslated => f.write_str("ct status dnat"),
         }
@@ -172,6 +178,12 @@ impl Display for Verdict {
             Self::Return => f.write_str("return"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::SetSourcePort(protocol, port) => {
+                write!(f, "{} sport set {port}", Value::Protocol(*protocol))
+            }
+            Self::SetDestinationPort(protocol, port) => {
+                write!(f, "{} dport set {port}", Value::Protocol(*protocol))
+            }
             Self::TranslateByAddress { map, ipv6 } => {
                 let ip = version(ipv6);
                 write!(

@@ -379,8 +379,9 @@ mod tests {
 
     fn every_chain() -> Vec<Chain> {
         use Match::{
-            Destination, DestinationIsLocal, DestinationTranslated, Established, InterfaceIn,
-            InterfaceInSet, InterfaceOut, InterfaceOutSet, InterfacePair, ProtocolSet, Source,
+            Destination, DestinationIsLocal, DestinationPort, DestinationTranslated, Established,
+            InterfaceIn, InterfaceInSet, InterfaceOut, InterfaceOutSet, InterfacePair, ProtocolSet,
+            Source, SourcePort,
         };
         let loopback = [127, 0, 0, 0].into();
         let protocols = || vec![ProtocolSet("protocols".into())];
@@ -410,6 +411,13 @@ mod tests {
                 Verdict::Return,
             ),
             rule(vec![DestinationIsLocal], Verdict::Jump("published".into())),
+        ];
+        let names = vec![
+            rule(
+                vec![Destination(loopback, 8), DestinationPort(17, 53)],
+                Verdict::SetDestinationPort(17, 4711),
+            ),
+            rule(vec![SourcePort(6, 4711)], Verdict::SetSourcePort(6, 53)),
         ];
         let outside = InterfaceOut("hull0".into(), false);
         let postrouting = vec![
@@ -447,6 +455,7 @@ mod tests {
                 postrouting,
             ),
             base("forward", false, HookPoint::Forward, 0, forward),
+            base("names", false, HookPoint::Output, -300, names),
         ]
     }
 
@@ -475,7 +484,7 @@ mod tests {
             let mut transaction = Transaction::default();
             transaction.replace(&everything());
             firewall.commit(transaction).unwrap();
-            assert_eq!(firewall.table_size("hull").unwrap(), Some(12));
+            assert_eq!(firewall.table_size("hull").unwrap(), Some(13));
             assert_eq!(firewall.table_size("other").unwrap(), None);
             let mut transaction = Transaction::default();
             transaction.add_elements("hull", "v4any", &[port(1)]);
