@@ -6,12 +6,15 @@ use std::{
 };
 
 use hull_engine::config::{EngineConfig, Runtime};
-use hull_network::AddressPool;
+use hull_network::{AddressPool, ResolverProgram};
 
 use crate::config::{Config, ConfigError};
 
 /// The program that keeps a container, beside the daemon's own.
 const SHIM: &str = "hull-shim";
+
+/// The program that answers for names, beside it.
+const RESOLVER: &str = "hull-resolver";
 
 /// What the configuration means for the engine.
 pub(crate) fn of(config: &Config, shim: Option<PathBuf>) -> Result<EngineConfig, ConfigError> {
@@ -40,7 +43,10 @@ pub(crate) fn of(config: &Config, shim: Option<PathBuf>) -> Result<EngineConfig,
         data_root: config.data_root.clone(),
         exec_root: config.exec_root.clone(),
         shim: shim.map_or_else(shim_beside, Ok)?,
-        network: network(config).map_err(ConfigError::Value)?,
+        network: hull_network::Config {
+            resolver: Some(resolver(config)?),
+            ..network(config).map_err(ConfigError::Value)?
+        },
         runtimes,
         default_runtime,
         log: config.log.clone(),
@@ -66,6 +72,14 @@ fn shim_beside() -> Result<PathBuf, ConfigError> {
         ConfigError::Value(format!("cannot find the daemon's own file: {error}"))
     })?;
     Ok(own.with_file_name(SHIM))
+}
+
+/// The program that answers containers' questions for names, and where it is found again.
+fn resolver(config: &Config) -> Result<ResolverProgram, ConfigError> {
+    Ok(ResolverProgram {
+        program: shim_beside()?.with_file_name(RESOLVER),
+        socket: config.exec_root.join("resolver.sock"),
+    })
 }
 
 fn network(config: &Config) -> Result<hull_network::Config, String> {

@@ -5,6 +5,8 @@
 //! that only read take the view and never wait. What takes long (a grace period, a client's stream)
 //! is the verb's own business: no order here waits for a workload.
 
+mod networks;
+
 use std::{
     collections::BTreeMap,
     future::pending,
@@ -13,6 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use hull_network::Network;
 use hull_shim::protocol::{Attach, Event, Exit, HealthState, HealthStatus, Request, Target};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,7 +27,7 @@ use crate::{
     error::{Error, Result},
     events::Subject,
     logs::forward::Forwarding,
-    model::{ContainerId, ExecId, HealthAction, Name, Resources, RestartPolicy},
+    model::{ContainerId, EndpointConfig, ExecId, HealthAction, Name, Resources, RestartPolicy},
     record::Record,
     services::Services,
     shim::{EventStream, ShimLink},
@@ -119,6 +122,15 @@ pub(crate) enum Order {
     Attach {
         attach: Attach,
         reply: Reply<AttachTicket>,
+    },
+    Connect {
+        network: Box<Network>,
+        config: Box<EndpointConfig>,
+        reply: Reply<()>,
+    },
+    Disconnect {
+        network: Box<Network>,
+        reply: Reply<()>,
     },
 }
 
@@ -310,6 +322,16 @@ impl Actor {
                 let outcome = self.attach(attach).await;
                 let _ = reply.send(outcome);
             }
+            Order::Connect {
+                network,
+                config,
+                reply,
+            } => {
+                let _ = reply.send(self.connect(*network, *config).await);
+            }
+            Order::Disconnect { network, reply } => {
+                let _ = reply.send(self.disconnect(*network).await);
+            }
         }
     }
 
@@ -374,6 +396,8 @@ impl Actor {
                 self.record.health = None;
                 self.record.state = State::Running(run);
                 self.save();
+                self.services
+                    .say_attachments("connect", &self.record.endpoints);
                 self.say("start", BTreeMap::new());
                 self.lifecycle.send_modify(|life| life.running = true);
                 Ok(())
@@ -522,6 +546,10 @@ impl Actor {
         self.services.registry.reserve(&name, &id)?;
         let old = std::mem::replace(&mut self.record.name, name);
         self.services.registry.release(&old, &id);
+        for endpoint in &mut self.record.endpoints {
+            endpoint.container_name = self.record.name.to_string();
+        }
+        self.services.networks.rename(&self.record);
         self.save();
         self.say(
             "rename",
@@ -649,7 +677,7 @@ impl Actor {
         if !dismissed {
             self.link().dismiss().await;
         }
-        self.services.release_network(endpoints).await;
+        self.services.release_network(endpoints.clone()).await;
         self.services.give_volumes_back(&self.record).await;
         self.say(
             "die",
@@ -658,6 +686,7 @@ impl Actor {
                 ("execDuration".to_owned(), ran_for_s.to_string()),
             ]),
         );
+        self.services.say_attachments("disconnect", &endpoints);
         if self.intent != Intent::Signal {
             self.say("stop", BTreeMap::new());
         }

@@ -34,6 +34,9 @@ pub struct Record {
     pub host: HostConfig,
     /// What was asked of networks, by their name.
     pub endpoint_configs: BTreeMap<String, EndpointConfig>,
+    /// It was taken out of the network that it was made in.
+    #[serde(default)]
+    pub left_main_network: bool,
     /// The directories of its root.
     pub snapshot: Snapshot,
     /// What is mounted besides the root.

@@ -121,6 +121,7 @@ fn look(services: &Arc<Services>) -> Result<Vec<Found>> {
         .filter(|record| record.state.is_running())
         .collect();
     services.networks.restore(&running)?;
+    services.restore_names(&running);
     services.recount_volumes(&running);
     remove_half_made_volumes(services)?;
     Ok(found)

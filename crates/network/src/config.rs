@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::ResolverProgram;
+
 /// Options of the daemon, with Docker's defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -39,6 +41,8 @@ pub struct Config {
     pub default_binding: IpAddr,
     /// How many sandboxes are kept ready; 0: each is made when it is needed.
     pub ready_sandboxes: usize,
+    /// Who answers for names; `None`: nobody does.
+    pub resolver: Option<ResolverProgram>,
 }
 
 /// A range that subnets are cut from.
@@ -66,6 +70,7 @@ impl Default for Config {
             icc: true,
             default_binding: Ipv4Addr::UNSPECIFIED.into(),
             ready_sandboxes: 2,
+            resolver: None,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use hull_resolver::protocol::Upstream;
+
 /// What a container's user asks of its resolver; empty lists leave the host's settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolverOptions {
@@ -50,18 +52,66 @@ pub fn resolv_conf(
             settings.servers = public_servers(ipv6);
         }
     }
-    if !options.search.is_empty() {
-        settings.search = options
-            .search
-            .iter()
-            .filter(|name| *name != ".")
-            .cloned()
-            .collect();
-    }
-    if !options.options.is_empty() {
-        settings.options.clone_from(&options.options);
+    settings.ask(options);
+    settings.to_text()
+}
+
+/// A container's `/etc/resolv.conf` where the resolver answers at 127.0.0.11, from the host's.
+///
+/// Names without dots are container names first: they are asked for as they are, unless the user
+/// says otherwise.
+pub fn internal_resolv_conf(host: &str, options: &ResolverOptions) -> String {
+    let mut settings = ResolvConf::parse(host);
+    settings.servers = vec![hull_resolver::protocol::ADDRESS.to_string()];
+    settings.ask(options);
+    if !settings
+        .options
+        .iter()
+        .any(|option| option.starts_with("ndots:"))
+    {
+        settings.options.push("ndots:0".to_owned());
     }
     settings.to_text()
+}
+
+/// Whom the resolver asks for what it does not know: the user's servers, or the host's. Those on
+/// the host's loopback are asked from the host.
+pub fn upstreams(host: &str, options: &ResolverOptions) -> Vec<Upstream> {
+    if !options.servers.is_empty() {
+        let own = options.servers.iter();
+        return own
+            .map(|address| Upstream {
+                address: *address,
+                from_host: false,
+            })
+            .collect();
+    }
+    let servers = ResolvConf::parse(host).servers;
+    let mut servers: Vec<IpAddr> = servers
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    if servers.is_empty() {
+        servers = public_servers(false)
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect();
+    }
+    let upstream = |address: IpAddr| Upstream {
+        address,
+        from_host: address.is_loopback(),
+    };
+    servers.into_iter().map(upstream).collect()
+}
+
+/// Whether names without a dot are first looked for in search domains: the user said so.
+pub fn searches_single_labels(options: &ResolverOptions) -> bool {
+    let dots = options
+        .options
+        .iter()
+        .filter_map(|option| option.strip_prefix("ndots:"));
+    dots.filter_map(|number| number.parse::<u32>().ok())
+        .any(|number| number > 0)
 }
 
 /// The names a container knows without asking.
@@ -169,6 +219,17 @@ impl ResolvConf {
             }
         }
         parsed
+    }
+
+    /// Takes the user's search domains and options in place of the host's.
+    fn ask(&mut self, options: &ResolverOptions) {
+        if !options.search.is_empty() {
+            let named = options.search.iter().filter(|name| *name != ".");
+            self.search = named.cloned().collect();
+        }
+        if !options.options.is_empty() {
+            self.options.clone_from(&options.options);
+        }
     }
 
     fn to_text(&self) -> String {

@@ -1,4 +1,4 @@
-//! Networks of containers: bridges, addresses, published ports, name files.
+//! Networks of containers: bridges, addresses, published ports, names.
 //!
 //! A *network* has a driver and subnets; a *sandbox* is the network namespace of a container; an
 //! *endpoint* is a sandbox's place in a network; a *published port* leads from the host to an
@@ -13,6 +13,7 @@ mod networks;
 
 mod bridge;
 mod monitor;
+mod names;
 mod ports;
 mod reaper;
 mod sandbox;
@@ -28,6 +29,8 @@ mod record;
 
 pub use config::{AddressPool, Config};
 pub use error::{Error, ErrorKind};
+pub use hull_resolver::protocol::Upstream;
+pub use names::{NameService, ResolverProgram};
 pub use networks::{Healed, Networks, Stray};
 pub use record::{
     Driver, Endpoint, EndpointRequest, Network, PortRequest, Protocol, Published, Subnet,

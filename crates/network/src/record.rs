@@ -9,6 +9,9 @@ use std::{
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+/// The endpoint option for kernel settings of its interface.
+pub(crate) const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -88,10 +91,14 @@ pub struct EndpointRequest {
     pub mac: Option<String>,
     /// Further names.
     pub aliases: Vec<String>,
+    /// All names it answers to on the network; the first is what its addresses are called.
+    pub names: Vec<String>,
     /// Driver options, under Docker's names.
     pub driver_options: BTreeMap<String, String>,
     /// The network with the highest one gives the default route.
     pub gateway_priority: i64,
+    /// Further addresses that hold on the link alone.
+    pub link_local: Vec<IpAddr>,
 }
 
 /// A container's place in a network.
@@ -125,6 +132,9 @@ pub struct Endpoint {
     pub host_index: u32,
     /// Further names.
     pub aliases: Vec<String>,
+    /// All names it answers to.
+    #[serde(default)]
+    pub names: Vec<String>,
     /// As asked.
     pub driver_options: BTreeMap<String, String>,
     /// As asked.
@@ -230,6 +240,12 @@ impl Network {
             .ok()
     }
 
+    /// The beginning of interfaces' names inside, `eth` unless the user chose.
+    pub(crate) fn interface_prefix(&self) -> &str {
+        let name = "com.docker.network.container_iface_prefix";
+        self.options.get(name).map_or("eth", String::as_str)
+    }
+
     pub(crate) fn mtu(&self) -> u32 {
         let text = self.options.get("com.docker.network.driver.mtu");
         text.and_then(|text| text.parse().ok()).unwrap_or(0)
@@ -245,6 +261,32 @@ impl Network {
 }
 
 impl Endpoint {
+    /// Sorts a container's endpoints by their right to give the default route: a way out at all,
+    /// then the highest priority, then the network's name.
+    pub fn route_order(&self) -> impl Ord + '_ {
+        let leads_nowhere = self.gateway.is_none() && self.gateway_v6.is_none();
+        let priority = std::cmp::Reverse(self.gateway_priority);
+        (leads_nowhere, priority, self.network_name.as_str())
+    }
+
+    /// The way out for a family.
+    pub fn gateway_of(&self, ipv6: bool) -> Option<IpAddr> {
+        if ipv6 {
+            self.gateway_v6.map(IpAddr::V6)
+        } else {
+            self.gateway.map(IpAddr::V4)
+        }
+    }
+
+    /// Kernel settings of its interface: `net.ipv4.conf.IFNAME.forwarding=1`, several by commas.
+    pub(crate) fn sysctls(&self) -> Vec<(String, String)> {
+        let text = self.driver_options.get(SYSCTLS).map_or("", String::as_str);
+        let pairs = text.split(',').filter_map(|entry| entry.split_once('='));
+        pairs
+            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+            .collect()
+    }
+
     /// Its addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.ipv4.map(|net| IpAddr::from(net.addr()));

@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -26,9 +27,10 @@ pub(crate) struct Inside {
     pub(crate) index: u32,
     pub(crate) mac: Mac,
     pub(crate) addresses: Vec<Prefix>,
-    pub(crate) gateways: Vec<std::net::IpAddr>,
-    /// Take the default route over from another network.
-    pub(crate) replaces_gateway: bool,
+    /// Default routes, which it takes over from other networks.
+    pub(crate) gateways: Vec<IpAddr>,
+    /// Kernel settings with `IFNAME` for the interface's name.
+    pub(crate) sysctls: Vec<(String, String)>,
 }
 
 impl Sandbox {
@@ -90,24 +92,65 @@ pub(crate) fn set_up(sandbox: BorrowedFd<'_>, inside: &Inside) -> io::Result<Str
                 .iter()
                 .map(|prefix| route::add_address(link.index, *prefix)),
         );
-        let add = if inside.replaces_gateway {
-            route::replace_default_route
-        } else {
-            route::add_default_route
-        };
-        changes.extend(
-            inside
-                .gateways
-                .iter()
-                .map(|gateway| add(link.index, *gateway)),
-        );
-        match route.apply(&changes) {
-            // The route of a network connected earlier stays.
-            Err(error) if error.is_already_there() => {}
-            result => result.map_err(io::Error::other)?,
+        for (name, value) in &inside.sysctls {
+            set_interface_sysctl(&link.name, name, value)?;
         }
+        let gateways = inside.gateways.iter();
+        changes.extend(gateways.map(|gateway| route::replace_default_route(link.index, *gateway)));
+        route.apply(&changes).map_err(io::Error::other)?;
         Ok(link.name)
     })
+}
+
+/// Sets default routes: an interface's name and a gateway, each.
+pub(crate) fn set_default_routes(
+    sandbox: BorrowedFd<'_>,
+    routes: &[(String, IpAddr)],
+) -> io::Result<()> {
+    if routes.is_empty() {
+        return Ok(());
+    }
+    namespace::enter(sandbox, || {
+        let mut route = Route::open().map_err(io::Error::other)?;
+        for (interface, gateway) in routes {
+            // A container may have taken its interface away: then there is no way out.
+            let Some(link) = route.link(interface).map_err(io::Error::other)? else {
+                continue;
+            };
+            route
+                .apply(&[route::replace_default_route(link.index, *gateway)])
+                .map_err(io::Error::other)?;
+        }
+        Ok(())
+    })
+}
+
+/// `net.ipv4.conf.IFNAME.forwarding`, for this namespace's interface alone.
+fn set_interface_sysctl(link: &str, name: &str, value: &str) -> io::Result<()> {
+    let invalid = || {
+        let text = format!(
+            "{name} is not an interface's setting: write net.ipv4.conf.IFNAME.… or net.ipv6.conf.IFNAME.…"
+        );
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    let parts: Vec<_> = name.split('.').collect();
+    let [
+        "net",
+        family @ ("ipv4" | "ipv6" | "mpls"),
+        group @ ("conf" | "neigh"),
+        "IFNAME",
+        key,
+    ] = parts[..]
+    else {
+        return Err(invalid());
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !key.chars().all(plain) {
+        return Err(invalid());
+    }
+    let path = format!("/proc/sys/net/{family}/{group}/{link}/{key}");
+    fs::write(&path, value)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot set {path}: {error}")))
 }
 
 fn set_ipv6(scope: &str, on: bool) -> io::Result<()> {

@@ -136,6 +136,14 @@ impl State {
         matching.next().is_none().then_some(first)
     }
 
+    /// A container's endpoints: the one whose network gives the default route first.
+    pub(crate) fn endpoints_of(&self, container_id: &str) -> Vec<&Endpoint> {
+        let all = self.endpoints.values().map(|connected| &connected.endpoint);
+        let mut own: Vec<_> = all.filter(|e| e.container_id == container_id).collect();
+        own.sort_by(|a, b| a.route_order().cmp(&b.route_order()));
+        own
+    }
+
     /// The whole truth about rules.
     pub(crate) fn table(&self, config: &Config) -> hull_sys::nftables::Table {
         let bridges: Vec<_> = self.networks.values().filter_map(bridge).collect();

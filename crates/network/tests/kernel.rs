@@ -639,7 +639,7 @@ fn networks_of_users_are_apart_from_each_other() {
             networks.remove("bridge"),
             Err(Error::Predefined(_))
         ));
-        networks.detach(&second).unwrap();
+        networks.detach(a.sandbox.as_fd(), &second).unwrap();
         assert!(!ip("link").contains(&second.host_interface));
         networks.disconnect(&a.endpoint).unwrap();
         networks.remove("front").unwrap();

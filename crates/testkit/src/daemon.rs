@@ -311,6 +311,17 @@ impl Daemon {
             .collect()
     }
 
+    /// The processes of that name that belong to it or its containers.
+    pub fn processes_named(&self, name: &str) -> Vec<u32> {
+        let named = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        host::processes(&self.owned())
+            .into_iter()
+            .filter(named)
+            .collect()
+    }
+
     fn owned(&self) -> host::Owned<'_> {
         let spared = [
             Some(self.namespace.holder()),

@@ -114,7 +114,7 @@ pub fn remove_cgroups(name: &str) {
 }
 
 /// The processes of a daemon's namespace and cgroups, and those that name its directory on their command line.
-fn processes(owned: &Owned) -> Vec<u32> {
+pub(crate) fn processes(owned: &Owned) -> Vec<u32> {
     let namespace = fs::read_link(&owned.namespace).ok();
     let all = names("/proc")
         .into_iter()

@@ -189,6 +189,9 @@ pub(crate) fn endpoints(
             names.insert(mode_text(mode));
         }
     }
+    if record.left_main_network {
+        names.remove(&mode_text(&record.host.network_mode));
+    }
     names
         .into_iter()
         .map(|name| (name.clone(), endpoint_state(record, &name, find)))

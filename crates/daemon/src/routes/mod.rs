@@ -75,6 +75,8 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::NetworkList => network::list(&request),
         Op::NetworkInspect => network::inspect(&request),
         Op::NetworkCreate => network::create(request).await,
+        Op::NetworkConnect => network::connect(request).await,
+        Op::NetworkDisconnect => network::disconnect(request).await,
         Op::NetworkRemove => network::remove(request).await,
         Op::NetworkPrune => network::prune(request).await,
         Op::VolumeList => volume::list(request).await,

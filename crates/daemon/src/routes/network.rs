@@ -4,7 +4,7 @@ use http::StatusCode;
 use hull_api::{
     Filters,
     filters::FilterError,
-    types::{NetworkCreate, NetworkCreated, NetworkPrune},
+    types::{NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworkPrune},
 };
 use hull_engine::Engine;
 use hull_network::Network;
@@ -13,7 +13,7 @@ use super::select;
 use crate::{
     convert::{self, network as to_wire},
     http::{
-        answer::{Failure, Outcome, done, json, json_with},
+        answer::{Failure, Outcome, done, empty, json, json_with},
         request::Request,
     },
 };
@@ -81,6 +81,25 @@ pub(super) async fn create(mut request: Request) -> Outcome {
 pub(super) async fn remove(request: Request) -> Outcome {
     request.app.engine.network_remove(request.name()).await?;
     Ok(done())
+}
+
+pub(super) async fn connect(mut request: Request) -> Outcome {
+    let body: NetworkConnect = request.json_or_default().await?;
+    let config = to_wire::endpoint(body.endpoint_config.unwrap_or_default())?;
+    let engine = &request.app.engine;
+    engine
+        .network_connect(request.name(), &body.container, config)
+        .await?;
+    Ok(empty(StatusCode::OK))
+}
+
+pub(super) async fn disconnect(mut request: Request) -> Outcome {
+    let body: NetworkDisconnect = request.json_or_default().await?;
+    let engine = &request.app.engine;
+    engine
+        .network_disconnect(request.name(), &body.container)
+        .await?;
+    Ok(empty(StatusCode::OK))
 }
 
 pub(super) async fn prune(request: Request) -> Outcome {

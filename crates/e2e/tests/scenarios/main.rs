@@ -5,6 +5,7 @@
 )]
 
 mod attach;
+mod attachment;
 mod exec;
 mod files;
 mod health;
@@ -15,6 +16,7 @@ mod limits;
 mod listing;
 mod logs;
 mod many;
+mod names;
 mod network;
 mod refusals;
 mod run;

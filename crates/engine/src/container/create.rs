@@ -111,6 +111,7 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
         config,
         host,
         endpoint_configs,
+        left_main_network: false,
         snapshot,
         mounts,
         state: State::Created { failure: None },
@@ -340,19 +341,17 @@ fn settle_network(
             }
             config.hostname.clear();
         }
-        NetworkMode::Named(name) => {
-            services
-                .networks
-                .find(name)
-                .ok_or_else(|| Error::NoSuchNetwork(name.clone()))?;
-        }
+        NetworkMode::Named(name) => *name = network_name(services, name)?,
         NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => {}
     }
-    for name in endpoints.keys() {
-        services
-            .networks
-            .find(name)
-            .ok_or_else(|| Error::NoSuchNetwork(name.clone()))?;
+    for (reference, config) in std::mem::take(endpoints) {
+        let name = network_name(services, &reference)?;
+        if name == "bridge" && !config.aliases.is_empty() {
+            let text =
+                "network-scoped alias is supported only for containers in user defined networks";
+            return Err(Error::Invalid(text.to_owned()));
+        }
+        endpoints.insert(name, config);
     }
     if matches!(host.network_mode, NetworkMode::Host)
         && let Ok(name) = rustix::system::uname().nodename().to_str()
@@ -361,6 +360,13 @@ fn settle_network(
         config.hostname = name.to_owned();
     }
     Ok(())
+}
+
+/// A network by the name that containers keep, whatever it was called by.
+fn network_name(services: &Services, reference: &str) -> Result<String> {
+    let found = services.networks.find(reference);
+    let network = found.ok_or_else(|| Error::NoSuchNetwork(reference.to_owned()))?;
+    Ok(network.name)
 }
 
 #[cfg(test)]

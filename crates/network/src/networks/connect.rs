@@ -1,13 +1,17 @@
 //! Puts a sandbox into a network, and takes it out again.
 
-use std::{net::IpAddr, os::fd::BorrowedFd, time::Duration};
+use std::{
+    net::IpAddr,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use hull_sys::netlink::route::{self, Mac, Veth};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Networks;
 use crate::{
-    Endpoint, EndpointRequest, Error,
+    Endpoint, EndpointRequest, Error, NameService,
     bridge::{mac_for, random_id},
     sandbox::{self, Inside},
     state::{Attached, Connected},
@@ -44,6 +48,9 @@ impl Networks {
             ports: Vec::new(),
         };
         state.endpoints.insert(draft.endpoint.id.clone(), connected);
+        drop(state);
+        self.names.announce(&draft.endpoint);
+        self.names.refresh(&draft.endpoint.container_id);
         Ok(draft.endpoint)
     }
 
@@ -58,6 +65,7 @@ impl Networks {
             .iter()
             .map(|port| port.published.clone())
             .collect();
+        self.names.withdraw(&connected.endpoint);
         let result = self.remove_rules(&connected.endpoint, &published);
         // Sockets close only after the rules have gone: until then the port leads somewhere.
         drop(connected.ports);
@@ -65,8 +73,9 @@ impl Networks {
         result
     }
 
-    /// Takes a running container's endpoint away: its link has gone on return.
-    pub fn detach(&self, endpoint: &Endpoint) -> Result<(), Error> {
+    /// Takes a running container's endpoint away: its link has gone on return, and another of its
+    /// networks gives the default route.
+    pub fn detach(&self, sandbox: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Error> {
         let link = self
             .route()
             .link(&endpoint.host_interface)
@@ -82,7 +91,52 @@ impl Networks {
                 _ => {}
             }
         }
-        self.disconnect(endpoint)
+        self.disconnect(endpoint)?;
+        let routes = self.default_routes(&endpoint.container_id);
+        sandbox::set_default_routes(sandbox, &routes)
+            .map_err(Error::io("set the default route in the sandbox"))
+    }
+
+    /// The interfaces and gateways that lead out of a container.
+    fn default_routes(&self, container_id: &str) -> Vec<(String, IpAddr)> {
+        let state = self.state();
+        let own = state.endpoints_of(container_id);
+        [false, true]
+            .into_iter()
+            .filter_map(|ipv6| {
+                own.iter()
+                    .find_map(|e| Some((e.interface.clone(), e.gateway_of(ipv6)?)))
+            })
+            .collect()
+    }
+
+    /// A container has another name, and endpoints other names.
+    pub fn rename(&self, container_id: &str, name: &str, names: impl Fn(&Endpoint) -> Vec<String>) {
+        let renamed: Vec<_> = {
+            let mut state = self.state();
+            let all = state.endpoints.values_mut();
+            let own = all.filter(|other| other.endpoint.container_id == container_id);
+            own.map(|connected| {
+                connected.endpoint.container_name = name.to_owned();
+                connected.endpoint.names = names(&connected.endpoint);
+                connected.endpoint.clone()
+            })
+            .collect()
+        };
+        for endpoint in renamed {
+            self.names.announce(&endpoint);
+        }
+    }
+
+    /// Has a container's questions for names answered at 127.0.0.11, if it is in a network that
+    /// knows names. To be called before its first process runs, or when it joins the first such.
+    pub fn serve_names(&self, sandbox: OwnedFd, service: NameService) -> Result<(), Error> {
+        self.names.serve(service, sandbox)
+    }
+
+    /// After [`restore`](Self::restore): the same for all containers that kept running.
+    pub fn restore_names(&self, all: Vec<(NameService, OwnedFd)>) -> Result<(), Error> {
+        self.names.take_up(all)
     }
 
     /// Decides everything about an endpoint, and takes its addresses.
@@ -90,11 +144,6 @@ impl Networks {
         let given = request.mac.as_deref().map(parse_mac).transpose()?;
         let mut guard = self.state();
         let state = &mut *guard;
-        let replaces_gateway = state.endpoints.values().any(|other| {
-            let other = &other.endpoint;
-            other.container_id == request.container_id
-                && other.gateway_priority < request.gateway_priority
-        });
         let missing = || Error::NoSuchNetwork(network.to_owned());
         let network_id = state
             .network(network)
@@ -105,34 +154,43 @@ impl Networks {
         let attached = state.networks.get_mut(&network_id).ok_or_else(missing)?;
         let bridge_name = bridge_of(attached)?;
         let endpoint = draft_endpoint(attached, request, given)?;
-        state.in_the_making.push(endpoint.host_interface.clone());
-        Ok(Draft {
-            endpoint,
+        let mut draft = Draft {
             bridge_name,
             bridge: attached.bridge_index,
             mtu: attached.record.mtu(),
             isolated: !attached.record.icc(),
-            replaces_gateway,
-        })
+            interface_prefix: attached.record.interface_prefix().to_owned(),
+            link_local: request.link_local.clone(),
+            gateways: Vec::new(),
+            endpoint,
+        };
+        let own = state.endpoints_of(&request.container_id);
+        draft.gateways = [false, true]
+            .into_iter()
+            .filter_map(|ipv6| {
+                let comes_first = own
+                    .iter()
+                    .filter(|other| other.gateway_of(ipv6).is_some())
+                    .all(|other| draft.endpoint.route_order() < other.route_order());
+                draft.endpoint.gateway_of(ipv6).filter(|_| comes_first)
+            })
+            .collect();
+        state
+            .in_the_making
+            .push(draft.endpoint.host_interface.clone());
+        Ok(draft)
     }
 
     /// Makes the link: one send on the host's side, one inside.
     fn link(&self, sandbox: BorrowedFd<'_>, draft: &mut Draft) -> Result<(), Error> {
         let name = draft.endpoint.host_interface.clone();
         let mac = parse_mac(&draft.endpoint.mac)?;
-        let prefix = draft
-            .endpoint
-            .driver_options
-            .get("com.docker.network.container_iface_prefix");
         let requested = draft
             .endpoint
             .driver_options
             .get("com.docker.network.endpoint.ifname");
-        let peer_name = match (requested, prefix) {
-            (Some(name), _) => name.clone(),
-            (None, Some(prefix)) => format!("{prefix}%d"),
-            (None, None) => "eth%d".to_owned(),
-        };
+        let any = || format!("{}%d", draft.interface_prefix);
+        let peer_name = requested.cloned().unwrap_or_else(any);
         let veth = Veth {
             name: &name,
             master: draft.bridge,
@@ -190,7 +248,10 @@ struct Draft {
     bridge: u32,
     mtu: u32,
     isolated: bool,
-    replaces_gateway: bool,
+    interface_prefix: String,
+    link_local: Vec<IpAddr>,
+    /// The default routes it gives.
+    gateways: Vec<IpAddr>,
 }
 
 /// The bridge that endpoints of a network join.
@@ -243,6 +304,7 @@ fn draft_endpoint(
         interface: String::new(),
         host_index: 0,
         aliases: request.aliases.clone(),
+        names: request.names.clone(),
         driver_options: request.driver_options.clone(),
         gateway_priority: request.gateway_priority,
     })
@@ -257,16 +319,16 @@ impl Draft {
         let v6 = endpoint
             .ipv6
             .map(|net| (IpAddr::V6(net.addr()), net.prefix_len()));
-        let gateway = endpoint.gateway.map(IpAddr::V4);
+        let link_local = self.link_local.iter().map(|address| {
+            let length = if address.is_ipv4() { 16 } else { 64 };
+            (*address, length)
+        });
         Inside {
             index,
             mac,
-            addresses: v4.into_iter().chain(v6).collect(),
-            gateways: gateway
-                .into_iter()
-                .chain(endpoint.gateway_v6.map(IpAddr::V6))
-                .collect(),
-            replaces_gateway: self.replaces_gateway,
+            addresses: v4.into_iter().chain(v6).chain(link_local).collect(),
+            gateways: self.gateways.clone(),
+            sysctls: endpoint.sysctls(),
         }
     }
 }

@@ -71,6 +71,7 @@ impl Networks {
 
     fn forget(&self, record: &Network) -> Result<(), Error> {
         self.state().networks.remove(&record.id);
+        self.names.forget_network(&record.id);
         match record.bridge() {
             Some(name) => bridge::remove(&mut self.route(), name),
             None => Ok(()),

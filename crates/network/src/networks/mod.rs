@@ -14,7 +14,8 @@ use hull_sys::{netlink::route::Route, nftables::Firewall};
 
 pub use self::heal::{Healed, Stray};
 use crate::{
-    Config, Error, Network, Sandbox, bridge, monitor::Monitor, reaper::Reaper, state::State,
+    Config, Error, Network, Sandbox, bridge, monitor::Monitor, names::Names, reaper::Reaper,
+    state::State,
 };
 
 /// All networks of a daemon, in the network namespace of the thread that opened it.
@@ -28,6 +29,7 @@ pub struct Networks {
     firewall: Mutex<Firewall>,
     monitor: Monitor,
     reaper: Reaper,
+    names: Names,
 }
 
 impl Networks {
@@ -43,6 +45,7 @@ impl Networks {
             monitor: Monitor::open()?,
             reaper: Reaper::start(Arc::clone(&state), config.ready_sandboxes)?,
             route: Mutex::new(route),
+            names: Names::new(config.resolver.clone(), &state),
             state,
             config,
         };

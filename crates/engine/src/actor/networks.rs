@@ -1,0 +1,89 @@
+//! A container's owner changes the networks it is in.
+
+use std::sync::Arc;
+
+use hull_network::Network;
+
+use super::Actor;
+use crate::{
+    error::{Error, Result},
+    model::{EndpointConfig, NetworkMode},
+    network::{attach, sandbox},
+    state::{Refusal, State},
+};
+
+impl Actor {
+    pub(super) async fn connect(&mut self, network: Network, config: EndpointConfig) -> Result<()> {
+        self.networks_may_change()?;
+        attach::may_join(&self.record, &network, &config)?;
+        let name = network.name.clone();
+        if self.record.state.is_running() {
+            let (services, record) = (Arc::clone(&self.services), self.record.clone());
+            let (network, config) = (name.clone(), config.clone());
+            let job = move || services.join_network(&record, &network, &config);
+            let (endpoint, published) = self.services.block(job).await??;
+            self.record.endpoints.push(endpoint);
+            self.record.published.extend(published);
+        }
+        if self.is_main_network(&network) {
+            self.record.left_main_network = false;
+        }
+        self.record.endpoint_configs.insert(name, config);
+        self.networks_changed();
+        if let Some(endpoint) = self.record.endpoints.last()
+            && endpoint.network_id == network.id
+        {
+            let driver = network.driver.as_str();
+            self.services.say_attachment("connect", endpoint, driver);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn disconnect(&mut self, network: Network) -> Result<()> {
+        self.networks_may_change()?;
+        attach::may_change(&self.record, &network)?;
+        if !sandbox::networks_of(&self.record).contains(&network.name) {
+            return Err(Error::Internal(format!(
+                "container {} is not connected to network {}",
+                self.record.id, network.name
+            )));
+        }
+        let mut endpoints = self.record.endpoints.iter();
+        let place = endpoints.position(|endpoint| endpoint.network_id == network.id);
+        if let Some(place) = place {
+            let endpoint = self.record.endpoints[place].clone();
+            let (services, record) = (Arc::clone(&self.services), self.record.clone());
+            let gone = endpoint.clone();
+            let job = move || services.leave_network(&record, &gone);
+            self.record.published = self.services.block(job).await??;
+            self.record.endpoints.remove(place);
+            let driver = network.driver.as_str();
+            self.services
+                .say_attachment("disconnect", &endpoint, driver);
+        }
+        self.record.left_main_network |= self.is_main_network(&network);
+        self.record.endpoint_configs.remove(&network.name);
+        self.networks_changed();
+        Ok(())
+    }
+
+    fn networks_may_change(&self) -> Result<()> {
+        if matches!(self.record.state, State::Removing { .. }) {
+            return Err(self.refused(Refusal::Removing));
+        }
+        Ok(())
+    }
+
+    fn is_main_network(&self, network: &Network) -> bool {
+        match &self.record.host.network_mode {
+            NetworkMode::Bridge => network.name == "bridge",
+            NetworkMode::Named(name) => *name == network.name,
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => false,
+        }
+    }
+
+    fn networks_changed(&self) {
+        self.save();
+        self.services.keep_copy(&self.record);
+    }
+}

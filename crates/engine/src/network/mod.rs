@@ -1,0 +1,199 @@
+//! Networks and their records. [`sandbox`] is a container's part in them, [`names`] how it finds
+//! others by name, [`attach`] how it joins and leaves while it is there.
+
+pub(crate) mod attach;
+mod names;
+pub(crate) mod sandbox;
+
+use std::{sync::Arc, time::Duration};
+
+use hull_network::{Endpoint, Network, Published};
+
+use crate::{
+    Engine,
+    config::EngineConfig,
+    error::{Error, Result},
+    events::Subject,
+    record::Record,
+    services::Services,
+    store::{Kind, Store},
+};
+
+/// The default network's name.
+const BRIDGE: &str = "bridge";
+
+/// Changes of others are looked at together, this long after the first: a firewall is reloaded in
+/// many steps.
+const HEAL_AFTER: Duration = Duration::from_millis(200);
+
+/// All networks of the daemon, with their records in the state file.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    kernel: hull_network::Networks,
+    store: Arc<Store>,
+}
+
+impl Networks {
+    pub(crate) fn open(config: &EngineConfig, store: Arc<Store>) -> Result<Self> {
+        let saved: Vec<Network> = store.all(Kind::Network)?;
+        let kernel = hull_network::Networks::open(config.network.clone(), &saved)?;
+        for network in kernel.list() {
+            if !saved.contains(&network) {
+                store.put(Kind::Network, &network.id, &network)?;
+            }
+        }
+        Ok(Self { kernel, store })
+    }
+
+    pub(crate) fn find(&self, reference: &str) -> Option<Network> {
+        self.kernel.find(reference)
+    }
+
+    /// Whether names are answered in an endpoint's network.
+    pub(crate) fn knows_names(&self, endpoint: &Endpoint) -> bool {
+        self.find(&endpoint.network_id)
+            .is_some_and(|network| !network.is_predefined())
+    }
+
+    /// A container has another name.
+    pub(crate) fn rename(&self, record: &Record) {
+        self.kernel
+            .rename(record.id.as_str(), &record.name.to_string(), |endpoint| {
+                sandbox::names_on(record, &endpoint.aliases)
+            });
+    }
+
+    /// Takes over what running containers have, and removes what nobody owns.
+    pub(crate) fn restore(&self, running: &[&Record]) -> Result<()> {
+        let mut saved = Vec::new();
+        for record in running {
+            for endpoint in &record.endpoints {
+                let of_this = |port: &&Published| port.endpoint_id == endpoint.id;
+                let ports = record.published.iter().filter(of_this).cloned().collect();
+                saved.push((endpoint.clone(), ports));
+            }
+        }
+        for problem in self.kernel.restore(saved)? {
+            tracing::warn!(problem, "a network could not be taken over fully");
+        }
+        for stray in self.kernel.reconcile()? {
+            tracing::warn!(link = stray.name, "removed a link that no container owns");
+        }
+        Ok(())
+    }
+
+    /// Gives back what a container had.
+    pub(crate) fn release(&self, endpoints: &[Endpoint]) {
+        for endpoint in endpoints {
+            if let Err(error) = self.kernel.disconnect(endpoint) {
+                let (network, container) = (&endpoint.network_name, &endpoint.container_name);
+                tracing::error!(network, container, %error, "cannot disconnect");
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// All networks, by name.
+    pub fn networks(&self) -> Vec<Network> {
+        let mut networks = self.services().networks.kernel.list();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        networks
+    }
+
+    /// A network by its id, its name, or the beginning of its id.
+    pub fn network(&self, reference: &str) -> Result<Network> {
+        let found = self.services().networks.find(reference);
+        found.ok_or_else(|| Error::NoSuchNetwork(reference.to_owned()))
+    }
+
+    /// The places of running containers in a network.
+    pub fn endpoints_of(&self, network: &Network) -> Vec<Endpoint> {
+        let records = self.containers();
+        let endpoints = records.iter().flat_map(|record| record.endpoints.iter());
+        endpoints
+            .filter(|endpoint| endpoint.network_id == network.id)
+            .cloned()
+            .collect()
+    }
+
+    /// Makes a network; what is left open in `wanted` is filled in.
+    pub async fn network_create(&self, wanted: Network) -> Result<Network> {
+        let services = Arc::clone(self.services());
+        let network = self
+            .services()
+            .block(move || -> Result<Network> {
+                let network = services.networks.kernel.create(wanted)?;
+                let stored = services
+                    .networks
+                    .store
+                    .put(Kind::Network, &network.id, &network);
+                if stored.is_err() {
+                    let _ = services.networks.kernel.remove(&network.id);
+                }
+                stored.map(|()| network)
+            })
+            .await??;
+        self.say_network("create", &network);
+        Ok(network)
+    }
+
+    /// Takes a network away that no container is in.
+    pub async fn network_remove(&self, reference: &str) -> Result<()> {
+        let (services, reference) = (Arc::clone(self.services()), reference.to_owned());
+        let network = self
+            .services()
+            .block(move || -> Result<Network> {
+                let network = services.networks.kernel.remove(&reference)?;
+                services.networks.store.delete(Kind::Network, &network.id)?;
+                Ok(network)
+            })
+            .await??;
+        self.say_network("destroy", &network);
+        Ok(())
+    }
+
+    fn say_network(&self, action: &str, network: &Network) {
+        let attributes = [
+            ("name", network.name.as_str()),
+            ("type", network.driver.as_str()),
+        ];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        self.services()
+            .events
+            .publish(Subject::Network, action, &network.id, attributes.into());
+    }
+}
+
+/// Makes again, soon after, what others removed or changed of ours.
+pub(crate) async fn keep_whole(services: Arc<Services>) {
+    let monitor = services.networks.kernel.monitor_fd().try_clone_to_owned();
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd cannot be closed by others; `register` is unsafe"
+    )]
+    let watched = monitor.and_then(tokio::io::unix::AsyncFd::new);
+    let watched = match watched {
+        Ok(watched) => watched,
+        Err(error) => {
+            tracing::error!(%error, "cannot watch the firewall: a flush will not be noticed");
+            return;
+        }
+    };
+    loop {
+        match watched.readable().await {
+            Ok(mut ready) => ready.clear_ready(),
+            Err(_) => return,
+        }
+        tokio::time::sleep(HEAL_AFTER).await;
+        let shared = Arc::clone(&services);
+        match services.block(move || shared.networks.kernel.heal()).await {
+            Ok(Ok(healed)) if healed.rules || !healed.bridges.is_empty() => {
+                tracing::warn!(?healed, "somebody changed our rules or links: made again");
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "cannot heal the network"),
+            Err(error) => tracing::error!(%error, "cannot heal the network"),
+        }
+    }
+}
