@@ -379,9 +379,9 @@ mod tests {
 
     fn every_chain() -> Vec<Chain> {
         use Match::{
-            Destination, DestinationIsLocal, DestinationPort, DestinationTranslated, Established,
-            InterfaceIn, InterfaceInSet, InterfaceOut, InterfaceOutSet, InterfacePair, ProtocolSet,
-            Source, SourcePort,
+            Destination, DestinationIsLocal, DestinationTranslated, Established, InterfaceIn,
+            InterfaceInSet, InterfaceOut, InterfaceOutSet, InterfacePair, ProtocolSet, Source,
+            SourcePort,
         };
         let loopback = [127, 0, 0, 0].into();
         let protocols = || vec![ProtocolSet("protocols".into())];
@@ -411,13 +411,6 @@ mod tests {
                 Verdict::Return,
             ),
             rule(vec![DestinationIsLocal], Verdict::Jump("published".into())),
-        ];
-        let names = vec![
-            rule(
-                vec![Destination(loopback, 8), DestinationPort(17, 53)],
-                Verdict::SetDestinationPort(17, 4711),
-            ),
-            rule(vec![SourcePort(6, 4711)], Verdict::SetSourcePort(6, 53)),
         ];
         let outside = InterfaceOut("hull0".into(), false);
         let postrouting = vec![
@@ -455,7 +448,19 @@ mod tests {
                 postrouting,
             ),
             base("forward", false, HookPoint::Forward, 0, forward),
-            base("names", false, HookPoint::Output, -300, names),
+            base("names", false, HookPoint::Output, -300, changed_ports()),
+        ]
+    }
+
+    fn changed_ports() -> Vec<Rule> {
+        let there = vec![
+            Match::Destination([127, 0, 0, 0].into(), 8),
+            Match::DestinationPort(17, 53),
+        ];
+        let back = vec![Match::SourcePort(6, 4711)];
+        vec![
+            rule(there, Verdict::SetDestinationPort(17, 4711)),
+            rule(back, Verdict::SetSourcePort(6, 53)),
         ]
     }
 
