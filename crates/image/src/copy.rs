@@ -176,7 +176,7 @@ impl Copier<'_> {
 }
 
 /// The next stretch of a file that is no hole, from `at` on.
-fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+pub(crate) fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
     let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
         Err(Errno::NXIO) => return Ok(None),
         start => start?,

@@ -344,6 +344,7 @@ fn copies_follow_the_containers_links_and_keep_kinds_apart() {
     let keep = UnpackOptions {
         no_overwrite_dir_non_dir: true,
         owner: Some((7, 8)),
+        ..UnpackOptions::default()
     };
     let error =
         archive::unpack(&root, "/", &Tar::new().file("etc", b"").end()[..], keep).unwrap_err();

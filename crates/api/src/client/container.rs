@@ -312,29 +312,29 @@ impl Client {
     }
 
     /// What stands at a path in it.
-    pub async fn container_path(&self, id: &str, path: &str) -> Result<PathStat, ClientError> {
+    pub async fn path_stat(&self, of: FilesOf<'_>, path: &str) -> Result<PathStat, ClientError> {
         let answer = self
-            .send(Method::HEAD, &of(id, "archive"), Call::with(at(path)))
+            .send(Method::HEAD, &of.archive(), Call::with(at(path)))
             .await?;
         path_stat(&answer)
     }
 
     /// A path in it as a tar.
-    pub async fn container_copy_out(
+    pub async fn copy_out(
         &self,
-        id: &str,
+        of: FilesOf<'_>,
         path: &str,
     ) -> Result<(PathStat, ByteStream), ClientError> {
         let answer = self
-            .send(Method::GET, &of(id, "archive"), Call::with(at(path)))
+            .send(Method::GET, &of.archive(), Call::with(at(path)))
             .await?;
         Ok((path_stat(&answer)?, ByteStream::new(answer)))
     }
 
     /// Unpacks a tar into a directory in it.
-    pub async fn container_copy_in(
+    pub async fn copy_in(
         &self,
-        id: &str,
+        of: FilesOf<'_>,
         path: &str,
         tar: RequestBody,
         copy_owner: bool,
@@ -344,7 +344,7 @@ impl Client {
             .add("noOverwriteDirNonDir", "true")
             .add_flag("copyUIDGID", copy_owner);
         let call = Call::bytes(query, tar, "application/x-tar");
-        let answer = self.send(Method::PUT, &of(id, "archive"), call).await?;
+        let answer = self.send(Method::PUT, &of.archive(), call).await?;
         answer
             .into_body()
             .collect()
@@ -399,6 +399,31 @@ pub(super) fn size(rows: u16, columns: u16) -> Query {
         .add("h", rows.to_string())
         .add("w", columns.to_string());
     query
+}
+
+/// Whose files are copied.
+#[derive(Debug, Clone, Copy)]
+pub enum FilesOf<'a> {
+    /// A container's.
+    Container(&'a str),
+    /// A volume's: Hull's own.
+    Volume(&'a str),
+}
+
+impl<'a> FilesOf<'a> {
+    /// The container or volume.
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Container(name) | Self::Volume(name) => name,
+        }
+    }
+
+    fn archive(self) -> String {
+        match self {
+            Self::Container(id) => of(id, "archive"),
+            Self::Volume(name) => format!("/volumes/{}/archive", encoded(name)),
+        }
+    }
 }
 
 fn of(id: &str, verb: &str) -> String {

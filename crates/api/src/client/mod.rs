@@ -45,7 +45,7 @@ pub use body::{
     BodyError, ByteStream, FrameStream, JsonStream, RequestBody, from_bytes, from_reader,
 };
 pub use container::{
-    AttachOptions, CommitOptions, ContainerListOptions, LogsOptions, StopOptions, Waiting,
+    AttachOptions, CommitOptions, ContainerListOptions, FilesOf, LogsOptions, StopOptions, Waiting,
 };
 pub use error::ClientError;
 pub use image::{ImageCreateOptions, ImageListOptions};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Call, Client, ClientError, container::filtered};
+use super::{ByteStream, Call, Client, ClientError, RequestBody, container::filtered};
 use crate::{
     filters::Filters,
     query::{Query, encoded},
@@ -38,6 +38,42 @@ impl Client {
         query.add("name", new);
         self.post(&format!("{}/rename", of(name)), Call::with(query))
             .await
+    }
+
+    /// Copies it to a new one.
+    pub async fn volume_clone(
+        &self,
+        name: &str,
+        new: &str,
+        pause: bool,
+        labels: &[String],
+    ) -> Result<Volume, ClientError> {
+        let mut query = Query::default();
+        query.add("name", new).add_flag("pause", pause);
+        for label in labels {
+            query.add("label", label);
+        }
+        self.post(&format!("{}/clone", of(name)), Call::with(query))
+            .await
+    }
+
+    /// Its content as a tar.
+    pub async fn volume_export(&self, name: &str) -> Result<ByteStream, ClientError> {
+        self.get_stream(&format!("{}/export", of(name)), Query::default())
+            .await
+    }
+
+    /// Unpacks a tar into it; makes it if there is none.
+    pub async fn volume_import(
+        &self,
+        name: &str,
+        overwrite: bool,
+        tar: RequestBody,
+    ) -> Result<Volume, ClientError> {
+        let mut query = Query::default();
+        query.add_flag("overwrite", overwrite);
+        let call = Call::bytes(query, tar, "application/x-tar");
+        self.post(&format!("{}/import", of(name)), call).await
     }
 
     /// Removes it.

@@ -73,6 +73,12 @@ pub(crate) enum Op {
     VolumePrune,
     /// Hull's own.
     VolumeRename,
+    VolumeClone,
+    VolumeExport,
+    VolumeImport,
+    VolumeArchiveStat,
+    VolumeArchiveGet,
+    VolumeArchivePut,
     /// Docker's own answer of a daemon outside a swarm.
     NoSwarm,
     /// There are no plugins, so there are none to show.
@@ -174,6 +180,12 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (POST, "/volumes/create", Op::VolumeCreate),
     (POST, "/volumes/prune", Op::VolumePrune),
     (POST, "/volumes/{name}/rename", Op::VolumeRename),
+    (POST, "/volumes/{name}/clone", Op::VolumeClone),
+    (GET, "/volumes/{name}/export", Op::VolumeExport),
+    (POST, "/volumes/{name}/import", Op::VolumeImport),
+    (HEAD, "/volumes/{name}/archive", Op::VolumeArchiveStat),
+    (GET, "/volumes/{name}/archive", Op::VolumeArchiveGet),
+    (PUT, "/volumes/{name}/archive", Op::VolumeArchivePut),
     (GET, "/volumes/{name...}", Op::VolumeInspect),
     (PUT, "/volumes/{name...}", Op::NoSwarm),
     (DELETE, "/volumes/{name...}", Op::VolumeRemove),

@@ -65,14 +65,14 @@ pub(super) async fn changes(request: Request) -> Outcome {
     Ok(json(&null_if_empty(wire.collect())))
 }
 
-fn asked_path(request: &Request) -> Result<&str, Failure> {
+pub(super) fn asked_path(request: &Request) -> Result<&str, Failure> {
     match request.query.text("path") {
         "" => Err(Failure::invalid("bad parameter: path cannot be empty")),
         path => Ok(path),
     }
 }
 
-fn with_stat(answer: Answer, stat: &PathStat) -> Answer {
+pub(super) fn with_stat(answer: Answer, stat: &PathStat) -> Answer {
     let json = serde_json::to_vec(stat).expect("a path's facts always have a JSON form");
     let value = HeaderValue::from_str(&STANDARD.encode(json));
     answer.with_header(

@@ -9,6 +9,7 @@ mod select;
 mod streams;
 mod system;
 mod volume;
+mod volume_files;
 
 use http::StatusCode;
 
@@ -84,6 +85,12 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::VolumeInspect => volume::inspect(&request),
         Op::VolumeRemove => volume::remove(request).await,
         Op::VolumeRename => volume::rename(request).await,
+        Op::VolumeClone => volume_files::copy(request).await,
+        Op::VolumeExport => volume_files::export(request).await,
+        Op::VolumeImport => volume_files::import(request).await,
+        Op::VolumeArchiveStat => volume_files::stat(request).await,
+        Op::VolumeArchiveGet => volume_files::get(request).await,
+        Op::VolumeArchivePut => volume_files::put(request).await,
         Op::VolumePrune => volume::prune(request).await,
         Op::PluginList => Ok(json(&[(); 0])),
         Op::NoSuchPlugin => Err(no_such_plugin(request.name())),

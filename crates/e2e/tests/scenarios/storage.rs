@@ -235,3 +235,181 @@ fn volumes_outlive_the_state_file() {
         assert_eq!(scene.ok("run --rm -v second:/d busybox cat /d/f"), "kept");
     });
 }
+
+/// A volume with one of everything; returns its directory on the host.
+fn one_of_everything(scene: &Scene, name: &str) -> std::path::PathBuf {
+    let make = "cd /v; mkdir d; echo x > d/f; ln d/f hard; ln -s d/f soft; mkfifo pipe; mknod null c 1 3; chown -R 12:34 d; chmod 2750 d; chmod 4711 d/f; truncate -s 8M sparse; echo end >> sparse; chmod 1777 .";
+    scene.ok(&format!("run --rm -v {name}:/v busybox sh -c '{make}'"));
+    let data = scene.daemon.path(&format!("data/volumes/{name}/_data"));
+    fs::write(
+        data.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"odd-\xff\xfe")),
+        "odd",
+    )
+    .unwrap();
+    rustix::fs::setxattr(
+        data.join("d/f"),
+        "user.note",
+        b"kept",
+        rustix::fs::XattrFlags::empty(),
+    )
+    .unwrap();
+    data
+}
+
+/// All that is to be known of a tree, as text.
+fn described(data: &std::path::Path) -> String {
+    let mut lines = Vec::new();
+    let mut todo = vec![data.to_path_buf()];
+    while let Some(path) = todo.pop() {
+        let found = fs::symlink_metadata(&path).unwrap();
+        if found.is_dir() {
+            todo.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+        let mut value = [0; 16];
+        let note = rustix::fs::lgetxattr(&path, "user.note", &mut value[..]).unwrap_or(0);
+        let content = if found.is_file() {
+            fs::read(&path).unwrap()
+        } else {
+            Vec::new()
+        };
+        let name = path.strip_prefix(data).unwrap();
+        lines.push(format!(
+            "{name:?} {:o} {}:{} {}.{:09} {} links {} dev {:x} note {note} blocks {} sum {}",
+            found.mode(),
+            found.uid(),
+            found.gid(),
+            found.mtime(),
+            found.mtime_nsec(),
+            found.len(),
+            found.nlink(),
+            found.rdev(),
+            found.blocks() < 64,
+            content.iter().map(|&byte| u64::from(byte)).sum::<u64>()
+        ));
+    }
+    lines.sort();
+    lines.join("\n")
+}
+
+#[test]
+fn a_volume_is_exported_and_imported_with_everything() {
+    Scene::play(Client::Hull, |scene| {
+        let data = one_of_everything(scene, "full");
+        let file = scene.daemon.path("full.tar");
+        scene.ok(&format!("volume export -o {} full", file.display()));
+        assert!(
+            fs::metadata(&file).unwrap().len() < 1 << 20,
+            "holes are not written out"
+        );
+        scene.ok(&format!("volume import again {}", file.display()));
+        assert_eq!(
+            described(&scene.daemon.path("data/volumes/again/_data")),
+            described(&data)
+        );
+        // What others make of it.
+        let tar = std::process::Command::new("tar")
+            .arg("-tvf")
+            .arg(&file)
+            .output()
+            .unwrap();
+        let listing = String::from_utf8_lossy(&tar.stdout).into_owned();
+        assert!(
+            tar.status.success() && listing.contains("8388612") && listing.contains("hard link to"),
+            "{listing}"
+        );
+        let text = scene.fails(1, &format!("volume import again {}", file.display()));
+        assert!(text.contains("it is not empty"), "{text}");
+        scene.ok(&format!(
+            "volume import --overwrite again {}",
+            file.display()
+        ));
+        fs::write(&file, "no archive").unwrap();
+        scene.fails(1, &format!("volume import broken {}", file.display()));
+        assert_eq!(scene.ok("volume ls -q"), "again\nfull");
+    });
+}
+
+#[test]
+fn a_volume_is_cloned_while_it_is_used() {
+    Scene::play(Client::Hull, |scene| {
+        let data = one_of_everything(scene, "full");
+        scene.ok("run -d --name user -v full:/v busybox sleep 1000");
+        assert_eq!(scene.ok("volume clone --label a=b full twin"), "twin");
+        assert_eq!(
+            described(&scene.daemon.path("data/volumes/twin/_data")),
+            described(&data)
+        );
+        assert_eq!(scene.ok("volume ls -q --filter label=a=b"), "twin");
+        let name = scene.ok("volume snapshot full");
+        assert!(name.starts_with("full-20"), "{name}");
+        assert_eq!(
+            scene.ok("volume ls -q --filter label=hull.snapshot.of=full"),
+            name
+        );
+        assert_eq!(scene.inspect("user", "{{.State.Status}}"), "running");
+        assert!(
+            scene
+                .fails(1, "volume clone full twin")
+                .contains("there is a volume of that name")
+        );
+        assert!(
+            scene
+                .fails(1, "volume clone none other")
+                .contains("no such volume")
+        );
+    });
+}
+
+#[test]
+fn files_go_into_a_volume_and_out_of_it() {
+    Scene::play(Client::Hull, |scene| {
+        scene.ok("volume create data");
+        fs::create_dir_all(scene.daemon.path("tree/below")).unwrap();
+        fs::write(scene.daemon.path("tree/below/file"), "from the host").unwrap();
+        let (tree, back) = (scene.daemon.path("tree"), scene.daemon.path("back"));
+        scene.ok(&format!("volume cp {} data:/in", tree.display()));
+        assert_eq!(
+            scene.ok("run --rm -v data:/d busybox cat /d/in/below/file"),
+            "from the host"
+        );
+        scene.ok(&format!("volume cp data:/in/below {}", back.display()));
+        assert_eq!(
+            fs::read_to_string(back.join("file")).unwrap(),
+            "from the host"
+        );
+        let output = scene.run("volume cp data:/in -");
+        assert!(
+            output.code == 0 && output.stdout.contains("in/below/file"),
+            "{}",
+            output.stderr
+        );
+        let text = scene.fails(1, &format!("volume cp data:/nowhere {}", back.display()));
+        assert!(
+            text.contains("Could not find the file /nowhere in volume data"),
+            "{text}"
+        );
+        // A link in the volume does not lead out of it.
+        fs::write(scene.daemon.path("secret"), "the host's").unwrap();
+        let secret = scene.daemon.path("secret");
+        scene.ok(&format!(
+            "run --rm -v data:/d busybox ln -s {} /d/link",
+            secret.display()
+        ));
+        scene.run(&format!(
+            "volume cp {} data:/link",
+            scene.daemon.path("tree/below/file").display()
+        ));
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "the host's");
+        scene.fails(
+            1,
+            &format!(
+                "volume cp -L data:/link {}",
+                scene.daemon.path("got").display()
+            ),
+        );
+    });
+}

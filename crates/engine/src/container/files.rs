@@ -102,6 +102,7 @@ impl Engine {
             let put = hull_image::archive::UnpackOptions {
                 no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
                 owner: new_owner.map(|user| (user.uid, user.gid)),
+                describes_base: false,
             };
             let reader = BufReader::with_capacity(64 << 10, File::from(pipe));
             hull_image::archive::unpack(&root, &path, reader, put)

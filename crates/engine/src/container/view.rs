@@ -49,6 +49,15 @@ impl View {
             _volumes: Undo::default(),
         }
     }
+
+    /// A root with what is to be done when nobody looks any more.
+    pub(crate) fn held(root: Root, undo: Undo) -> Self {
+        Self {
+            root,
+            _namespace: None,
+            _volumes: undo,
+        }
+    }
 }
 
 impl Deref for View {

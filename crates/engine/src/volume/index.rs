@@ -27,7 +27,7 @@ use crate::{
 const RECORD_COPY: &str = "volume.json";
 
 /// The name of the content's directory.
-const DATA: &str = "_data";
+pub(super) const DATA: &str = "_data";
 
 /// Which volumes there are.
 #[derive(Debug)]
@@ -40,6 +40,9 @@ pub(crate) struct Volumes {
     /// Who uses what must be mounted first, by id.
     usage: Mutex<HashMap<String, Arc<Mutex<Usage>>>>,
 }
+
+/// How the directory of a volume begins that is being put together.
+const ASIDE: &str = ".new-";
 
 /// What opening found beside the records.
 #[derive(Debug, Default)]
@@ -69,7 +72,7 @@ impl Volumes {
         let unreadable = volumes.store.quarantined(Kind::Volume)?;
         for id in volumes.directories()? {
             let lost = starts_anew || unreadable.contains(&id);
-            if lost && !volumes.read().contains_key(&id) {
+            if lost && !id.starts_with(ASIDE) && !volumes.read().contains_key(&id) {
                 volumes.take_up(&id)?;
             }
         }
@@ -104,8 +107,8 @@ impl Volumes {
             let path = self.directory.join(&id);
             let entries = fs::read_dir(path.join(DATA));
             match entries.map(|mut entries| entries.next().is_none()) {
-                Ok(false) => unowned.filled.push(path),
-                Ok(true) | Err(_) => unowned.empty.push(path),
+                Ok(false) if !id.starts_with(ASIDE) => unowned.filled.push(path),
+                _ => unowned.empty.push(path),
             }
         }
         Ok(unowned)
@@ -171,6 +174,12 @@ impl Volumes {
                 return id;
             }
         }
+    }
+
+    /// A place for a volume that is being put together. What a crash leaves of it is removed.
+    pub(super) fn aside(&self) -> PathBuf {
+        let id = ContainerId::random();
+        self.directory.join(format!("{ASIDE}{}", id.short()))
     }
 
     /// Stores a volume, new or changed.

@@ -4,6 +4,7 @@
 //! options mount there. [`index`] says which there are, [`settle`] what a new container gets,
 //! [`ready`] what each start needs, [`usage`] who has what mounted.
 
+mod files;
 mod index;
 mod local;
 mod options;
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use files::CloneOptions;
 pub(crate) use index::Volumes;
 pub(crate) use ready::{Ready, ready};
 pub(crate) use settle::settle;

@@ -14,12 +14,26 @@ use crate::error::{Context as _, Result};
 use crate::tar::pack::Packer;
 use crate::tar::write::Writer;
 
+/// What an archive keeps beyond what every tool reads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PackOptions {
+    /// Holes stay holes, in GNU's form.
+    pub sparse: bool,
+    /// Times are exact.
+    pub nanoseconds: bool,
+}
+
 /// Writes `path` with all below it as a tar archive. Its entries' names begin with the last
 /// element of the path; `…/.` gives the content of a directory, under `./`.
 pub fn pack(root: &Root, path: &str, out: impl Write) -> Result<()> {
+    pack_with(root, path, out, PackOptions::default())
+}
+
+/// The same, and more of it is kept.
+pub fn pack_with(root: &Root, path: &str, out: impl Write, options: PackOptions) -> Result<()> {
     let requested = Requested::parse(path);
     let mut writer = Writer::new(out);
-    let mut packer = Packer::tree(&mut writer);
+    let mut packer = Packer::tree(&mut writer).keeping(options);
     if requested.is_directory && root.stat(requested.path.join("")).is_ok() {
         let directory = open(root, &requested.path, path)?;
         packer.entry(&directory, OsStr::new("."), requested.name.as_bytes())?;

@@ -19,6 +19,8 @@ pub struct UnpackOptions {
     pub no_overwrite_dir_non_dir: bool,
     /// Everything will belong to this user and group (`copyUIDGID`: the container's user).
     pub owner: Option<(u32, u32)>,
+    /// The archive's entry for its own root is about the directory that it is unpacked into.
+    pub describes_base: bool,
 }
 
 /// Unpacks a tar archive, compressed or not, into the directory `path`.
@@ -45,6 +47,7 @@ pub fn unpack(
         is_layer: false,
         keep_kinds: options.no_overwrite_dir_non_dir,
         owner: options.owner,
+        describes_base: options.describes_base,
     };
     extract(root, options, plain)?;
     Ok(())

@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) keep_kinds: bool,
     /// Everything belongs to this user and group.
     pub(crate) owner: Option<(u32, u32)>,
+    /// The entry for the archive's root is about the directory it is extracted to, as in layers.
+    pub(crate) describes_base: bool,
 }
 
 /// What was created.
@@ -118,6 +120,8 @@ struct Extractor<'a> {
     /// What this layer created: its own whiteouts do not concern it.
     created: HashSet<PathBuf>,
     buffer: Vec<u8>,
+    /// When the directory that is extracted to last changed.
+    base_time: Option<(i64, u32)>,
 }
 
 impl<'a> Extractor<'a> {
@@ -130,6 +134,7 @@ impl<'a> Extractor<'a> {
             times: Vec::new(),
             created: HashSet::new(),
             buffer: vec![0; COPY_BYTES],
+            base_time: None,
         }
     }
 
@@ -178,12 +183,19 @@ impl<'a> Extractor<'a> {
                 }
             }
         }
+        if let Some(mtime) = self.base_time {
+            let what = || "set the times of the root directory";
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let base = self.root.open(&self.options.base, flags, Mode::empty());
+            rustix::fs::futimens(base.context(what)?, &timestamps(mtime)).context(what)?;
+        }
         Ok(self.done)
     }
 
     /// The archive describes the directory it is extracted to.
     fn base_itself(&mut self, entry: &Entry) -> Result<()> {
-        if entry.kind != EntryKind::Directory || !self.options.is_layer {
+        let is_about_base = self.options.is_layer || self.options.describes_base;
+        if entry.kind != EntryKind::Directory || !is_about_base {
             return Ok(());
         }
         self.enter(Path::new(""))?;
@@ -202,7 +214,12 @@ impl<'a> Extractor<'a> {
         );
         rustix::fs::fchown(&fd, uid, gid).context(what)?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode)).context(what)?;
-        set_xattrs(directory, OsStr::new("."), entry)
+        set_xattrs(directory, OsStr::new("."), entry)?;
+        if self.options.describes_base {
+            // Last of all: the entries in it change it.
+            self.base_time = Some(entry.mtime);
+        }
+        Ok(())
     }
 
     /// Makes `path` (relative to the base) the current directory, creating what is missing.

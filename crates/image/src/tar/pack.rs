@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -12,6 +13,8 @@ use rustix::fs::{FileType, Stat};
 
 use super::write::Writer;
 use super::{Entry, EntryKind};
+use crate::archive::PackOptions;
+use crate::copy::next_data;
 use crate::dir::{DEPTH_MAX, Dir, file_type, is_whiteout};
 use crate::error::{Context as _, Error, Result};
 
@@ -24,6 +27,7 @@ pub(crate) struct Packer<'a, W> {
     mtime_max: i64,
     /// The first name of each file with several.
     links: HashMap<(u64, u64), Vec<u8>>,
+    keep: PackOptions,
 }
 
 impl<'a, W: Write> Packer<'a, W> {
@@ -34,6 +38,7 @@ impl<'a, W: Write> Packer<'a, W> {
             is_layer: false,
             mtime_max: i64::MAX,
             links: HashMap::new(),
+            keep: PackOptions::default(),
         }
     }
 
@@ -44,7 +49,13 @@ impl<'a, W: Write> Packer<'a, W> {
             is_layer: true,
             mtime_max: mtime_max.unwrap_or(i64::MAX),
             links: HashMap::new(),
+            keep: PackOptions::default(),
         }
+    }
+
+    /// Keeps more than the usual.
+    pub(crate) fn keeping(self, keep: PackOptions) -> Self {
+        Self { keep, ..self }
     }
 
     /// The entry `name` of `directory`, with all below it, under the name `path` (without a slash
@@ -109,6 +120,9 @@ impl<'a, W: Write> Packer<'a, W> {
             return Ok(());
         };
         entry.mtime.0 = entry.mtime.0.min(self.mtime_max);
+        if self.keep.nanoseconds {
+            entry.mtime.1 = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        }
         if entry.kind == EntryKind::Symlink {
             entry.link = directory.read_link(name)?;
         }
@@ -123,6 +137,10 @@ impl<'a, W: Write> Packer<'a, W> {
         entry.xattrs = directory.portable_xattrs(name)?;
         if entry.kind == EntryKind::File {
             let file = directory.open_file(name)?;
+            if self.keep.sparse && holes(stat) >= HOLES_BYTES_MIN {
+                entry.segments = Some(segments(&file)?);
+                return Ok(self.writer.append_sparse(&entry, &file)?);
+            }
             return Ok(self.writer.append_file(&entry, file)?);
         }
         Ok(self.writer.append(&entry)?)
@@ -136,6 +154,26 @@ impl<'a, W: Write> Packer<'a, W> {
         self.writer
             .append(&marker([&path[..at], b".wh.", &path[at..]].concat()))
     }
+}
+
+/// Files with fewer bytes in holes are written as any other.
+const HOLES_BYTES_MIN: u64 = 64 << 10;
+
+/// Bytes of a file that are not on the disk.
+fn holes(stat: &Stat) -> u64 {
+    let stored = stat.st_blocks.unsigned_abs() * 512;
+    stat.st_size.unsigned_abs().saturating_sub(stored)
+}
+
+/// Where a file's bytes are: offset and length, ascending.
+fn segments(file: &File) -> io::Result<Vec<(u64, u64)>> {
+    let mut segments = Vec::new();
+    let mut at = 0;
+    while let Some((start, end)) = next_data(file, at)? {
+        segments.push((start, end - start));
+        at = end;
+    }
+    Ok(segments)
 }
 
 /// The entry of a file; `None` for sockets, which no archive can hold.

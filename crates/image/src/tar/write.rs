@@ -1,13 +1,17 @@
 //! Writes an archive: ustar headers, with pax records for what does not fit. The same entries
 //! give the same bytes.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{BLOCK, Entry, EntryKind};
 use crate::error::{Context as _, Error, Result};
 
 const NAME_BYTES: usize = 100;
+/// Pieces of a sparse file that a header has room for, and a block after it.
+const HEADER_PIECES: usize = 4;
+const BLOCK_PIECES: usize = 21;
 
 /// An archive being written.
 pub(crate) struct Writer<W> {
@@ -43,6 +47,35 @@ impl<W: Write> Writer<W> {
         write(self)
     }
 
+    /// A file with holes, in the form GNU tar has had for longest: `entry.segments` say where its
+    /// bytes are.
+    pub(crate) fn append_sparse(&mut self, entry: &Entry, file: &File) -> Result<()> {
+        let segments = entry.segments.as_deref().unwrap_or_default();
+        let what = || "write the archive";
+        self.special(entry)?;
+        let (head, rest) = segments.split_at(segments.len().min(HEADER_PIECES));
+        self.block(&sparse_header(entry, head, !rest.is_empty())?)?;
+        let mut blocks = rest.chunks(BLOCK_PIECES).peekable();
+        while let Some(pieces) = blocks.next() {
+            let mut block = [0u8; BLOCK];
+            put_pieces(&mut block, 0, pieces);
+            block[504] = u8::from(blocks.peek().is_some());
+            self.block(&block)?;
+        }
+        let mut stored = 0;
+        for &(offset, length) in segments {
+            let mut piece = file;
+            piece.seek(SeekFrom::Start(offset)).context(what)?;
+            let copied = io::copy(&mut piece.take(length), &mut self.inner).context(what)?;
+            // A file that shrinks meanwhile is filled up.
+            io::copy(&mut io::repeat(0).take(length - copied), &mut self.inner).context(what)?;
+            stored += length;
+        }
+        let padding = stored.next_multiple_of(BLOCK as u64) - stored;
+        io::copy(&mut io::repeat(0).take(padding), &mut self.inner).context(what)?;
+        Ok(())
+    }
+
     /// Ends the archive.
     pub(crate) fn finish(mut self) -> Result<W> {
         self.inner
@@ -53,6 +86,12 @@ impl<W: Write> Writer<W> {
     }
 
     fn headers(&mut self, entry: &Entry) -> Result<()> {
+        self.special(entry)?;
+        self.block(&header(entry, type_flag(entry.kind)?)?)
+    }
+
+    /// The records of what a header has no room for.
+    fn special(&mut self, entry: &Entry) -> Result<()> {
         let records = records(entry);
         if !records.is_empty() {
             let mut special = Entry::file("PaxHeaders.0/entry", records.len() as u64);
@@ -62,7 +101,7 @@ impl<W: Write> Writer<W> {
             let padding = records.len().next_multiple_of(BLOCK) - records.len();
             self.block(&[0u8; BLOCK][..padding])?;
         }
-        self.block(&header(entry, type_flag(entry.kind)?)?)
+        Ok(())
     }
 
     fn block(&mut self, bytes: &[u8]) -> Result<()> {
@@ -79,7 +118,7 @@ fn records(entry: &Entry) -> Vec<u8> {
     if entry.link.len() > NAME_BYTES {
         record(&mut records, b"linkpath", &entry.link);
     }
-    if entry.size > octal_max(12) {
+    if entry.size > octal_max(12) && entry.segments.is_none() {
         record(&mut records, b"size", entry.size.to_string().as_bytes());
     }
     for (key, id) in [(&b"uid"[..], entry.uid), (b"gid", entry.gid)] {
@@ -87,8 +126,12 @@ fn records(entry: &Entry) -> Vec<u8> {
             record(&mut records, key, id.to_string().as_bytes());
         }
     }
-    if u64::try_from(entry.mtime.0).map_or(true, |seconds| seconds > octal_max(12)) {
-        record(&mut records, b"mtime", entry.mtime.0.to_string().as_bytes());
+    let (seconds, nanoseconds) = entry.mtime;
+    if nanoseconds != 0 && seconds >= 0 {
+        let text = format!("{seconds}.{nanoseconds:09}");
+        record(&mut records, b"mtime", text.as_bytes());
+    } else if u64::try_from(seconds).map_or(true, |seconds| seconds > octal_max(12)) {
+        record(&mut records, b"mtime", seconds.to_string().as_bytes());
     }
     for (name, value) in &entry.xattrs {
         let key = [b"SCHILY.xattr.", name.as_bytes()].concat();
@@ -128,12 +171,56 @@ fn header(entry: &Entry, flag: u8) -> Result<[u8; BLOCK]> {
         put(329, &octal(u64::from(entry.device.0), 8));
         put(337, &octal(u64::from(entry.device.1), 8));
     }
-    let sum: u64 = header.iter().map(|&b| u64::from(b)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    seal(&mut header);
     if entry.path.contains(&0) || entry.link.contains(&0) {
         return Err(Error::Tar("a name contains NUL".into()));
     }
     Ok(header)
+}
+
+/// The header of a file with holes: some of its pieces, its stored size and its real one.
+fn sparse_header(entry: &Entry, pieces: &[(u64, u64)], more: bool) -> Result<[u8; BLOCK]> {
+    let segments = entry.segments.as_deref().unwrap_or_default();
+    let stored = segments.iter().map(|(_, length)| length).sum();
+    let stub = Entry {
+        size: 0,
+        ..entry.clone()
+    };
+    let mut header = header(&stub, b'S')?;
+    header[124..136].copy_from_slice(&gnu_number(stored));
+    header[257..265].copy_from_slice(b"ustar  \0");
+    put_pieces(&mut header, 386, pieces);
+    header[482] = u8::from(more);
+    header[483..495].copy_from_slice(&gnu_number(entry.size));
+    seal(&mut header);
+    Ok(header)
+}
+
+fn put_pieces(block: &mut [u8; BLOCK], at: usize, pieces: &[(u64, u64)]) {
+    for (index, (offset, length)) in pieces.iter().enumerate() {
+        let at = at + 24 * index;
+        block[at..at + 12].copy_from_slice(&gnu_number(*offset));
+        block[at + 12..at + 24].copy_from_slice(&gnu_number(*length));
+    }
+}
+
+/// Octal where it fits, GNU's binary form where it does not.
+fn gnu_number(value: u64) -> [u8; 12] {
+    let mut field = [0u8; 12];
+    if value <= octal_max(12) {
+        field.copy_from_slice(&octal(value, 12));
+    } else {
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&value.to_be_bytes());
+    }
+    field
+}
+
+/// Writes the checksum in.
+fn seal(header: &mut [u8; BLOCK]) {
+    header[148..156].copy_from_slice(b"        ");
+    let sum: u64 = header.iter().map(|&b| u64::from(b)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
 fn octal_max(width: usize) -> u64 {

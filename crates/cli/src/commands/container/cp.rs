@@ -4,6 +4,8 @@ mod local;
 mod plan;
 pub(in crate::commands) mod remote;
 
+use hull_api::client::FilesOf;
+
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::connect;
 use crate::error::{Error, Result};
@@ -46,11 +48,27 @@ impl Command for Cp {
             }
             (Place::Container { name, path }, Place::Local(to)) => {
                 let client = connect(&call.globals).await?;
-                remote::fetch(&client, name, path, to, self.follow_link, self.archive).await?
+                remote::fetch(
+                    &client,
+                    FilesOf::Container(name),
+                    path,
+                    to,
+                    self.follow_link,
+                    self.archive,
+                )
+                .await?
             }
             (Place::Local(from), Place::Container { name, path }) => {
                 let client = connect(&call.globals).await?;
-                remote::send(&client, from, name, path, self.follow_link, self.archive).await?
+                remote::send(
+                    &client,
+                    from,
+                    FilesOf::Container(name),
+                    path,
+                    self.follow_link,
+                    self.archive,
+                )
+                .await?
             }
         };
         let shown = call.operand(1);
@@ -65,7 +83,7 @@ impl Command for Cp {
 
 /// One end of a copy.
 #[derive(Debug, PartialEq)]
-enum Place {
+pub(in crate::commands) enum Place {
     Container {
         name: String,
         path: String,
@@ -76,7 +94,7 @@ enum Place {
 
 impl Place {
     /// A colon makes it a container's, unless what is before it is a path.
-    fn parse(text: &str) -> Self {
+    pub(in crate::commands) fn parse(text: &str) -> Self {
         match text.split_once(':') {
             Some((name, path)) if !text.starts_with(['/', '.']) && !name.is_empty() => {
                 Self::Container {

@@ -1,9 +1,9 @@
-//! The container's end: archives through the API.
+//! The container's or volume's end: archives through the API.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use hull_api::client::{RequestBody, from_reader};
+use hull_api::client::{FilesOf, RequestBody, from_reader};
 use hull_api::types::PathStat;
 use hull_api::{Client, ClientError};
 use tokio::io::AsyncWriteExt;
@@ -23,9 +23,9 @@ const MODE_SYMLINK: u32 = 1 << 27;
 const DESCRIPTION: &str = "/dev/stdin";
 
 /// Copies a path of a container here; `-` is the standard output.
-pub(super) async fn fetch(
+pub(in crate::commands) async fn fetch(
     client: &Client,
-    container: &str,
+    of: FilesOf<'_>,
     path: &str,
     to: &str,
     follow_link: bool,
@@ -34,15 +34,15 @@ pub(super) async fn fetch(
     let mut path = path.to_owned();
     let mut name = base(&path);
     if follow_link {
-        let found = client.container_path(container, &path).await;
-        let found = found.map_err(|error| missing(error, container, &path))?;
+        let found = client.path_stat(of, &path).await;
+        let found = found.map_err(|error| missing(error, of, &path))?;
         if found.mode & MODE_SYMLINK != 0 {
             path = resolved(&path, &found.link_target);
             // The archive has the name of what the link leads to, the copy that of the link.
         }
     }
-    let archive = client.container_copy_out(container, &path).await;
-    let (stat, mut stream) = archive.map_err(|error| missing(error, container, &path))?;
+    let archive = client.copy_out(of, &path).await;
+    let (stat, mut stream) = archive.map_err(|error| missing(error, of, &path))?;
     if to == "-" {
         let mut copied = 0;
         while let Some(piece) = stream.next_piece().await {
@@ -89,24 +89,25 @@ pub(super) async fn fetch(
 }
 
 /// Copies a path of this machine into a container; `-` is a tar from the standard input.
-pub(super) async fn send(
+pub(in crate::commands) async fn send(
     client: &Client,
     from: &str,
-    container: &str,
+    of: FilesOf<'_>,
     path: &str,
     follow_link: bool,
     keep_owner: bool,
 ) -> Result<u64> {
-    let (target, at_target) = target(client, container, path).await?;
+    let (target, at_target) = target(client, of, path).await?;
     if from == "-" {
         if at_target != Kind::Directory {
             return Err(Error::new(format!(
-                "destination \"{container}:{path}\" must be a directory"
+                "destination \"{}:{path}\" must be a directory",
+                of.name()
             )));
         }
         let body = standard_input()?;
         client
-            .container_copy_in(container, &target, body, keep_owner)
+            .copy_in(of, &target, body, keep_owner)
             .await
             .map_err(failure)?;
         return Ok(0);
@@ -133,11 +134,9 @@ pub(super) async fn send(
     let (here, there) = pair()?;
     let packing = std::thread::spawn(move || local::pack(&source, &name, &there).map(|()| 0));
     let body = from_reader(tokio_stream(here)?);
-    let sent = client
-        .container_copy_in(container, &plan.directory, body, keep_owner)
-        .await;
+    let sent = client.copy_in(of, &plan.directory, body, keep_owner).await;
     let copied = finished(packing).await;
-    sent.map_err(|error| missing(error, container, path))?;
+    sent.map_err(|error| missing(error, of, path))?;
     copied.map(|_| metadata.len())
 }
 
@@ -153,18 +152,17 @@ fn own_name(from: &str, source: &Path) -> String {
 }
 
 /// What stands at the path in the container, with a link at its end followed once.
-async fn target(client: &Client, container: &str, path: &str) -> Result<(String, Kind)> {
+async fn target(client: &Client, of: FilesOf<'_>, path: &str) -> Result<(String, Kind)> {
     let path = if path.starts_with('/') {
         path.to_owned()
     } else {
         format!("/{path}")
     };
-    let found: std::result::Result<PathStat, ClientError> =
-        client.container_path(container, &path).await;
+    let found: std::result::Result<PathStat, ClientError> = client.path_stat(of, &path).await;
     let (path, found) = match found {
         Ok(found) if found.mode & MODE_SYMLINK != 0 => {
             let path = resolved(&path, &found.link_target);
-            let found = client.container_path(container, &path).await;
+            let found = client.path_stat(of, &path).await;
             (path, found)
         }
         found => (path, found),
@@ -172,26 +170,32 @@ async fn target(client: &Client, container: &str, path: &str) -> Result<(String,
     match found {
         Ok(found) if found.mode & MODE_DIRECTORY != 0 => Ok((path, Kind::Directory)),
         Ok(_) => Ok((path, Kind::File)),
-        Err(error) if error.is_not_found() && is_about_container(&error) => Err(failure(error)),
+        Err(error) if error.is_not_found() && is_about_owner(&error) => Err(failure(error)),
         Err(ClientError::Refused { .. }) => Ok((path, Kind::Missing)),
         Err(error) => Err(failure(error)),
     }
 }
 
-fn is_about_container(error: &ClientError) -> bool {
-    error
-        .to_string()
-        .to_lowercase()
-        .contains("no such container")
+fn is_about_owner(error: &ClientError) -> bool {
+    let text = error.to_string().to_lowercase();
+    text.contains("no such container") || text.contains("no such volume")
 }
 
-fn missing(error: ClientError, container: &str, path: &str) -> Error {
-    if error.is_not_found() && !is_about_container(&error) && error.to_string().is_empty() {
+fn missing(error: ClientError, of: FilesOf<'_>, path: &str) -> Error {
+    if error.is_not_found() && !is_about_owner(&error) && error.to_string().is_empty() {
         return Error::new(format!(
-            "Error response from daemon: Could not find the file {path} in container {container}"
+            "Error response from daemon: Could not find the file {path} in {}",
+            owner(of)
         ));
     }
     failure(error)
+}
+
+fn owner(of: FilesOf<'_>) -> String {
+    match of {
+        FilesOf::Container(name) => format!("container {name}"),
+        FilesOf::Volume(name) => format!("volume {name}"),
+    }
 }
 
 /// Where a link at `path` leads.
