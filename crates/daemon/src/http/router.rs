@@ -66,19 +66,7 @@ pub(crate) enum Op {
     NetworkDisconnect,
     NetworkRemove,
     NetworkPrune,
-    VolumeList,
-    VolumeCreate,
-    VolumeInspect,
-    VolumeRemove,
-    VolumePrune,
-    /// Hull's own.
-    VolumeRename,
-    VolumeClone,
-    VolumeExport,
-    VolumeImport,
-    VolumeArchiveStat,
-    VolumeArchiveGet,
-    VolumeArchivePut,
+    Volume(VolumeOp),
     /// Docker's own answer of a daemon outside a swarm.
     NoSwarm,
     /// There are no plugins, so there are none to show.
@@ -87,6 +75,23 @@ pub(crate) enum Op {
     NoSuchPlugin,
     /// Known to Docker, not to Hull yet.
     Absent(&'static str),
+}
+
+/// An operation on volumes; those after `Prune` are Hull's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VolumeOp {
+    List,
+    Create,
+    Inspect,
+    Remove,
+    Prune,
+    Rename,
+    Clone,
+    Export,
+    Import,
+    ArchiveStat,
+    ArchiveGet,
+    ArchivePut,
 }
 
 /// What a request means.
@@ -176,19 +181,19 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (POST, "/networks/{id...}/connect", Op::NetworkConnect),
     (POST, "/networks/{id...}/disconnect", Op::NetworkDisconnect),
     (DELETE, "/networks/{id...}", Op::NetworkRemove),
-    (GET, "/volumes", Op::VolumeList),
-    (POST, "/volumes/create", Op::VolumeCreate),
-    (POST, "/volumes/prune", Op::VolumePrune),
-    (POST, "/volumes/{name}/rename", Op::VolumeRename),
-    (POST, "/volumes/{name}/clone", Op::VolumeClone),
-    (GET, "/volumes/{name}/export", Op::VolumeExport),
-    (POST, "/volumes/{name}/import", Op::VolumeImport),
-    (HEAD, "/volumes/{name}/archive", Op::VolumeArchiveStat),
-    (GET, "/volumes/{name}/archive", Op::VolumeArchiveGet),
-    (PUT, "/volumes/{name}/archive", Op::VolumeArchivePut),
-    (GET, "/volumes/{name...}", Op::VolumeInspect),
+    (GET, "/volumes", Op::Volume(VolumeOp::List)),
+    (POST, "/volumes/create", Op::Volume(VolumeOp::Create)),
+    (POST, "/volumes/prune", Op::Volume(VolumeOp::Prune)),
+    (POST, "/volumes/{name}/rename", Op::Volume(VolumeOp::Rename)),
+    (POST, "/volumes/{name}/clone", Op::Volume(VolumeOp::Clone)),
+    (GET, "/volumes/{name}/export", Op::Volume(VolumeOp::Export)),
+    (POST, "/volumes/{name}/import", Op::Volume(VolumeOp::Import)),
+    (HEAD, "/volumes/{name}/archive", Op::Volume(VolumeOp::ArchiveStat)),
+    (GET, "/volumes/{name}/archive", Op::Volume(VolumeOp::ArchiveGet)),
+    (PUT, "/volumes/{name}/archive", Op::Volume(VolumeOp::ArchivePut)),
+    (GET, "/volumes/{name...}", Op::Volume(VolumeOp::Inspect)),
     (PUT, "/volumes/{name...}", Op::NoSwarm),
-    (DELETE, "/volumes/{name...}", Op::VolumeRemove),
+    (DELETE, "/volumes/{name...}", Op::Volume(VolumeOp::Remove)),
     (GET, "/swarm", Op::NoSwarm),
     (POST, "/swarm/init", Op::Absent("swarm mode")),
     (POST, "/swarm/join", Op::Absent("swarm mode")),

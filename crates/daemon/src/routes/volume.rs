@@ -8,16 +8,35 @@ use hull_api::{
 };
 use hull_engine::{Engine, volume::Volume};
 
-use super::select;
+use super::{select, volume_files};
 use crate::{
     convert::{null_if_empty, volume as to_wire},
     http::{
         answer::{Outcome, done, json, json_with},
         request::Request,
+        router::VolumeOp,
     },
 };
 
-pub(super) async fn list(request: Request) -> Outcome {
+/// Carries an operation on volumes out.
+pub(super) async fn perform(op: VolumeOp, request: Request) -> Outcome {
+    match op {
+        VolumeOp::List => list(request).await,
+        VolumeOp::Create => create(request).await,
+        VolumeOp::Inspect => inspect(&request),
+        VolumeOp::Remove => remove(request).await,
+        VolumeOp::Prune => prune(request).await,
+        VolumeOp::Rename => rename(request).await,
+        VolumeOp::Clone => volume_files::copy(request).await,
+        VolumeOp::Export => volume_files::export(request).await,
+        VolumeOp::Import => volume_files::import(request).await,
+        VolumeOp::ArchiveStat => volume_files::stat(request).await,
+        VolumeOp::ArchiveGet => volume_files::get(request).await,
+        VolumeOp::ArchivePut => volume_files::put(request).await,
+    }
+}
+
+async fn list(request: Request) -> Outcome {
     let filters = request.filters(&["dangling", "driver", "label", "name"])?;
     let engine = &request.app.engine;
     let dangling = filters
@@ -54,20 +73,20 @@ pub(super) fn shown(engine: &Engine, volume: &Volume) -> types::Volume {
     to_wire::to_wire(volume, &path)
 }
 
-pub(super) async fn create(mut request: Request) -> Outcome {
+async fn create(mut request: Request) -> Outcome {
     let body: VolumeCreate = request.json_or_default().await?;
     let engine = &request.app.engine;
     let volume = engine.volume_create(to_wire::order(body)?).await?;
     Ok(json_with(StatusCode::CREATED, &shown(engine, &volume)))
 }
 
-pub(super) fn inspect(request: &Request) -> Outcome {
+fn inspect(request: &Request) -> Outcome {
     let engine = &request.app.engine;
     let volume = engine.volume(request.name())?;
     Ok(json(&shown(engine, &volume)))
 }
 
-pub(super) async fn remove(request: Request) -> Outcome {
+async fn remove(request: Request) -> Outcome {
     let force = request.query.flag("force");
     request
         .app
@@ -78,14 +97,14 @@ pub(super) async fn remove(request: Request) -> Outcome {
 }
 
 /// Hull's own: another name, also while containers use it.
-pub(super) async fn rename(request: Request) -> Outcome {
+async fn rename(request: Request) -> Outcome {
     let new = request.query.text("name");
     let engine = &request.app.engine;
     let volume = engine.volume_rename(request.name(), new).await?;
     Ok(json(&shown(engine, &volume)))
 }
 
-pub(super) async fn prune(request: Request) -> Outcome {
+async fn prune(request: Request) -> Outcome {
     let filters = request.filters(&["all", "label", "label!"])?;
     // Older clients mean every volume, newer ones those without a name of their own.
     let all = !request.version.has(Feature::PruneAnonymousVolumes) || filters.flag("all", false)?;
