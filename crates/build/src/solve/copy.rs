@@ -372,6 +372,7 @@ impl Writer<'_> {
         let options = hull_image::archive::UnpackOptions {
             no_overwrite_dir_non_dir: false,
             owner: self.owner,
+            ..Default::default()
         };
         let path = format!("/{}", base.display());
         hull_image::archive::unpack(self.root, &path, content, options)
