@@ -379,9 +379,8 @@ mod tests {
 
     fn every_chain() -> Vec<Chain> {
         use Match::{
-            Destination, DestinationIsLocal, DestinationTranslated, Established, InterfaceIn,
-            InterfaceInSet, InterfaceOut, InterfaceOutSet, InterfacePair, ProtocolSet, Source,
-            SourcePort,
+            Destination, DestinationIsLocal, InterfaceIn, InterfaceInSet, InterfaceOut,
+            ProtocolSet, Source,
         };
         let loopback = [127, 0, 0, 0].into();
         let protocols = || vec![ProtocolSet("protocols".into())];
@@ -423,15 +422,6 @@ mod tests {
                 Verdict::Masquerade,
             ),
         ];
-        let forward = vec![
-            rule(
-                vec![InterfaceOutSet("bridges".into(), false)],
-                Verdict::Accept,
-            ),
-            rule(vec![Established], Verdict::Accept),
-            rule(vec![InterfacePair("pairs".into())], Verdict::Accept),
-            rule(vec![DestinationTranslated], Verdict::Accept),
-        ];
         vec![
             Chain {
                 name: "published".into(),
@@ -447,8 +437,18 @@ mod tests {
                 100,
                 postrouting,
             ),
-            base("forward", false, HookPoint::Forward, 0, forward),
+            base("forward", false, HookPoint::Forward, 0, forwarded()),
             base("names", false, HookPoint::Output, -300, changed_ports()),
+        ]
+    }
+
+    fn forwarded() -> Vec<Rule> {
+        let accept = |matched| rule(vec![matched], Verdict::Accept);
+        vec![
+            accept(Match::InterfaceOutSet("bridges".into(), false)),
+            accept(Match::Established),
+            accept(Match::InterfacePair("pairs".into())),
+            accept(Match::DestinationTranslated),
         ]
     }
 
