@@ -62,6 +62,7 @@ pub(crate) fn of(config: &Config, shim: Option<PathBuf>) -> Result<EngineConfig,
         dns_search: config.list("dns-search"),
         dns_options: config.list("dns-opts"),
         host_gateway: config.host_gateway.clone(),
+        storage_budget: config.storage_budget,
         labels: config.labels.clone(),
         shutdown_timeout: config.shutdown_timeout,
     })

@@ -109,6 +109,10 @@ pub(crate) enum Order {
         volume: Arc<Volume>,
         reply: Reply<()>,
     },
+    StandOn {
+        lower: Vec<std::path::PathBuf>,
+        reply: Reply<()>,
+    },
     Update {
         resources: Box<Resources>,
         policy: Option<RestartPolicy>,
@@ -288,16 +292,7 @@ impl Actor {
                 columns,
                 reply,
             } => {
-                let resize = Request::Resize {
-                    target: Target::Init,
-                    rows,
-                    columns,
-                };
-                let outcome = match self.permitted(Command::Kill) {
-                    Ok(()) => self.link().ask(resize).await.map(drop),
-                    refused => refused,
-                };
-                let _ = reply.send(outcome);
+                let _ = reply.send(self.resize(rows, columns).await);
             }
             Order::Rename { name, reply } => {
                 let _ = reply.send(self.rename(name));
@@ -305,6 +300,9 @@ impl Actor {
             Order::VolumeRenamed { volume, reply } => {
                 self.volume_renamed(&volume);
                 let _ = reply.send(Ok(()));
+            }
+            Order::StandOn { lower, reply } => {
+                let _ = reply.send(self.stand_on(lower));
             }
             Order::Update {
                 resources,
@@ -541,6 +539,16 @@ impl Actor {
 
     // ---- small changes -------------------------------------------------------------------------
 
+    async fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        self.permitted(Command::Kill)?;
+        let resize = Request::Resize {
+            target: Target::Init,
+            rows,
+            columns,
+        };
+        self.link().ask(resize).await.map(drop)
+    }
+
     fn rename(&mut self, name: Name) -> Result<()> {
         let id = self.record.id.clone();
         self.services.registry.reserve(&name, &id)?;
@@ -563,6 +571,18 @@ impl Actor {
             self.save();
             self.services.keep_copy(&self.record);
         }
+    }
+
+    /// Other directories hold the image's layers now.
+    fn stand_on(&mut self, lower: Vec<std::path::PathBuf>) -> Result<()> {
+        if self.record.state.is_running() {
+            let text = "it runs: stop it and try again";
+            return Err(Error::State(text.to_owned()));
+        }
+        self.record.snapshot.lower = lower;
+        self.save();
+        self.services.keep_copy(&self.record);
+        Ok(())
     }
 
     async fn update(&mut self, resources: Resources, policy: Option<RestartPolicy>) -> Result<()> {

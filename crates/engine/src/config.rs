@@ -45,6 +45,8 @@ pub struct EngineConfig {
     pub dns_options: Vec<String>,
     /// What `host-gateway` stands for; empty: the default bridge's gateway.
     pub host_gateway: Vec<std::net::IpAddr>,
+    /// Bytes that images may take; `None`: as many as there are.
+    pub storage_budget: Option<u64>,
     /// The daemon's labels, for `info`.
     pub labels: Vec<String>,
     /// How long a container may take to stop when the engine must stop it.

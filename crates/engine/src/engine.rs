@@ -33,6 +33,7 @@ impl Engine {
         };
         restore::take_up(&engine.services).await?;
         tokio::spawn(empty_trash(Arc::clone(&engine.services)));
+        tokio::spawn(crate::collector::keep_budget(Arc::clone(&engine.services)));
         tokio::spawn(reap());
         tokio::spawn(crate::network::keep_whole(Arc::clone(&engine.services)));
         engine.services.sweep();

@@ -9,8 +9,8 @@ use std::{
 };
 
 use hull_image::store::{
-    Commit, Details, DiskUsage, HistoryEntry, Import, ListFilter, Loaded, PruneFilter, Pruned,
-    Removal, Removed, Statement, Summary, User, apply_changes,
+    Commit, Details, HistoryEntry, Import, ListFilter, Loaded, PruneFilter, Pruned, Removal,
+    Removed, Statement, Summary, User, apply_changes,
 };
 use hull_oci::{Digest, Platform, Reference};
 
@@ -211,6 +211,25 @@ impl Engine {
         Ok(pruned)
     }
 
+    /// Lets the least useful images go until all take no more than `budget` bytes.
+    pub async fn images_keep_within(&self, budget: u64) -> Result<Vec<Removed>> {
+        let services = Arc::clone(self.services());
+        let removed = self
+            .services()
+            .block(move || {
+                let _nobody_makes = services.nobody_makes();
+                services
+                    .images
+                    .keep_within(budget, &|id| users_of(&services, id))
+            })
+            .await??;
+        if !removed.is_empty() {
+            self.services().sweep();
+        }
+        self.say_removed(&removed);
+        Ok(removed)
+    }
+
     /// The images that pass the filter, the youngest first.
     pub async fn images_list(&self, filter: ListFilter) -> Result<Vec<Summary>> {
         let images = Arc::clone(self.images());
@@ -242,12 +261,6 @@ impl Engine {
             .services()
             .block(move || images.history(&name, platform.as_ref()))
             .await??)
-    }
-
-    /// What all images take on disk.
-    pub async fn images_usage(&self) -> Result<DiskUsage> {
-        let images = Arc::clone(self.images());
-        Ok(self.services().block(move || images.disk_usage()).await??)
     }
 
     /// The containers that use each image, by its id: their ids, and the platforms they use it for.

@@ -5,11 +5,13 @@
 
 mod engine;
 
+pub mod account;
 pub mod actor;
 pub mod config;
 pub mod container;
 pub mod error;
 pub mod events;
+pub mod fsck;
 pub mod image;
 pub mod log;
 pub mod logs;
@@ -24,6 +26,7 @@ pub mod user;
 pub mod volume;
 
 mod apparmor;
+mod collector;
 mod filter;
 mod names;
 mod paths;

@@ -48,6 +48,7 @@ fn config(directory: &Path) -> EngineConfig {
         dns_search: Vec::new(),
         dns_options: Vec::new(),
         host_gateway: Vec::new(),
+        storage_budget: None,
         labels: Vec::new(),
         shutdown_timeout: Duration::from_secs(15),
     }

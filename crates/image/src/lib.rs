@@ -15,13 +15,16 @@ pub mod diff;
 pub mod snapshot;
 pub mod store;
 
+mod account;
 mod compression;
 mod dir;
 mod error;
 mod glob;
 mod tar;
 mod trash;
+mod verify;
 
+pub use account::allocated;
 pub use diff::{Change, ChangeKind};
 pub use error::{Error, Kind, Result};
 pub use snapshot::{Overlay, Snapshot, Snapshotter};

@@ -13,7 +13,9 @@ use crate::{
     decode,
     filters::Filters,
     query::Query,
-    types::{AuthConfig, AuthResponse, DiskUsage, Event, Info, Ping, Version},
+    types::{
+        AuthConfig, AuthResponse, DiskAccount, DiskUsage, Event, FsckReport, Info, Ping, Version,
+    },
     version::ApiVersion,
 };
 
@@ -67,6 +69,19 @@ impl Client {
         }
         query.add_flag("verbose", verbose);
         self.get("/system/df", query).await
+    }
+
+    /// What of the data root belongs to whom. (Hull's own.)
+    pub async fn disk_account(&self) -> Result<DiskAccount, ClientError> {
+        self.get("/hull/system/account", Query::default()).await
+    }
+
+    /// What on the disk is damaged, missing or nobody's; with `repair`, mended. (Hull's own.)
+    pub async fn fsck(&self, repair: bool, contents: bool) -> Result<FsckReport, ClientError> {
+        let mut query = Query::default();
+        query.add_flag("repair", repair);
+        query.add("contents", if contents { "1" } else { "0" });
+        self.post("/hull/system/fsck", Call::with(query)).await
     }
 
     /// What happens. Empty times: from now on, without end.

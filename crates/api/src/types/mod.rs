@@ -11,6 +11,7 @@
 
 mod config;
 mod container;
+mod disk;
 mod exec;
 mod host;
 mod image;
@@ -30,6 +31,7 @@ pub use container::{
     HealthResult, HealthSummary, MountPoint, PathStat, PortSummary, SnapshotStorage, Storage,
     SummaryHostConfig, SummaryNetworkSettings, WaitError,
 };
+pub use disk::{DiskAccount, DiskAccountLine, FsckFinding, FsckReport, ImageStanding};
 pub use exec::{ExecCreate, ExecInspect, ExecProcess, ExecStart};
 pub use host::{
     BindOptions, ContainerUpdate, DeviceMapping, DeviceRequest, HostConfig, ImageOptions,

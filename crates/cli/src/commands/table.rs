@@ -104,6 +104,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<system::df::Df>(),
     entry::<system::dial_stdio::DialStdio>(),
     entry::<system::events::Events>(),
+    entry::<system::fsck::Fsck>(),
     entry::<system::info::Info>(),
     entry::<system::prune::Prune>(),
     entry::<network::connect::Connect>(),

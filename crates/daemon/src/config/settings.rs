@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     pub(crate) ulimits: Vec<Ulimit>,
     pub(crate) shm_size: i64,
+    /// Bytes that images may take.
+    pub(crate) storage_budget: Option<u64>,
     pub(crate) cgroup_namespace: Option<CgroupNamespace>,
     pub(crate) ipc: IpcNamespace,
     pub(crate) seccomp_profile: Option<String>,
@@ -190,6 +192,7 @@ fn build(values: Values) -> Result<Config, String> {
         log: log(&values)?,
         ulimits: ulimits(&values)?,
         shm_size: shm_size(&values)?,
+        storage_budget: storage_budget(&values)?,
         cgroup_namespace: cgroup_namespace(&values)?,
         ipc: ipc(&values)?,
         seccomp_profile: seccomp_profile(&values)?,
@@ -415,6 +418,20 @@ fn shm_size(values: &Values) -> Result<i64, String> {
             .ok_or_else(|| format!("invalid size: {bytes}")),
         Some(other) => bytes(&value::shown(other)),
     }
+}
+
+fn storage_budget(values: &Values) -> Result<Option<u64>, String> {
+    let bytes = match values.get("storage-budget") {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number
+            .as_i64()
+            .ok_or_else(|| format!("invalid size: {number}"))?,
+        Some(other) => bytes(&value::shown(other))?,
+    };
+    let positive = u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+    positive
+        .map(Some)
+        .ok_or_else(|| "storage-budget must be a size above 0, for example 20g".to_owned())
 }
 
 /// `64m`, `1GiB`, `512`.

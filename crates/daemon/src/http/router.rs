@@ -17,6 +17,10 @@ pub(crate) enum Op {
     Info,
     Events,
     DiskUsage,
+    /// Hull's own: what of the data root belongs to whom.
+    DiskAccount,
+    /// Hull's own: what is damaged, missing or nobody's.
+    Fsck,
     Options,
     ContainerList,
     ContainerCreate,
@@ -120,6 +124,8 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/info", Op::Info),
     (GET, "/events", Op::Events),
     (GET, "/system/df", Op::DiskUsage),
+    (GET, "/hull/system/account", Op::DiskAccount),
+    (POST, "/hull/system/fsck", Op::Fsck),
     (POST, "/auth", Op::Absent("logging in to a registry")),
     (GET, "/containers/json", Op::ContainerList),
     (POST, "/containers/create", Op::ContainerCreate),

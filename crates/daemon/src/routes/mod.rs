@@ -2,6 +2,7 @@
 
 mod archive;
 mod container;
+mod disk;
 mod exec;
 mod image;
 mod network;
@@ -31,6 +32,8 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::Version => system::version(request).await,
         Op::Info => system::info(request).await,
         Op::Events => system::events(request).await,
+        Op::DiskAccount => disk::account(request).await,
+        Op::Fsck => disk::fsck(request).await,
         Op::DiskUsage => system::disk_usage(request).await,
         Op::Options => Ok(empty(StatusCode::OK)),
         Op::ContainerList => container::list(request).await,

@@ -436,16 +436,12 @@ fn count(number: usize) -> i64 {
 async fn images_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), Failure> {
     let found = request.app.engine.images_usage().await?;
     let images = image::summaries(&request.app, &found.images, true, false, request.version);
-    let unused = images.iter().filter(|image| image.containers == 0);
-    let reclaimable: i64 = unused
-        .map(|image| image.size - image.shared_size.max(0))
-        .sum();
     let total = bytes(found.total_bytes);
     usage.layers_size = Some(total);
     usage.image_usage = Some(DiskUsageKind {
         active_count: count(images.iter().filter(|image| image.containers > 0).count()),
         total_count: count(images.len()),
-        reclaimable: reclaimable.clamp(0, total),
+        reclaimable: bytes(found.reclaimable_bytes),
         total_size: total,
         items: Vec::new(),
     });

@@ -6,6 +6,7 @@
 
 mod attach;
 mod attachment;
+mod disk;
 mod exec;
 mod files;
 mod health;

@@ -10,6 +10,7 @@ use hull_oci::{Algorithm, Digest, Hasher};
 
 use super::Lease;
 use super::partial::{self, Writing};
+use crate::account;
 use crate::error::{Context as _, Error, Result};
 use crate::trash::Trash;
 
@@ -136,6 +137,65 @@ impl Blobs {
             }
         }
         Ok(found)
+    }
+
+    /// Bytes of disk it takes.
+    pub(super) fn allocated(&self, digest: &Digest) -> u64 {
+        account::allocated_alone(&self.path(digest))
+    }
+
+    /// Bytes of disk that blobs on their way in take.
+    pub(super) fn partial_bytes(&self) -> u64 {
+        let places = [&self.ingest, &self.partial];
+        let bytes = places.map(|place| {
+            let all = account::allocated(place).unwrap_or(0);
+            all.saturating_sub(account::allocated_alone(place))
+        });
+        bytes.iter().sum()
+    }
+
+    /// Bytes of disk that everything but blobs takes.
+    pub(super) fn frame_bytes(&self) -> u64 {
+        let root = self.dir.parent().unwrap_or(&self.dir);
+        let files = ["oci-layout", "index.json", "index.damaged", "used.json"];
+        let files = files.map(|name| root.join(name));
+        let algorithms = ["sha256", "sha512"].map(|name| self.dir.join(name));
+        let directories = [root, &self.dir, &self.ingest, &self.partial];
+        let all = directories
+            .into_iter()
+            .chain(files.iter().map(PathBuf::as_path));
+        all.chain(algorithms.iter().map(PathBuf::as_path))
+            .map(account::allocated_alone)
+            .sum()
+    }
+
+    /// What lies among the blobs and is none.
+    pub(super) fn foreign(&self) -> Result<Vec<PathBuf>> {
+        let what = || format!("list {}", self.dir.display());
+        let mut found = Vec::new();
+        for place in fs::read_dir(&self.dir).context(what)? {
+            let place = place.context(what)?;
+            let algorithm = place.file_name();
+            let algorithm = algorithm.to_string_lossy();
+            if !["sha256", "sha512"].contains(&algorithm.as_ref()) || !place.path().is_dir() {
+                found.push(place.path());
+                continue;
+            }
+            for entry in fs::read_dir(place.path()).context(what)? {
+                let entry = entry.context(what)?;
+                let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
+                let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+                if name.parse::<Digest>().is_err() || !is_file {
+                    found.push(entry.path());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes away what is no blob.
+    pub(super) fn discard(&self, path: &Path) -> Result<()> {
+        self.trash.put(path)
     }
 
     /// Takes the blob away; its bytes.

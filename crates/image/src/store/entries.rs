@@ -103,6 +103,11 @@ impl Entries {
         Ok(this)
     }
 
+    /// Where a damaged list is kept.
+    pub(super) fn set_aside(&self) -> PathBuf {
+        self.path.with_extension("damaged")
+    }
+
     /// The list as it is now.
     pub(super) fn all(&self) -> Arc<Vec<Entry>> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))

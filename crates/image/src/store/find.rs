@@ -44,6 +44,7 @@ impl Store {
         let target = self.find(name)?;
         let member = self.choose(name, &target, platform)?;
         let lease = self.lease();
+        self.used.touch(target.id());
         self.image(&lease, &target, &member)
     }
 

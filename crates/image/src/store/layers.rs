@@ -27,6 +27,8 @@ use crate::error::{Context as _, Error, Result};
 use crate::tar::extract::Extracted;
 use crate::trash::Trash;
 
+/// What a layer that is not complete is called, before its number.
+pub(super) const NEW: &str = ".new-";
 /// The threads that unpack layers at the same time; each has a second one at its side.
 const WORKERS_MAX: usize = 4;
 
@@ -51,22 +53,22 @@ pub enum UnpackEvent {
 
 /// The unpacked layers.
 pub(super) struct Layers {
-    dir: PathBuf,
-    trash: Trash,
+    pub(super) dir: PathBuf,
+    pub(super) trash: Trash,
     state: Mutex<State>,
     /// Rung when a claim ends.
     unclaimed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     by_diff_id: HashMap<Digest, Arc<Layer>>,
     by_chain_id: HashMap<Digest, Arc<Layer>>,
     /// The diff ids of layers that somebody unpacks now: nobody else does.
-    claimed: HashSet<Digest>,
+    pub(super) claimed: HashSet<Digest>,
     /// Layers that the build cache holds, by number.
-    built: HashSet<u64>,
-    last: u64,
+    pub(super) built: HashSet<u64>,
+    pub(super) last: u64,
 }
 
 /// Opens the bytes of a layer's blob that is still arriving; `None`: take them from the store. What
@@ -94,6 +96,16 @@ impl Drop for Claim<'_> {
 pub(super) struct Layer {
     pub(super) number: u64,
     pub(super) record: Record,
+}
+
+impl Layer {
+    /// What it is known by.
+    pub(super) fn id(&self) -> &Digest {
+        self.record
+            .chain_id
+            .as_ref()
+            .unwrap_or(&self.record.diff_id)
+    }
 }
 
 /// What `layer.json` says.
@@ -249,11 +261,7 @@ impl Layers {
         if state.by_diff_id.contains_key(&record.diff_id) || !state.built.contains(&number) {
             return Ok(());
         }
-        let text = serde_json::to_vec(&record)
-            .map_err(std::io::Error::from)
-            .context(|| "write a layer's record")?;
-        let path = self.dir.join(number.to_string()).join("layer.json");
-        fs::write(&path, text).context(|| format!("write {}", path.display()))?;
+        write_record(&self.dir.join(number.to_string()), &record)?;
         state.add(Layer { number, record });
         Ok(())
     }
@@ -269,13 +277,13 @@ impl Layers {
     }
 
     /// An empty directory to unpack into, removed when the store is next opened unless completed.
-    fn begin(&self) -> Result<(u64, PathBuf)> {
+    pub(super) fn begin(&self) -> Result<(u64, PathBuf)> {
         let number = {
             let mut state = self.lock();
             state.last += 1;
             state.last
         };
-        let path = self.dir.join(format!(".new-{number}"));
+        let path = self.dir.join(format!("{NEW}{number}"));
         fs::create_dir_all(path.join("fs")).context(|| format!("make {}", path.display()))?;
         Ok((number, path))
     }
@@ -283,13 +291,10 @@ impl Layers {
     /// Makes an unpacked layer visible.
     fn complete(&self, number: u64, record: Record) -> Result<Arc<Layer>> {
         let (from, to) = (
-            self.dir.join(format!(".new-{number}")),
+            self.dir.join(format!("{NEW}{number}")),
             self.dir.join(number.to_string()),
         );
-        let text = serde_json::to_vec(&record)
-            .map_err(std::io::Error::from)
-            .context(|| "write a layer's record")?;
-        replace_file(&from.join("layer.json"), &text)?;
+        write_record(&from, &record)?;
         fs::rename(&from, &to).context(|| format!("complete {}", to.display()))?;
         let layer = Layer { number, record };
         let mut state = self.lock();
@@ -322,7 +327,7 @@ impl Layers {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -525,7 +530,7 @@ impl Drop for Undo<'_> {
 }
 
 /// Everything written below `path` reaches the disk: one call for a whole image.
-fn sync(path: &Path) -> Result<()> {
+pub(super) fn sync(path: &Path) -> Result<()> {
     let dir = File::open(path).context(|| format!("open {}", path.display()))?;
     rustix::fs::syncfs(dir.as_fd()).context(|| format!("sync {}", path.display()))
 }
@@ -534,6 +539,13 @@ fn sync(path: &Path) -> Result<()> {
 fn read_built(path: &Path) -> Option<u64> {
     let number = path.file_name()?.to_str()?.parse().ok()?;
     (path.join(BUILT).exists() && path.join("fs").is_dir()).then_some(number)
+}
+
+pub(super) fn write_record(directory: &Path, record: &Record) -> Result<()> {
+    let text = serde_json::to_vec(record)
+        .map_err(std::io::Error::from)
+        .context(|| "write a layer's record")?;
+    replace_file(&directory.join("layer.json"), &text)
 }
 
 /// The complete layer at a path: `None` if it is not one.

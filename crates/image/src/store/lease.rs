@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hull_oci::Digest;
 
 /// How many leases protect each digest.
-type Table = HashMap<Digest, usize>;
+pub(super) type Table = HashMap<Digest, usize>;
 
 /// All leases of a store.
 #[derive(Default)]

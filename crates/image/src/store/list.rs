@@ -53,6 +53,8 @@ pub struct Summary {
     pub shared_size: u64,
     /// The configuration's labels.
     pub labels: BTreeMap<String, String>,
+    /// When it was last used or given a name.
+    pub last_used: Option<Timestamp>,
     /// All members: the platforms, and attestations.
     pub manifests: Vec<ManifestDetails>,
 }
@@ -140,6 +142,10 @@ impl Store {
             labels: config
                 .map(|config| config.config.labels.clone())
                 .unwrap_or_default(),
+            last_used: self.last_used(
+                &descriptor.digest,
+                group.iter().filter_map(|entry| entry.tagged).max(),
+            ),
             manifests: self.manifests(&descriptor).unwrap_or_default(),
             descriptor,
         }

@@ -17,16 +17,20 @@
 mod blobs;
 mod built;
 mod entries;
+mod layer_files;
 mod layers;
 mod lease;
 mod partial;
 mod tree;
 mod unpack;
+mod used;
 
 mod attestations;
+mod collect;
 mod commit;
 mod disk_usage;
 mod find;
+mod fsck;
 mod history;
 mod import;
 mod inspect;
@@ -56,8 +60,10 @@ pub use attestations::Statement;
 pub use blobs::BlobWriter;
 pub use built::NewLayer;
 pub use changes::apply_changes;
+pub use collect::Standing;
 pub use commit::Commit;
 pub use disk_usage::DiskUsage;
+pub use fsck::{Finding, Fsck, Outcome, Trouble};
 pub use history::HistoryEntry;
 pub use import::Import;
 pub use inspect::{Details, ManifestDetails, ManifestKind};
@@ -82,6 +88,7 @@ pub struct Store {
     layers: Layers,
     leases: Leases,
     trees: tree::Cache,
+    used: used::Used,
     keepers: RwLock<Vec<Keeper>>,
 }
 
@@ -128,6 +135,7 @@ impl Store {
             layers,
             leases: Leases::default(),
             trees: tree::Cache::default(),
+            used: used::Used::open(root),
             keepers: RwLock::default(),
         })
     }

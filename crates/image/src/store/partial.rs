@@ -115,6 +115,27 @@ impl Blobs {
     }
 }
 
+impl Blobs {
+    /// Takes the beginnings of blobs away that nobody writes to at this moment.
+    pub(super) fn remove_partial(&self) -> Result<()> {
+        let what = || format!("list {}", self.partial.display());
+        for entry in fs::read_dir(&self.partial).context(what)? {
+            let entry = entry.context(what)?;
+            let name = entry.file_name();
+            let digest = name.to_string_lossy().replacen('-', ":", 1);
+            let writing = lock(&self.writing);
+            let is_written = digest
+                .parse::<Digest>()
+                .is_ok_and(|digest| writing.contains(&digest));
+            if !is_written {
+                let path = entry.path();
+                fs::remove_file(&path).context(|| format!("remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Opens or makes the directory; partial blobs nobody has gone on with for long are removed.
 pub(super) fn open(root: &Path) -> Result<PathBuf> {
     let directory = root.join(DIRECTORY);

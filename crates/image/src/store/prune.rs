@@ -44,7 +44,7 @@ impl Store {
             until: filter.until,
             ..ListFilter::default()
         })?;
-        let before = self.disk_usage()?.total_bytes;
+        let before = self.total_bytes()?;
         let mut pruned = Pruned::default();
         for image in list {
             if !users(&image.id).is_empty() {
@@ -58,8 +58,9 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+        self.blobs.remove_partial()?;
         self.collect_garbage()?;
-        pruned.reclaimed_bytes = before.saturating_sub(self.disk_usage()?.total_bytes);
+        pruned.reclaimed_bytes = before.saturating_sub(self.total_bytes()?);
         Ok(pruned)
     }
 }

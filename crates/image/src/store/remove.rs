@@ -7,6 +7,8 @@ use hull_oci::{Digest, Reference};
 use super::Store;
 use super::entries::Entry;
 use super::find::Target;
+use super::fsck::Garbage;
+use super::lease::Table;
 use super::tag::keep;
 use crate::error::{Error, Result};
 
@@ -174,35 +176,45 @@ impl Store {
     /// bytes freed.
     pub fn collect_garbage(&self) -> Result<u64> {
         let leased = self.leases.lock();
+        let Some(garbage) = self.unreached(&leased)? else {
+            return Ok(0);
+        };
+        let mut freed = 0;
+        for digest in garbage.blobs {
+            self.trees.forget(&digest);
+            freed += self.blobs.remove(&digest)?;
+        }
+        for layer in garbage.layers {
+            self.layers.remove(&layer)?;
+            freed += layer.record.bytes;
+        }
+        Ok(freed)
+    }
+
+    /// What [`collect_garbage`](Self::collect_garbage) would remove now.
+    pub(super) fn garbage(&self) -> Result<Garbage> {
+        let leased = self.leases.lock();
+        Ok(self.unreached(&leased)?.unwrap_or_default())
+    }
+
+    /// What neither an entry nor a lease reaches; `None`: nobody knows.
+    fn unreached(&self, leased: &Table) -> Result<Option<Garbage>> {
         let mut reached: HashSet<Digest> = self.kept();
         for entry in self.entries.all().iter() {
             if let Err(error) = self.reach(&entry.target, &mut reached) {
                 // Nobody knows what it needs: nothing is garbage until it is removed.
                 let image = entry.target.digest.as_str();
                 tracing::warn!(image, %error, "keeping everything because of a damaged image");
-                return Ok(0);
+                return Ok(None);
             }
         }
-        let mut freed = 0;
-        let is_live = |digest: &Digest| reached.contains(digest) || leased.contains_key(digest);
-        for digest in self.blobs.list()? {
-            if !is_live(&digest) {
-                self.trees.forget(&digest);
-                freed += self.blobs.remove(&digest)?;
-            }
-        }
-        for layer in self.layers.all() {
-            let id = layer
-                .record
-                .chain_id
-                .as_ref()
-                .unwrap_or(&layer.record.diff_id);
-            if !is_live(id) {
-                self.layers.remove(&layer)?;
-                freed += layer.record.bytes;
-            }
-        }
-        Ok(freed)
+        let is_garbage =
+            |digest: &Digest| !reached.contains(digest) && !leased.contains_key(digest);
+        let mut blobs = self.blobs.list()?;
+        blobs.retain(is_garbage);
+        let mut layers = self.layers.all();
+        layers.retain(|layer| is_garbage(layer.id()));
+        Ok(Some(Garbage { blobs, layers }))
     }
 }
 

@@ -354,7 +354,7 @@ fn verify_checksum(header: &Header) -> Result<()> {
 }
 
 /// Fills the buffer, or as much of it as there is.
-pub(super) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {

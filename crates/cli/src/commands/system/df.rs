@@ -29,6 +29,7 @@ const HEADINGS: [(&str, &str); 5] = [
 pub(crate) struct Df {
     format: String,
     verbose: bool,
+    why: bool,
 }
 
 impl Command for Df {
@@ -43,6 +44,7 @@ impl Command for Df {
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("format", "string", FORMAT, &mut self.format);
         set.add("v,verbose", "", "Show detailed information on space usage", &mut self.verbose);
+        set.add("why", "", "Show what fills the disk to the byte, and which images would be let go first", &mut self.why);
     }
 
     async fn run(self, call: Call) -> Result<u8> {
@@ -53,6 +55,11 @@ impl Command for Df {
         };
         listing.render(&[])?;
         let client = connect(&call.globals).await?;
+        if self.why {
+            let account = client.disk_account().await.map_err(failure)?;
+            ui::out(&super::why::text(&account)?)?;
+            return Ok(0);
+        }
         let usage = client.disk_usage(&[], true).await.map_err(failure)?;
         let contents = Contents::of(usage);
         if self.verbose {
@@ -266,7 +273,7 @@ impl Contents {
     }
 }
 
-fn table(template: &str, headings: &[(&str, &str)], rows: &[Value]) -> Result<String> {
+pub(super) fn table(template: &str, headings: &[(&str, &str)], rows: &[Value]) -> Result<String> {
     Listing {
         format: "",
         table: template,

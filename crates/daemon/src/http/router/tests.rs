@@ -56,7 +56,7 @@ const OPERATIONS: &[(&str, &str, bool)] = &[
     ("POST", "/images/create", true),
     ("GET", "/images/{name}/json", true),
     ("GET", "/images/{name}/history", true),
-    ("GET", "/images/{name}/attestations", false),
+    ("GET", "/images/{name}/attestations", true),
     ("POST", "/images/{name}/push", false),
     ("POST", "/images/{name}/tag", true),
     ("DELETE", "/images/{name}", true),

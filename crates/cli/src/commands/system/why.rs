@@ -1,0 +1,85 @@
+//! `system df --why`: what fills the disk, and what would go first.
+
+use hull_api::types::{DiskAccount, DiskAccountLine, ImageStanding};
+
+use super::df::table;
+use crate::error::Result;
+use crate::format::output::{row, short_id};
+use crate::format::template::Value;
+use crate::format::{size, time};
+
+/// The account as text.
+pub(super) fn text(account: &DiskAccount) -> Result<String> {
+    let total = DiskAccountLine {
+        what: "Total".to_owned(),
+        size: account.total,
+        reclaimable: account.lines.iter().map(|line| line.reclaimable).sum(),
+        hint: String::new(),
+    };
+    let lines: Vec<Value> = account.lines.iter().chain([&total]).map(line_row).collect();
+    let images: Vec<Value> = account.images.iter().map(image_row).collect();
+    let budget = match account.budget {
+        0 => "No budget is set (storage-budget): nothing is let go by itself.".to_owned(),
+        bytes => format!(
+            "Images may take {} bytes; beyond it, they go in this order.",
+            bytes
+        ),
+    };
+    Ok(format!(
+        "{}\n{budget}\n\n{}",
+        table(
+            "{{.What}}\t{{.Bytes}}\t{{.Size}}\t{{.Reclaimable}}\t{{.Hint}}",
+            &[
+                ("What", "WHAT"),
+                ("Bytes", "BYTES"),
+                ("Size", "SIZE"),
+                ("Reclaimable", "RECLAIMABLE"),
+                ("Hint", "WITH"),
+            ],
+            &lines
+        )?,
+        table(
+            "{{.Standing}}\t{{.ID}}\t{{.Name}}\t{{.Size}}\t{{.LastUsed}}",
+            &[
+                ("Standing", "TURN"),
+                ("ID", "IMAGE ID"),
+                ("Name", "IMAGE"),
+                ("Size", "SIZE"),
+                ("LastUsed", "LAST USED"),
+            ],
+            &images
+        )?,
+    ))
+}
+
+fn line_row(line: &DiskAccountLine) -> Value {
+    let fields = vec![
+        ("What", line.what.clone()),
+        ("Bytes", line.size.to_string()),
+        ("Size", human(line.size)),
+        ("Reclaimable", human(line.reclaimable)),
+        ("Hint", line.hint.clone()),
+    ];
+    row("*formatter.accountContext", fields, Vec::new())
+}
+
+fn image_row(image: &ImageStanding) -> Value {
+    let name = image.names.first().map_or("<none>", String::as_str);
+    let last_used = match image.last_used {
+        0 => "never".to_owned(),
+        seconds => time::ago(seconds),
+    };
+    let fields = vec![
+        ("Standing", image.standing.clone()),
+        ("ID", short_id(&image.id).to_owned()),
+        ("Name", name.to_owned()),
+        ("Size", human(image.size)),
+        ("LastUsed", last_used),
+    ];
+    row("*formatter.standingContext", fields, Vec::new())
+}
+
+fn human(bytes: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    size::decimal(bytes as f64)
+}
