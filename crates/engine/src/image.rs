@@ -61,8 +61,10 @@ impl Engine {
         let platforms = parse_platforms(platforms)?;
         let images = Arc::clone(self.images());
         let job = move || Ok(images.load(reader(pipe), &platforms, &mut |_| {})?);
-        let loaded = carried(job).await?;
+        let loaded = carried(job).await;
+        // What a damaged archive leaves behind goes, too.
         self.services().sweep();
+        let loaded = loaded?;
         for image in &loaded {
             let name = image
                 .name
@@ -116,8 +118,9 @@ impl Engine {
             };
             Ok(images.import(reader(pipe), &import)?)
         })
-        .await?;
+        .await;
         self.services().sweep();
+        let id = id?;
         self.say_image("import", &id.to_string(), "");
         Ok(id.to_string())
     }
