@@ -11,6 +11,7 @@ mod error;
 mod flags;
 mod format;
 mod options;
+mod plugins;
 mod settings;
 mod terminal;
 mod ui;
@@ -19,11 +20,25 @@ mod upload;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    let program = context::Program::called(&arguments.next().unwrap_or_default());
-    let arguments: Vec<String> = arguments.collect();
-    ExitCode::from(match commands::dispatch(program, &arguments) {
+    let mut arguments = std::env::args_os();
+    let called = arguments.next().unwrap_or_default();
+    let program = context::Program::called(&called.to_string_lossy());
+    if program == context::Program::Docker && !ui::err_is_terminal() {
+        ui::be_terse();
+    }
+    let result = texts(arguments).and_then(|words| commands::dispatch(program, &words));
+    ExitCode::from(match result {
         Ok(code) => code,
         Err(error) => ui::report(&error),
     })
+}
+
+/// The words of the command line, all of which are text.
+fn texts(words: impl Iterator<Item = std::ffi::OsString>) -> error::Result<Vec<String>> {
+    let text = |word: std::ffi::OsString| {
+        word.into_string().map_err(|word| {
+            error::Error::new(format!("the argument {word:?} is not valid UTF-8")).with_code(125)
+        })
+    };
+    words.map(text).collect()
 }

@@ -10,7 +10,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! Each call makes a connection of its own: on a unix socket that costs less than keeping a pool.
+//! Each call makes a connection of its own: on a unix socket that costs less than keeping a pool. Where
+//! connections are dear ([`Connect::is_kept`]), one that is idle is used again.
 //! A future from here must run on a tokio runtime, for the connection is a task of its own.
 
 mod body;
@@ -64,6 +65,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     endpoint: Box<dyn Connect>,
+    pool: transport::Pool,
     /// The minor version requests are made in.
     minor: AtomicU16,
     /// Sent with every request.
@@ -90,6 +92,7 @@ impl Client {
         Self {
             shared: Arc::new(Shared {
                 endpoint: Box::new(endpoint),
+                pool: transport::Pool::default(),
                 minor,
                 headers,
             }),
@@ -188,7 +191,8 @@ impl Client {
         call: Call,
     ) -> Result<Response<Incoming>, ClientError> {
         let request = self.request(method, path, call)?;
-        let answer = transport::exchange(self.shared.endpoint.as_ref(), request).await?;
+        let answer =
+            transport::exchange(self.shared.endpoint.as_ref(), &self.shared.pool, request).await?;
         checked(answer).await
     }
 
@@ -199,10 +203,11 @@ impl Client {
         call: Call,
     ) -> Result<Request<RequestBody>, ClientError> {
         let query = call.query.encode();
+        let prefix = self.shared.endpoint.prefix();
         let uri = if query.is_empty() {
-            path.to_owned()
+            format!("{prefix}{path}")
         } else {
-            format!("{path}?{query}")
+            format!("{prefix}{path}?{query}")
         };
         let mut request = Request::builder()
             .method(method)

@@ -4,7 +4,9 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     pin::Pin,
+    sync::Mutex,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -33,6 +35,16 @@ pub trait Connect: fmt::Debug + Send + Sync {
 
     /// The address for people: `unix:///var/run/docker.sock`.
     fn host(&self) -> String;
+
+    /// What stands before every path.
+    fn prefix(&self) -> &str {
+        ""
+    }
+
+    /// Whether connections are dear enough to be used again.
+    fn is_kept(&self) -> bool {
+        false
+    }
 }
 
 /// A daemon's unix socket.
@@ -89,23 +101,67 @@ impl Connect for TcpEndpoint {
     }
 }
 
-/// One request and its answer on a new connection. A task carries the connection until the
-/// answer's body ends.
+/// An answer that has been read frees its connection within this time.
+const FREED_MAX: Duration = Duration::from_millis(50);
+
+/// Connections that may be used again.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<http1::SendRequest<RequestBody>>>);
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pool")
+    }
+}
+
+impl Pool {
+    fn take(&self) -> Option<http1::SendRequest<RequestBody>> {
+        self.0.lock().expect("nobody panics here").pop()
+    }
+
+    fn put(&self, sender: http1::SendRequest<RequestBody>) {
+        self.0.lock().expect("nobody panics here").push(sender);
+    }
+
+    /// A connection whose answer has been read; one that is still busy is left to its reader.
+    async fn idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+        let mut sender = self.take()?;
+        let ready = tokio::time::timeout(FREED_MAX, sender.ready()).await;
+        matches!(ready, Ok(Ok(()))).then_some(sender)
+    }
+}
+
+/// One request and its answer, on a new connection unless such are dear. A task carries the
+/// connection until the answer's body ends.
 pub(super) async fn exchange(
     endpoint: &dyn Connect,
+    pool: &Pool,
     request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, ClientError> {
+    let exchange = |source| ClientError::Exchange { source };
+    let mut sender = match pool.idle().await {
+        Some(sender) => sender,
+        None => connected(endpoint).await?,
+    };
+    let answer = sender.send_request(request).await.map_err(exchange)?;
+    if endpoint.is_kept() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        pool.put(sender);
+    }
+    Ok(answer)
+}
+
+async fn connected(endpoint: &dyn Connect) -> Result<http1::SendRequest<RequestBody>, ClientError> {
     let connect = |source| ClientError::Connect {
         host: endpoint.host(),
         source,
     };
     let exchange = |source| ClientError::Exchange { source };
     let stream = endpoint.connect().await.map_err(connect)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(exchange)?;
     tokio::spawn(connection.with_upgrades());
-    sender.send_request(request).await.map_err(exchange)
+    Ok(sender)
 }
 
 /// A connection the daemon handed over: what is written is input, what is read is output, framed

@@ -7,7 +7,6 @@ use super::table::{COMMANDS, GROUPS, Section, known_as, listed};
 use super::{About, Call, Command, Operands};
 use crate::context::Globals;
 use crate::error::{Error, Result};
-use crate::flags::FlagSet;
 use crate::ui;
 
 #[derive(Default)]
@@ -90,16 +89,10 @@ fn flags(name: &str) -> Vec<String> {
     let found = COMMANDS
         .iter()
         .find(|entry| known_as(entry.about.names, name).is_some());
-    found.map(|entry| (entry.flags)()).unwrap_or_default()
-}
-
-/// The long flags of a command.
-pub(super) fn long_flags<C: Command>() -> Vec<String> {
-    let mut command = C::default();
-    let mut set = FlagSet::default();
-    command.flags(&mut set);
-    set.sorted()
+    let facts = found.map(|entry| (entry.flags)()).unwrap_or_default();
+    facts
         .iter()
+        .filter(|flag| !flag.hidden)
         .map(|flag| format!("--{}", flag.long))
         .collect()
 }

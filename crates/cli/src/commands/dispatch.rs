@@ -1,10 +1,11 @@
-//! Command line → command: global flags, then the one or two words that name it.
+//! Command line → command: global flags, then the words that name it: a command, a group and its command, or a plugin.
 
-use super::table::{self, COMMANDS, GROUPS};
-use super::{completion, pages, unavailable};
+use super::table::{self, COMMANDS, group_called};
+use super::{SHORT_HELP, completion, guide, pages, unavailable};
 use crate::context::{Globals, Program};
 use crate::error::{Error, Result, Usage};
 use crate::flags::suggest;
+use crate::plugins;
 use crate::ui;
 
 /// Finds the command and runs it; the result is the exit code.
@@ -17,40 +18,126 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8> {
         ui::line(&pages::version_line(program))?;
         return Ok(0);
     }
-    let (word, rest) = match rest.split_first() {
-        Some((word, rest)) if word == "help" => match rest.split_first() {
-            Some((word, more)) => (word.as_str(), [more, &["--help".to_owned()]].concat()),
-            None => ("", Vec::new()),
-        },
-        Some((word, rest)) if !globals.wants_help => (word.as_str(), rest.to_vec()),
-        _ => ("", Vec::new()),
-    };
-    if word.is_empty() {
-        ui::out(&pages::root(program))?;
+    if globals.wants_help {
+        if globals.wants_help_by_letter {
+            ui::note(SHORT_HELP);
+        }
+        ui::out(&pages::root(&globals))?;
         return Ok(0);
     }
-    if word == "__complete" {
-        return completion::answer(&globals, &rest);
+    let Some((word, rest)) = rest.split_first() else {
+        ui::err_bytes(pages::root(&globals).as_bytes());
+        return Ok(0);
+    };
+    match word.as_str() {
+        "help" => help(globals, arguments, rest),
+        "__complete" => completion::answer(&globals, rest),
+        _ => command(globals, arguments, word, rest),
     }
-    if GROUPS.iter().any(|group| group.name == word) {
-        return group(globals, word, &rest);
+}
+
+/// Runs what the words name. `arguments` are all of them, global flags included: a plugin reads those itself.
+fn command(globals: Globals, arguments: &[String], word: &str, rest: &[String]) -> Result<u8> {
+    if let Some(aliased) = plugins::aliased(&globals, arguments, word)? {
+        return plugins::run(&globals, &aliased.plugin, &aliased.arguments);
     }
-    run(globals, word, &rest)
+    // Under Docker's name, what somebody installed for Docker is what is meant.
+    if let Some(plugin) = plugins::overriding(&globals, word) {
+        return plugins::run(&globals, &plugin, arguments);
+    }
+    if group_called(word).is_some_and(|group| !table::listed(group.name).is_empty()) {
+        return group(globals, word, rest);
+    }
+    if find(word).is_none()
+        && let Some(plugin) = plugins::find(&globals, word)
+    {
+        return plugins::run(&globals, &plugin, arguments);
+    }
+    run(globals, word, rest)
 }
 
 fn group(globals: Globals, group: &str, rest: &[String]) -> Result<u8> {
-    match rest.split_first() {
-        Some((word, rest)) if !word.starts_with('-') => {
-            run(globals, &format!("{group} {word}"), rest)
-        }
-        Some((flag, _)) if flag != "--help" && flag != "-h" => {
-            Err(unknown_flag(globals.program, group, flag))
-        }
-        _ => {
+    let Some((word, rest)) = rest.split_first() else {
+        ui::err_bytes(pages::group(globals.program, group).as_bytes());
+        return Ok(0);
+    };
+    match word.as_str() {
+        "-h" | "--help" => {
+            if word == "-h" {
+                ui::note(SHORT_HELP);
+            }
             ui::out(&pages::group(globals.program, group))?;
             Ok(0)
         }
+        flag if flag.starts_with('-') && flag.len() > 1 => {
+            Err(unknown_flag(globals.program, group, flag))
+        }
+        word => {
+            let name = format!("{group} {word}");
+            match group_called(&name) {
+                Some(_) => self::group(globals, &name, rest),
+                None => run(globals, &name, rest),
+            }
+        }
     }
+}
+
+/// `help`, `help ps`, `help container ls`, `help TOPIC`.
+fn help(globals: Globals, arguments: &[String], words: &[String]) -> Result<u8> {
+    if let [first, ..] = words
+        && first.starts_with('-')
+    {
+        ui::out(&guide::own_page(globals.program))?;
+        return Ok(0);
+    }
+    let named = |count: usize| words[..count].join(" ");
+    let known = (1..=words.len())
+        .rev()
+        .find(|count| group_called(&named(*count)).is_some() || find(&named(*count)).is_some());
+    match (words, known) {
+        ([], _) if globals.is_docker() => ui::out(&pages::root(&globals)),
+        ([], _) => ui::out(&guide::text(globals.program)),
+        ([word], None) if word == "help" => ui::out(&guide::own_page(globals.program)),
+        ([word], None) if !globals.is_docker() && guide::topic(word).is_some() => {
+            ui::out(guide::topic(word).unwrap_or_default())
+        }
+        (words, Some(count)) if count == words.len() => {
+            let line = [words[1..].to_vec(), vec!["--help".to_owned()]].concat();
+            return command(
+                globals,
+                &[words.to_vec(), line.clone()].concat(),
+                &words[0],
+                &line,
+            );
+        }
+        ([word, ..], None) => {
+            if let Some(plugin) = plugins::find(&globals, word) {
+                let asked = arguments
+                    .iter()
+                    .filter(|argument| *argument != "help")
+                    .cloned();
+                let asked: Vec<String> = asked.chain(["--help".to_owned()]).collect();
+                return plugins::run(&globals, &plugin, &asked);
+            }
+            return Err(Error::new(format!(
+                "unknown help topic: {}",
+                words.join(" ")
+            )));
+        }
+        (words, Some(count)) => {
+            let rest = words[count..].join(" ");
+            return Err(Error::new(format!("unknown help topic: {rest}")));
+        }
+    }?;
+    Ok(0)
+}
+
+/// The name a command is known by, if there is one.
+fn find(name: &str) -> Option<&'static str> {
+    let available = COMMANDS
+        .iter()
+        .find_map(|entry| table::known_as(entry.about.names, name));
+    available.or_else(|| unavailable::find(name).map(|_| ""))
 }
 
 fn run(globals: Globals, name: &str, rest: &[String]) -> Result<u8> {
@@ -68,19 +155,32 @@ fn run(globals: Globals, name: &str, rest: &[String]) -> Result<u8> {
 
 fn unknown_flag(program: Program, group: &str, flag: &str) -> Error {
     let full = format!("{} {group}", program.name());
+    let message = match flag.strip_prefix("--") {
+        Some(long) => format!("unknown flag: --{}", long.split('=').next().unwrap_or(long)),
+        None => format!(
+            "unknown shorthand flag: '{}' in {flag}",
+            flag[1..].chars().next().unwrap_or_default()
+        ),
+    };
     Error::Usage(Usage {
-        message: format!("unknown flag: {flag}"),
+        message,
         suggestion: None,
-        usage: format!("{full} COMMAND"),
+        usage: group_usage(&full, group),
         pointer: format!("Run '{full} --help' for more information"),
         code: 125,
     })
 }
 
+fn group_usage(full: &str, group: &str) -> String {
+    let usage = group_called(group).map_or("", |group| group.usage);
+    format!("{full} {usage}").trim_end().to_owned()
+}
+
 fn unknown_command(program: Program, name: &str) -> Error {
     let full = format!("{} {name}", program.name());
-    let parent = match name.split_once(' ') {
-        Some((group, _)) => format!("{} {group}", program.name()),
+    let group = name.rsplit_once(' ').map(|(group, _)| group);
+    let parent = match group {
+        Some(group) => format!("{} {group}", program.name()),
         None => program.name().to_owned(),
     };
     let known = table::all_names().filter(|known| known.contains(' ') == name.contains(' '));
@@ -88,11 +188,7 @@ fn unknown_command(program: Program, name: &str) -> Error {
     Error::Usage(Usage {
         message: format!("{}: unknown command: {full}", program.name()),
         suggestion,
-        usage: if name.contains(' ') {
-            parent.clone()
-        } else {
-            String::new()
-        },
+        usage: group.map_or_else(String::new, |group| group_usage(&parent, group)),
         pointer: format!("Run '{parent} --help' for more information"),
         code: 1,
     })

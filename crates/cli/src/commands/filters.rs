@@ -11,7 +11,11 @@ pub(super) type Conditions = List<Condition>;
 /// The conditions as the API takes them.
 pub(super) fn filters(conditions: &Conditions) -> Filters {
     let mut filters = Filters::default();
-    for condition in &conditions.0 {
+    for condition in conditions
+        .0
+        .iter()
+        .filter(|condition| **condition != Condition::default())
+    {
         filters.add(&condition.key, condition.value.as_str());
     }
     filters

@@ -79,14 +79,14 @@ impl Login {
                 "conflicting options: cannot specify both --password and --password-stdin",
             ));
         }
+        if call.has("username") && self.username.is_empty() {
+            return Err(Error::new("username is empty"));
+        }
         if call.has("password") {
             ui::note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
             if self.password.is_empty() {
                 return Err(Error::new("password is empty"));
             }
-        }
-        if call.has("username") && self.username.is_empty() {
-            return Err(Error::new("username is empty"));
         }
         if self.password_stdin {
             if self.username.is_empty() {

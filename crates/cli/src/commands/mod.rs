@@ -5,15 +5,19 @@
 
 mod completion;
 pub(crate) mod container;
+mod context;
 mod dispatch;
 mod each;
+mod examples;
 mod filters;
+mod guide;
 pub(crate) mod image;
 mod inspect;
 mod inspection;
 mod login;
 pub(crate) mod network;
 mod pages;
+mod reference;
 mod system;
 mod table;
 mod unavailable;
@@ -24,16 +28,23 @@ use std::future::Future;
 
 use crate::context::Globals;
 use crate::error::{Error, Result, Usage};
-use crate::flags::{FlagSet, columns, option_lines};
+use crate::flags::{FlagSet, Parsed, columns, option_lines};
 use crate::ui;
 
+use reference::Facts;
+
 pub(crate) use dispatch::dispatch;
+
+/// What Docker says of `-h`.
+const SHORT_HELP: &str = "Flag shorthand -h has been deprecated, use --help";
 
 /// How many operands a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operands {
     None,
     Exactly(usize),
+    /// As many, told in fewer words.
+    Plainly(usize),
     AtLeast(usize),
     AtMost(usize),
     Between(usize, usize),
@@ -102,6 +113,16 @@ pub(crate) trait Command: Default + 'static {
     /// Binds the fields to flags.
     fn flags<'a>(&'a mut self, _set: &mut FlagSet<'a>) {}
 
+    /// What its own page says.
+    fn description() -> String {
+        let about = Self::ABOUT;
+        let text = match about.description {
+            "" => about.summary,
+            text => text,
+        };
+        text.to_owned()
+    }
+
     /// Does it, and says with which code to exit.
     fn run(self, call: Call) -> impl Future<Output = Result<u8>>;
 }
@@ -140,6 +161,7 @@ impl Call {
                 let program = self.globals.program.name();
                 let hint = failure
                     .hint
+                    .filter(|_| ui::explains())
                     .map(|hint| format!("\nhint: {hint}\n"))
                     .unwrap_or_default();
                 let message = failure.message;
@@ -160,7 +182,9 @@ impl Call {
 pub(crate) struct Entry {
     pub(crate) about: &'static About,
     start: fn(Globals, &str, &[String]) -> Result<u8>,
-    flags: fn() -> Vec<String>,
+    /// Its flags, the hidden ones too.
+    flags: fn() -> Vec<Facts>,
+    description: fn() -> String,
 }
 
 /// The entry of a command.
@@ -168,7 +192,8 @@ pub(crate) const fn entry<C: Command>() -> Entry {
     Entry {
         about: &C::ABOUT,
         start: start::<C>,
-        flags: completion::long_flags::<C>,
+        flags: reference::facts::<C>,
+        description: C::description,
     }
 }
 
@@ -177,22 +202,12 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
     let mut set = FlagSet::default();
     command.flags(&mut set);
     let full = format!("{} {name}", globals.program.name());
-    let parsed = set
-        .parse(arguments, C::ABOUT.interspersed)
-        .map_err(|error| {
-            Error::Usage(Usage {
-                message: error.to_string(),
-                suggestion: error.suggestion,
-                usage: usage_line(&full, &C::ABOUT),
-                pointer: format!("Run '{full} --help' for more information"),
-                code: 125,
-            })
-        })?;
+    let parsed = parse(set, arguments, &full, &C::ABOUT)?;
     if parsed.help {
         let mut shown = C::default();
         let mut set = FlagSet::default();
         shown.flags(&mut set);
-        ui::out(&page(&globals, &full, &C::ABOUT, &set))?;
+        ui::out(&page(&globals, &full, &C::ABOUT, &C::description(), &set))?;
         return Ok(0);
     }
     check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
@@ -207,6 +222,23 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
     // A read of the standard input may never return; nothing else is left to wait for.
     runtime.shutdown_background();
     result
+}
+
+/// Reads a command's flags.
+fn parse(set: FlagSet<'_>, arguments: &[String], full: &str, about: &About) -> Result<Parsed> {
+    let parsed = set.parse(arguments, about.interspersed).map_err(|error| {
+        Error::Usage(Usage {
+            message: error.to_string(),
+            suggestion: error.suggestion,
+            usage: usage_line(full, about),
+            pointer: format!("Run '{full} --help' for more information"),
+            code: 125,
+        })
+    })?;
+    if parsed.help_by_letter {
+        ui::note(SHORT_HELP);
+    }
+    Ok(parsed)
 }
 
 /// One thread: the command line only waits.
@@ -226,12 +258,13 @@ fn usage_line(full: &str, about: &About) -> String {
 }
 
 /// The page `--help` prints.
-fn page(globals: &Globals, full: &str, about: &About, set: &FlagSet<'_>) -> String {
-    let description = if about.description.is_empty() {
-        about.summary
-    } else {
-        about.description
-    };
+fn page(
+    globals: &Globals,
+    full: &str,
+    about: &About,
+    description: &str,
+    set: &FlagSet<'_>,
+) -> String {
     let mut page = format!("Usage:  {}\n\n{description}\n", usage_line(full, about));
     if !about.second_usage.is_empty() {
         let second = format!("\n\t{} {}\n", globals.program.name(), about.second_usage);
@@ -250,15 +283,26 @@ fn page(globals: &Globals, full: &str, about: &About, set: &FlagSet<'_>) -> Stri
     if !flags.is_empty() {
         page.push_str(&format!("\nOptions:\n{}", option_lines(&flags, columns())));
     }
+    if !globals.is_docker() {
+        page.push_str(&examples::section(about.names));
+    }
     page
 }
 
 fn check_operands(full: &str, about: &About, operands: &[String], program: &str) -> Result<()> {
     let count = operands.len();
+    if let Operands::Plainly(n) = about.operands {
+        return match count == n {
+            true => Ok(()),
+            false => Err(Error::new(format!("accepts {n} arg(s), received {count}"))),
+        };
+    }
     let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
     let (fits, wants, see) = match about.operands {
         Operands::None => (count == 0, "accepts no arguments".to_owned(), "Run"),
-        Operands::Exactly(n) => (count == n, format!("requires {n} {}", plural(n)), "Run"),
+        Operands::Exactly(n) | Operands::Plainly(n) => {
+            (count == n, format!("requires {n} {}", plural(n)), "Run")
+        }
         Operands::AtLeast(n) => (
             count >= n,
             format!("requires at least {n} {}", plural(n)),

@@ -1,8 +1,9 @@
 //! The front page, the page of a group, and the version line.
 
-use super::table::{COMMON, GROUPS, Section, listed};
+use super::table::{COMMON, GROUPS, Section, group_called, listed, subgroups};
 use crate::context::{Globals, Program};
 use crate::flags::{FlagSet, columns, option_lines};
+use crate::plugins::{self, Described};
 
 /// Docker's client version whose command line this one follows.
 pub(super) const DOCKER_CLIENT: &str = "28.2.2";
@@ -19,7 +20,8 @@ pub(super) fn version_line(program: Program) -> String {
 }
 
 /// The front page.
-pub(super) fn root(program: Program) -> String {
+pub(super) fn root(globals: &Globals) -> String {
+    let program = globals.program;
     let name = program.name();
     let commands = listed("");
     let of = |name: &str| commands.iter().find(|(known, _)| *known == name).copied();
@@ -29,39 +31,84 @@ pub(super) fn root(program: Program) -> String {
         .copied()
         .filter(|(name, _)| !COMMON.contains(name))
         .collect();
-    let section = |wanted: Section| -> Vec<_> {
-        let groups = GROUPS.iter().filter(|group| group.section == wanted);
-        groups.map(|group| (group.name, group.summary)).collect()
-    };
-    let mut globals = Globals::new(program);
+    let plugins = plugins::all(globals);
+    let mut shown = Globals::new(program);
     let mut set = FlagSet::default();
-    globals.flags(&mut set);
+    shown.flags(&mut set);
     let mut page = format!(
         "Usage:  {name} [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n\n\
-         Common Commands:\n{}\nManagement Commands:\n{}\nSwarm Commands:\n{}\nCommands:\n{}\n\
+         Common Commands:\n{}\nManagement Commands:\n{}\nSwarm Commands:\n{}\nCommands:\n{}\n{}\
          Global Options:\n{}\nRun '{name} COMMAND --help' for more information on a command.\n",
         list(&common, 12),
-        list(&section(Section::Management), 12),
+        management(&plugins),
         list(&section(Section::Swarm), 12),
         list(&others, 12),
+        invalid(&plugins),
         option_lines(&set.sorted(), columns()),
     );
-    if program == Program::Docker {
-        page.push_str(
-            "\nFor more help on how to use Docker, head to https://docs.docker.com/go/guides/\n",
-        );
-    }
+    page.push_str(match program {
+        Program::Docker => {
+            "\nFor more help on how to use Docker, head to https://docs.docker.com/go/guides/\n"
+        }
+        Program::Hull => {
+            "\n'hull help' is a guide by task; 'hull explain CONTAINER' says why one ended.\n"
+        }
+    });
     page
+}
+
+fn section(wanted: Section) -> Vec<(&'static str, &'static str)> {
+    let groups = GROUPS.iter().filter(|group| group.section == wanted);
+    groups.map(|group| (group.name, group.summary)).collect()
+}
+
+/// Groups and plugins, the latter with a star.
+fn management(plugins: &[Described]) -> String {
+    let own = section(Section::Management).into_iter();
+    let mut lines: Vec<(String, String)> = own
+        .map(|(name, summary)| (name.to_owned(), summary.to_owned()))
+        .collect();
+    for described in plugins {
+        if let Ok(metadata) = described.metadata.clone()
+            && !metadata.hidden
+        {
+            lines.retain(|(name, _)| *name != described.plugin.name);
+            lines.push((
+                format!("{}*", described.plugin.name),
+                metadata.short_description,
+            ));
+        }
+    }
+    lines.sort();
+    let lines: Vec<(&str, &str)> = lines
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    list(&lines, 12)
+}
+
+/// Files that look like plugins and are none.
+fn invalid(plugins: &[Described]) -> String {
+    let broken: Vec<(&str, &str)> = plugins
+        .iter()
+        .filter_map(|described| {
+            Some((
+                &*described.plugin.name,
+                &**described.metadata.as_ref().err()?,
+            ))
+        })
+        .collect();
+    match broken.is_empty() {
+        true => String::new(),
+        false => format!("Invalid Plugins:\n{}\n", list(&broken, 12)),
+    }
 }
 
 /// The page of a group.
 pub(super) fn group(program: Program, group: &str) -> String {
     let full = format!("{} {group}", program.name());
-    let summary = GROUPS
-        .iter()
-        .find(|known| known.name == group)
-        .map_or("", |group| group.summary);
-    let commands = listed(group);
+    let summary = group_called(group).map_or("", |group| group.summary);
+    let (commands, groups) = (listed(group), subgroups(group));
     let width = commands
         .iter()
         .map(|(name, _)| name.len())
@@ -69,8 +116,12 @@ pub(super) fn group(program: Program, group: &str) -> String {
         .unwrap_or(0)
         .max(11)
         + 1;
+    let groups = match groups.is_empty() {
+        true => String::new(),
+        false => format!("Management Commands:\n{}\n", list(&groups, width)),
+    };
     format!(
-        "Usage:  {full} COMMAND\n\n{summary}\n\nCommands:\n{}\n\
+        "Usage:  {full} COMMAND\n\n{summary}\n\n{groups}Commands:\n{}\n\
          Run '{full} COMMAND --help' for more information on a command.\n",
         list(&commands, width)
     )

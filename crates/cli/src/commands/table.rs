@@ -1,8 +1,8 @@
 //! Every command and every group of commands.
 
 use super::{
-    Entry, completion, container, entry, image, inspect, login, network, system, unavailable,
-    version, volume,
+    Entry, completion, container, context, entry, image, inspect, login, network, reference,
+    system, unavailable, version, volume,
 };
 
 /// Where the front page lists a group.
@@ -19,6 +19,8 @@ pub(super) struct Group {
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
     pub(super) section: Section,
+    /// What the usage line of a mistake says after the name.
+    pub(super) usage: &'static str,
 }
 
 const fn group(name: &'static str, summary: &'static str, section: Section) -> Group {
@@ -26,37 +28,45 @@ const fn group(name: &'static str, summary: &'static str, section: Section) -> G
         name,
         summary,
         section,
+        usage: "",
     }
 }
 
+impl Group {
+    const fn usage(mut self, usage: &'static str) -> Self {
+        self.usage = usage;
+        self
+    }
+}
+
+#[rustfmt::skip]
 pub(super) static GROUPS: &[Group] = &[
     group("builder", "Manage builds", Section::Management),
-    group("checkpoint", "Manage checkpoints", Section::Management),
+    group("checkpoint", "Manage checkpoints", Section::Hidden),
     group("compose", "Docker Compose", Section::Hidden),
     group("container", "Manage containers", Section::Management),
     group("context", "Manage contexts", Section::Management),
     group("image", "Manage images", Section::Management),
-    group(
-        "manifest",
-        "Manage Docker image manifests and manifest lists",
-        Section::Management,
-    ),
+    group("manifest", "Manage Docker image manifests and manifest lists", Section::Management).usage("COMMAND"),
     group("network", "Manage networks", Section::Management),
     group("plugin", "Manage plugins", Section::Management),
     group("system", "Manage Docker", Section::Management),
-    group(
-        "trust",
-        "Manage trust on Docker images",
-        Section::Management,
-    ),
-    group("volume", "Manage volumes", Section::Management),
-    group("config", "Manage Swarm configs", Section::Swarm),
-    group("node", "Manage Swarm nodes", Section::Swarm),
-    group("secret", "Manage Swarm secrets", Section::Swarm),
-    group("service", "Manage Swarm services", Section::Swarm),
-    group("stack", "Manage Swarm stacks", Section::Swarm),
+    group("trust", "Manage trust on Docker images", Section::Management),
+    group("trust key", "Manage keys for signing Docker images", Section::Hidden),
+    group("trust signer", "Manage entities who can sign Docker images", Section::Hidden),
+    group("volume", "Manage volumes", Section::Management).usage("COMMAND"),
+    group("config", "Manage Swarm configs", Section::Hidden),
+    group("node", "Manage Swarm nodes", Section::Hidden),
+    group("secret", "Manage Swarm secrets", Section::Hidden),
+    group("service", "Manage Swarm services", Section::Hidden),
+    group("stack", "Manage Swarm stacks", Section::Hidden).usage("[OPTIONS]"),
     group("swarm", "Manage Swarm", Section::Swarm),
 ];
+
+/// The group of this name.
+pub(super) fn group_called(name: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.name == name)
+}
 
 /// What the front page lists first, in this order.
 pub(super) const COMMON: [&str; 12] = [
@@ -125,11 +135,21 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<volume::rename::Rename>(),
     entry::<volume::rm::Rm>(),
     entry::<volume::snapshot::Snapshot>(),
+    entry::<context::create::Create>(),
+    entry::<context::export::Export>(),
+    entry::<context::import::Import>(),
+    entry::<context::inspect::Inspect>(),
+    entry::<context::ls::Ls>(),
+    entry::<context::rm::Rm>(),
+    entry::<context::show::Show>(),
+    entry::<context::update::Update>(),
+    entry::<context::r#use::Use>(),
     entry::<inspect::Inspect>(),
     entry::<login::Login>(),
     entry::<login::Logout>(),
     entry::<version::Version>(),
     entry::<completion::Completion>(),
+    entry::<reference::Reference>(),
 ];
 
 /// The name under which a command with `names` is called `name`; other forms than the top-level
@@ -155,8 +175,12 @@ pub(super) fn all_names() -> impl Iterator<Item = &'static str> {
     commands.chain(groups).chain(unavailable::names())
 }
 
-/// Commands that are there but that no list names, as with Docker.
-const UNLISTED: [&str; 2] = ["completion", "dial-stdio"];
+/// Commands that are there but that no list names, as with Docker: for scripts, or of no use outside a cluster.
+#[rustfmt::skip]
+const UNLISTED: [&str; 10] = [
+    "completion", "reference", "system dial-stdio", "volume update", "swarm ca", "swarm join-token", "swarm leave",
+    "swarm unlock", "swarm unlock-key", "swarm update",
+];
 
 /// Name and summary of the commands below a group, or of the top-level ones for no group.
 pub(super) fn listed(group: &str) -> Vec<(&'static str, &'static str)> {
@@ -165,17 +189,28 @@ pub(super) fn listed(group: &str) -> Vec<(&'static str, &'static str)> {
         .map(|entry| (entry.about.names, entry.about.summary));
     let mut list: Vec<_> = available
         .chain(unavailable::listed())
+        .filter(|(names, _)| !names.iter().any(|name| UNLISTED.contains(name)))
         .filter_map(|(names, summary)| own_name(names, group).map(|name| (name, summary)))
-        .filter(|(name, _)| !UNLISTED.contains(name))
         .collect();
     list.sort_unstable();
     list
+}
+
+/// The groups below a group.
+pub(super) fn subgroups(group: &str) -> Vec<(&'static str, &'static str)> {
+    let own = |known: &Group| below(known.name, group).map(|name| (name, known.summary));
+    GROUPS.iter().filter_map(own).collect()
 }
 
 fn own_name(names: &'static [&'static str], group: &str) -> Option<&'static str> {
     if group.is_empty() {
         return names.iter().copied().find(|name| !name.contains(' '));
     }
-    let (first, own) = names.first()?.split_once(' ')?;
-    (first == group).then_some(own)
+    names.iter().find_map(|name| below(name, group))
+}
+
+/// The last word of a name that is this group's and one more.
+fn below(name: &'static str, group: &str) -> Option<&'static str> {
+    let own = name.strip_prefix(group)?.strip_prefix(' ')?;
+    (!own.contains(' ')).then_some(own)
 }

@@ -23,7 +23,7 @@ pub(crate) fn option_lines(flags: &[&Flag<'_>], columns: usize) -> String {
     let width = heads.iter().map(String::len).max().unwrap_or(0) + 1;
     let mut text = String::new();
     for (flag, head) in flags.iter().zip(&heads) {
-        let usage = wrap(width + 2, columns, flag.usage);
+        let usage = wrap(width + 2, columns, &flag.usage);
         text.push_str(head);
         text.push_str(&" ".repeat(width - head.len() + 2));
         text.push_str(&usage);

@@ -10,8 +10,11 @@ mod parse;
 pub(crate) mod suggest;
 mod value;
 
+use std::borrow::Cow;
+
 pub(crate) use help::{columns, option_lines};
-pub(crate) use value::{Item, List, Map, One, Value};
+pub(crate) use parse::Parsed;
+pub(crate) use value::{Item, List, Map, One, Value, parse_bool};
 
 /// One flag and the field it fills.
 pub(crate) struct Flag<'a> {
@@ -19,7 +22,7 @@ pub(crate) struct Flag<'a> {
     pub(crate) short: Option<char>,
     /// What the help calls the value: `list`, `string`, … and nothing for a switch.
     pub(crate) kind: &'static str,
-    pub(crate) usage: &'static str,
+    pub(crate) usage: Cow<'static, str>,
     pub(crate) hidden: bool,
     value: &'a mut dyn Value,
     changed: bool,
@@ -37,7 +40,7 @@ impl<'a> FlagSet<'a> {
         &mut self,
         name: &'static str,
         kind: &'static str,
-        usage: &'static str,
+        usage: impl Into<Cow<'static, str>>,
         value: &'a mut dyn Value,
     ) {
         let (short, long) = match name.split_once(',') {
@@ -48,7 +51,7 @@ impl<'a> FlagSet<'a> {
             long,
             short,
             kind,
-            usage,
+            usage: usage.into(),
             hidden: false,
             value,
             changed: false,
@@ -66,6 +69,20 @@ impl<'a> FlagSet<'a> {
         if let Some(flag) = self.flags.last_mut() {
             flag.hidden = true;
         }
+    }
+
+    /// Keeps flags that exist for other systems out of the help; they can be given all the same.
+    pub(crate) fn hide(&mut self, names: &[&str]) {
+        for flag in &mut self.flags {
+            flag.hidden |= names.contains(&flag.long);
+        }
+    }
+
+    /// The flags, hidden ones too, sorted by their long name.
+    pub(crate) fn all_sorted(&self) -> Vec<&Flag<'a>> {
+        let mut flags: Vec<_> = self.flags.iter().collect();
+        flags.sort_by_key(|flag| flag.long);
+        flags
     }
 
     /// The flags, sorted by their long name as the help lists them.

@@ -9,6 +9,8 @@ use super::{Flag, FlagSet, suggest};
 pub(crate) struct Parsed {
     pub(crate) operands: Vec<String>,
     pub(crate) help: bool,
+    /// The help was asked for with `-h`.
+    pub(crate) help_by_letter: bool,
     /// Long names of the flags that were given.
     pub(crate) changed: Vec<&'static str>,
 }
@@ -132,6 +134,7 @@ impl FlagSet<'_> {
             else {
                 if letter == 'h' {
                     parsed.help = true;
+                    parsed.help_by_letter = true;
                     return Ok(());
                 }
                 let group = &whole[1 + at..];

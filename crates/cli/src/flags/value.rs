@@ -41,7 +41,11 @@ impl Value for Option<bool> {
     }
 }
 
-fn parse_bool(text: &str) -> Result<bool, String> {
+/// Go's idea of a truth value.
+///
+/// # Errors
+/// Anything else, in Go's words.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),

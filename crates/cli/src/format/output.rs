@@ -4,6 +4,8 @@ use super::tabwriter::align;
 use super::template::{Kind, Object, Template, Value};
 use crate::error::{Error, Result};
 
+/// What an error in a template begins with.
+pub(crate) const BAD_TEMPLATE: &str = "template parsing error: ";
 /// Docker's exit code for a bad template of `events`, `info` and `version`.
 const EXIT_BAD_FORMAT: u8 = 64;
 
@@ -58,7 +60,7 @@ impl Listing<'_> {
 /// A template that cannot be read.
 pub(crate) fn parse(template: &str) -> Result<Template> {
     let text = template.replace("\\t", "\t").replace("\\n", "\n");
-    Template::parse(&text).map_err(|error| Error::new(format!("failed to parse template: {error}")))
+    Template::parse(&text).map_err(|error| Error::new(format!("{BAD_TEMPLATE}{error}")))
 }
 
 /// As [`parse`], for the commands that have their own words and exit code for a bad template.
@@ -67,13 +69,13 @@ pub(crate) fn parse(template: &str) -> Result<Template> {
 /// A template that cannot be read.
 pub(crate) fn parse_for(words: &str, template: &str) -> Result<Template> {
     parse(template).map_err(|error| {
-        let text = error.message().replace("failed to parse template: ", words);
+        let text = error.message().replace(BAD_TEMPLATE, words);
         Error::new(text).with_code(EXIT_BAD_FORMAT)
     })
 }
 
 fn failed(error: super::template::TemplateError) -> Error {
-    Error::new(error.to_string())
+    Error::new(format!("{BAD_TEMPLATE}{error}"))
 }
 
 /// A row of a list.
@@ -90,6 +92,14 @@ pub(crate) fn row(
         fields: fields.collect(),
         labels,
     }))
+}
+
+/// A row of a list whose fields are not all text.
+pub(crate) fn typed_row(kind: &'static str, fields: Vec<(&str, Value)>) -> Value {
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Value::object(Kind::Row(kind), fields.collect())
 }
 
 /// `a=b,c=d`
@@ -153,7 +163,7 @@ mod tests {
         );
         assert_eq!(
             listing("{{.Foo").unwrap_err().message(),
-            "failed to parse template: template: :1: unclosed action"
+            "template parsing error: template: :1: unclosed action"
         );
     }
 

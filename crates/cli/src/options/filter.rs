@@ -2,8 +2,8 @@
 
 use crate::flags::Item;
 
-/// One condition.
-#[derive(Debug, Clone, PartialEq)]
+/// One condition; an empty one asks for nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Condition {
     pub(crate) key: String,
     pub(crate) value: String,
@@ -12,7 +12,7 @@ pub(crate) struct Condition {
 impl Item for Condition {
     fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("bad format of filter (expected name=value)".to_owned());
+            return Ok(Self::default());
         }
         let Some((key, value)) = text.split_once('=') else {
             return Err("bad format of filter (expected name=value)".to_owned());

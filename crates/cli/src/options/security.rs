@@ -1,6 +1,7 @@
 //! `--security-opt`: profiles are read here, the rest is the daemon's.
 
 use super::environment::plain;
+use crate::flags::Item;
 
 /// What the options come to.
 #[derive(Debug, Default, PartialEq)]
@@ -72,9 +73,95 @@ fn compact(json: &str) -> String {
         .collect()
 }
 
+/// A kernel parameter of the container's own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sysctl {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+/// Parameters that belong to a namespace, so that a container may set its own.
+const SYSCTLS: [&str; 9] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+    "kernel.domainname",
+];
+
+impl Item for Sysctl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let refused = || format!("sysctl '{text}' is not allowed");
+        let (key, value) = text.split_once('=').ok_or_else(refused)?;
+        let is_own =
+            SYSCTLS.contains(&key) || key.starts_with("net.") || key.starts_with("fs.mqueue.");
+        match is_own {
+            true => Ok(Self {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }),
+            false => Err(refused()),
+        }
+    }
+}
+
+/// What is added and what is dropped, by the kernel's names and sorted: adding wins, and `ALL` covers the rest.
+pub(crate) fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
+    let add = named(add);
+    let mut drop = named(drop);
+    drop.retain(|name| !add.contains(name));
+    (add, drop)
+}
+
+fn named(names: &[String]) -> Vec<String> {
+    let name = |text: &String| match text.trim().to_uppercase() {
+        all if all == "ALL" => all,
+        name if name.starts_with("CAP_") => name,
+        name => format!("CAP_{name}"),
+    };
+    let mut names: Vec<String> = names.iter().map(name).collect();
+    if names.iter().any(|name| name == "ALL") {
+        return vec!["ALL".to_owned()];
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_have_one_spelling_and_adding_wins() {
+        let list = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            capabilities(
+                &list(&["sys_admin", "CAP_CHOWN"]),
+                &list(&["chown", "kill"])
+            ),
+            (list(&["CAP_CHOWN", "CAP_SYS_ADMIN"]), list(&["CAP_KILL"]))
+        );
+        assert_eq!(
+            capabilities(&list(&["all", "kill"]), &list(&["ALL"])),
+            (list(&["ALL"]), Vec::new())
+        );
+    }
+
+    #[test]
+    fn only_parameters_of_a_namespace_can_be_set() {
+        assert!(Sysctl::parse("net.ipv4.ip_forward=1").is_ok());
+        assert!(Sysctl::parse("vm.swappiness=1").is_err() && Sysctl::parse("net.x").is_err());
+    }
 
     #[test]
     fn profiles_travel_with_the_request() {

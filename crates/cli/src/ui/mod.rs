@@ -4,8 +4,22 @@ pub(crate) mod download;
 pub(crate) mod progress;
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+
+/// Whether advice is kept back: programs that read Docker's words should find nothing else.
+static TERSE: AtomicBool = AtomicBool::new(false);
+
+/// Keeps advice and suggestions back from now on.
+pub(crate) fn be_terse() {
+    TERSE.store(true, Ordering::Relaxed);
+}
+
+/// Whether advice and suggestions are told.
+pub(crate) fn explains() -> bool {
+    !TERSE.load(Ordering::Relaxed)
+}
 
 /// Writes text to the standard output as it is. A reader that has gone is no error.
 ///
@@ -61,14 +75,14 @@ pub(crate) fn report(error: &Error) -> u8 {
             if !failure.message.is_empty() {
                 note(&failure.message);
             }
-            if let Some(hint) = &failure.hint {
+            if let Some(hint) = failure.hint.as_ref().filter(|_| explains()) {
                 note(&format!("hint: {hint}"));
             }
             failure.code
         }
         Error::Usage(usage) => {
             let mut text = format!("{}\n", usage.message);
-            if let Some(suggestion) = &usage.suggestion {
+            if let Some(suggestion) = usage.suggestion.as_ref().filter(|_| explains()) {
                 text.push_str(&format!("\nDid you mean '{suggestion}'?\n"));
             }
             if !usage.usage.is_empty() {

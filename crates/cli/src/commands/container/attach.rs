@@ -90,10 +90,10 @@ async fn redraw(client: &Client, name: &str) {
 fn check_state(container: &ContainerInspect) -> Result<()> {
     let state = &container.state;
     let message = match () {
-        () if !state.running => "cannot attach to a stopped container, start it first",
-        () if state.paused => "cannot attach to a paused container, unpause it first",
+        () if !state.running => "You cannot attach to a stopped container, start it first",
+        () if state.paused => "You cannot attach to a paused container, unpause it first",
         () if state.restarting => {
-            "cannot attach to a restarting container, wait until it is running"
+            "You cannot attach to a restarting container, wait until it is running"
         }
         () => return Ok(()),
     };

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use hull_api::types::ContainerCreate;
 use hull_api::{Client, ClientError};
+use hull_oci::Reference;
 
 use super::flags::ContainerFlags;
 use crate::commands::image::pull;
@@ -13,6 +14,7 @@ use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::options::environment::plain;
+use crate::settings::{Proxies, Settings};
 use crate::ui;
 
 /// Operands of both commands.
@@ -64,10 +66,18 @@ impl CreationFlags {
                 "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
             )));
         }
+        check_image(call.operand(0))?;
         let command = call.operands.get(1..).unwrap_or_default();
-        Ok(self
+        let mut body = self
             .container
-            .body(call.operand(0), command, &call.changed)?)
+            .body(call.operand(0), command, &call.changed)?;
+        let settings = Settings::read(&call.globals.config_directory);
+        if !settings.proxies.is_empty()
+            && let Some(proxies) = settings.proxies_for(&call.globals.endpoint()?.shown)
+        {
+            add_proxies(body.config.env.get_or_insert_default(), proxies);
+        }
+        Ok(body)
     }
 
     /// Makes the container and returns its id.
@@ -110,6 +120,34 @@ impl CreationFlags {
         }
         id_file.write(&created.id)?;
         Ok(created.id)
+    }
+}
+
+/// Refuses what is neither an image's name nor an id.
+fn check_image(image: &str) -> Result<()> {
+    let is_id = image.len() == 64 && image.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id || image.starts_with("sha256:") {
+        return Ok(());
+    }
+    if image.is_empty() {
+        return Err(Error::new("invalid reference format"));
+    }
+    let parsed: std::result::Result<Reference, _> = image.parse();
+    parsed
+        .map(drop)
+        .map_err(|error| Error::new(error.to_string()))
+}
+
+/// Tells a container of the proxies, in both spellings programs look for, where it is not told otherwise.
+fn add_proxies(environment: &mut Vec<String>, proxies: &Proxies) {
+    for (name, value) in proxies.variables() {
+        for spelled in [name.to_owned(), name.to_lowercase()] {
+            let is_there =
+                |variable: &String| variable.split('=').next().unwrap_or_default() == spelled;
+            if !environment.iter().any(is_there) {
+                environment.push(format!("{spelled}={value}"));
+            }
+        }
     }
 }
 

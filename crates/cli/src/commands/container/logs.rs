@@ -1,12 +1,13 @@
 //! `container logs`
 
+use hull_api::ClientError;
 use hull_api::client::LogsOptions;
 use hull_api::stream::FrameReader;
 
 use super::session::write_frames;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::format::time::api_timestamp;
 use crate::terminal::{Output, Target};
@@ -57,12 +58,10 @@ impl Command for Logs {
             details: self.details,
             since: moment(&self.since),
             until: moment(&self.until),
-            tail: self.tail.unwrap_or_else(|| "all".to_owned()),
+            tail: self.tail.clone().unwrap_or_else(|| "all".to_owned()),
         };
-        let mut stream = client
-            .container_logs(&container.id, &options)
-            .await
-            .map_err(failure)?;
+        let stream = client.container_logs(&container.id, &options).await;
+        let mut stream = stream.map_err(|error| self.reworded(error))?;
         let output = Output::open();
         let mut frames = FrameReader::new();
         while let Some(piece) = stream.next_piece().await {
@@ -79,5 +78,19 @@ impl Command for Logs {
         }
         output.finish().await?;
         Ok(0)
+    }
+}
+impl Logs {
+    /// A time that cannot be understood is told with its flag.
+    fn reworded(&self, error: ClientError) -> Error {
+        let text = error.to_string();
+        if !text.starts_with("failed to parse value as time") {
+            return failure(error);
+        }
+        let flag = match text.contains(&format!("{:?}", self.since)) {
+            true => "since",
+            false => "until",
+        };
+        Error::new(format!("invalid value for \"{flag}\": {text}"))
     }
 }

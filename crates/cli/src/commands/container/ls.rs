@@ -6,9 +6,9 @@ use hull_api::types::ContainerSummary;
 use crate::commands::filters::{Conditions, filters};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::{Listing, joined, row, short_id, shortened};
+use crate::format::output::{BAD_TEMPLATE, Listing, joined, row, short_id, shortened};
 use crate::format::template::Value;
 use crate::format::{ports, size, time};
 use crate::settings::Settings;
@@ -74,6 +74,9 @@ impl Command for Ls {
     }
 
     async fn run(mut self, call: Call) -> Result<u8> {
+        if self.quiet && !self.format.is_empty() {
+            ui::note("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+        }
         if self.format.is_empty() && !self.quiet {
             self.format = Settings::read(&call.globals.config_directory).ps_format;
         }
@@ -83,7 +86,9 @@ impl Command for Ls {
             headings: &HEADINGS,
         };
         // A template that cannot be read is told before the daemon is asked.
-        listing.render(&[])?;
+        listing
+            .render(&[])
+            .map_err(|error| reworded(&error, "failed to parse template: "))?;
         let limit = if self.latest {
             1
         } else {
@@ -114,9 +119,15 @@ impl Command for Ls {
             return Ok(0);
         }
         let rows: Vec<Value> = containers.iter().map(|c| self.row(c)).collect();
-        ui::out(&listing.render(&rows)?)?;
+        let text = listing.render(&rows);
+        ui::out(&text.map_err(|error| reworded(&error, "failed to execute template: "))?)?;
         Ok(0)
     }
+}
+
+/// The error of a template as this command begins it.
+fn reworded(error: &Error, words: &str) -> Error {
+    Error::new(error.message().replace(BAD_TEMPLATE, words))
 }
 
 impl Ls {

@@ -34,6 +34,12 @@ impl Command for Port {
             } else {
                 format!("{wanted}/tcp")
             };
+            let number = key.split('/').next().unwrap_or_default();
+            if number.parse::<u16>().is_err() {
+                return Err(Error::new(format!(
+                    "Error: invalid port ({number}): strconv.ParseUint: parsing {number:?}: invalid syntax"
+                )));
+            }
             let Some(Some(bindings)) = ports.get(&key) else {
                 return Err(Error::new(format!(
                     "Error: No public port '{wanted}' published for {}",

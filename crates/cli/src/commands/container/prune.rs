@@ -32,9 +32,7 @@ impl Command for Prune {
         const QUESTION: &str =
             "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
         if !self.force && !ui::confirm(QUESTION)? {
-            return Err(crate::error::Error::new(
-                "container prune has been cancelled",
-            ));
+            return Err(crate::error::Error::Silent(0));
         }
         let client = connect(&call.globals).await?;
         let pruned = client

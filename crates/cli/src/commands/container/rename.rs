@@ -16,6 +16,9 @@ impl Command for Rename {
     );
 
     async fn run(self, call: Call) -> Result<u8> {
+        if call.operands.iter().any(String::is_empty) {
+            return Err(Error::new("Error: Neither old nor new names may be empty"));
+        }
         let client = connect(&call.globals).await?;
         let renamed = client
             .container_rename(call.operand(0), call.operand(1))

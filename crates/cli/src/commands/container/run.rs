@@ -62,6 +62,7 @@ impl Command for Run {
         } else {
             check_terminal(config.attach_stdin, config.tty)?;
         }
+        let keys = self.keys(&call).map_err(|error| call.before_run(error))?;
         let client = connect(&call.globals)
             .await
             .map_err(|error| call.before_run(error))?;
@@ -73,7 +74,7 @@ impl Command for Run {
                 let code = start_failure_code(error.message());
                 call.before_run(error.with_code(code))
             })?;
-        let started = self.start(&call, &client, &id, &body).await;
+        let started = self.start(&client, &id, &body, keys).await;
         started.map_err(|error| call.before_run(error))
     }
 }
@@ -81,16 +82,15 @@ impl Command for Run {
 impl Run {
     async fn start(
         &self,
-        call: &Call,
         client: &Client,
         id: &str,
         body: &ContainerCreate,
+        keys: DetachKeys,
     ) -> Result<u8> {
         let config = &body.config;
         let attaches = config.attach_stdin || config.attach_stdout || config.attach_stderr;
         let _forwarding =
             (attaches && self.sig_proxy != Some(false)).then(|| signals::forward(client, id));
-        let keys = self.keys(call)?;
         let stream = match attaches {
             true => Some(attach(client, id, body, &self.detach_keys).await?),
             false => None,
@@ -105,6 +105,10 @@ impl Run {
             false => None,
         };
         if let Err(error) = client.container_start(id).await {
+            if !attaches {
+                // It is there all the same, for who wants to look at it or remove it.
+                ui::line(id)?;
+            }
             return Err(self.start_failed(error, waiting).await);
         }
         let (Some(stream), Some(waiting)) = (stream, waiting) else {

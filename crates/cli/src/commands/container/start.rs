@@ -36,6 +36,7 @@ impl Command for Start {
         set.add("checkpoint-dir", "string", "Use a custom checkpoint storage directory", &mut self.checkpoint_dir);
         set.add("detach-keys", "string", "Override the key sequence for detaching a container", &mut self.detach_keys);
         set.add("i,interactive", "", "Attach container's STDIN", &mut self.interactive);
+        set.hide(&["checkpoint", "checkpoint-dir"]);
     }
 
     async fn run(self, call: Call) -> Result<u8> {
@@ -43,8 +44,14 @@ impl Command for Start {
             return Err(Error::new("checkpoints are not available in Hull yet"));
         }
         if !self.attach && !self.interactive {
-            let client = connect(&call.globals).await?;
-            return start_all(&client, &call.operands).await;
+            let client = connect(&call.globals).await;
+            return match client {
+                Ok(client) => start_all(&client, &call.operands).await,
+                Err(error) => {
+                    ui::report(&error);
+                    Err(failed(&call.operands))
+                }
+            };
         }
         if call.operands.len() > 1 {
             return Err(Error::new(
@@ -58,23 +65,27 @@ impl Command for Start {
 
 /// Starts containers one after another, as `--link`ed ones may depend on that order.
 async fn start_all(client: &Client, names: &[String]) -> Result<u8> {
-    let mut failed = Vec::new();
+    let mut missing = Vec::new();
     for name in names {
         match client.container_start(name).await {
             Ok(()) => ui::line(name)?,
             Err(error) => {
                 ui::note(failure(error).message());
-                failed.push(name.as_str());
+                missing.push(name.clone());
             }
         }
     }
-    if failed.is_empty() {
+    if missing.is_empty() {
         return Ok(0);
     }
-    Err(Error::new(format!(
+    Err(failed(&missing))
+}
+
+fn failed(names: &[String]) -> Error {
+    Error::new(format!(
         "Error: failed to start containers: {}",
-        failed.join(", ")
-    )))
+        names.join(", ")
+    ))
 }
 
 impl Start {

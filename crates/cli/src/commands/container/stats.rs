@@ -129,7 +129,9 @@ impl Stats {
                 Err(error) => failures.push(Error::new(error.to_string())),
             }
         }
-        ui::out(&self.text(&shown)?)?;
+        if !shown.is_empty() || failures.is_empty() {
+            ui::out(&self.text(&shown)?)?;
+        }
         failures.into_iter().next().map_or(Ok(0), Err)
     }
 

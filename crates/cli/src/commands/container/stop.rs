@@ -7,6 +7,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
+use crate::ui;
 
 #[derive(Default)]
 pub(crate) struct Stop {
@@ -36,6 +37,9 @@ impl Command for Stop {
             return Err(Error::new(
                 "conflicting options: cannot specify both --timeout and --time",
             ));
+        }
+        if self.time.is_some() {
+            ui::line("Flag --time has been deprecated, use --timeout instead")?;
         }
         let options = StopOptions {
             signal: self.signal,

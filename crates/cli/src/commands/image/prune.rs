@@ -42,7 +42,7 @@ impl Command for Prune {
             }
         };
         if !self.force && !ui::confirm(question)? {
-            return Err(Error::new("image prune has been cancelled"));
+            return Err(Error::Silent(0));
         }
         let mut wanted = filters(&self.conditions);
         wanted.add("dangling", if self.all { "false" } else { "true" });

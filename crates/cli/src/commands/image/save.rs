@@ -60,7 +60,11 @@ pub(super) fn platforms(values: &[String]) -> Result<Vec<String>> {
             [os, architecture, variant] if !os.is_empty() => {
                 serde_json::json!({"os": os, "architecture": architecture, "variant": variant})
             }
-            _ => return Err(Error::new(format!("invalid platform: {text:?}"))),
+            _ => {
+                return Err(Error::new(format!(
+                    "invalid platform: {text:?}: unknown operating system or architecture: invalid argument"
+                )));
+            }
         };
         platforms.push(object.to_string());
     }

@@ -31,7 +31,7 @@ impl Command for Prune {
     async fn run(self, call: Call) -> Result<u8> {
         const QUESTION: &str = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?";
         if !self.force && !ui::confirm(QUESTION)? {
-            return Err(Error::new("network prune has been cancelled"));
+            return Err(Error::Silent(0));
         }
         let client = connect(&call.globals).await?;
         let pruned = client

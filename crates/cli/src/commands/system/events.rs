@@ -58,7 +58,11 @@ impl Command for Events {
                 &filters(&self.conditions),
             )
             .await
-            .map_err(failure)?;
+            .map_err(|error| match error.to_string() {
+                // Docker's client reads times itself.
+                text if text.starts_with("failed to parse value as time") => Error::new(text),
+                _ => failure(error),
+            })?;
         while let Some(event) = events.next_item().await {
             let event = event.map_err(failure)?;
             let line = match &template {

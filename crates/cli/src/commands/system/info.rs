@@ -13,6 +13,7 @@ use crate::flags::FlagSet;
 use crate::format::output::parse_for;
 use crate::format::size;
 use crate::format::template::Value;
+use crate::plugins::{self, Described};
 use crate::ui;
 
 #[derive(Default)]
@@ -36,19 +37,91 @@ impl Command for Info {
         if !self.format.is_empty() {
             return self.formatted(&call).await;
         }
-        let context = call.globals.endpoint()?.context;
-        let version = version(call.globals.program);
-        let debug = call.globals.debug;
+        let own = Own::of(&call)?;
         ui::out(&format!(
-            "Client:\n Version:    {version}\n Context:    {context}\n Debug Mode: {debug}\n\nServer:\n"
+            "Client:{}\n{}\nServer:\n",
+            own.title(),
+            own.text()
         ))?;
         let client = connect(&call.globals).await?;
         let facts = client.info().await.map_err(failure)?;
         ui::out(&server(&facts))?;
+        own.warn();
         for warning in facts.warnings.iter().flatten() {
             ui::note(warning);
         }
         Ok(0)
+    }
+}
+
+/// What this program knows by itself.
+struct Own {
+    program: Program,
+    context: String,
+    debug: bool,
+    plugins: Vec<Described>,
+}
+
+impl Own {
+    fn of(call: &Call) -> Result<Self> {
+        Ok(Self {
+            program: call.globals.program,
+            context: call.globals.endpoint()?.context,
+            debug: call.globals.debug,
+            plugins: plugins::all(&call.globals),
+        })
+    }
+
+    fn title(&self) -> &'static str {
+        match self.program {
+            Program::Docker => "",
+            Program::Hull => " Hull",
+        }
+    }
+
+    fn text(&self) -> String {
+        let (version, context, debug) = (version(self.program), &self.context, self.debug);
+        let mut text =
+            format!(" Version:    {version}\n Context:    {context}\n Debug Mode: {debug}\n");
+        let known: Vec<_> = self
+            .plugins
+            .iter()
+            .filter_map(|plugin| Some((plugin, plugin.metadata.as_ref().ok()?)))
+            .collect();
+        if !known.is_empty() {
+            text.push_str(" Plugins:\n");
+        }
+        for (described, metadata) in known {
+            let (name, path) = (&described.plugin.name, described.plugin.path.display());
+            let (what, vendor) = (&metadata.short_description, &metadata.vendor);
+            text.push_str(&format!("  {name}: {what} ({vendor})\n"));
+            if !metadata.version.is_empty() {
+                text.push_str(&format!("    Version:  {}\n", metadata.version));
+            }
+            text.push_str(&format!("    Path:     {path}\n"));
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let plugins: Vec<_> = self.plugins.iter().map(Described::json).collect();
+        format!(
+            "{{\"Debug\":{},\"Version\":{},\"Context\":{},\"Plugins\":[{}],\"Warnings\":null}}",
+            self.debug,
+            json!(version(self.program)),
+            json!(self.context),
+            plugins.join(",")
+        )
+    }
+
+    /// Says which files look like plugins and are none.
+    fn warn(&self) {
+        for described in &self.plugins {
+            if let Err(why) = &described.metadata {
+                let path = described.plugin.path.display();
+                ui::warn(&format!("Plugin \"{path}\" is not valid: {why}"));
+            }
+        }
     }
 }
 
@@ -66,17 +139,18 @@ impl Info {
             "json" => parse_for("template parsing error: ", "{{json .}}")?,
             text => parse_for("template parsing error: ", text)?,
         };
-        let context = call.globals.endpoint()?.context;
+        let own = Own::of(call)?.json();
+        // What this program knows by itself needs no daemon.
+        let alone = Value::from_json(&format!("{{\"ClientInfo\":{own}}}"));
+        if let Ok(Ok(text)) = alone.map(|alone| template.render(&alone))
+            && self.format.contains(".ClientInfo")
+        {
+            ui::line(&text)?;
+            return Ok(0);
+        }
         let client = connect(&call.globals).await?;
         let raw = client.info_raw().await.map_err(failure)?;
         let text = String::from_utf8_lossy(&raw).trim().to_owned();
-        let own = json!({
-            "Debug": call.globals.debug,
-            "Context": context,
-            "Plugins": [],
-            "Warnings": null,
-            "Version": version(call.globals.program),
-        });
         // The client's own facts stand beside the server's.
         let document = match text.strip_suffix('}') {
             Some("{") => format!("{{\"ClientInfo\":{own}}}"),

@@ -46,7 +46,7 @@ impl Command for Prune {
             ));
         }
         if !self.force && !ui::confirm(&self.question())? {
-            return Err(Error::new("system prune has been cancelled"));
+            return Err(Error::Silent(0));
         }
         let client = connect(&call.globals).await?;
         let wanted = filters(&self.conditions);
@@ -91,7 +91,21 @@ impl Prune {
             true => "all images without at least one container associated to them",
             false => "all dangling images",
         });
+        lines.push(match self.all {
+            true => "all build cache",
+            false => "unused build cache",
+        });
         let list: String = lines.iter().map(|line| format!("  - {line}\n")).collect();
-        format!("WARNING! This will remove:\n{list}\nAre you sure you want to continue?")
+        let conditions: String = self
+            .conditions
+            .0
+            .iter()
+            .map(|condition| format!("  - {}={}\n", condition.key, condition.value))
+            .collect();
+        let filtered = match conditions.is_empty() {
+            true => String::new(),
+            false => format!("\n  Items to be pruned will be filtered with:\n{conditions}"),
+        };
+        format!("WARNING! This will remove:\n{list}{filtered}\nAre you sure you want to continue?")
     }
 }

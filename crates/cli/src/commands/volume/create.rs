@@ -16,6 +16,7 @@ pub(crate) struct Create {
     labels: List<Label>,
     options: Map,
     cluster: ClusterFlags,
+    name: String,
 }
 
 /// What only the volumes of a swarm have.
@@ -70,14 +71,26 @@ impl Command for Create {
         set.add("topology-preferred", "list", "A topology that the Cluster Volume would be preferred in", &mut cluster.preferred);
         set.add("topology-required", "list", "A topology that the Cluster Volume must be accessible from", &mut cluster.requisite);
         set.add("type", "string", "Cluster Volume access type (\"mount\", \"block\") (default \"block\")", &mut cluster.kind);
+        set.hide(&CLUSTER);
+        // The operand, as it was given before.
+        set.hidden("name", "string", &mut self.name);
     }
 
     async fn run(self, call: Call) -> Result<u8> {
         if CLUSTER.iter().any(|flag| call.has(flag)) {
             return Err(Error::new("cluster volumes are not available in Hull yet"));
         }
+        let name = match (self.name.as_str(), call.operand(0)) {
+            ("", name) => name,
+            (name, "") => name,
+            _ => {
+                return Err(Error::new(
+                    "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+                ));
+            }
+        };
         let body = VolumeCreate {
-            name: call.operand(0).to_owned(),
+            name: name.to_owned(),
             driver: self.driver.unwrap_or_else(|| "local".to_owned()),
             driver_opts: self.options.0,
             labels: environment::labels(&[], &self.labels.0)?,

@@ -47,6 +47,7 @@ impl Command for Ls {
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("cluster", "", "Display only cluster volumes, and use cluster volume list formatting", &mut self.cluster);
+        set.hide(&["cluster"]);
         set.add("f,filter", "filter", "Provide filter values (e.g. \"dangling=true\")", &mut self.conditions);
         set.add("format", "string", FORMAT, &mut self.format);
         set.add("q,quiet", "", "Only display volume names", &mut self.quiet);

@@ -40,7 +40,7 @@ impl Command for Prune {
             }
         };
         if !self.force && !ui::confirm(question)? {
-            return Err(Error::new("volume prune has been cancelled"));
+            return Err(Error::Silent(0));
         }
         let mut wanted = filters(&self.conditions);
         if self.all {

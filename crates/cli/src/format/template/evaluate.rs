@@ -52,13 +52,8 @@ impl Run<'_> {
         let before = &self.source[..at.min(self.source.len())];
         let line = 1 + before.matches('\n').count();
         let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1);
-        let shown: String = if node.chars().count() > 20 {
-            node.chars().take(20).chain("...".chars()).collect()
-        } else {
-            node.to_owned()
-        };
         Err(TemplateError(format!(
-            ":{line}:{column}: executing \"\" at <{shown}>: {message}"
+            ":{line}:{column}: executing \"\" at <{node}>: {message}"
         )))
     }
 
@@ -205,6 +200,9 @@ impl Run<'_> {
             return self.function(name, command, arguments, dot, piped);
         }
         if arguments.is_empty() && piped.is_none() {
+            if matches!(first.term, Term::Nil) {
+                return self.fail(first.at, &first.text, "nil is not a command");
+            }
             return self.operand(first, dot);
         }
         if first.fields.is_empty() {

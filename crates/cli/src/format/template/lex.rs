@@ -190,6 +190,10 @@ impl<'s> Lexer<'s> {
                 let name = word(&rest[1..]);
                 (Token::Variable(name.to_owned()), 1 + name.len())
             }
+            // A dot at the very end might have begun a number.
+            '.' if second.is_none() => {
+                return fail(self.source, self.at, "illegal number syntax: \".\"");
+            }
             '.' if !second.is_some_and(|c| c.is_ascii_digit()) => {
                 let name = word(&rest[1..]);
                 let token = if name.is_empty() {

@@ -95,6 +95,14 @@ impl Value {
         serde_json::from_str(text)
     }
 
+    /// A field of an object.
+    pub(crate) fn field(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(object) => object.get(name),
+            _ => None,
+        }
+    }
+
     /// Go's idea of truth: neither zero nor empty.
     pub(crate) fn is_true(&self) -> bool {
         match self {

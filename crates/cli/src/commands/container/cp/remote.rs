@@ -112,7 +112,10 @@ pub(in crate::commands) async fn send(
             .map_err(failure)?;
         return Ok(0);
     }
-    let no_entry = |error: &std::io::Error| Error::new(format!("lstat {from}: {}", plain(error)));
+    let no_entry = |error: &std::io::Error| {
+        let path = std::path::absolute(from).unwrap_or_else(|_| PathBuf::from(from));
+        Error::new(format!("lstat {}: {}", path.display(), plain(error)))
+    };
     let mut metadata = std::fs::symlink_metadata(from).map_err(|error| no_entry(&error))?;
     let mut source = PathBuf::from(from);
     // A slash after a link means what it leads to.

@@ -125,6 +125,9 @@ impl NetworkFlags {
             if !first.mac.is_empty() {
                 return conflict("mac-address", "MAC address");
             }
+            if !is_mac_address(&self.mac) {
+                return Err(format!("{} is not a valid mac address", self.mac));
+            }
             self.mac.clone_into(&mut first.mac);
         }
         if !self.link_local.is_empty() {
@@ -188,4 +191,16 @@ pub(crate) fn endpoint(attachment: &Attachment) -> EndpointSettings {
         gw_priority: attachment.gateway_priority,
         ..EndpointSettings::default()
     }
+}
+
+/// Six or eight bytes in hex, with colons or dashes between them, or in groups of two with dots.
+fn is_mac_address(text: &str) -> bool {
+    let groups = |separator, digits: usize, counts: &[usize]| {
+        let parts: Vec<&str> = text.split(separator).collect();
+        counts.contains(&parts.len())
+            && parts.iter().all(|part| {
+                part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+            })
+    };
+    groups(':', 2, &[6, 8]) || groups('-', 2, &[6, 8]) || groups('.', 4, &[3, 4])
 }

@@ -70,6 +70,7 @@ impl ResourceFlags {
         set.add("gpus", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", &mut self.gpus);
         set.add("io-maxbandwidth", "bytes", "Maximum IO bandwidth limit for the system drive (Windows only)", &mut self.io_bandwidth);
         set.add("io-maxiops", "uint", "Maximum IOps limit for the system drive (Windows only)", &mut self.io_iops);
+        set.hide(&["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"]);
         set.add("kernel-memory", "bytes", "Kernel memory limit", &mut self.kernel_memory);
         set.add("m,memory", "bytes", "Memory limit", &mut self.memory);
         set.add("memory-reservation", "bytes", "Memory soft limit", &mut self.memory_reservation);

@@ -3,8 +3,8 @@
 use hull_api::types::HostConfig;
 
 use super::some;
-use crate::flags::{FlagSet, Map};
-use crate::options::security;
+use crate::flags::{FlagSet, List};
+use crate::options::security::{self, Sysctl};
 
 #[derive(Default)]
 pub(super) struct SecurityFlags {
@@ -15,7 +15,7 @@ pub(super) struct SecurityFlags {
     pid: String,
     privileged: bool,
     options: Vec<String>,
-    sysctls: Map,
+    sysctls: List<Sysctl>,
     userns: String,
     uts: String,
 }
@@ -54,15 +54,21 @@ impl SecurityFlags {
         if !is_one_of(&self.cgroupns, &["", "host", "private"]) {
             return Err("--cgroupns: invalid CGROUP mode".to_owned());
         }
-        host.cap_add = some(self.cap_add.clone());
-        host.cap_drop = some(self.cap_drop.clone());
+        let (add, drop) = security::capabilities(&self.cap_add, &self.cap_drop);
+        host.cap_add = some(add);
+        host.cap_drop = some(drop);
         self.cgroupns.clone_into(&mut host.cgroupns_mode);
         self.ipc.clone_into(&mut host.ipc_mode);
         self.pid.clone_into(&mut host.pid_mode);
         host.privileged = self.privileged;
         self.userns.clone_into(&mut host.userns_mode);
         self.uts.clone_into(&mut host.uts_mode);
-        host.sysctls = self.sysctls.0.clone();
+        host.sysctls = self
+            .sysctls
+            .0
+            .iter()
+            .map(|set| (set.key.clone(), set.value.clone()))
+            .collect();
         let security = security::read(&self.options)?;
         host.security_opt = some(security.options);
         if security.unmasked {

@@ -1,14 +1,19 @@
-//! The client's settings (`config.json`): credentials, and the few preferences that are honoured.
+//! The client's settings (`config.json`), shared with Docker's client: credentials, formats, proxies, plugins, contexts.
+
+mod document;
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hull_api::types::AuthConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+pub(crate) use document::{Document, write_private};
 
 use crate::error::{Error, Result};
 
@@ -28,8 +33,42 @@ pub(crate) struct Settings {
     pub(crate) stats_format: String,
     pub(crate) networks_format: String,
     pub(crate) volumes_format: String,
+    #[serde(rename = "HttpHeaders")]
+    pub(crate) http_headers: BTreeMap<String, String>,
+    pub(crate) proxies: BTreeMap<String, Proxies>,
+    pub(crate) current_context: String,
+    pub(crate) cli_plugins_extra_dirs: Vec<PathBuf>,
+    pub(crate) plugins: BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) aliases: BTreeMap<String, String>,
     #[serde(skip)]
     path: PathBuf,
+}
+
+/// The proxies containers are told of.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Proxies {
+    http_proxy: String,
+    https_proxy: String,
+    no_proxy: String,
+    ftp_proxy: String,
+    all_proxy: String,
+}
+
+impl Proxies {
+    /// The variables, each as it is spelled in capitals.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("ALL_PROXY", &self.all_proxy),
+            ("FTP_PROXY", &self.ftp_proxy),
+            ("HTTPS_PROXY", &self.https_proxy),
+            ("HTTP_PROXY", &self.http_proxy),
+            ("NO_PROXY", &self.no_proxy),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name, value.as_str()))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -40,21 +79,47 @@ struct Stored {
 }
 
 impl Settings {
-    /// Reads the settings; none are no error, damaged ones are told and ignored.
+    /// Reads the settings; none are no error, damaged ones are told once and ignored.
     pub(crate) fn read(directory: &str) -> Self {
+        static TOLD: Once = Once::new();
         let path = Path::new(directory).join("config.json");
-        let mut settings = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                crate::ui::warn(&format!(
-                    "Error loading config file: {}: {error}",
-                    path.display()
-                ));
-                Self::default()
+        let read = match std::fs::read(&path) {
+            Ok(text) if text.trim_ascii().is_empty() => Ok(Self::default()),
+            Ok(text) => parsed(&text).map_err(|error| match error.is_eof() {
+                true => "unexpected EOF".to_owned(),
+                false => error.to_string(),
             }),
-            Err(_) => Self::default(),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(format!("open {}: permission denied", path.display()))
+            }
+            Err(_) => Ok(Self::default()),
         };
+        let mut settings = read.unwrap_or_else(|why| {
+            TOLD.call_once(|| {
+                let shown = path.display();
+                crate::ui::warn(&format!("Error parsing config file ({shown}): {why}"));
+            });
+            Self::default()
+        });
         settings.path = path;
         settings
+    }
+
+    /// The proxies for containers of a daemon: its own, else those for all.
+    pub(crate) fn proxies_for(&self, host: &str) -> Option<&Proxies> {
+        self.proxies
+            .get(host)
+            .or_else(|| self.proxies.get("default"))
+    }
+
+    /// Changes the file.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut Document)) -> Result<()> {
+        let mut document = Document::read(&self.path)?;
+        change(&mut document);
+        document.write()
     }
 
     /// The credentials for a registry's host, if there are any.
@@ -130,45 +195,19 @@ impl Settings {
 
     /// Rewrites the `auths` of the file and leaves the rest as it is.
     fn change(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
-        let shown = self.path.to_string_lossy().into_owned();
-        let mut document = match std::fs::read(&self.path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| Error::new(format!("cannot change {shown}: {error}")))?,
-            Err(_) => json!({}),
-        };
-        let Some(root) = document.as_object_mut() else {
-            return Err(Error::new(format!(
-                "cannot change {shown}: it is not an object"
-            )));
-        };
-        let auths = root.entry("auths").or_insert_with(|| json!({}));
-        if !auths.is_object() {
-            *auths = json!({});
-        }
-        if let Some(auths) = auths.as_object_mut() {
-            change(auths);
-        }
-        let text = serde_json::to_string(&document).unwrap_or_default();
-        write_private(&self.path, &crate::format::json::indent(&text, "\t"))
-            .map_err(|error| Error::io("write", &shown, &error))
+        self.edit(|document| {
+            let mut auths = document.get("auths").unwrap_or_default();
+            change(&mut auths);
+            document.set("auths", &auths);
+        })
     }
 }
 
-/// Replaces a file in one step, readable by its owner only.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    let fresh = path.with_extension(format!("json.{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)
+/// A key that holds nothing is as good as none.
+fn parsed(text: &[u8]) -> serde_json::Result<Settings> {
+    let mut keys: Map<String, Value> = serde_json::from_slice(text)?;
+    keys.retain(|_, value| !value.is_null());
+    serde_json::from_value(Value::Object(keys))
 }
 
 fn host_of(server: &str) -> &str {

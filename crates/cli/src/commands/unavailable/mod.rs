@@ -1,0 +1,203 @@
+//! The commands of Docker's that Hull does not have yet. They are known with their flags, so that the help lists them, a
+//! typing error is told from a missing feature, and nothing succeeds silently.
+
+mod cluster;
+mod others;
+
+use super::container::ls::FORMAT as LIST_FORMAT;
+use super::inspection::FORMAT;
+use super::{About, Operands, check_operands, page, parse};
+use crate::context::Globals;
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::ui;
+
+/// A command that is not available yet.
+pub(super) struct Missing {
+    names: &'static [&'static str],
+    usage: &'static str,
+    summary: &'static str,
+    flags: &'static [Flag],
+}
+
+/// A flag: `s,long`, what its value is called (nothing for a switch), and what it is for.
+struct Flag(&'static str, &'static str, &'static str);
+
+const fn missing(
+    names: &'static [&'static str],
+    usage: &'static str,
+    summary: &'static str,
+) -> Missing {
+    known(names, usage, summary, &[])
+}
+
+const fn known(
+    names: &'static [&'static str],
+    usage: &'static str,
+    summary: &'static str,
+    flags: &'static [Flag],
+) -> Missing {
+    Missing {
+        names,
+        usage,
+        summary,
+        flags,
+    }
+}
+
+#[rustfmt::skip]
+static MISSING: &[Missing] = &[
+    missing(&["builder prune"], "", "Remove build cache"),
+    missing(&["image build", "build", "builder build"], "[OPTIONS] PATH | URL | -", "Build an image from a Dockerfile"),
+    missing(&["manifest annotate"], "[OPTIONS] MANIFEST_LIST MANIFEST", "Add additional information to a local image manifest"),
+    missing(&["manifest create"], "MANIFEST_LIST MANIFEST [MANIFEST...]", "Create a local manifest list for annotating and pushing to a registry"),
+    missing(&["manifest inspect"], "[OPTIONS] [MANIFEST_LIST] MANIFEST", "Display an image manifest, or manifest list"),
+    missing(&["manifest push"], "[OPTIONS] MANIFEST_LIST", "Push a manifest list to a repository"),
+    missing(&["manifest rm"], "MANIFEST_LIST [MANIFEST_LIST...]", "Delete one or more manifest lists from local storage"),
+    missing(&["search"], "[OPTIONS] TERM", "Search Docker Hub for images"),
+];
+
+fn all() -> impl Iterator<Item = &'static Missing> {
+    MISSING
+        .iter()
+        .chain(cluster::COMMANDS)
+        .chain(others::COMMANDS)
+}
+
+/// The command called `name`.
+pub(super) fn find(name: &str) -> Option<&'static Missing> {
+    all().find(|command| command.names.contains(&name))
+}
+
+/// Every name.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    all().flat_map(|command| command.names.iter().copied())
+}
+
+/// Names and summaries, for the lists of the help.
+pub(super) fn listed() -> impl Iterator<Item = (&'static [&'static str], &'static str)> {
+    all().map(|command| (command.names, command.summary))
+}
+
+impl Missing {
+    fn about(&self) -> About {
+        About::new(self.names, self.usage, self.summary, operands(self.usage))
+    }
+}
+
+/// What stands in for the fields of a command: its flags are read and nothing is done with them.
+enum Sink {
+    Switch(bool),
+    Texts(Vec<String>),
+}
+
+fn sinks(flags: &[Flag]) -> Vec<Sink> {
+    let sink = |flag: &Flag| match flag.1 {
+        "" => Sink::Switch(false),
+        _ => Sink::Texts(Vec::new()),
+    };
+    flags.iter().map(sink).collect()
+}
+
+fn bind<'s>(flags: &'static [Flag], sinks: &'s mut [Sink]) -> FlagSet<'s> {
+    let mut set = FlagSet::default();
+    for (Flag(name, kind, usage), sink) in flags.iter().zip(sinks) {
+        match sink {
+            Sink::Switch(value) => set.add(name, kind, *usage, value),
+            Sink::Texts(value) => set.add(name, kind, *usage, value),
+        }
+    }
+    set
+}
+
+/// How many operands a usage line asks for: words in brackets may be left out.
+fn operands(usage: &str) -> Operands {
+    let words = || {
+        usage
+            .split_whitespace()
+            .filter(|word| *word != "[OPTIONS]" && *word != "OPTIONS")
+    };
+    let needed = words().filter(|word| !word.starts_with('[')).count();
+    if words().any(|word| word.contains("...")) {
+        return Operands::AtLeast(needed);
+    }
+    match (needed, words().count()) {
+        (0, 0) => Operands::None,
+        (0, most) => Operands::AtMost(most),
+        (least, most) if least == most => Operands::Exactly(least),
+        (least, most) => Operands::Between(least, most),
+    }
+}
+
+/// Says that the command is not available.
+///
+/// # Errors
+/// Always, unless only its page was asked for.
+pub(super) fn run(
+    globals: &Globals,
+    command: &'static Missing,
+    name: &str,
+    arguments: &[String],
+) -> Result<u8> {
+    let program = globals.program.name();
+    let full = format!("{program} {name}");
+    let about = command.about();
+    let sentence = format!("'{full}' is not available in Hull yet");
+    let mut sinks = sinks(command.flags);
+    // What the flags of these commands are is known, but not yet of all.
+    if command.flags.is_empty()
+        && !arguments
+            .iter()
+            .any(|word| word == "--help" || word == "-h")
+    {
+        return Err(unavailable(&sentence, name));
+    }
+    let parsed = parse(bind(command.flags, &mut sinks), arguments, &full, &about)?;
+    if parsed.help {
+        let set = bind(command.flags, &mut sinks);
+        ui::out(&page(globals, &full, &about, command.summary, &set))?;
+        if !globals.is_docker() {
+            ui::line(&format!("\n{sentence}."))?;
+        }
+        return Ok(0);
+    }
+    check_operands(&full, &about, &parsed.operands, program)?;
+    Err(unavailable(&sentence, name))
+}
+
+fn unavailable(sentence: &str, name: &str) -> Error {
+    let error = Error::new(sentence);
+    let group = name.split(' ').next().unwrap_or_default();
+    match group {
+        "service" | "stack" | "swarm" | "node" => error.with_hint(
+            "one machine's services run with `hull compose`; a cluster of machines is not there yet",
+        ),
+        "secret" | "config" => error.with_hint(
+            "mount a file into the container, for example `-v ./secret:/run/secrets/name:ro`",
+        ),
+        "trust" => error.with_hint("sign and verify images with `cosign`"),
+        "plugin" => error.with_hint("run the driver as a service of the host, or as a container"),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_line_tells_the_operands() {
+        assert_eq!(operands("[OPTIONS]"), Operands::None);
+        assert_eq!(
+            operands("[OPTIONS] CONTAINER CHECKPOINT"),
+            Operands::Exactly(2)
+        );
+        assert_eq!(operands("CONFIG [CONFIG...]"), Operands::AtLeast(1));
+        assert_eq!(operands("[OPTIONS] [NODE...]"), Operands::AtLeast(0));
+        assert_eq!(
+            operands("[OPTIONS] SECRET [file|-]"),
+            Operands::Between(1, 2)
+        );
+        assert_eq!(operands("[OPTIONS] [VOLUME]"), Operands::AtMost(1));
+    }
+}

@@ -1,0 +1,199 @@
+//! From the endpoint that is meant to a client of it, and from its errors to words for people.
+
+mod descriptor;
+mod ssh;
+mod tcp;
+mod tls;
+
+use std::io;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use hull_api::client::UnixEndpoint;
+use hull_api::{ApiVersion, Client, ClientError};
+
+use crate::context::{Address, Endpoint, Globals};
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+
+use descriptor::DescriptorEndpoint;
+use ssh::SshEndpoint;
+use tcp::TcpEndpoint;
+
+/// The newest version of the API that is spoken: the last in which the addresses of the default
+/// network stand where scripts look for them (`.NetworkSettings.IPAddress`). Nothing newer is needed.
+pub(crate) const API_MAX: ApiVersion = ApiVersion::new(50);
+
+/// How to start the daemon, for who has none.
+const HINT: &str = "start it with `systemctl start hull`, or with `hulld` as root";
+
+/// A daemon says what it speaks within this time, or it hangs.
+const GREETING_MAX: Duration = Duration::from_secs(10);
+/// The same over ssh, where somebody may have to type a password first.
+const GREETING_MAX_SSH: Duration = Duration::from_secs(120);
+
+/// A client of the daemon that is meant, speaking a version both know.
+///
+/// # Errors
+/// No such endpoint, or no daemon there.
+pub(crate) async fn connect(globals: &Globals) -> Result<Client> {
+    let client = unnegotiated(globals)?;
+    match std::env::var("DOCKER_API_VERSION")
+        .ok()
+        .filter(|version| !version.is_empty())
+    {
+        Some(version) => {
+            let version: ApiVersion = version
+                .parse()
+                .ok()
+                .filter(|parsed: &ApiVersion| parsed.to_string().starts_with("1."))
+                .ok_or_else(|| {
+                    Error::new(format!("invalid API version ({version})"))
+                        .with_hint("$DOCKER_API_VERSION is of the form 1.50")
+                })?;
+            client.set_version(version);
+        }
+        None => {
+            let limit = match client.host().starts_with("ssh:") {
+                true => GREETING_MAX_SSH,
+                false => GREETING_MAX,
+            };
+            let greeting = tokio::time::timeout(limit, client.negotiate()).await;
+            greeting
+                .map_err(|_| silent(&client, limit))?
+                .map_err(failure)?;
+            client.set_version(client.version().min(API_MAX));
+        }
+    }
+    Ok(client)
+}
+
+fn silent(client: &Client, limit: Duration) -> Error {
+    let (host, seconds) = (client.host(), limit.as_secs());
+    Error::new(format!(
+        "error during connect: the daemon at {host} does not answer (waited {seconds} seconds)"
+    ))
+    .with_hint("see whether its process is stopped, and what its log says last")
+}
+
+/// A client that has not yet spoken.
+///
+/// # Errors
+/// No such endpoint.
+pub(crate) fn unnegotiated(globals: &Globals) -> Result<Client> {
+    let endpoint = globals.endpoint()?;
+    client_of(&endpoint, globals)
+}
+
+fn client_of(endpoint: &Endpoint, globals: &Globals) -> Result<Client> {
+    let headers = headers(&Settings::read(&globals.config_directory))?;
+    Ok(match &endpoint.address {
+        Address::Unix(path) => Client::with_headers(UnixEndpoint::new(path), headers),
+        Address::Tcp { host, port, path } => {
+            let connector = match &endpoint.tls {
+                Some(files) => Some(tls::connector(files)?),
+                None => None,
+            };
+            let endpoint = TcpEndpoint::new(host, *port, path, connector, &endpoint.shown);
+            Client::with_headers(endpoint, headers)
+        }
+        Address::Ssh {
+            target,
+            port,
+            socket,
+        } => {
+            let endpoint =
+                SshEndpoint::new(target, *port, socket, &endpoint.shown, globals.program);
+            Client::with_headers(endpoint, headers)
+        }
+        Address::Descriptor(number) => {
+            Client::with_headers(DescriptorEndpoint::new(*number), headers)
+        }
+    })
+}
+
+/// What the settings send along with each request.
+fn headers(settings: &Settings) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.http_headers {
+        // The program names itself.
+        if name.eq_ignore_ascii_case("user-agent") {
+            continue;
+        }
+        let invalid = || {
+            Error::new(format!(
+                "HttpHeaders of the settings: {name:?} is no header"
+            ))
+        };
+        let key: HeaderName = name.parse().map_err(|_| invalid())?;
+        let value: HeaderValue = value.parse().map_err(|_| invalid())?;
+        headers.insert(key, value);
+    }
+    Ok(headers)
+}
+
+/// What went wrong with a request, in Docker's words.
+pub(crate) fn failure(error: ClientError) -> Error {
+    match error {
+        ClientError::Refused { message, .. } => {
+            Error::new(format!("Error response from daemon: {message}"))
+        }
+        ClientError::Connect { host, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Error::new(format!(
+                "permission denied while trying to connect to the Docker daemon socket at {host}: connect: permission denied"
+            ))
+            .with_hint(who_may(&host))
+        }
+        ClientError::Connect { host, source } => {
+            let text =
+                format!("Cannot connect to the Docker daemon at {host}. Is the docker daemon running?");
+            let is_absent = matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            );
+            if is_absent && host.starts_with("unix:") {
+                Error::new(text).with_hint(HINT)
+            } else if is_absent {
+                Error::new(text)
+            } else {
+                Error::new(format!("error during connect: {host}: {source}"))
+            }
+        }
+        other => Error::new(chain(&other)),
+    }
+}
+
+/// Who may use a socket, and how to become one of them.
+fn who_may(host: &str) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let socket = host
+        .strip_prefix("unix://")
+        .and_then(|path| std::fs::metadata(path).ok());
+    let group = socket.and_then(|socket| group_name(socket.gid()));
+    match group {
+        Some(group) if group != "root" => format!(
+            "run it as root, or join the group: `sudo usermod -aG {group} $USER`, then log in again"
+        ),
+        _ => "run it as root".to_owned(),
+    }
+}
+
+fn group_name(gid: u32) -> Option<String> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+        (id.parse() == Ok(gid)).then(|| name.to_owned())
+    })
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,138 @@
+//! Programs that add commands, by the protocol and in the directories of Docker's: `docker-NAME` answers
+//! `docker-cli-plugin-metadata` with what it is, and is given the whole command line when its command is typed.
+//!
+//! A plugin becomes this process: signals, terminal and exit code are its own.
+
+mod metadata;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::context::Globals;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+
+pub(crate) use metadata::{Described, all};
+
+/// Where distributions put plugins, the first that has one wins.
+const DIRECTORIES: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
+/// Commands of ours that, under Docker's name, give way to an installed plugin.
+const GIVING_WAY: [&str; 2] = ["buildx", "compose"];
+/// The one command Docker lets the settings rename.
+const ALIASABLE: &str = "builder";
+/// Tells a plugin which program to call back.
+const CALLER: &str = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND";
+
+/// A program that adds a command.
+#[derive(Debug, Clone)]
+pub(crate) struct Plugin {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// A command line after its alias was replaced.
+pub(crate) struct Aliased {
+    pub(crate) plugin: Plugin,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// The plugin of this name.
+pub(crate) fn find(globals: &Globals, name: &str) -> Option<Plugin> {
+    if !is_name(name) {
+        return None;
+    }
+    let candidates = directories(globals)
+        .into_iter()
+        .map(|directory| directory.join(format!("docker-{name}")));
+    let path = candidates.into_iter().find(|path| is_program(path))?;
+    Some(Plugin {
+        name: name.to_owned(),
+        path,
+    })
+}
+
+/// The plugin that is meant rather than our own command of this name.
+pub(crate) fn overriding(globals: &Globals, name: &str) -> Option<Plugin> {
+    (globals.is_docker() && GIVING_WAY.contains(&name))
+        .then(|| find(globals, name))
+        .flatten()
+}
+
+/// What an alias of the settings makes of a command line.
+///
+/// # Errors
+/// An alias for a plugin that is not there.
+pub(crate) fn aliased(
+    globals: &Globals,
+    arguments: &[String],
+    word: &str,
+) -> Result<Option<Aliased>> {
+    if word != ALIASABLE {
+        return Ok(None);
+    }
+    let settings = Settings::read(&globals.config_directory);
+    let Some(target) = settings.aliases.get(word) else {
+        return Ok(None);
+    };
+    let words: Vec<String> = target.split_whitespace().map(str::to_owned).collect();
+    let name = words.first().map_or("", String::as_str);
+    let plugin = find(globals, name).ok_or_else(|| {
+        Error::new(format!(
+            "the settings make {word:?} an alias of {target:?}, and there is no plugin docker-{name}"
+        ))
+    })?;
+    let at = arguments.iter().position(|argument| argument == word);
+    let (before, after) = arguments.split_at(at.unwrap_or(0));
+    let arguments = [before, &words, &after[1..]].concat();
+    Ok(Some(Aliased { plugin, arguments }))
+}
+
+/// Becomes the plugin.
+///
+/// # Errors
+/// When it cannot be executed; else this does not return.
+pub(crate) fn run(globals: &Globals, plugin: &Plugin, arguments: &[String]) -> Result<u8> {
+    let mut command = Command::new(&plugin.path);
+    command.args(arguments);
+    if let Ok(own) = std::env::current_exe() {
+        command.env(CALLER, own);
+    }
+    if !globals.is_told_where() {
+        // Left alone it would go to Docker's socket.
+        command.env("DOCKER_HOST", globals.default_host());
+    }
+    let error = command.exec();
+    Err(Error::io("exec", &plugin.path.to_string_lossy(), &error).with_code(126))
+}
+
+/// Where plugins are looked for, the user's own first.
+fn directories(globals: &Globals) -> Vec<PathBuf> {
+    let settings = Settings::read(&globals.config_directory);
+    let own = Path::new(&globals.config_directory).join("cli-plugins");
+    let system = DIRECTORIES.map(PathBuf::from);
+    settings
+        .cli_plugins_extra_dirs
+        .into_iter()
+        .chain([own])
+        .chain(system)
+        .collect()
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
