@@ -31,7 +31,7 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8> {
     };
     match word.as_str() {
         "help" => help(globals, arguments, rest),
-        "__complete" => completion::answer(&globals, rest),
+        "__complete" => completion::answer(globals, rest),
         _ => command(globals, arguments, word, rest),
     }
 }
@@ -45,7 +45,9 @@ fn command(globals: Globals, arguments: &[String], word: &str, rest: &[String]) 
     if let Some(plugin) = plugins::overriding(&globals, word) {
         return plugins::run(&globals, &plugin, arguments);
     }
-    if group_called(word).is_some_and(|group| !table::listed(group.name).is_empty()) {
+    if group_called(word)
+        .is_some_and(|group| !table::listed(globals.program, group.name).is_empty())
+    {
         return group(globals, word, rest);
     }
     if find(word).is_none()

@@ -10,6 +10,8 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ("A shell in a fresh container that is gone afterwards", "run --rm -it debian bash"),
         ("A web server in the background, its port 80 published as 8080", "run -d --name web -p 8080:80 nginx"),
         ("With a directory of the host, a variable and limits", "run --rm -v \"$PWD\":/src -e MODE=test --memory 512m --cpus 2 builder make"),
+        ("Like another container, with one thing changed", "run -d --like web --name web2 -p 8081:80"),
+        ("As a Compose file instead of a container", "run -d -p 8080:80 --compose nginx"),
     ]),
     ("container exec", &[
         ("A shell in a running container", "exec -it web sh"),
@@ -35,6 +37,12 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("container update", &[("Another memory limit, while it runs", "update --memory 1g --memory-swap 1g web")]),
     ("container wait", &[("The exit code, when it comes", "wait job")]),
     ("container commit", &[("An image of what a container has become", "commit web web:patched")]),
+    ("container clone", &[("A copy with another port", "container clone web web2 -p 8081:80")]),
+    ("explain", &[("Why it ended", "explain web")]),
+    ("debug", &[
+        ("A shell with tools beside a container that has none", "debug web"),
+        ("One command, with the tools of another image", "debug --image debian web ls -l /proc/1/root"),
+    ]),
     ("container inspect", &[("One field", "container inspect -f '{{.NetworkSettings.IPAddress}}' web")]),
     ("top", &[("All containers, live", "top")]),
     ("image build", &[

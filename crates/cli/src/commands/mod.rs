@@ -9,11 +9,13 @@ mod context;
 mod dispatch;
 mod each;
 mod examples;
+mod explain;
 mod filters;
 mod guide;
 pub(crate) mod image;
 mod inspect;
 mod inspection;
+mod json;
 mod login;
 pub(crate) mod network;
 mod pages;
@@ -66,6 +68,8 @@ pub(crate) struct About {
     pub(crate) second_usage: &'static str,
     /// Whether flags may follow operands.
     pub(crate) interspersed: bool,
+    /// With this flag, any number of operands will do.
+    pub(crate) freed_by: &'static str,
 }
 
 impl About {
@@ -84,12 +88,19 @@ impl About {
             operands,
             second_usage: "",
             interspersed: true,
+            freed_by: "",
         }
     }
 
     /// The first operand ends the flags.
     pub(crate) const fn flags_first(mut self) -> Self {
         self.interspersed = false;
+        self
+    }
+
+    /// With this flag, any number of operands will do.
+    pub(crate) const fn freed_by(mut self, flag: &'static str) -> Self {
+        self.freed_by = flag;
         self
     }
 
@@ -199,18 +210,26 @@ pub(crate) const fn entry<C: Command>() -> Entry {
 
 fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Result<u8> {
     let mut command = C::default();
+    let mut wants_json = false;
     let mut set = FlagSet::default();
     command.flags(&mut set);
+    json::offer(&mut set, &mut wants_json);
     let full = format!("{} {name}", globals.program.name());
     let parsed = parse(set, arguments, &full, &C::ABOUT)?;
     if parsed.help {
         let mut shown = C::default();
         let mut set = FlagSet::default();
         shown.flags(&mut set);
+        json::offer(&mut set, &mut wants_json);
         ui::out(&page(&globals, &full, &C::ABOUT, &C::description(), &set))?;
         return Ok(0);
     }
-    check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
+    if wants_json {
+        return start::<C>(globals, name, &json::spelled_out::<C>(arguments));
+    }
+    if !parsed.changed.contains(&C::ABOUT.freed_by) {
+        check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
+    }
     let call = Call {
         globals,
         name: full,
@@ -222,6 +241,25 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
     // A read of the standard input may never return; nothing else is left to wait for.
     runtime.shutdown_background();
     result
+}
+
+/// Runs a command from within another one, with a line of its own.
+///
+/// # Errors
+/// Whatever the command or its flags have to say.
+async fn invoke<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Result<u8> {
+    let mut command = C::default();
+    let mut set = FlagSet::default();
+    command.flags(&mut set);
+    let full = format!("{} {name}", globals.program.name());
+    let parsed = parse(set, arguments, &full, &C::ABOUT)?;
+    let call = Call {
+        globals,
+        name: full,
+        operands: parsed.operands,
+        changed: parsed.changed,
+    };
+    command.run(call).await
 }
 
 /// Reads a command's flags.
@@ -279,7 +317,8 @@ fn page(
             .collect();
         page.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
     }
-    let flags = set.sorted();
+    let mut flags = set.sorted();
+    flags.retain(|flag| !flag.is_own || !globals.is_docker());
     if !flags.is_empty() {
         page.push_str(&format!("\nOptions:\n{}", option_lines(&flags, columns())));
     }

@@ -23,7 +23,7 @@ pub(super) fn version_line(program: Program) -> String {
 pub(super) fn root(globals: &Globals) -> String {
     let program = globals.program;
     let name = program.name();
-    let commands = listed("");
+    let commands = listed(program, "");
     let of = |name: &str| commands.iter().find(|(known, _)| *known == name).copied();
     let common: Vec<_> = COMMON.iter().filter_map(|name| of(name)).collect();
     let others: Vec<_> = commands
@@ -108,7 +108,7 @@ fn invalid(plugins: &[Described]) -> String {
 pub(super) fn group(program: Program, group: &str) -> String {
     let full = format!("{} {group}", program.name());
     let summary = group_called(group).map_or("", |group| group.summary);
-    let (commands, groups) = (listed(group), subgroups(group));
+    let (commands, groups) = (listed(program, group), subgroups(group));
     let width = commands
         .iter()
         .map(|(name, _)| name.len())

@@ -1,9 +1,11 @@
 //! Every command and every group of commands.
 
 use super::{
-    Entry, completion, container, context, entry, image, inspect, login, network, reference,
-    system, unavailable, version, volume,
+    Entry, completion, container, context, entry, explain, image, inspect, login, network,
+    reference, system, unavailable, version, volume,
 };
+
+use crate::context::Program;
 
 /// Where the front page lists a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +81,11 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<container::exec::Exec>(),
     entry::<container::ls::Ls>(),
     entry::<container::attach::Attach>(),
+    entry::<container::clone::Clone>(),
     entry::<container::commit::Commit>(),
     entry::<container::cp::Cp>(),
     entry::<container::create::Create>(),
+    entry::<container::debug::Debug>(),
     entry::<container::diff::Diff>(),
     entry::<container::export::Export>(),
     entry::<container::inspect::Inspect>(),
@@ -144,6 +148,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<context::show::Show>(),
     entry::<context::update::Update>(),
     entry::<context::r#use::Use>(),
+    entry::<explain::Explain>(),
     entry::<inspect::Inspect>(),
     entry::<login::Login>(),
     entry::<login::Logout>(),
@@ -182,14 +187,22 @@ const UNLISTED: [&str; 10] = [
     "swarm unlock", "swarm unlock-key", "swarm update",
 ];
 
+/// Commands that Docker does not have: its pages do not list them.
+#[rustfmt::skip]
+const OWN: [&str; 9] = [
+    "explain", "debug", "container clone", "volume rename", "volume clone", "volume snapshot", "volume export",
+    "volume import", "volume cp",
+];
+
 /// Name and summary of the commands below a group, or of the top-level ones for no group.
-pub(super) fn listed(group: &str) -> Vec<(&'static str, &'static str)> {
+pub(super) fn listed(program: Program, group: &str) -> Vec<(&'static str, &'static str)> {
     let available = COMMANDS
         .iter()
         .map(|entry| (entry.about.names, entry.about.summary));
     let mut list: Vec<_> = available
         .chain(unavailable::listed())
         .filter(|(names, _)| !names.iter().any(|name| UNLISTED.contains(name)))
+        .filter(|(names, _)| program == Program::Hull || !OWN.iter().any(|own| names.contains(own)))
         .filter_map(|(names, summary)| own_name(names, group).map(|name| (name, summary)))
         .collect();
     list.sort_unstable();

@@ -24,6 +24,8 @@ pub(crate) struct Flag<'a> {
     pub(crate) kind: &'static str,
     pub(crate) usage: Cow<'static, str>,
     pub(crate) hidden: bool,
+    /// Docker does not have it.
+    pub(crate) is_own: bool,
     value: &'a mut dyn Value,
     changed: bool,
 }
@@ -53,6 +55,7 @@ impl<'a> FlagSet<'a> {
             kind,
             usage: usage.into(),
             hidden: false,
+            is_own: false,
             value,
             changed: false,
         });
@@ -69,6 +72,25 @@ impl<'a> FlagSet<'a> {
         if let Some(flag) = self.flags.last_mut() {
             flag.hidden = true;
         }
+    }
+
+    /// Adds a flag that Docker does not have: its pages do not list it.
+    pub(crate) fn own(
+        &mut self,
+        name: &'static str,
+        kind: &'static str,
+        usage: &'static str,
+        value: &'a mut dyn Value,
+    ) {
+        self.add(name, kind, usage, value);
+        if let Some(flag) = self.flags.last_mut() {
+            flag.is_own = true;
+        }
+    }
+
+    /// Whether there is a flag of this name.
+    pub(crate) fn has(&self, long: &str) -> bool {
+        self.flags.iter().any(|flag| flag.long == long)
     }
 
     /// Keeps flags that exist for other systems out of the help; they can be given all the same.

@@ -4,6 +4,8 @@ use super::tabwriter::align;
 use super::template::{Kind, Object, Template, Value};
 use crate::error::{Error, Result};
 
+/// The format that `--json` of a list stands for.
+pub(crate) const JSON_ARRAY: &str = "json-array";
 /// What an error in a template begins with.
 pub(crate) const BAD_TEMPLATE: &str = "template parsing error: ";
 /// Docker's exit code for a bad template of `events`, `info` and `version`.
@@ -26,6 +28,10 @@ impl Listing<'_> {
     /// A template that cannot be read, or that asks for what rows do not have.
     pub(crate) fn render(&self, rows: &[Value]) -> Result<String> {
         let format = self.format.trim();
+        if format == JSON_ARRAY {
+            let rows: Vec<String> = rows.iter().map(Value::to_json).collect();
+            return Ok(format!("[{}]\n", rows.join(",")));
+        }
         if format == "json" {
             return Ok(rows.iter().map(|row| row.to_json() + "\n").collect());
         }

@@ -3,11 +3,12 @@
 
 use std::io::Write;
 
-use hull_api::types::ContainerCreate;
+use hull_api::types::{ContainerCreate, ContainerInspect};
 use hull_api::{Client, ClientError};
 use hull_oci::Reference;
 
 use super::flags::ContainerFlags;
+use super::likeness;
 use crate::commands::image::pull;
 use crate::commands::{Call, Operands};
 use crate::connection::failure;
@@ -78,6 +79,33 @@ impl CreationFlags {
             add_proxies(body.config.env.get_or_insert_default(), proxies);
         }
         Ok(body)
+    }
+
+    /// The request for a container like another one, with what the flags say laid over it.
+    ///
+    /// # Errors
+    /// Flags that contradict each other or cannot be honoured.
+    pub(super) fn body_like(
+        &self,
+        call: &Call,
+        model: &ContainerInspect,
+        command: &[String],
+    ) -> Result<ContainerCreate> {
+        let image = model.config.image.as_str();
+        let said = self.container.body(image, command, &call.changed)?;
+        let unsaid = ContainerFlags::default().body(image, &[], &[])?;
+        likeness::of(model, &said, &unsaid)
+            .map_err(|error| Error::new(format!("cannot copy {}: {error}", model.name)))
+    }
+
+    /// The name the container is to have.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same, to be changed.
+    pub(super) fn name_mut(&mut self) -> &mut String {
+        &mut self.name
     }
 
     /// Makes the container and returns its id.

@@ -1,16 +1,20 @@
 //! Containers.
 
 pub(super) mod attach;
+pub(super) mod clone;
 pub(super) mod commit;
+mod compose;
 pub(super) mod cp;
 pub(super) mod create;
 mod creation;
+pub(super) mod debug;
 pub(super) mod diff;
 pub(super) mod exec;
 pub(super) mod export;
 pub(super) mod flags;
 pub(super) mod inspect;
 pub(super) mod kill;
+mod likeness;
 pub(super) mod logs;
 pub(super) mod ls;
 pub(super) mod pause;

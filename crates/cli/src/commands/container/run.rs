@@ -4,6 +4,7 @@ use hull_api::client::{AttachOptions, Hijacked, Waiting};
 use hull_api::types::ContainerCreate;
 use hull_api::{Client, ClientError};
 
+use super::compose;
 use super::creation::{CreationFlags, OPERANDS, USAGE};
 use super::session::{End, Resized, Session, check_terminal, follow_size};
 use crate::commands::{About, Call, Command};
@@ -24,6 +25,8 @@ pub(crate) struct Run {
     detach: bool,
     detach_keys: String,
     sig_proxy: Option<bool>,
+    like: String,
+    compose: bool,
 }
 
 impl Command for Run {
@@ -33,7 +36,8 @@ impl Command for Run {
         "Create and run a new container from an image",
         OPERANDS,
     )
-    .flags_first();
+    .flags_first()
+    .freed_by("like");
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
@@ -41,13 +45,20 @@ impl Command for Run {
         set.add("d,detach", "", "Run container in background and print container ID", &mut self.detach);
         set.add("detach-keys", "string", "Override the key sequence for detaching a container", &mut self.detach_keys);
         set.add("sig-proxy", "", "Proxy received signals to the process (default true)", &mut self.sig_proxy);
+        set.own("like", "string", "Be like this container in all that is not said; operands are then the command", &mut self.like);
+        set.own("compose", "", "Print the Compose file of what was typed, and run nothing", &mut self.compose);
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        let mut body = self
-            .creation
-            .body(&call)
-            .map_err(|error| call.before_run(error))?;
+        let body = match self.like.as_str() {
+            "" => self.creation.body(&call),
+            model => self.body_like(&call, model).await,
+        };
+        let mut body = body.map_err(|error| call.before_run(error))?;
+        if self.compose {
+            ui::out(&compose::file(self.creation.name(), &body))?;
+            return Ok(0);
+        }
         let config = &mut body.config;
         if self.detach {
             if self.creation.container.process.chooses_streams() {
@@ -80,6 +91,12 @@ impl Command for Run {
 }
 
 impl Run {
+    async fn body_like(&self, call: &Call, model: &str) -> Result<ContainerCreate> {
+        let client = connect(&call.globals).await?;
+        let model = client.container(model).await.map_err(failure)?;
+        self.creation.body_like(call, &model, &call.operands)
+    }
+
     async fn start(
         &self,
         client: &Client,

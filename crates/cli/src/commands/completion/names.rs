@@ -1,0 +1,85 @@
+//! Names of things there are, from the daemon and the store of contexts.
+
+use std::time::Duration;
+
+use hull_api::client::{ContainerListOptions, ImageListOptions};
+use hull_api::{Client, ClientError, Filters};
+
+use crate::commands::runtime;
+use crate::connection::connect;
+use crate::context::{DEFAULT, Globals};
+
+/// Longer than this, a finger is not kept waiting.
+const ANSWER_MAX: Duration = Duration::from_millis(300);
+
+/// A kind of thing that has names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thing {
+    Container,
+    Image,
+    Network,
+    Volume,
+    Context,
+}
+
+/// The names; none if nobody answers.
+pub(super) fn of(globals: &Globals, thing: Thing) -> Vec<String> {
+    if thing == Thing::Context {
+        let stored = globals
+            .contexts()
+            .list()
+            .into_iter()
+            .map(|context| context.name);
+        return stored.chain([DEFAULT.to_owned()]).collect();
+    }
+    let Ok(runtime) = runtime() else {
+        return Vec::new();
+    };
+    let asked = runtime.block_on(async {
+        tokio::time::timeout(ANSWER_MAX, async {
+            let client = connect(globals).await.ok()?;
+            listed(&client, thing).await.ok()
+        })
+        .await
+    });
+    asked.ok().flatten().unwrap_or_default()
+}
+
+async fn listed(client: &Client, thing: Thing) -> Result<Vec<String>, ClientError> {
+    let all = Filters::default();
+    Ok(match thing {
+        Thing::Container => {
+            let options = ContainerListOptions {
+                all: true,
+                ..ContainerListOptions::default()
+            };
+            let containers = client.containers(&options).await?;
+            let names = containers.into_iter().flat_map(|container| container.names);
+            names
+                .map(|name| name.trim_start_matches('/').to_owned())
+                .collect()
+        }
+        Thing::Image => {
+            let images = client.images(&ImageListOptions::default()).await?;
+            let names = images.into_iter().flat_map(|image| image.repo_tags);
+            let short = |name: String| {
+                name.strip_suffix(":latest")
+                    .map_or(name.clone(), str::to_owned)
+            };
+            names.map(short).collect()
+        }
+        Thing::Network => {
+            let networks = client.networks(&all).await?;
+            networks.into_iter().map(|network| network.name).collect()
+        }
+        Thing::Volume => {
+            let volumes = client.volumes(&all).await?.volumes;
+            volumes
+                .into_iter()
+                .flatten()
+                .map(|volume| volume.name)
+                .collect()
+        }
+        Thing::Context => Vec::new(),
+    })
+}

@@ -1,0 +1,309 @@
+//! Facts about a container → sentences. Pure.
+
+use hull_api::types::{ContainerInspect, RestartPolicy};
+
+use crate::format::{size, time};
+
+/// What is known besides the container's description.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    pub(super) lines: Vec<String>,
+    pub(super) ran_out_of_memory: bool,
+}
+
+/// A fact, and what to do about it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Finding {
+    pub(super) fact: String,
+    pub(super) advice: Option<String>,
+}
+
+/// Words of a log that betray a cause, and what to do about it.
+const TRACES: [(&str, &str, &str); 8] = [
+    (
+        "operation not permitted",
+        "it was refused something: a capability or a system call",
+        "find out which: `hull debug`, or try `--cap-add`, or `--security-opt seccomp=unconfined` to see whether that is it",
+    ),
+    (
+        "permission denied",
+        "it may not use a file",
+        "compare the file's owner with the container's user (`--user`); of a bind mount, the host's owner counts",
+    ),
+    (
+        "read-only file system",
+        "it wanted to write where nothing can be written",
+        "mount a volume or `--tmpfs` there",
+    ),
+    (
+        "no space left on device",
+        "a file system is full",
+        "`hull system df` shows what fills the disk",
+    ),
+    (
+        "address already in use",
+        "another program holds its port",
+        "in a network namespace that is shared (`--network host`), each port exists once",
+    ),
+    (
+        "cannot allocate memory",
+        "it could not get memory",
+        "raise `--memory`",
+    ),
+    (
+        "too many open files",
+        "it has too many open files",
+        "raise `--ulimit nofile=…`",
+    ),
+    (
+        "name resolution",
+        "a name could not be resolved",
+        "containers find each other by name on networks made with `hull network create`",
+    ),
+];
+
+/// One line that says how it is, and what is worth knowing.
+pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let mut note = |fact: String, advice: Option<String>| findings.push(Finding { fact, advice });
+    let state = &container.state;
+    if !state.error.is_empty() {
+        note(format!("The daemon says: {}", state.error), None);
+    }
+    if state.oom_killed || past.ran_out_of_memory {
+        note(
+            memory(container),
+            Some(
+                "raise the limit (`hull update --memory`), or see what uses it (`hull top`)"
+                    .to_owned(),
+            ),
+        );
+    } else if let Some((fact, advice)) = code(container) {
+        note(fact, advice);
+    }
+    restarts(container, &mut note);
+    health(container, &mut note);
+    let log = past.lines.join("\n").to_lowercase();
+    for (trace, fact, advice) in TRACES {
+        if log.contains(trace) {
+            note(
+                format!("Its log says \"{trace}\": {fact}."),
+                Some(advice.to_owned()),
+            );
+        }
+    }
+    (summary(container), findings)
+}
+
+fn summary(container: &ContainerInspect) -> String {
+    let name = container.name.trim_start_matches('/');
+    let state = &container.state;
+    let when = |text: &str| time::unix_seconds(text).map_or_else(|| text.to_owned(), time::ago);
+    match state.status.as_str() {
+        "created" => format!("{name} was made and never started."),
+        "running" => format!("{name} runs, since {}.", when(&state.started_at)),
+        "paused" => format!(
+            "{name} is paused; it was started {}.",
+            when(&state.started_at)
+        ),
+        "restarting" => format!(
+            "{name} ended with code {} {} and is about to be started again.",
+            state.exit_code,
+            when(&state.finished_at)
+        ),
+        _ => format!(
+            "{name} ended {} with code {}: {}.",
+            when(&state.finished_at),
+            state.exit_code,
+            meaning(state.exit_code)
+        ),
+    }
+}
+
+/// What a code says in a few words.
+fn meaning(code: i64) -> String {
+    match code {
+        0 => "it was done".to_owned(),
+        126 => "its program cannot be executed".to_owned(),
+        127 => "its program is not there".to_owned(),
+        129..=159 => format!("ended by {}", signal(code - 128)),
+        _ => "its own program says so".to_owned(),
+    }
+}
+
+fn signal(number: i64) -> String {
+    let name = match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        _ => return format!("signal {number}"),
+    };
+    format!("{name} (signal {number})")
+}
+
+/// What a code means beyond its number.
+fn code(container: &ContainerInspect) -> Option<(String, Option<String>)> {
+    let state = &container.state;
+    if state.running || state.status == "created" {
+        return None;
+    }
+    let program = std::iter::once(&container.path).chain(&container.args);
+    let program = program.map(String::as_str).collect::<Vec<_>>().join(" ");
+    let (fact, advice) = match state.exit_code {
+        126 => (
+            format!("`{program}` is there and cannot be executed."),
+            "make it executable, and check that it was built for this platform",
+        ),
+        127 => (
+            format!("`{program}` was not found."),
+            "check the path, and that its interpreter and libraries are in the image",
+        ),
+        132 => ("It used an instruction this processor does not have.".to_owned(), "take an image built for this platform"),
+        134 => ("It gave itself up (abort).".to_owned(), "the lines before the end should say why"),
+        137 => (
+            "It was killed, not by its memory limit: by `kill`, by `stop` after its time was over, or by the host.".to_owned(),
+            "if `stop` did it, the program does not heed SIGTERM: see `--init`, `--stop-signal`, `--stop-timeout`",
+        ),
+        139 => ("It used memory that is not its own (segmentation fault): an error in the program.".to_owned(), "a core dump tells where: `--ulimit core=-1`"),
+        143 => ("It was asked to end, and did.".to_owned(), ""),
+        159 => ("It made a system call that the seccomp profile forbids.".to_owned(), "see whether `--security-opt seccomp=unconfined` helps, then allow just that call in a profile"),
+        _ => return None,
+    };
+    Some((
+        fact,
+        Some(advice.to_owned()).filter(|advice| !advice.is_empty()),
+    ))
+}
+
+fn memory(container: &ContainerInspect) -> String {
+    let limit = container.host_config.memory;
+    if limit <= 0 {
+        return "The kernel ended it because the host ran out of memory; it has no limit of its own.".to_owned();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let limit = size::binary(limit as f64);
+    format!("It ran out of memory: the kernel ended it at its limit of {limit}.")
+}
+
+fn restarts(container: &ContainerInspect, note: &mut impl FnMut(String, Option<String>)) {
+    let RestartPolicy { name, .. } = &container.host_config.restart_policy;
+    let count = container.restart_count;
+    if count > 0 {
+        note(
+            format!("It has been started again {count} times (policy {name})."),
+            None,
+        );
+    } else if !container.state.running
+        && container.state.exit_code != 0
+        && matches!(name.as_str(), "" | "no")
+    {
+        note(
+            "It is not started again by itself.".to_owned(),
+            Some(
+                "if it should be: `hull update --restart on-failure NAME`"
+                    .replace("NAME", container.name.trim_start_matches('/')),
+            ),
+        );
+    }
+}
+
+fn health(container: &ContainerInspect, note: &mut impl FnMut(String, Option<String>)) {
+    let Some(health) = container
+        .state
+        .health
+        .as_ref()
+        .filter(|health| health.status == "unhealthy")
+    else {
+        return;
+    };
+    let last = health.log.iter().flatten().last();
+    let said = last.map_or(String::new(), |probe| {
+        format!(
+            " The last one ended with {}: {}",
+            probe.exit_code,
+            probe.output.trim()
+        )
+    });
+    note(
+        format!(
+            "It is unhealthy: {} checks in a row failed.{said}",
+            health.failing_streak
+        ),
+        None,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(code: i64) -> ContainerInspect {
+        let mut container = ContainerInspect {
+            name: "/web".to_owned(),
+            path: "/app".to_owned(),
+            ..ContainerInspect::default()
+        };
+        container.state.status = "exited".to_owned();
+        container.state.exit_code = code;
+        container
+    }
+
+    #[test]
+    fn each_way_to_end_has_its_sentence() {
+        let table = [
+            (127, "was not found"),
+            (126, "cannot be executed"),
+            (139, "segmentation fault"),
+            (159, "seccomp"),
+            (137, "not by its memory limit"),
+        ];
+        for (code, expected) in table {
+            let (summary, findings) = of(&ended(code), &Past::default());
+            assert!(summary.contains(&format!("code {code}")), "{summary}");
+            assert!(
+                findings
+                    .iter()
+                    .any(|finding| finding.fact.contains(expected)),
+                "{findings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn memory_comes_before_the_signal_it_ends_with() {
+        let mut container = ended(137);
+        container.state.oom_killed = true;
+        container.host_config.memory = 64 << 20;
+        let (_, findings) = of(&container, &Past::default());
+        assert!(findings[0].fact.contains("limit of 64MiB"), "{findings:?}");
+        assert!(
+            !findings
+                .iter()
+                .any(|finding| finding.fact.contains("not by its memory"))
+        );
+    }
+
+    #[test]
+    fn the_log_betrays_causes() {
+        let past = Past {
+            lines: vec!["mount: Operation not permitted".to_owned()],
+            ..Past::default()
+        };
+        let (_, findings) = of(&ended(1), &past);
+        assert!(
+            findings
+                .iter()
+                .any(|finding| finding.fact.contains("capability")),
+            "{findings:?}"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! `explain`: why a container ended, or what ails it, from what the daemon kept: code, signal, memory, health, the last
+//! lines it wrote.
+
+mod findings;
+
+use hull_api::client::LogsOptions;
+use hull_api::stream::FrameReader;
+use hull_api::types::ContainerInspect;
+use hull_api::{Client, Filters};
+
+use super::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::Result;
+use crate::flags::FlagSet;
+use crate::ui;
+
+use findings::{Finding, Past};
+
+/// Lines of the log that are shown and searched.
+const LINES: &str = "20";
+/// Bytes of them, whatever the program wrote.
+const BYTES_MAX: usize = 64 << 10;
+
+#[derive(Default)]
+pub(crate) struct Explain {
+    json: bool,
+}
+
+impl Command for Explain {
+    const ABOUT: About = About::new(
+        &["explain", "container explain"],
+        "[OPTIONS] CONTAINER",
+        "Say why a container ended, or what ails it",
+        Operands::Exactly(1),
+    );
+
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("json", "", "Print as JSON, for programs", &mut self.json);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let client = connect(&call.globals).await?;
+        let container = client.container(call.operand(0)).await.map_err(failure)?;
+        let past = Past {
+            lines: last_lines(&client, &container).await,
+            ran_out_of_memory: ran_out_of_memory(&client, &container).await,
+        };
+        let (summary, findings) = findings::of(&container, &past);
+        if self.json {
+            let findings: Vec<_> = findings
+                .iter()
+                .map(|finding| serde_json::json!({"Fact": finding.fact, "Advice": finding.advice}))
+                .collect();
+            let document = serde_json::json!({
+                "Name": container.name.trim_start_matches('/'),
+                "Summary": summary,
+                "Findings": findings,
+                "LastLines": past.lines,
+            });
+            ui::line(&document.to_string())?;
+            return Ok(0);
+        }
+        ui::out(&text(&summary, &findings, &past.lines))?;
+        Ok(0)
+    }
+}
+
+fn text(summary: &str, findings: &[Finding], lines: &[String]) -> String {
+    let mut text = format!("{summary}\n");
+    for finding in findings {
+        text.push_str(&format!("  {}\n", finding.fact));
+        if let Some(advice) = &finding.advice {
+            text.push_str(&format!("    -> {advice}\n"));
+        }
+    }
+    if !lines.is_empty() {
+        text.push_str("\nIts last lines:\n");
+    }
+    for line in lines {
+        text.push_str(&format!("  | {line}\n"));
+    }
+    text
+}
+
+/// What it wrote last; nothing if its log cannot be read.
+async fn last_lines(client: &Client, container: &ContainerInspect) -> Vec<String> {
+    let options = LogsOptions {
+        stdout: true,
+        stderr: true,
+        tail: LINES.to_owned(),
+        ..LogsOptions::default()
+    };
+    let Ok(mut stream) = client.container_logs(&container.id, &options).await else {
+        return Vec::new();
+    };
+    let mut frames = FrameReader::new();
+    let mut bytes = Vec::new();
+    while let Some(Ok(piece)) = stream.next_piece().await {
+        if container.config.tty {
+            bytes.extend_from_slice(&piece);
+        } else {
+            frames.push(&piece);
+            while let Ok(Some(frame)) = frames.next_frame() {
+                bytes.extend_from_slice(&frame.bytes);
+            }
+        }
+        if bytes.len() > BYTES_MAX {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    // What would move the cursor is for the program's own terminal.
+    let plain = |line: &str| line.chars().filter(|letter| !letter.is_control()).collect();
+    text.lines().map(plain).collect()
+}
+
+/// Whether the kernel ended one of its processes for want of memory since it was started last.
+async fn ran_out_of_memory(client: &Client, container: &ContainerInspect) -> bool {
+    let mut wanted = Filters::default();
+    wanted.add("container", container.id.as_str());
+    wanted.add("event", "oom");
+    let until = match container.state.finished_at.as_str() {
+        "" | "0001-01-01T00:00:00Z" => return false,
+        finished => finished,
+    };
+    let events = client
+        .events(&container.state.started_at, until, &wanted)
+        .await;
+    match events {
+        Ok(mut events) => events.next_item().await.is_some_and(|event| event.is_ok()),
+        Err(_) => false,
+    }
+}
