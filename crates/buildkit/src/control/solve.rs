@@ -1,0 +1,78 @@
+//! A solve: a build from its beginning to its export.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::cancelled;
+use crate::{
+    attributes::Attributes,
+    building, cache, export,
+    gateway::{self, marker},
+    grpc::Status,
+    job::{Job, Returned},
+    output::{self, Output},
+    proto::control::{Exporter, SolveRequest, SolveResponse},
+    service::Front,
+    session::Session,
+};
+
+/// Carries a solve out.
+pub(super) async fn solve(
+    front: &Front,
+    mut request: SolveRequest,
+) -> Result<SolveResponse, Status> {
+    modernize(&mut request);
+    let invalid = |error: output::OutputError| Status::invalid(error.to_string());
+    let outputs = output::parse(&request.exporters).map_err(invalid)?;
+    let exports = request.cache.as_ref().map(|cache| &cache.exports[..]);
+    cache::check_exports(exports.unwrap_or_default())?;
+    let running = front.jobs().begin(&request)?;
+    let job = running.job();
+    let session = front.sessions().get(&request.session).await?;
+    let outcome = tokio::select! {
+        outcome = carry_out(front, job, &session, &request, &outputs) => outcome,
+        () = session.ended() => Err(cancelled()),
+    };
+    running.end(&outcome);
+    Ok(SolveResponse {
+        exporter_response: outcome?,
+    })
+}
+
+async fn carry_out(
+    front: &Front,
+    job: &Arc<Job>,
+    session: &Arc<Session>,
+    request: &SolveRequest,
+    outputs: &[Output],
+) -> Result<HashMap<String, String>, Status> {
+    let returned = if !request.frontend.is_empty() {
+        let attributes = Attributes::parse(&request.frontend, &request.frontend_attrs)
+            .map_err(|error| Status::invalid(error.to_string()))?;
+        let solved =
+            building::run(front, job, attributes, &request.frontend_inputs, Vec::new()).await?;
+        Returned {
+            result: Some(Arc::new(solved)),
+        }
+    } else if let Some(definition) = request.definition.as_ref().filter(|d| !d.def.is_empty()) {
+        let result = marker::result(definition).ok_or_else(gateway::no_definitions)?;
+        Returned {
+            result: Some(front.jobs().result(&result)?),
+        }
+    } else {
+        job.returned().await?
+    };
+    let Some(solved) = returned.result.filter(|solved| solved.built.is_some()) else {
+        return Ok(HashMap::new());
+    };
+    export::all(front, job, session, &solved, outputs).await
+}
+
+/// Older clients name one exporter, in fields of its own.
+fn modernize(request: &mut SolveRequest) {
+    if request.exporters.is_empty() && !request.exporter_deprecated.is_empty() {
+        request.exporters.push(Exporter {
+            r#type: std::mem::take(&mut request.exporter_deprecated),
+            attrs: std::mem::take(&mut request.exporter_attrs_deprecated),
+        });
+    }
+}

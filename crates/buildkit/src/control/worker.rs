@@ -1,0 +1,86 @@
+//! What builds here, as clients see it.
+
+use std::collections::HashMap;
+
+use crate::proto::{
+    llb,
+    worker::{BuildkitVersion, GcPolicy, WorkerRecord},
+};
+
+/// The version of BuildKit whose protocol is spoken.
+const PROTOCOL: &str = "v0.29.0";
+
+/// That the daemon's own image store builds: clients then offer archives, several platforms, and
+/// the export of caches.
+const SNAPSHOTTER: &str = "org.mobyproject.buildkit.worker.snapshotter";
+
+/// What `host-gateway` in `--add-host` stands for.
+const HOST_GATEWAY: &str = "org.mobyproject.buildkit.worker.moby.host-gateway-ip";
+
+/// What builds here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// The daemon's own id.
+    pub id: String,
+    /// The daemon's version.
+    pub version: String,
+    /// As `linux/amd64`, the host's own first.
+    pub platforms: Vec<String>,
+    /// Where containers reach the host; empty: nowhere.
+    pub host_gateway: String,
+    /// The host's name.
+    pub hostname: String,
+    /// Bytes the build cache may take; 0: as it likes.
+    pub cache_bytes_max: i64,
+}
+
+impl Worker {
+    pub(crate) fn version_record(&self) -> BuildkitVersion {
+        BuildkitVersion {
+            package: "hull".to_owned(),
+            version: PROTOCOL.to_owned(),
+            revision: self.version.clone(),
+        }
+    }
+
+    pub(crate) fn record(&self) -> WorkerRecord {
+        let mut labels = HashMap::from([
+            (SNAPSHOTTER.to_owned(), "overlayfs".to_owned()),
+            (
+                "org.mobyproject.buildkit.worker.executor".to_owned(),
+                "hull".to_owned(),
+            ),
+            (
+                "org.mobyproject.buildkit.worker.hostname".to_owned(),
+                self.hostname.clone(),
+            ),
+        ]);
+        if !self.host_gateway.is_empty() {
+            labels.insert(HOST_GATEWAY.to_owned(), self.host_gateway.clone());
+        }
+        WorkerRecord {
+            id: self.id.clone(),
+            labels,
+            platforms: self.platforms.iter().map(|text| platform(text)).collect(),
+            gc_policy: vec![GcPolicy {
+                all: true,
+                max_used_space: self.cache_bytes_max,
+                ..GcPolicy::default()
+            }],
+            buildkit_version: Some(self.version_record()),
+            cdi_devices: Vec::new(),
+        }
+    }
+}
+
+/// `os/architecture[/variant]` as it travels.
+fn platform(text: &str) -> llb::Platform {
+    let mut parts = text.split('/').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    llb::Platform {
+        os: next(),
+        architecture: next(),
+        variant: next(),
+        ..llb::Platform::default()
+    }
+}

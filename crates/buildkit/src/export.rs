@@ -1,0 +1,291 @@
+//! Results on their way to where the client wants them.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    sync::Arc,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use hull_build::{Builder, Built, export::ImageOutput};
+use hull_oci::{Descriptor, Reference};
+use tokio::sync::mpsc;
+
+use crate::{
+    building,
+    events::Step,
+    grpc::{Code, Status},
+    job::Job,
+    layout,
+    output::{Kind, Output},
+    service::Front,
+    session::{Session, send_directory, send_stream},
+    solved::Solved,
+};
+
+/// What clients read from the answer to a solve.
+const DIGEST: &str = "containerimage.digest";
+const DESCRIPTOR: &str = "containerimage.descriptor";
+const NAME: &str = "image.name";
+
+/// The client's store that an OCI layout goes to.
+const EXPORT: &str = "export";
+
+/// How often a growing directory is told of.
+const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// Written into the stream to the client at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Pieces on their way: a slow client makes the export wait.
+const PIECES: usize = 4;
+
+/// An export under way.
+struct Export<'a> {
+    front: &'a Front,
+    job: &'a Arc<Job>,
+    session: &'a Arc<Session>,
+    solved: &'a Arc<Solved>,
+}
+
+/// Makes all outputs; returns what clients want to know of them.
+pub(crate) async fn all(
+    front: &Front,
+    job: &Arc<Job>,
+    session: &Arc<Session>,
+    solved: &Arc<Solved>,
+    outputs: &[Output],
+) -> Result<HashMap<String, String>, Status> {
+    let export = Export {
+        front,
+        job,
+        session,
+        solved,
+    };
+    let mut response = HashMap::new();
+    for output in outputs {
+        match &output.kind {
+            Kind::Image { names, push, store } => {
+                response.extend(export.image(names, *push, *store).await?);
+            }
+            Kind::DockerArchive { names }
+            | Kind::Oci {
+                names,
+                is_tar: true,
+            } => {
+                response.extend(export.archive(output.id, names).await?);
+            }
+            Kind::Oci { is_tar: false, .. } => response.extend(export.layout().await?),
+            Kind::Tar => export.tar(output.id).await?,
+            Kind::Local => export.local(output.id).await?,
+        }
+    }
+    Ok(response)
+}
+
+impl Export<'_> {
+    /// Carries blocking work on the result out.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Builder, &Built) -> hull_build::Result<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let (builder, solved) = (Arc::clone(self.front.builder()), Arc::clone(self.solved));
+        let working = tokio::task::spawn_blocking(move || {
+            let built = solved
+                .built
+                .as_ref()
+                .expect("only what was built is exported");
+            work(&builder, built)
+        });
+        let worked = working.await;
+        worked
+            .map_err(|_| Status::new(Code::Internal, "the export broke off"))?
+            .map_err(|error| building::status(&error))
+    }
+
+    /// An image in the daemon's store.
+    async fn image(
+        &self,
+        names: &[Reference],
+        push: bool,
+        store: bool,
+    ) -> Result<HashMap<String, String>, Status> {
+        if push || !store {
+            return Err(Status::unimplemented(
+                "the daemon does not push what it builds yet: build with --load, then docker push",
+            ));
+        }
+        let output = ImageOutput {
+            names: names.to_vec(),
+            ..ImageOutput::default()
+        };
+        let target = self
+            .blocking(move |builder, built| built.image(builder, &output))
+            .await?;
+        Ok(self.told_of(&target, names).await)
+    }
+
+    /// An archive, into a file of the client's.
+    async fn archive(
+        &self,
+        id: usize,
+        names: &[Reference],
+    ) -> Result<HashMap<String, String>, Status> {
+        let output = ImageOutput {
+            names: names.to_vec(),
+            ..ImageOutput::default()
+        };
+        let (writer, pieces) = stream();
+        let writing = self.blocking(move |builder, built| {
+            let mut writer = writer;
+            let target = built.archive(builder, &output, &mut writer);
+            writer.end(target)
+        });
+        let sending = send_stream(self.session, id, &[], pieces);
+        let (target, sent) = tokio::join!(writing, sending);
+        let target = first_failure(target, sent)?;
+        Ok(self.told_of(&target, names).await)
+    }
+
+    /// The files as an archive.
+    async fn tar(&self, id: usize) -> Result<(), Status> {
+        let (writer, pieces) = stream();
+        let writing = self.blocking(move |builder, built| {
+            let mut writer = writer;
+            let written = built.tar(builder, &mut writer);
+            writer.end(written)
+        });
+        let sending = send_stream(self.session, id, &[], pieces);
+        let (written, sent) = tokio::join!(writing, sending);
+        first_failure(written, sent)
+    }
+
+    /// The files.
+    async fn local(&self, id: usize) -> Result<(), Status> {
+        let step = Step::begin(
+            &self.job.progress,
+            &self.job.reference,
+            "exporting to client directory",
+        );
+        step.end(self.send_files(id, &step).await)
+    }
+
+    async fn send_files(&self, id: usize, step: &Step) -> Result<(), Status> {
+        let root = self
+            .blocking(|builder, built| built.root(builder, &built.platforms[0]))
+            .await?;
+        let sent = std::sync::atomic::AtomicU64::new(0);
+        let progress = |bytes: u64| {
+            use std::sync::atomic::Ordering::Relaxed;
+            let total = sent.fetch_add(bytes, Relaxed) + bytes;
+            if bytes > 0 && total / PROGRESS_BYTES != (total - bytes) / PROGRESS_BYTES {
+                step.status("copying files", total, 0, false);
+            }
+        };
+        send_directory(self.session, id, Arc::new(root), progress).await?;
+        let total = sent.load(std::sync::atomic::Ordering::Relaxed);
+        step.status("copying files", total, 0, true);
+        Ok(())
+    }
+
+    /// An OCI layout, blob by blob, into a store of the client's.
+    async fn layout(&self) -> Result<HashMap<String, String>, Status> {
+        let step = Step::begin(
+            &self.job.progress,
+            &self.job.reference,
+            "exporting to oci image layout",
+        );
+        let target = step.end(self.send_layout(&step).await)?;
+        Ok(self.told_of(&target, &[]).await)
+    }
+
+    async fn send_layout(&self, step: &Step) -> Result<Descriptor, Status> {
+        let output = ImageOutput::default();
+        let target = self
+            .blocking(move |builder, built| built.unnamed_image(builder, &output))
+            .await?;
+        let store = Arc::clone(self.front.store());
+        layout::send(&store, &self.session.store(EXPORT), &target, step).await?;
+        Ok(target)
+    }
+
+    /// What clients want to know of an image.
+    async fn told_of(&self, target: &Descriptor, names: &[Reference]) -> HashMap<String, String> {
+        let descriptor = serde_json::to_vec(target).expect("a descriptor has a JSON form");
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut told = HashMap::from([
+            (DIGEST.to_owned(), target.digest.to_string()),
+            (DESCRIPTOR.to_owned(), STANDARD.encode(descriptor)),
+        ]);
+        if !names.is_empty() {
+            told.insert(NAME.to_owned(), names.join(","));
+        }
+        told
+    }
+}
+
+/// Of two sides of a transfer, the one that failed by itself says more than the one it broke.
+fn first_failure<T>(written: Result<T, Status>, sent: Result<(), Status>) -> Result<T, Status> {
+    match (written, sent) {
+        (Err(written), Err(sent)) if written.message.contains(GONE) => Err(sent),
+        (Err(written), _) => Err(written),
+        (Ok(_), Err(sent)) => Err(sent),
+        (Ok(written), Ok(())) => Ok(written),
+    }
+}
+
+/// What the writing side says when nobody reads.
+const GONE: &str = "the client takes no more";
+
+/// Blocking code's end of a stream to the client.
+struct Writer {
+    pieces: mpsc::Sender<Result<Bytes, io::Error>>,
+    piece: Vec<u8>,
+}
+
+/// A stream: what is written at one end comes out as pieces at the other.
+fn stream() -> (Writer, mpsc::Receiver<Result<Bytes, io::Error>>) {
+    let (pieces, inbox) = mpsc::channel(PIECES);
+    let writer = Writer {
+        pieces,
+        piece: Vec::with_capacity(PIECE_BYTES),
+    };
+    (writer, inbox)
+}
+
+impl Writer {
+    /// Sends what is left if all was written, or breaks the stream off, so that the client does
+    /// not take a part for the whole.
+    fn end<T>(mut self, written: hull_build::Result<T>) -> hull_build::Result<T> {
+        match &written {
+            Ok(_) => {
+                let _ = self.flush();
+            }
+            Err(error) => {
+                let error = io::Error::other(error.to_string());
+                let _ = self.pieces.blocking_send(Err(error));
+            }
+        }
+        written
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
+        let sent = self.pieces.blocking_send(Ok(piece.into()));
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, GONE))
+    }
+}
