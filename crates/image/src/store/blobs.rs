@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hull_oci::{Algorithm, Digest, Hasher};
 
 use super::Lease;
+use super::entries::RESERVE;
 use super::partial::{self, Writing};
 use crate::account;
 use crate::error::{Context as _, Error, Result};
@@ -157,7 +158,13 @@ impl Blobs {
     /// Bytes of disk that everything but blobs takes.
     pub(super) fn frame_bytes(&self) -> u64 {
         let root = self.dir.parent().unwrap_or(&self.dir);
-        let files = ["oci-layout", "index.json", "index.damaged", "used.json"];
+        let files = [
+            "oci-layout",
+            "index.json",
+            "index.damaged",
+            "used.json",
+            RESERVE,
+        ];
         let files = files.map(|name| root.join(name));
         let algorithms = ["sha256", "sha512"].map(|name| self.dir.join(name));
         let directories = [root, &self.dir, &self.ingest, &self.partial];

@@ -1,7 +1,8 @@
 //! The names: `index.json`, held in memory and replaced whole.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -9,7 +10,7 @@ use hull_oci::{Descriptor, Digest, Index, Manifest, Reference, media_type};
 use jiff::Timestamp;
 
 use super::blobs::{Blobs, DOCUMENT_BYTES_MAX, replace_file};
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Result};
 
 /// The name in full, as containerd writes it.
 pub(super) const NAME: &str = "io.containerd.image.name";
@@ -19,6 +20,10 @@ const SHORT_NAME: &str = "org.opencontainers.image.ref.name";
 const TAGGED: &str = "dev.hull.tagged";
 /// The image a committed one was made from.
 const PARENT: &str = "dev.hull.parent";
+/// Room for a new list on a full disk.
+pub(super) const RESERVE: &str = "reserve";
+/// A list of a few hundred images, with its successor.
+const RESERVE_BYTES: u64 = 256 << 10;
 const OWN: [&str; 4] = [NAME, SHORT_NAME, TAGGED, PARENT];
 
 /// One line of the list: an image, and one of its names.
@@ -128,11 +133,43 @@ impl Entries {
             .map_err(std::io::Error::from)
             .context(|| "write index.json")?;
         if fs::read(&self.path).ok().as_ref() != Some(&bytes) {
-            replace_file(&self.path, &bytes)?;
+            self.write(&bytes)?;
         }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(entries);
         Ok(())
     }
+}
+
+impl Entries {
+    /// Replaces the file. On a full disk the reserve makes room, so that images can be removed.
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        let reserve = self.path.with_file_name(RESERVE);
+        match replace_file(&self.path, bytes) {
+            Err(Error::Io { source, .. }) if is_full(&source) && reserve.exists() => {
+                fs::remove_file(&reserve).context(|| format!("remove {}", reserve.display()))?;
+                replace_file(&self.path, bytes)?;
+            }
+            written => written?,
+        }
+        if !reserve.exists() && set_aside_room(&reserve).is_err() {
+            // Not while the disk is full; the next change tries again.
+            let _ = fs::remove_file(&reserve);
+        }
+        Ok(())
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn set_aside_room(path: &Path) -> io::Result<()> {
+    let file = File::create(path)?;
+    let flags = rustix::fs::FallocateFlags::empty();
+    Ok(rustix::fs::fallocate(&file, flags, 0, RESERVE_BYTES)?)
 }
 
 impl Entry {

@@ -151,7 +151,7 @@ impl Store {
     }
 
     pub(super) fn index(&self, digest: &Digest) -> Result<Option<Arc<Index>>> {
-        self.document(
+        let index = self.document(
             digest,
             "index",
             Document::Index,
@@ -159,19 +159,38 @@ impl Store {
                 Document::Index(index) => Some(index),
                 _ => None,
             },
-        )
+        )?;
+        if let Some(index) = &index {
+            let is_more = ["config", "layers"]
+                .iter()
+                .any(|key| index.other.contains_key(*key));
+            check_nature(
+                digest,
+                is_more,
+                index.media_type.as_deref(),
+                media_type::is_index,
+            )?;
+        }
+        Ok(index)
     }
 
     pub(super) fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Manifest>>> {
-        self.document(
-            digest,
-            "manifest",
-            Document::Manifest,
-            |document| match document {
-                Document::Manifest(manifest) => Some(manifest),
-                _ => None,
-            },
-        )
+        let manifest =
+            self.document(
+                digest,
+                "manifest",
+                Document::Manifest,
+                |document| match document {
+                    Document::Manifest(manifest) => Some(manifest),
+                    _ => None,
+                },
+            )?;
+        if let Some(manifest) = &manifest {
+            let is_more = manifest.other.contains_key("manifests");
+            let own = manifest.media_type.as_deref();
+            check_nature(digest, is_more, own, media_type::is_manifest)?;
+        }
+        Ok(manifest)
     }
 
     pub(super) fn config(&self, digest: &Digest) -> Result<Option<Arc<ImageConfig>>> {
@@ -235,6 +254,26 @@ impl Cache {
             cached.clear();
         }
         cached.insert(digest.clone(), document);
+    }
+}
+
+/// A document that others could take for something else is refused: what one tool checks must be
+/// what the next one runs.
+fn check_nature(
+    digest: &Digest,
+    is_more: bool,
+    own: Option<&str>,
+    is_right: impl Fn(&str) -> bool,
+) -> Result<()> {
+    if is_more {
+        let message = format!("the document {digest} is two things at once: manifest and index");
+        return Err(Error::Invalid(message));
+    }
+    match own.filter(|own| !is_right(own)) {
+        Some(own) => Err(Error::Invalid(format!(
+            "the document {digest} says it is {own:?}, and is referred to as something else"
+        ))),
+        None => Ok(()),
     }
 }
 
