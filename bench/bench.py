@@ -400,6 +400,61 @@ def measure_hundred(table, engines, rounds):
     table.add("memory, 100 containers", columns["full"], "≤ 60", "MB")
 
 
+DOCKERFILE = """FROM docker.io/library/busybox
+WORKDIR /app
+ENV A=1
+COPY src /app/src
+RUN ls -R /app | wc -l > /count
+RUN echo one > /one
+RUN echo two > /two
+RUN mkdir -p /opt/x && cp -r /app/src/d1 /opt/x
+RUN rm -rf /app/src/d2
+RUN find /app -name 'f1*' | wc -l > /found
+CMD ["cat", "/count"]
+"""
+
+
+def lay_context(engine):
+    """5,000 small files and a Dockerfile of ten steps, where the engine's client sees them."""
+    place = f"/srv/bench-context-{os.getpid()}"
+    real = getattr(engine, "root", "") + place
+    for number in range(5000):
+        directory = f"{real}/src/d{number // 100}"
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{directory}/f{number}", "w") as file:
+            file.write(f"{number} " * (50 + number % 300))
+    with open(f"{real}/Dockerfile", "w") as file:
+        file.write(DOCKERFILE)
+    return place, real
+
+
+def measure_builds(table, engines, rounds):
+    places = {engine.name: lay_context(engine) for engine in engines}
+
+    def build(engine, *words):
+        prefix = ["env", "DOCKER_BUILDKIT=0"] if engine.name == "docker" else []
+        own, engine.command = engine.command, prefix + engine.command
+        try:
+            return timed(engine, "build", "-q", "-t", "bench", *words, places[engine.name][0])[0]
+        finally:
+            engine.command = own
+
+    def all_kinds(engine):
+        cold = build(engine, "--no-cache")
+        cached = build(engine)
+        with open(f"{places[engine.name][1]}/src/d7/f707", "a") as file:
+            file.write("changed")
+        return cold, cached, build(engine)
+
+    try:
+        results = interleaved(engines, max(3, rounds // 3), all_kinds)
+        for index, (what, aim) in enumerate((("build, cold", "–"), ("… cached", "≤ 60"), ("… one file changed", "–"))):
+            table.add(what, column(results, index), aim)
+    finally:
+        for _, real in places.values():
+            shutil.rmtree(real, ignore_errors=True)
+
+
 def measure_daemon(table, engines, name, aim, rounds):
     def restart(engine):
         engine.halt()
@@ -479,6 +534,10 @@ def measure(options, directory):
     engines = engines_of(options, directory, root)
     try:
         table = Table([engine.name for engine in engines])
+        measure_builds(table, engines, options.rounds)
+        if options.only_builds:
+            table.show()
+            return
         measure_runs(table, engines, options.rounds)
         measure_one(table, engines, options.rounds)
         measure_daemon(table, engines, "daemon start, 0 containers", "≤ 50", 3)
@@ -507,6 +566,7 @@ def main():
     parser.add_argument("--peers", help="a root file system that has docker.io, podman, crun and runc")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--skip", action="append", default=[], choices=["docker", "podman"], help="a peer to leave out")
+    parser.add_argument("--only-builds", action="store_true", help="measure builds and nothing else")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hull-bench-") as directory:
         measure(options, directory)

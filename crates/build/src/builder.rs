@@ -82,6 +82,7 @@ impl Builder {
     ) -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         let dir = data_root.join("build");
+        detach_below(run_dir);
         let _ = std::fs::remove_dir_all(run_dir);
         for directory in [&dir, run_dir] {
             std::fs::DirBuilder::new()
@@ -272,6 +273,21 @@ impl Builder {
             known_frontend(syntax)?;
         }
         Ok((file, text))
+    }
+}
+
+/// Takes mounts away that an earlier daemon made for steps and did not live to unmount: what is
+/// removed afterwards must not be what they show.
+fn detach_below(run_dir: &Path) {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut points: Vec<&Path> = points.map(Path::new).collect();
+    points.retain(|point| point.starts_with(run_dir));
+    // The last one lies on top.
+    for point in points.into_iter().rev() {
+        if let Err(error) = hull_sys::mount::detach(point) {
+            tracing::warn!(path = %point.display(), %error, "cannot unmount");
+        }
     }
 }
 

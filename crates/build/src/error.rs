@@ -277,6 +277,12 @@ impl From<hull_image::Error> for Error {
     }
 }
 
+impl From<hull_context::BadPattern> for Error {
+    fn from(error: hull_context::BadPattern) -> Self {
+        Self::invalid(format!("error checking context: {error}"), None)
+    }
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Self::host("use the build cache's records", error)

@@ -29,9 +29,6 @@ pub trait Host: Send + Sync {
         tell: &mut dyn FnMut(&str),
     ) -> Result<(), HostError>;
 
-    /// Fetches an address (`http`, `https`). Blocks.
-    fn fetch(&self, url: &str, cancel: &Cancel) -> Result<Fetched, HostError>;
-
     /// Whether this host can run programs of the platform.
     fn can_run(&self, platform: &Platform) -> bool;
 }
@@ -101,12 +98,4 @@ pub enum RunMount {
         /// Bytes; 0: no limit.
         size: u64,
     },
-}
-
-/// What an address gave.
-pub struct Fetched {
-    /// Its bytes.
-    pub content: Box<dyn std::io::Read + Send>,
-    /// Seconds since 1970: when the server says that it changed.
-    pub modified: Option<i64>,
 }

@@ -20,6 +20,8 @@ pub(crate) struct App {
     config: RwLock<Arc<Config>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     listeners: AtomicI64,
+    /// Builds that run.
+    pub(crate) builds: crate::routes::Builds,
 }
 
 /// A client that listens to events.
@@ -34,6 +36,7 @@ impl App {
             config,
             headers,
             listeners: AtomicI64::new(0),
+            builds: crate::routes::Builds::default(),
         }
     }
 

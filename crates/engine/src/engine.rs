@@ -32,6 +32,7 @@ impl Engine {
             services: Arc::new(services),
         };
         restore::take_up(&engine.services).await?;
+        engine.reopen_builder().await;
         tokio::spawn(empty_trash(Arc::clone(&engine.services)));
         tokio::spawn(crate::collector::keep_budget(Arc::clone(&engine.services)));
         tokio::spawn(reap());
@@ -140,6 +141,7 @@ fn open(config: EngineConfig) -> Result<Services> {
         shim,
         starts_anew: opened.is_new,
         making: std::sync::RwLock::default(),
+        builder: std::sync::OnceLock::new(),
         trash,
         trash_filled: Notify::new(),
         _locks: locks,

@@ -7,6 +7,7 @@ mod engine;
 
 pub mod account;
 pub mod actor;
+pub mod build;
 pub mod config;
 pub mod container;
 pub mod error;

@@ -114,6 +114,11 @@ impl Paths {
         self.data.join("base")
     }
 
+    /// What commands of builds need while they run.
+    pub(crate) fn builds(&self) -> PathBuf {
+        self.exec.join("builds")
+    }
+
     /// Compiled seccomp filters.
     pub(crate) fn filters(&self) -> PathBuf {
         self.exec.join("seccomp")

@@ -59,6 +59,9 @@ pub struct Record {
     /// Where its json-file log is; `None`: it keeps none.
     #[serde(default)]
     pub log_path: Option<PathBuf>,
+    /// It runs a command of a build: nobody sees it, and it ends with the build.
+    #[serde(default)]
+    pub is_build_step: bool,
 }
 
 /// Something mounted into a container, all resolved.

@@ -258,6 +258,16 @@ pub(crate) fn end_shim(client: &mut Client) {
     }
 }
 
+/// Takes a command of a build away: the build that waited for it is gone.
+fn end_build_step(services: &Arc<Services>, record: &Record, link: &ShimLink) -> Option<Found> {
+    if let Ok(mut client) = link.connect() {
+        end_shim(&mut client);
+    }
+    services.destroy_cgroup(record);
+    services.discard(record, true);
+    None
+}
+
 /// Brings a record up to date with its shim.
 fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
     if let State::Removing { volumes } = record.state {
@@ -265,6 +275,9 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
         return None;
     }
     let link = services.shim_of(&record.id);
+    if record.is_build_step {
+        return end_build_step(services, &record, &link);
+    }
     match ask_state(&link) {
         Some(Phase::Running { pid, started_at_ns }) => {
             let run = match record.state.run() {

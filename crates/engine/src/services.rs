@@ -61,6 +61,8 @@ pub(crate) struct Services {
     /// Held for reading while a container is made: what it will use cannot be taken away meanwhile,
     /// though no record tells of it yet. Held for writing by what takes volumes and images away.
     pub(crate) making: RwLock<()>,
+    /// The builder, once somebody builds.
+    pub(crate) builder: std::sync::OnceLock<Arc<hull_build::Builder>>,
     /// What is being deleted.
     pub(crate) trash: hull_image::Trash,
     /// Rung when there is something in the trash.

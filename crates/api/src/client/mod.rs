@@ -15,6 +15,7 @@
 //! A future from here must run on a tokio runtime, for the connection is a task of its own.
 
 mod body;
+mod build;
 mod container;
 mod error;
 mod exec;
@@ -45,6 +46,7 @@ use crate::{
 pub use body::{
     BodyError, ByteStream, FrameStream, JsonStream, RequestBody, from_bytes, from_reader,
 };
+pub use build::BuildPruneOptions;
 pub use container::{
     AttachOptions, CommitOptions, ContainerListOptions, FilesOf, LogsOptions, StopOptions, Waiting,
 };

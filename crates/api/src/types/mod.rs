@@ -9,6 +9,7 @@
     reason = "the members are named and described by the Engine API's reference"
 )]
 
+mod build;
 mod config;
 mod container;
 mod disk;
@@ -24,6 +25,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use build::{
+    BUILD_DATA, BUILD_EVENTS, BuildEvent, BuildExtras, BuildLog, BuildResult, BuildStatus,
+    BuildVertex, BuildWarning, ContextEntry, ContextListing, ContextNeeds,
+};
 pub use config::{Config, ContainerCreate, HealthConfig, NetworkingConfig};
 pub use container::{
     ContainerCreated, ContainerInspect, ContainerPrune, ContainerState, ContainerSummary,

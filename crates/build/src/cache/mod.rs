@@ -111,6 +111,13 @@ impl Cache {
         Ok(Some(Hit { layer, created }))
     }
 
+    /// Whether the step with this key was done before; nothing is held.
+    pub(crate) fn has(&self, key: &str) -> Result<bool> {
+        let db = self.db();
+        let mut query = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM steps WHERE key = ?1)")?;
+        Ok(query.query_row([key], |row| row.get(0))?)
+    }
+
     /// Remembers a step. Its layer is held, as if it had been found.
     pub(crate) fn add(&self, step: &NewStep<'_>) -> Result<Hit> {
         if let Some(number) = step.layer {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::mode::Mode;
 use super::select::{Item, Selected, Selection, name_of_url};
 use super::{Solved, Solver, fetch, key};
 use crate::error::{Error, Result};
-use crate::ignore::Ignore;
 use crate::plan::{CopyOp, CopySource, Origin, Unpack};
 use crate::progress::Teller;
 use crate::tree::Tree;
+use hull_context::Ignore;
 
 /// A source, looked at.
 enum Looked {
@@ -74,7 +74,7 @@ impl Solver<'_> {
         let mut looked = Vec::new();
         let mut digests = String::new();
         for source in &op.sources {
-            let (one, digest) = self.look(op, source, solved, at)?;
+            let (one, digest) = self.look(op, source, solved)?;
             digests.push_str(&digest);
             digests.push('\n');
             looked.push(one);
@@ -113,13 +113,12 @@ impl Solver<'_> {
         op: &CopyOp,
         source: &CopySource,
         solved: &[Option<Arc<Solved>>],
-        at: usize,
     ) -> Result<(Looked, String)> {
         let (files, ignore, origin): (Box<dyn Files + Send>, _, _) = match &source.origin {
             Origin::Inline(files) => {
                 return Ok((Looked::Inline(files.clone()), format!("{files:?}")));
             }
-            Origin::Urls(urls) => return self.fetch(op, urls, at),
+            Origin::Urls(urls) => return self.fetch(op, urls),
             Origin::Context(name) => {
                 let local = self
                     .sources
@@ -154,11 +153,11 @@ impl Solver<'_> {
         Ok((Looked::Files { files, selected }, digest))
     }
 
-    fn fetch(&self, op: &CopyOp, urls: &[String], at: usize) -> Result<(Looked, String)> {
+    fn fetch(&self, op: &CopyOp, urls: &[String]) -> Result<(Looked, String)> {
         let [url] = urls else {
             return Err(Error::invalid("each address is a source of its own", None));
         };
-        let fetched = fetch::fetch(self, url, op.checksum.as_deref(), at)?;
+        let fetched = fetch::fetch(self, url, op.checksum.as_deref())?;
         let digest = format!("url {} {:?}", fetched.digest, name_of_url(url));
         let looked = Looked::Fetched {
             name: name_of_url(url),
@@ -198,6 +197,7 @@ impl Solver<'_> {
                 owner,
                 mode,
                 times: Vec::new(),
+                last: None,
             };
             for one in looked {
                 writer.source(one, op)?;
@@ -306,6 +306,8 @@ struct Writer<'a> {
     mode: Option<Mode>,
     /// Directories' times, set last: what is written into them changes them.
     times: Vec<(PathBuf, (i64, u32))>,
+    /// The directory of the last entry: files come directory by directory.
+    last: Option<(PathBuf, OwnedFd)>,
 }
 
 impl Writer<'_> {
@@ -430,14 +432,18 @@ impl Writer<'_> {
     }
 
     fn item(&mut self, files: &dyn Files, item: &Item, target: &Path) -> Result<()> {
+        if item.found.kind != FoundKind::File {
+            // A directory may appear, or a link in its place.
+            self.last = None;
+        }
         self.attempt(target, |writer| match &item.found.kind {
             FoundKind::Directory => writer.directory(target, &item.found),
             FoundKind::File => {
                 let mut content = files.open(&item.from)?;
                 writer.file(target, &item.found, &mut content)?;
-                let (parent, name) = writer.root.parent(target)?;
                 for (attribute, value) in files.xattrs(&item.from)? {
-                    hull_sys::xattr::set(&parent, &name, &attribute, &value)?;
+                    let (parent, name) = writer.parent(target)?;
+                    hull_sys::xattr::set(parent, &name, &attribute, &value)?;
                 }
                 Ok(())
             }
@@ -488,14 +494,19 @@ impl Writer<'_> {
         found: &Found,
         content: &mut dyn ContentOf,
     ) -> io::Result<()> {
-        let (parent, name) = self.room(target)?;
+        let (parent, name) = self.parent(target)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(
-            &parent,
-            &name,
-            flags | OFlags::CLOEXEC,
-            Bits::from_raw_mode(0o600),
-        )?;
+        let open = || {
+            let mode = Bits::from_raw_mode(0o600);
+            rustix::fs::openat(parent, &name, flags | OFlags::CLOEXEC, mode)
+        };
+        let file = match open() {
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(parent, &name, AtFlags::empty())?;
+                open()?
+            }
+            opened => opened?,
+        };
         let mut file = File::from(file);
         content.copy_into(&mut file)?;
         self.own(&file, found, false)?;
@@ -520,6 +531,18 @@ impl Writer<'_> {
             device,
         )?;
         self.own_entry(&parent, &name, found.mtime)
+    }
+
+    /// The directory of an entry, and its name there.
+    fn parent(&mut self, target: &Path) -> io::Result<(BorrowedFd<'_>, std::ffi::OsString)> {
+        let directory = target.parent().unwrap_or(Path::new(""));
+        let name = target.file_name().ok_or(Errno::INVAL)?.to_owned();
+        if self.last.as_ref().is_none_or(|(path, _)| path != directory) {
+            let (parent, _) = self.root.parent(target)?;
+            self.last = Some((directory.to_owned(), parent));
+        }
+        let (_, parent) = self.last.as_ref().ok_or(Errno::INVAL)?;
+        Ok((parent.as_fd(), name))
     }
 
     /// The place of a new entry; what is there and is no directory goes away.
@@ -583,6 +606,7 @@ fn plain_file(mode: u32, mtime: (i64, u32)) -> Found {
         kind: FoundKind::File,
         mode,
         mtime,
+        digest: None,
     }
 }
 

@@ -11,7 +11,7 @@ use hull_oci::{Algorithm, Digest, Hasher};
 use hull_sys::beneath::Root;
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::tree::{Kind, Tree};
+use crate::tree::{Entry, Kind, Tree};
 
 /// Links followed on the way to one file: the kernel's own limit.
 const LINKS_MAX: usize = 40;
@@ -34,7 +34,13 @@ pub(super) trait Files {
 
     /// Extended attributes worth copying.
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>>;
+
+    /// Calls `visit` for everything below a directory, parents first, with the path below it.
+    fn walk(&self, directory: &Path, visit: &mut Visit<'_>) -> io::Result<()>;
 }
+
+/// Takes what a walk finds.
+pub(super) type Visit<'a> = dyn FnMut(&Path, &Found) -> io::Result<()> + 'a;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +49,8 @@ pub(super) struct Found {
     pub(super) mode: u32,
     /// Seconds and nanoseconds.
     pub(super) mtime: (i64, u32),
+    /// A file's, if it is known without reading it.
+    pub(super) digest: Option<Digest>,
 }
 
 /// What it is.
@@ -93,21 +101,12 @@ pub(super) fn resolve(files: &dyn Files, path: &Path) -> io::Result<PathBuf> {
     Ok(done)
 }
 
-/// Calls `visit` for everything below a directory, parents first, with the path below it.
-pub(super) fn walk(
-    files: &dyn Files,
-    directory: &Path,
-    visit: &mut dyn FnMut(&Path, &Found) -> io::Result<()>,
-) -> io::Result<()> {
-    level(files, directory, Path::new(""), 0, visit)
-}
-
 fn level(
-    files: &dyn Files,
+    files: &RootFiles,
     base: &Path,
     below: &Path,
     depth: usize,
-    visit: &mut dyn FnMut(&Path, &Found) -> io::Result<()>,
+    visit: &mut Visit<'_>,
 ) -> io::Result<()> {
     if depth > DEPTH_MAX {
         return Err(rustix::io::Errno::NAMETOOLONG.into());
@@ -135,18 +134,10 @@ impl Files for TreeFiles {
                 kind: FoundKind::Directory,
                 mode: 0o755,
                 mtime: (0, 0),
+                digest: None,
             }));
         }
-        let entry = self.0.entries().get(path);
-        Ok(entry.map(|entry| Found {
-            kind: match &entry.kind {
-                Kind::File { .. } => FoundKind::File,
-                Kind::Directory => FoundKind::Directory,
-                Kind::Symlink(target) => FoundKind::Symlink(target.clone()),
-            },
-            mode: entry.meta.mode & 0o7777,
-            mtime: nanoseconds(entry.meta.mtime_ns),
-        }))
+        Ok(self.0.entries().get(path).map(found))
     }
 
     fn names(&self, path: &Path) -> io::Result<Vec<OsString>> {
@@ -176,6 +167,33 @@ impl Files for TreeFiles {
     fn xattrs(&self, _: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
         // A client's attributes do not travel.
         Ok(Vec::new())
+    }
+
+    fn walk(&self, directory: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
+        // The index is in order: no directory is listed.
+        for (path, entry) in self.0.entries().range(directory.to_owned()..) {
+            let Ok(below) = path.strip_prefix(directory) else {
+                break;
+            };
+            if !below.as_os_str().is_empty() {
+                visit(below, &found(entry))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn found(entry: &Entry) -> Found {
+    let (kind, digest) = match &entry.kind {
+        Kind::File { digest, .. } => (FoundKind::File, Some(digest.clone())),
+        Kind::Directory => (FoundKind::Directory, None),
+        Kind::Symlink(target) => (FoundKind::Symlink(target.clone()), None),
+    };
+    Found {
+        kind,
+        mode: entry.meta.mode & 0o7777,
+        mtime: nanoseconds(entry.meta.mtime_ns),
+        digest,
     }
 }
 
@@ -212,6 +230,7 @@ impl Files for RootFiles {
                 stat.st_mtime,
                 u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             ),
+            digest: None,
         }))
     }
 
@@ -258,6 +277,10 @@ impl Files for RootFiles {
             }
         }
         Ok(attributes)
+    }
+
+    fn walk(&self, directory: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
+        level(self, directory, Path::new(""), 0, visit)
     }
 }
 

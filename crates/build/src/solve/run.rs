@@ -95,7 +95,7 @@ impl Solver<'_> {
             op.script
         );
         let key = key("run", &vertex.platform, &[&below.key, &how, &mounts]);
-        if !self.host.can_run(&vertex.platform) && self.cache.find(&key)?.is_none() {
+        if !self.host.can_run(&vertex.platform) && !self.cache.has(&key)? {
             let message = format!(
                 "cannot run programs for {}: this host has no emulator registered for it (binfmt_misc); \
                  cross-compile in a stage with FROM --platform=$BUILDPLATFORM, or install qemu-user-static",
@@ -146,7 +146,7 @@ impl Solver<'_> {
                     .sources
                     .get(name, self.request, self.progress, &self.build)?;
                 let files = super::files::TreeFiles(Arc::clone(&local.tree));
-                let excludes = crate::ignore::Ignore::default();
+                let excludes = hull_context::Ignore::default();
                 let selection = super::select::Selection {
                     files: &files,
                     ignore: Some(&local.ignore),

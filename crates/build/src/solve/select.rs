@@ -9,8 +9,8 @@ use hull_oci::{Algorithm, Hasher};
 
 use super::files::{self, Files, Found, FoundKind};
 use crate::error::{Error, Result};
-use crate::ignore::Ignore;
-use crate::pattern::Glob;
+use hull_context::Glob;
+use hull_context::Ignore;
 
 /// One file to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,7 @@ impl Selection<'_> {
             if let Some(found) = self.files.look(&real).map_err(attempt)?
                 && !self.is_ignored(&path)
                 && !self.is_excluded(&path)
+                && !self.is_excluded(Path::new(path.file_name().unwrap_or_default()))
             {
                 selected.push(self.one(&real, &path, &pivot, found).map_err(attempt)?);
             }
@@ -232,7 +233,7 @@ impl Selection<'_> {
                 found: found.clone(),
                 from: from.clone(),
             };
-            if self.is_ignored(&from) || self.is_excluded(&from) {
+            if self.is_ignored(&from) || self.is_excluded(below) || self.is_excluded(&from) {
                 if found.kind == FoundKind::Directory {
                     waiting.push(item);
                 }
@@ -243,7 +244,7 @@ impl Selection<'_> {
             items.push(item);
             Ok(())
         };
-        files::walk(self.files, path, &mut add)
+        self.files.walk(path, &mut add)
     }
 
     /// The digest of what is selected: names, kinds, permissions and content; no times.
@@ -266,17 +267,21 @@ impl Selection<'_> {
                     FoundKind::Directory => put(b"d"),
                     FoundKind::Symlink(target) => put(&[b"l", &target[..]].concat()),
                     FoundKind::Special(mode, device) => put(format!("s{mode} {device}").as_bytes()),
-                    FoundKind::File => {
-                        let digest = self.files.digest(&item.from).map_err(|error| {
-                            let path = item.from.display();
-                            Error::host(format!("read {path} of {}", self.origin), error)
-                        })?;
-                        put(digest.as_str().as_bytes());
-                    }
+                    FoundKind::File => put(self.digest_of(item)?.as_str().as_bytes()),
                 }
             }
         }
         Ok(hasher.finish().hex().to_owned())
+    }
+
+    fn digest_of(&self, item: &Item) -> Result<hull_oci::Digest> {
+        if let Some(digest) = &item.found.digest {
+            return Ok(digest.clone());
+        }
+        self.files.digest(&item.from).map_err(|error| {
+            let path = item.from.display();
+            Error::host(format!("read {path} of {}", self.origin), error)
+        })
     }
 }
 

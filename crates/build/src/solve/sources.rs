@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::ignore::Ignore;
 use crate::plan::{Op, Origin, Plan};
 use crate::progress::{Progress, Teller};
 use crate::request::{BuildRequest, Wanted};
 use crate::tree::Tree;
+use hull_context::Ignore;
 
 /// A local directory, and what of it is left out.
 #[derive(Clone)]

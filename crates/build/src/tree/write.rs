@@ -31,6 +31,8 @@ pub struct TreeWriter {
     now: Entries,
     received: u64,
     buffer: Vec<u8>,
+    /// The directory of the last file: files come directory by directory.
+    last: Option<(PathBuf, OwnedFd)>,
 }
 
 impl TreeWriter {
@@ -55,6 +57,7 @@ impl TreeWriter {
             now: Entries::new(),
             received: 0,
             buffer: Vec::new(),
+            last: None,
         })
     }
 
@@ -118,12 +121,8 @@ impl TreeWriter {
     /// A file with the bytes that `content` gives.
     pub fn file(&mut self, path: &Path, content: &mut dyn Read, meta: Meta) -> Result<()> {
         self.attempt(path, |writer| {
-            let (parent, name) = writer.parent(path)?;
-            remove(&parent, &name)?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            let mode = Mode::from_raw_mode(0o644);
-            let file = rustix::fs::openat(&parent, &name, flags | OFlags::CLOEXEC, mode)?;
-            writer.fill(File::from(file), content)
+            let file = writer.create(path)?;
+            writer.fill(file, content)
         })
         .map(|kind| self.add(path, kind, meta))
     }
@@ -168,6 +167,23 @@ impl TreeWriter {
                 MemberKind::Symlink(target) => self.symlink(path, target, meta)?,
                 MemberKind::HardLink(target) => self.hard_link(path, target, meta)?,
                 MemberKind::Other => {}
+            }
+        }
+        members.drain().map_err(|error| bad_archive(&error))
+    }
+
+    /// Files out of an archive: `wanted` says how each looks, and of others nothing is taken.
+    pub fn files_from(
+        &mut self,
+        source: impl Read + Send,
+        wanted: &mut dyn FnMut(&Path) -> Option<Meta>,
+    ) -> Result<()> {
+        let mut members = Members::new(source).map_err(|error| bad_archive(&error))?;
+        while let Some(member) = members.next_member().map_err(|error| bad_archive(&error))? {
+            if matches!(member.kind, MemberKind::File(_))
+                && let Some(meta) = wanted(&member.path)
+            {
+                self.file(&member.path, &mut members, meta)?;
             }
         }
         members.drain().map_err(|error| bad_archive(&error))
@@ -231,8 +247,32 @@ impl TreeWriter {
         })
     }
 
+    /// A new file; what is there makes room.
+    fn create(&mut self, path: &Path) -> io::Result<File> {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let parent = match self.last.take() {
+            Some((known, parent)) if known == directory => parent,
+            _ => self.parent(path)?.0,
+        };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(0o644);
+        let open = || rustix::fs::openat(&parent, name, flags | OFlags::CLOEXEC, mode);
+        let file = match open() {
+            Err(Errno::EXIST) => {
+                remove(&parent, name)?;
+                open()?
+            }
+            opened => opened?,
+        };
+        self.last = Some((directory.to_owned(), parent));
+        Ok(File::from(file))
+    }
+
     /// The directory of an entry. What is missing of it is made; what is no directory makes room.
     fn parent(&mut self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+        // Something is made or replaced: what was known of the last directory may be wrong.
+        self.last = None;
         let parent = path.parent().unwrap_or(Path::new(""));
         let ancestors: Vec<&Path> = parent.ancestors().collect();
         for ancestor in ancestors.iter().rev() {

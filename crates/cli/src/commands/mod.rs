@@ -3,6 +3,7 @@
 //! Only the flags of the one command that was asked for are ever built, so the program starts in
 //! about a millisecond. A top-level form such as `ps` is the same command under another name.
 
+mod builder;
 mod completion;
 pub(crate) mod container;
 mod context;

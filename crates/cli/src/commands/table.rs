@@ -1,7 +1,7 @@
 //! Every command and every group of commands.
 
 use super::{
-    Entry, completion, container, context, entry, explain, image, inspect, login, network,
+    Entry, builder, completion, container, context, entry, explain, image, inspect, login, network,
     reference, system, unavailable, version, volume,
 };
 
@@ -104,6 +104,8 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<container::unpause::Unpause>(),
     entry::<container::update::Update>(),
     entry::<container::wait::Wait>(),
+    entry::<builder::prune::Prune>(),
+    entry::<image::build::Build>(),
     entry::<image::history::History>(),
     entry::<image::import::Import>(),
     entry::<image::inspect::Inspect>(),

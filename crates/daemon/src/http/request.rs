@@ -15,6 +15,9 @@ use crate::app::App;
 /// The largest JSON body: a create with its seccomp profile, labels and environment has room.
 const JSON_BYTES_MAX: usize = 16 << 20;
 
+/// The largest listing of a context: a million files.
+const LISTING_BYTES_MAX: usize = 256 << 20;
+
 /// A request as handlers see it.
 pub(crate) struct Request {
     /// What the daemon is made of.
@@ -61,6 +64,13 @@ impl Request {
         &mut self,
     ) -> Result<T, Failure> {
         Ok(self.json().await?.unwrap_or_default())
+    }
+
+    /// A large JSON body: the listing of a build's context.
+    pub(crate) async fn large_json<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        self.check_media()?;
+        let bytes = self.bytes(LISTING_BYTES_MAX).await?;
+        Ok(decode::from_slice(&bytes)?)
     }
 
     async fn bytes(&mut self, max: usize) -> Result<Bytes, Failure> {

@@ -71,6 +71,7 @@ pub(crate) enum Op {
     NetworkRemove,
     NetworkPrune,
     Volume(VolumeOp),
+    Build(BuildOp),
     /// Docker's own answer of a daemon outside a swarm.
     NoSwarm,
     /// There are no plugins, so there are none to show.
@@ -96,6 +97,18 @@ pub(crate) enum VolumeOp {
     ArchiveStat,
     ArchiveGet,
     ArchivePut,
+}
+
+/// An operation of builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BuildOp {
+    Build,
+    Cancel,
+    Prune,
+    /// Hull's own: what a client has.
+    Context,
+    /// Hull's own: what the daemon lacks of it.
+    Fill,
 }
 
 /// What a request means.
@@ -174,9 +187,11 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (POST, "/images/{name...}/tag", Op::ImageTag),
     (DELETE, "/images/{name...}", Op::ImageRemove),
     (GET, "/distribution/{name...}/json", Op::Absent("asking a registry about images")),
-    (POST, "/build", BUILD),
-    (POST, "/build/prune", BUILD),
-    (POST, "/build/cancel", BUILD),
+    (POST, "/build", Op::Build(BuildOp::Build)),
+    (POST, "/build/prune", Op::Build(BuildOp::Prune)),
+    (POST, "/build/cancel", Op::Build(BuildOp::Cancel)),
+    (POST, "/hull/build/context", Op::Build(BuildOp::Context)),
+    (PUT, "/hull/build/context/{id}", Op::Build(BuildOp::Fill)),
     (POST, "/session", BUILD),
     (POST, "/grpc", BUILD),
     (GET, "/networks", Op::NetworkList),

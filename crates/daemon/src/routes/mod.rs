@@ -1,6 +1,7 @@
 //! The operations: parse the request, call the engine's verb, convert what it gives.
 
 mod archive;
+mod build;
 mod container;
 mod disk;
 mod exec;
@@ -11,6 +12,8 @@ mod streams;
 mod system;
 mod volume;
 mod volume_files;
+
+pub(crate) use build::Builds;
 
 use http::StatusCode;
 
@@ -84,6 +87,7 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::NetworkRemove => network::remove(request).await,
         Op::NetworkPrune => network::prune(request).await,
         Op::Volume(op) => volume::perform(op, request).await,
+        Op::Build(op) => build::perform(op, request).await,
         Op::PluginList => Ok(json(&[(); 0])),
         Op::NoSuchPlugin => Err(no_such_plugin(request.name())),
         Op::NoSwarm => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)),

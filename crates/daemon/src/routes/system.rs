@@ -394,10 +394,27 @@ pub(super) async fn disk_usage(request: Request) -> Outcome {
         volumes_usage(&request, &mut usage).await?;
     }
     if wants("build-cache") {
-        usage.build_cache = Some(Vec::new());
-        usage.build_cache_usage = Some(DiskUsageKind::default());
+        cache_usage(&request, &mut usage).await?;
     }
     Ok(json(&shaped(usage, legacy, per_kind, verbose)))
+}
+
+async fn cache_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), Failure> {
+    let records = super::build::usage(request).await?;
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let in_use = records.iter().filter(|record| record.in_use).count();
+    let unused = records
+        .iter()
+        .filter(|record| !record.in_use && !record.shared);
+    usage.build_cache_usage = Some(DiskUsageKind {
+        active_count: count(in_use),
+        total_count: count(records.len()),
+        reclaimable: unused.map(|record| record.size).sum(),
+        total_size: records.iter().map(|record| record.size).sum(),
+        items: Vec::new(),
+    });
+    usage.build_cache = Some(records);
+    Ok(())
 }
 
 /// Leaves out what the client did not ask for or would not understand.
@@ -411,6 +428,9 @@ fn shaped(mut usage: DiskUsage, legacy: bool, per_kind: bool, verbose: bool) -> 
         }
         if let Some(kind) = &mut usage.volume_usage {
             kind.items = usage.volumes.clone().unwrap_or_default();
+        }
+        if let Some(kind) = &mut usage.build_cache_usage {
+            kind.items = usage.build_cache.clone().unwrap_or_default();
         }
     }
     if !legacy {

@@ -6,6 +6,7 @@
 
 mod attach;
 mod attachment;
+mod build;
 mod disk;
 mod exec;
 mod files;

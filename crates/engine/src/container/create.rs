@@ -121,6 +121,7 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
         published: Vec::new(),
         health: None,
         log_path,
+        is_build_step: false,
     };
     crate::logs::forward::plan(&record)?;
     services
@@ -254,7 +255,11 @@ fn merge_health(wanted: Option<Healthcheck>, image: Option<Healthcheck>) -> Opti
 }
 
 /// Checks the request against the host and fills defaults in.
-fn settle(services: &Services, config: &mut Config, host: &mut HostConfig) -> Result<Vec<String>> {
+pub(crate) fn settle(
+    services: &Services,
+    config: &mut Config,
+    host: &mut HostConfig,
+) -> Result<Vec<String>> {
     if host.auto_remove && host.restart_policy != RestartPolicy::No {
         let text = "can't create 'AutoRemove' container with restart policy";
         return Err(Error::Invalid(text.to_owned()));

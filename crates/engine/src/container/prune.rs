@@ -22,7 +22,7 @@ impl Engine {
         for handle in self.services().registry.all() {
             let record = handle.record();
             let stopped = matches!(record.state, State::Created { .. } | State::Exited { .. });
-            if !stopped || !wanted(&record) {
+            if !stopped || record.is_build_step || !wanted(&record) {
                 continue;
             }
             let bytes = self.writable_size(&record).await.unwrap_or(0);

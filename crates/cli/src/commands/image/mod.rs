@@ -1,5 +1,6 @@
 //! Images.
 
+pub(super) mod build;
 pub(super) mod history;
 pub(super) mod import;
 pub(super) mod inspect;

@@ -1,5 +1,7 @@
 //! `system prune`
 
+use hull_api::client::BuildPruneOptions;
+
 use crate::commands::container::prune::{deleted_list, reclaimed};
 use crate::commands::filters::{Conditions, filters};
 use crate::commands::image::prune::deleted;
@@ -73,12 +75,32 @@ impl Command for Prune {
         of_images.add("dangling", if self.all { "false" } else { "true" });
         let images = client.images_prune(&of_images).await.map_err(failure)?;
         ui::out(&deleted(&images))?;
-        ui::line(&reclaimed(space + images.space_reclaimed))?;
+        space += images.space_reclaimed;
+        space += self.build_cache(&client).await?;
+        ui::line(&reclaimed(space))?;
         Ok(0)
     }
 }
 
 impl Prune {
+    /// Takes unused build cache away, and tells of it; the bytes freed.
+    async fn build_cache(&self, client: &hull_api::Client) -> Result<u64> {
+        let mut wanted = filters(&self.conditions);
+        wanted.remove("label");
+        wanted.remove("label!");
+        let options = BuildPruneOptions {
+            all: self.all,
+            keep_storage: 0,
+            filters: wanted,
+        };
+        let pruned = client.build_prune(&options).await.map_err(failure)?;
+        ui::out(&deleted_list(
+            "Deleted build cache objects:",
+            &pruned.caches_deleted.unwrap_or_default(),
+        ))?;
+        Ok(pruned.space_reclaimed)
+    }
+
     fn question(&self) -> String {
         let mut lines = vec![
             "all stopped containers",

@@ -47,8 +47,6 @@ const fn known(
 
 #[rustfmt::skip]
 static MISSING: &[Missing] = &[
-    missing(&["builder prune"], "", "Remove build cache"),
-    missing(&["image build", "build", "builder build"], "[OPTIONS] PATH | URL | -", "Build an image from a Dockerfile"),
     missing(&["manifest annotate"], "[OPTIONS] MANIFEST_LIST MANIFEST", "Add additional information to a local image manifest"),
     missing(&["manifest create"], "MANIFEST_LIST MANIFEST [MANIFEST...]", "Create a local manifest list for annotating and pushing to a registry"),
     missing(&["manifest inspect"], "[OPTIONS] [MANIFEST_LIST] MANIFEST", "Display an image manifest, or manifest list"),

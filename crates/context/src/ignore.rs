@@ -2,8 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::Error;
-use crate::pattern::Glob;
+use crate::pattern::{BadPattern, Glob};
 
 /// The patterns of a file, in order: the last one that matches decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,14 +19,14 @@ struct Rule {
 
 impl Ignore {
     /// Parses the text of a `.dockerignore`.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: &str) -> Result<Self, BadPattern> {
         let patterns = lines(text);
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
         Self::from_patterns(&patterns)
     }
 
     /// From patterns one by one, as `--exclude` gives them.
-    pub fn from_patterns(patterns: &[&str]) -> Result<Self, Error> {
+    pub fn from_patterns(patterns: &[&str]) -> Result<Self, BadPattern> {
         let mut rules = Vec::new();
         for pattern in patterns {
             let (includes, plain) = match pattern.strip_prefix('!') {
@@ -35,13 +34,10 @@ impl Ignore {
                 None => (false, *pattern),
             };
             if plain.is_empty() {
-                let message = "illegal exclusion pattern: \"!\"";
-                return Err(Error::invalid(message, None));
+                return Err(BadPattern("!".to_owned()));
             }
             let cleaned = clean(plain);
-            let glob = Glob::parse(&cleaned, true).map_err(|error| {
-                Error::invalid(format!("error checking context: {error}"), None)
-            })?;
+            let glob = Glob::parse(&cleaned, true)?;
             rules.push(Rule {
                 glob,
                 includes,
@@ -160,6 +156,22 @@ mod tests {
     fn a_bad_pattern_is_an_error() {
         for text in ["[", "!", "a[b"] {
             assert!(Ignore::parse(text).is_err(), "{text}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod hostile {
+    use std::path::Path;
+
+    use super::Ignore;
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_patterns_panic(text in "[*?!\\[\\]\\\\/a-c.\n^-]{0,80}", path in "[a-c/.]{0,30}") {
+            if let Ok(ignore) = Ignore::parse(&text) {
+                ignore.ignores(Path::new(&path));
+            }
         }
     }
 }

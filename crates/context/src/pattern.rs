@@ -2,14 +2,14 @@
 
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Glob {
+pub struct Glob {
     tokens: Vec<Token>,
 }
 
 /// The text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in pattern {0:?}")]
-pub(crate) struct BadPattern(pub(crate) String);
+pub struct BadPattern(pub String);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
@@ -30,7 +30,7 @@ enum Token {
 
 impl Glob {
     /// Parses a pattern. Without `deep`, `**` is `*`.
-    pub(crate) fn parse(text: &str, deep: bool) -> Result<Self, BadPattern> {
+    pub fn parse(text: &str, deep: bool) -> Result<Self, BadPattern> {
         let bad = || BadPattern(text.to_owned());
         let letters: Vec<char> = text.chars().collect();
         let mut tokens = Vec::new();
@@ -67,7 +67,7 @@ impl Glob {
     }
 
     /// Whether the whole of `text` fits.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         // Which tokens may come next, letter by letter: linear in both, whatever the pattern.
         let mut states = vec![false; self.tokens.len() + 1];
         states[0] = true;
@@ -113,7 +113,7 @@ impl Glob {
     }
 
     /// Whether it is a plain name.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         self.tokens
             .iter()
             .all(|token| matches!(token, Token::Literal(_)))

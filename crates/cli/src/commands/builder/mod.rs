@@ -1,0 +1,3 @@
+//! The build cache.
+
+pub(super) mod prune;

@@ -1,0 +1,414 @@
+//! The context of a build: a directory, an archive, an address, or nothing but a Dockerfile.
+//!
+//! Of a directory, the daemon is told what it holds, and gets only what it does not have from the
+//! last build. A git repository is cloned here, by the system's git, and is a directory then.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hull_api::Client;
+use hull_api::client::{from_bytes, from_reader};
+use hull_api::types::{BuildExtras, ContextEntry, ContextListing};
+use hull_context::{EntryKind, Ignore};
+
+use crate::connection::failure;
+use crate::error::{Error, Result};
+
+/// The name of the main context.
+const MAIN: &str = "context";
+/// Dockerfiles are short.
+const DOCKERFILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Where the files come from.
+enum Source {
+    Directory(PathBuf),
+    /// An archive from the standard input.
+    Archive(Vec<u8>),
+    Address(String),
+    /// No files at all.
+    Nothing,
+}
+
+/// A context.
+pub(super) struct Context {
+    source: Source,
+    /// The Dockerfile's name, in the context or for messages.
+    name: String,
+    /// Its text, if it is not in the context.
+    text: Option<String>,
+    /// Removed when the build is over.
+    _clone: Option<Clone>,
+}
+
+/// A repository that was cloned.
+struct Clone(PathBuf);
+
+impl Drop for Clone {
+    fn drop(&mut self) {
+        // What stays is in the directory for what is temporary.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Context {
+    /// The context that the operand and `--file` name.
+    pub(super) fn open(operand: &str, file: &str) -> Result<Self> {
+        let (source, clone) = match operand {
+            "-" => return Self::from_stdin(file),
+            url if is_git(url) => {
+                let (directory, clone) = git(url)?;
+                (Source::Directory(directory), Some(clone))
+            }
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                (Source::Address(url.to_owned()), None)
+            }
+            path => {
+                let is_directory = std::fs::metadata(path)
+                    .map_err(|_| {
+                        Error::new(format!(
+                            "unable to prepare context: path {path:?} not found"
+                        ))
+                    })?
+                    .is_dir();
+                if !is_directory {
+                    let message =
+                        format!("unable to prepare context: path {path:?} is not a directory");
+                    return Err(Error::new(message));
+                }
+                (Source::Directory(PathBuf::from(path)), None)
+            }
+        };
+        let (name, text) = dockerfile(&source, file)?;
+        Ok(Self {
+            source,
+            name,
+            text,
+            _clone: clone,
+        })
+    }
+
+    /// An archive, or the text of a Dockerfile.
+    fn from_stdin(file: &str) -> Result<Self> {
+        if file == "-" {
+            let message = "invalid argument: can't use stdin for both build context and dockerfile";
+            return Err(Error::new(message));
+        }
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut bytes);
+        read.map_err(|error| Error::io("read", "/dev/stdin", &error))?;
+        if is_archive(&bytes) {
+            return Ok(Self {
+                source: Source::Archive(bytes),
+                name: file.to_owned(),
+                text: None,
+                _clone: None,
+            });
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::new("the standard input is neither an archive nor a Dockerfile"))?;
+        Ok(Self {
+            source: Source::Nothing,
+            name: "Dockerfile".to_owned(),
+            text: Some(text),
+            _clone: None,
+        })
+    }
+
+    pub(super) fn dockerfile_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address the daemon shall fetch.
+    pub(super) fn remote(&self) -> Option<&str> {
+        match &self.source {
+            Source::Address(url) => Some(url),
+            _ => None,
+        }
+    }
+
+    /// Brings the context to the daemon.
+    pub(super) async fn send(&self, client: &Client, extras: &mut BuildExtras) -> Result<()> {
+        extras.dockerfile.clone_from(&self.text);
+        let id = match &self.source {
+            Source::Nothing | Source::Address(_) => return Ok(()),
+            Source::Directory(directory) => {
+                let ignore = self.ignore(directory)?;
+                let always = [self.name.as_str(), ".dockerignore"];
+                send_directory(client, directory, &ignore, &always).await?
+            }
+            Source::Archive(bytes) => send_archive(client, bytes).await?,
+        };
+        extras.contexts.insert(MAIN.to_owned(), id);
+        Ok(())
+    }
+
+    fn ignore(&self, directory: &Path) -> Result<Ignore> {
+        let own = directory.join(format!("{}.dockerignore", self.name));
+        let path = if own.exists() {
+            own
+        } else {
+            directory.join(".dockerignore")
+        };
+        read_ignore(&path)
+    }
+}
+
+fn read_ignore(path: &Path) -> Result<Ignore> {
+    match std::fs::read(path) {
+        Ok(text) => Ignore::parse(&String::from_utf8_lossy(&text))
+            .map_err(|error| Error::new(format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ignore::default()),
+        Err(error) => Err(Error::io("read", &path.to_string_lossy(), &error)),
+    }
+}
+
+/// The Dockerfile's name in the context, or its text if it is elsewhere.
+fn dockerfile(source: &Source, file: &str) -> Result<(String, Option<String>)> {
+    let Source::Directory(directory) = source else {
+        return Ok((file.to_owned(), None));
+    };
+    if file.is_empty() {
+        return Ok(("Dockerfile".to_owned(), None));
+    }
+    if file == "-" {
+        let mut text = String::new();
+        let read = std::io::stdin()
+            .lock()
+            .take(DOCKERFILE_BYTES_MAX)
+            .read_to_string(&mut text);
+        read.map_err(|error| Error::io("read", "/dev/stdin", &error))?;
+        return Ok(("Dockerfile".to_owned(), Some(text)));
+    }
+    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+    if let (Some(path), Some(base)) = (canonical(Path::new(file)), canonical(directory))
+        && let Ok(name) = path.strip_prefix(&base)
+    {
+        return Ok((name.to_string_lossy().into_owned(), None));
+    }
+    let in_context = directory.join(file);
+    if !Path::new(file).exists() && in_context.exists() {
+        return Ok((file.to_owned(), None));
+    }
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::new(format!("failed to read dockerfile: open {file}: {error}")))?;
+    let name = Path::new(file).file_name().unwrap_or_default();
+    Ok((name.to_string_lossy().into_owned(), Some(text)))
+}
+
+/// Brings a named context: a directory; what else it may be, the daemon finds by itself.
+pub(super) async fn send_named(
+    client: &Client,
+    name: &str,
+    value: &str,
+    extras: &mut BuildExtras,
+) -> Result<()> {
+    if value.contains("://") && !is_git(value) {
+        if value.starts_with("oci-layout://") || value.starts_with("target:") {
+            let message = format!("the context {name}={value} is not available in this version");
+            return Err(Error::new(message));
+        }
+        extras.named.insert(name.to_owned(), value.to_owned());
+        return Ok(());
+    }
+    let cloned;
+    let directory = if is_git(value) {
+        cloned = git(value)?;
+        cloned.0.as_path()
+    } else {
+        Path::new(value)
+    };
+    let ignore = read_ignore(&directory.join(".dockerignore"))?;
+    let id = send_directory(client, directory, &ignore, &[".dockerignore"]).await?;
+    extras.contexts.insert(name.to_owned(), id);
+    Ok(())
+}
+
+async fn send_directory(
+    client: &Client,
+    directory: &Path,
+    ignore: &Ignore,
+    always: &[&str],
+) -> Result<String> {
+    let shown = directory.to_string_lossy();
+    let entries = hull_context::walk(directory, ignore, always)
+        .map_err(|error| Error::io("read", &shown, &error))?;
+    let listing = ContextListing {
+        key: key(directory),
+        entries: entries.iter().map(listed).collect(),
+    };
+    let needs = client.build_context(&listing).await.map_err(failure)?;
+    let needs = needs.ok_or_else(|| {
+        Error::new("this daemon takes no builds from hull: use its own client (docker build)")
+    })?;
+    if !needs.files.is_empty() {
+        let paths: Vec<PathBuf> = needs
+            .files
+            .iter()
+            .filter_map(|position| entries.get(*position))
+            .map(|entry| entry.path.clone())
+            .collect();
+        let body = from_reader(pack(directory.to_owned(), paths)?);
+        client
+            .build_context_files(&needs.id, body)
+            .await
+            .map_err(failure)?;
+    }
+    Ok(needs.id)
+}
+
+/// An archive is unpacked by the daemon as any context is; it is new each time.
+async fn send_archive(client: &Client, bytes: &[u8]) -> Result<String> {
+    let listing = ContextListing {
+        key: format!("archive {}", std::process::id()),
+        entries: vec![ContextEntry {
+            path: ".hull-archive".to_owned(),
+            kind: "a".to_owned(),
+            ..ContextEntry::default()
+        }],
+    };
+    let needs = client.build_context(&listing).await.map_err(failure)?;
+    let needs = needs.ok_or_else(|| {
+        Error::new("this daemon takes no builds from hull: use its own client (docker build)")
+    })?;
+    let body = from_bytes(bytes.to_vec());
+    client
+        .build_context_files(&needs.id, body)
+        .await
+        .map_err(failure)?;
+    Ok(needs.id)
+}
+
+/// Names a directory on this host, so that the daemon finds what it had of it.
+fn key(directory: &Path) -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    let path = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let device = std::fs::metadata(&path).map_or(0, |metadata| metadata.dev());
+    format!("{host} {device} {}", path.display())
+}
+
+fn listed(entry: &hull_context::Entry) -> ContextEntry {
+    let (kind, size, link) = match &entry.kind {
+        EntryKind::File(size) => ("f", *size, String::new()),
+        EntryKind::Directory => ("d", 0, String::new()),
+        EntryKind::Symlink(target) => ("l", 0, target.to_string_lossy().into_owned()),
+    };
+    ContextEntry {
+        path: entry.path.to_string_lossy().into_owned(),
+        kind: kind.to_owned(),
+        mode: entry.mode,
+        size,
+        mtime_ns: entry.mtime_ns,
+        link,
+    }
+}
+
+/// The files as an archive, made on a thread of its own.
+fn pack(directory: PathBuf, paths: Vec<PathBuf>) -> Result<tokio::net::UnixStream> {
+    let failed = |error| Error::io("send", "the context", &error);
+    let (here, there) = UnixStream::pair().map_err(failed)?;
+    // Not joined: the daemon tells what it misses if this ends early.
+    std::thread::spawn(move || {
+        let mut builder = tar::Builder::new(std::io::BufWriter::with_capacity(256 << 10, there));
+        builder.follow_symlinks(false);
+        for path in paths {
+            let added = File::open(directory.join(&path))
+                .and_then(|mut file| builder.append_file(&path, &mut file));
+            if added.is_err() {
+                return;
+            }
+        }
+        let _ = builder.into_inner().and_then(|mut out| out.flush());
+    });
+    here.set_nonblocking(true).map_err(failed)?;
+    tokio::net::UnixStream::from_std(here).map_err(failed)
+}
+
+fn is_archive(bytes: &[u8]) -> bool {
+    let magic: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"];
+    magic.iter().any(|magic| bytes.starts_with(magic)) || bytes.get(257..262) == Some(b"ustar")
+}
+
+fn is_git(text: &str) -> bool {
+    let path = text.split(['#', '?']).next().unwrap_or_default();
+    let is_http = text.starts_with("http://") || text.starts_with("https://");
+    text.starts_with("git://")
+        || text.starts_with("git@")
+        || text.starts_with("ssh://git@")
+        || text.starts_with("github.com/")
+        || (is_http && path.ends_with(".git"))
+}
+
+/// Clones `URL[#REF[:DIRECTORY]]`. What the address says never becomes an option of git's.
+fn git(text: &str) -> Result<(PathBuf, Clone)> {
+    let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (reference, below) = fragment.split_once(':').unwrap_or((fragment, ""));
+    let url = match url.strip_prefix("github.com/") {
+        Some(rest) => format!("https://github.com/{rest}"),
+        None => url.to_owned(),
+    };
+    if reference.starts_with('-') || url.starts_with('-') {
+        return Err(Error::new(format!("invalid git reference {reference:?}")));
+    }
+    let is_up = Path::new(below).components().any(|part| {
+        !matches!(
+            part,
+            std::path::Component::Normal(_) | std::path::Component::CurDir
+        )
+    });
+    if is_up {
+        return Err(Error::new(format!(
+            "the directory {below:?} leads out of the repository"
+        )));
+    }
+    let place = std::env::temp_dir().join(format!("hull-build-git-{}", std::process::id()));
+    let clone = Clone(place.clone());
+    run_git(&["init", "--quiet", "--", &place.to_string_lossy()], None)?;
+    let wanted = if reference.is_empty() {
+        "HEAD"
+    } else {
+        reference
+    };
+    let fetch = [
+        "fetch",
+        "--quiet",
+        "--depth=1",
+        "--no-tags",
+        "--",
+        &url,
+        wanted,
+    ];
+    run_git(&fetch, Some(&place))?;
+    run_git(&["checkout", "--quiet", "FETCH_HEAD"], Some(&place))?;
+    std::fs::remove_dir_all(place.join(".git"))
+        .map_err(|error| Error::io("remove", ".git", &error))?;
+    let directory = place.join(below);
+    if std::fs::symlink_metadata(&directory).map_or(true, |found| !found.is_dir()) {
+        return Err(Error::new(format!("{url} has no directory {below:?}")));
+    }
+    Ok((directory, clone))
+}
+
+fn run_git(arguments: &[&str], directory: Option<&Path>) -> Result<()> {
+    let mut command = Command::new("git");
+    command.args([
+        "-c",
+        "protocol.ext.allow=never",
+        "-c",
+        "protocol.file.allow=user",
+    ]);
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    let output = command.args(arguments).output();
+    let output = output.map_err(|error| Error::new(format!("cannot run git: {error}")))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::new(format!("git {}: {}", arguments[0], text.trim())));
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Follows a build to its end.
+
+use base64::Engine as _;
+use hull_api::client::JsonStream;
+use hull_api::progress::ProgressMessage;
+use hull_api::types::{BUILD_DATA, BUILD_EVENTS, BuildEvent, BuildResult};
+use serde_json::Value;
+
+use super::output::{Output, Writing};
+use super::show::View;
+use crate::connection::failure;
+use crate::error::{Error, Result};
+
+/// What a build gave.
+pub(super) struct Outcome {
+    /// The image's id; empty: there is none.
+    pub(super) id: String,
+    /// The answer to a `--call`.
+    pub(super) answer: Value,
+    /// What is being written.
+    pub(super) archive: Option<Writing>,
+}
+
+/// Shows events, and takes what comes out.
+pub(super) async fn follow(
+    mut stream: JsonStream<ProgressMessage>,
+    mut view: Box<dyn View>,
+    output: &Output,
+) -> Result<Outcome> {
+    let mut outcome = Outcome {
+        id: String::new(),
+        answer: Value::Null,
+        archive: None,
+    };
+    while let Some(message) = stream.next_item().await {
+        let message = message.map_err(failure)?;
+        if let Some(detail) = message.error_detail {
+            view.end()?;
+            return Err(Error::new(format!("ERROR: {}", detail.message)));
+        }
+        let Some(aux) = message.aux else { continue };
+        match message.id.as_str() {
+            BUILD_EVENTS => {
+                // An event that this version does not know is none it can show.
+                if let Ok(event) = serde_json::from_value::<BuildEvent>(aux) {
+                    view.event(&event)?;
+                }
+            }
+            BUILD_DATA => {
+                let text = aux.as_str().unwrap_or_default();
+                let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+                let bytes = bytes.map_err(|_| Error::new("the daemon sent a damaged archive"))?;
+                let writing = match outcome.archive.take() {
+                    Some(writing) => writing,
+                    None => output.begin()?,
+                };
+                outcome.archive = Some(writing.write(bytes)?);
+            }
+            _ => match serde_json::from_value::<BuildResult>(aux.clone()) {
+                Ok(result) if !result.id.is_empty() => outcome.id = result.id,
+                _ => outcome.answer = aux,
+            },
+        }
+    }
+    view.end()?;
+    Ok(outcome)
+}

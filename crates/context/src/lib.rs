@@ -1,0 +1,12 @@
+//! What of a directory belongs to a build: patterns of paths, `.dockerignore`, and the walk.
+//!
+//! Clients use it to send no more than a build sees, the builder to see no more than that. Small on
+//! purpose: the command line starts with it.
+
+mod ignore;
+mod pattern;
+mod walk;
+
+pub use ignore::{Ignore, lines};
+pub use pattern::{BadPattern, Glob};
+pub use walk::{Entry, EntryKind, walk};

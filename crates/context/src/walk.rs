@@ -1,0 +1,115 @@
+//! Lists a directory for a build.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::ignore::Ignore;
+
+/// Something in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Below the directory.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file of so many bytes.
+    File(u64),
+    /// A directory.
+    Directory,
+    /// A link, and where it leads.
+    Symlink(PathBuf),
+}
+
+/// Lists what of `directory` is not ignored, parents before what lies in them, by name. `always`
+/// names files that are listed even so. Sockets and devices are left out.
+pub fn walk(directory: &Path, ignore: &Ignore, always: &[&str]) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    level(directory, Path::new(""), ignore, always, &mut entries)?;
+    Ok(entries)
+}
+
+fn level(
+    base: &Path,
+    below: &Path,
+    ignore: &Ignore,
+    always: &[&str],
+    entries: &mut Vec<Entry>,
+) -> io::Result<()> {
+    let mut names: Vec<_> = fs::read_dir(base.join(below))?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<io::Result<_>>()?;
+    names.sort_unstable();
+    for name in names {
+        let path = below.join(name);
+        let metadata = match fs::symlink_metadata(base.join(&path)) {
+            Ok(metadata) => metadata,
+            // It went away meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let is_wanted = !ignore.ignores(&path) || always.iter().any(|name| path == Path::new(name));
+        let entry = |kind| Entry {
+            path: path.clone(),
+            kind,
+            mode: metadata.mode() & 0o7777,
+            mtime_ns: metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec(),
+        };
+        if metadata.is_dir() {
+            // An ignored directory may hold files that are not, or that are always listed.
+            let holds = always.iter().any(|name| Path::new(name).starts_with(&path));
+            if !is_wanted && !ignore.has_exceptions() && !holds {
+                continue;
+            }
+            let at = entries.len();
+            level(base, &path, ignore, always, entries)?;
+            if is_wanted || entries.len() > at {
+                entries.insert(at, entry(EntryKind::Directory));
+            }
+        } else if !is_wanted {
+            continue;
+        } else if metadata.is_symlink() {
+            let target = fs::read_link(base.join(&path))?;
+            entries.push(entry(EntryKind::Symlink(target)));
+        } else if metadata.is_file() {
+            entries.push(entry(EntryKind::File(metadata.len())));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_not_listed_unless_something_in_it_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["a/keep", "a/drop", "b/x", "c", "Dockerfile"] {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "text").unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", dir.path().join("link")).unwrap();
+        let ignore = Ignore::parse("*\n!a/keep\n!link").unwrap();
+        let listed = walk(dir.path(), &ignore, &["Dockerfile"]).unwrap();
+        let paths: Vec<_> = listed
+            .iter()
+            .map(|entry| entry.path.to_str().unwrap())
+            .collect();
+        assert_eq!(paths, ["Dockerfile", "a", "a/keep", "link"]);
+        assert_eq!(listed[3].kind, EntryKind::Symlink("/etc".into()));
+        let all = walk(dir.path(), &Ignore::default(), &[]).unwrap();
+        assert_eq!(all.len(), 8);
+    }
+}

@@ -1,0 +1,247 @@
+//! Building images by the classic API, and by Hull's own additions to it.
+//!
+//! Classic: the body is the context as an archive, the answer Docker's stream of text. Hull's own
+//! client sends its context before (see [`sync`]), what else there is as JSON, and gets events.
+
+mod classic;
+mod event;
+mod options;
+mod output;
+mod prune;
+mod sync;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use hull_api::{progress::ProgressMessage, types::BuildExtras};
+use hull_build::{Builder, Cancel, Event, Progress};
+use tokio::sync::mpsc;
+
+use self::{classic::Classic, options::Options};
+use crate::http::{
+    answer::{Failure, Outcome, empty, flowing},
+    body,
+    request::Request,
+    router::BuildOp,
+};
+
+pub(super) use prune::usage;
+
+const JSON: &str = "application/json";
+
+/// Messages on their way to a client that reads slowly. A build waits for nobody: beyond this, it
+/// waits for its client.
+const MESSAGES: usize = 4096;
+
+/// Builds that run, and contexts that came before their build.
+#[derive(Default)]
+pub(crate) struct Builds {
+    running: Mutex<HashMap<String, Cancel>>,
+    contexts: sync::Contexts,
+}
+
+impl std::fmt::Debug for Builds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Builds")
+    }
+}
+
+/// Takes a build off the list when it ends.
+struct Listed(Arc<crate::app::App>, String);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut running = self
+            .0
+            .builds
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        running.remove(&self.1);
+    }
+}
+
+/// Carries an operation of builds out.
+pub(super) async fn perform(op: BuildOp, request: Request) -> Outcome {
+    match op {
+        BuildOp::Build => build(request).await,
+        BuildOp::Cancel => cancel(&request),
+        BuildOp::Prune => prune::prune(request).await,
+        BuildOp::Context => sync::begin(request).await,
+        BuildOp::Fill => sync::fill(request).await,
+    }
+}
+
+/// `POST /build`.
+async fn build(mut request: Request) -> Outcome {
+    if request.query.text("version") == "2" {
+        return Err(Failure::absent(
+            "a BuildKit session over POST /build: use /grpc; this",
+        ));
+    }
+    let options = Options::parse(&request)?;
+    let wants_events = request.query.flag("hull");
+    let builder = Arc::clone(request.app.engine.builder()?);
+    let cancel = Cancel::new();
+    let listed = list(&request, &options.build_id, &cancel);
+    let prepared = if wants_events {
+        let extras: BuildExtras = request.json_or_default().await?;
+        options::from_extras(&request.app, &builder, &options, extras)?
+    } else {
+        let (pipe, filling) = body::into_pipe(request.body).map_err(super::archive::internal)?;
+        let (maker, wanted) = (Arc::clone(&builder), options.clone());
+        let prepared = blocking(move || options::from_archive(&maker, &wanted, pipe)).await;
+        super::archive::whole(filling).await?;
+        prepared??
+    };
+    let (sender, mut messages) = mpsc::channel::<ProgressMessage>(MESSAGES);
+    let told = sender.clone();
+    let progress: Arc<dyn Progress> = if wants_events {
+        Arc::new(move |event: Event| event::send(&told, &event))
+    } else {
+        let classic = Mutex::new(Classic::new(options.quiet));
+        Arc::new(move |event: Event| {
+            let mut classic = classic.lock().unwrap_or_else(PoisonError::into_inner);
+            for message in classic.event(&event) {
+                let _ = told.blocking_send(message);
+            }
+        })
+    };
+    let stop = cancel.clone();
+    let app = Arc::clone(&request.app);
+    let job = tokio::task::spawn_blocking(move || {
+        let _listed = listed;
+        let outcome = output::run(&builder, prepared, progress, &stop, &sender);
+        app.engine.sweep();
+        if let Err(error) = builder.settle() {
+            tracing::warn!(%error, "cannot settle the build cache");
+        }
+        outcome
+    });
+    answer(job, messages.recv().await, messages, cancel, wants_events).await
+}
+
+type Job = tokio::task::JoinHandle<Result<(), hull_build::Error>>;
+
+/// An error before the first message is the answer; later ones are its last message.
+async fn answer(
+    job: Job,
+    first: Option<ProgressMessage>,
+    mut messages: mpsc::Receiver<ProgressMessage>,
+    cancel: Cancel,
+    wants_events: bool,
+) -> Outcome {
+    let Some(first) = first else {
+        return match joined(job).await {
+            Ok(()) => Ok(empty(StatusCode::OK)),
+            Err(error) => Err(failure(&error)),
+        };
+    };
+    let (sender, answer) = body::channel();
+    tokio::spawn(async move {
+        let mut next = Some(first);
+        let mut is_gone = false;
+        while let Some(message) = next {
+            if !is_gone {
+                is_gone = tokio::select! {
+                    sent = sender.send(message.to_line()) => sent.is_err(),
+                    () = sender.gone() => true,
+                };
+            }
+            if is_gone {
+                cancel.cancel();
+            }
+            next = tokio::select! {
+                message = messages.recv() => message,
+                () = sender.gone(), if !is_gone => {
+                    is_gone = true;
+                    cancel.cancel();
+                    messages.recv().await
+                }
+            };
+        }
+        if let Err(error) = joined(job).await {
+            for message in classic::failed(&error, wants_events) {
+                let _ = sender.send(message.to_line()).await;
+            }
+        }
+    });
+    Ok(flowing(JSON, answer))
+}
+
+async fn joined(job: Job) -> Result<(), hull_build::Error> {
+    job.await.unwrap_or_else(|panic| {
+        Err(hull_build::Error::Host {
+            what: "build".to_owned(),
+            cause: format!("the build broke off: {panic}"),
+        })
+    })
+}
+
+fn failure(error: &hull_build::Error) -> Failure {
+    let status = if error.is_invalid() {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    let excerpt = error.place().map(hull_build::Place::excerpt);
+    let message = match excerpt.filter(|text| !text.is_empty()) {
+        Some(excerpt) => format!("{error}\n{}", excerpt.trim_end()),
+        None => error.to_string(),
+    };
+    Failure::new(status, message)
+}
+
+impl From<hull_build::Error> for Failure {
+    fn from(error: hull_build::Error) -> Self {
+        failure(&error)
+    }
+}
+
+fn list(request: &Request, id: &str, cancel: &Cancel) -> Option<Listed> {
+    if id.is_empty() {
+        return None;
+    }
+    let mut running = request
+        .app
+        .builds
+        .running
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    running.insert(id.to_owned(), cancel.clone());
+    Some(Listed(Arc::clone(&request.app), id.to_owned()))
+}
+
+/// `POST /build/cancel`.
+fn cancel(request: &Request) -> Outcome {
+    let id = request.query.text("id");
+    if id.is_empty() {
+        return Err(Failure::invalid("build ID not provided"));
+    }
+    let running = request
+        .app
+        .builds
+        .running
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if let Some(cancel) = running.get(id) {
+        cancel.cancel();
+    }
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Runs a blocking job.
+async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(job).await.map_err(|panic| {
+        let message = format!("a job broke off: {panic}");
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    })
+}
+
+/// The builder, as blocking jobs take it.
+fn builder(request: &Request) -> Result<Arc<Builder>, Failure> {
+    Ok(Arc::clone(request.app.engine.builder()?))
+}

@@ -1,0 +1,319 @@
+//! From a request to a build: the query's parameters, the context, the Dockerfile.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use hull_api::types::BuildExtras;
+use hull_build::{
+    BuildRequest, Builder, Contexts, Error, NamedContext,
+    request::{RunDefaults, Wanted},
+    tree::Tree,
+};
+use hull_oci::{Platform, Reference};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    app::App,
+    http::{answer::Failure, request::Request},
+};
+
+/// The name of the main context.
+const MAIN: &str = "context";
+/// The largest Dockerfile and `.dockerignore` that are read.
+const TEXT_BYTES_MAX: u64 = 4 << 20;
+
+/// What the query says.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) build_id: String,
+    pub(super) quiet: bool,
+    pub(super) names: Vec<Reference>,
+    pub(super) squash: bool,
+    dockerfile: String,
+    remote: String,
+    args: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    cache_from: Vec<String>,
+    target: String,
+    platforms: Vec<Platform>,
+    no_cache: bool,
+    pull: bool,
+    run: RunDefaults,
+}
+
+/// A build that can begin.
+pub(super) struct Prepared {
+    pub(super) request: BuildRequest,
+    pub(super) names: Vec<Reference>,
+    pub(super) squash: bool,
+    pub(super) quiet: bool,
+    /// `check`, `outline`, `targets`; empty: a build.
+    pub(super) call: String,
+    pub(super) output: String,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ulimit {
+    name: String,
+    soft: i64,
+    hard: i64,
+}
+
+impl Options {
+    pub(super) fn parse(request: &Request) -> Result<Self, Failure> {
+        let query = &request.query;
+        if query.all("securityopt").next().is_some() {
+            return Err(Failure::invalid(
+                "The daemon on this platform does not support setting security options on build",
+            ));
+        }
+        let number = |name: &str| Ok::<_, Failure>(query.number(name)?.unwrap_or(0));
+        let names = query.all("t").filter(|name| !name.is_empty()).map(name);
+        let args: BTreeMap<String, Option<String>> = json(query.text("buildargs"), "buildargs")?;
+        let ulimits: Vec<Ulimit> = json(query.text("ulimits"), "ulimits")?;
+        let platform = query.text("platform");
+        let platforms = platform
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(parse_platform);
+        Ok(Self {
+            build_id: query.text("buildid").to_owned(),
+            quiet: query.flag("q"),
+            names: names.collect::<Result<_, _>>()?,
+            squash: query.flag("squash"),
+            dockerfile: query.text("dockerfile").to_owned(),
+            remote: query.text("remote").to_owned(),
+            args: args
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
+            labels: json(query.text("labels"), "labels")?,
+            cache_from: json(query.text("cachefrom"), "cachefrom")?,
+            target: query.text("target").to_owned(),
+            platforms: platforms.collect::<Result<_, _>>()?,
+            no_cache: query.flag("nocache"),
+            pull: query.flag("pull"),
+            run: RunDefaults {
+                network: query.text("networkmode").to_owned(),
+                extra_hosts: extra_hosts(query.text("extrahosts")),
+                shm_size: number("shmsize")?,
+                ulimits: ulimits
+                    .iter()
+                    .map(|limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard))
+                    .collect(),
+                cgroup_parent: query.text("cgroupparent").to_owned(),
+                memory: number("memory")?,
+                memory_swap: number("memswap")?,
+                cpu_shares: number("cpushares")?,
+                cpu_period: number("cpuperiod")?,
+                cpu_quota: number("cpuquota")?,
+                cpuset_cpus: query.text("cpusetcpus").to_owned(),
+                cpuset_mems: query.text("cpusetmems").to_owned(),
+                hostname: String::new(),
+            },
+        })
+    }
+
+    fn request(&self, name: String, text: String) -> BuildRequest {
+        let epoch = self.args.get("SOURCE_DATE_EPOCH");
+        let mut run = self.run.clone();
+        if let Some(hostname) = self.args.get("BUILDKIT_SANDBOX_HOSTNAME") {
+            run.hostname.clone_from(hostname);
+        }
+        let sources = self.cache_from.iter();
+        BuildRequest {
+            target: self.target.clone(),
+            args: self.args.clone(),
+            labels: self.labels.clone(),
+            platforms: self.platforms.clone(),
+            no_cache: self.no_cache,
+            pull: self.pull,
+            run,
+            source_date_epoch: epoch.and_then(|text| text.parse().ok()),
+            cache_from: sources
+                .map(|name| hull_build::request::CacheSource::Image(name.clone()))
+                .collect(),
+            ..BuildRequest::new(name, text)
+        }
+    }
+
+    fn prepared(&self, request: BuildRequest) -> Prepared {
+        Prepared {
+            request,
+            names: self.names.clone(),
+            squash: self.squash,
+            quiet: self.quiet,
+            call: String::new(),
+            output: String::new(),
+        }
+    }
+}
+
+/// `name:address` in a JSON list, or (old clients) divided by commas.
+fn extra_hosts(text: &str) -> Vec<String> {
+    if let Ok(list) = serde_json::from_str::<Vec<String>>(text) {
+        return list;
+    }
+    let hosts = text.split(',').filter(|host| !host.is_empty());
+    hosts.map(str::to_owned).collect()
+}
+
+fn name(text: &str) -> Result<Reference, Failure> {
+    let reference = text.parse::<Reference>();
+    let reference = reference.map_err(|error| Failure::invalid(error.to_string()))?;
+    if reference.digest().is_some() {
+        let message = "invalid reference format: build tag cannot contain a digest";
+        return Err(Failure::invalid(message));
+    }
+    Ok(reference.or_latest())
+}
+
+fn parse_platform(text: &str) -> Result<Platform, Failure> {
+    text.parse::<Platform>()
+        .map_err(|error| Failure::invalid(error.to_string()))
+}
+
+fn json<T: DeserializeOwned + Default>(text: &str, what: &str) -> Result<T, Failure> {
+    if text.is_empty() || text == "null" {
+        return Ok(T::default());
+    }
+    serde_json::from_str(text)
+        .map_err(|error| Failure::invalid(format!("error reading {what}: {error}")))
+}
+
+/// A build whose context comes as an archive. Blocks.
+pub(super) fn from_archive(
+    builder: &Builder,
+    options: &Options,
+    pipe: OwnedFd,
+) -> Result<Prepared, Error> {
+    let mut writer = builder.trees().temporary()?;
+    if options.remote.is_empty() {
+        writer.unpack(File::from(pipe))?;
+    } else {
+        drop(pipe);
+        let fetched = builder.fetch(&options.remote)?;
+        if let Some(text) = fetched.as_dockerfile() {
+            return Ok(options.prepared(options.request("Dockerfile".to_owned(), text)));
+        }
+        fetched.unpack_into(&mut writer)?;
+    }
+    let tree = writer.finish()?;
+    let contexts = BTreeMap::from([(MAIN.to_owned(), tree)]);
+    let request = with_contexts(options, contexts, None)?;
+    Ok(options.prepared(request))
+}
+
+/// A build whose contexts came before.
+pub(super) fn from_extras(
+    app: &App,
+    _builder: &Builder,
+    options: &Options,
+    extras: BuildExtras,
+) -> Result<Prepared, Failure> {
+    let mut contexts = BTreeMap::new();
+    let mut named = BTreeMap::new();
+    for (name, id) in &extras.contexts {
+        contexts.insert(name.clone(), app.builds.contexts.take(id)?);
+        if name != MAIN {
+            named.insert(name.to_lowercase(), NamedContext::Local(name.clone()));
+        }
+    }
+    for (name, value) in &extras.named {
+        named.insert(name.to_lowercase(), named_context(value)?);
+    }
+    let mut secrets = BTreeMap::new();
+    for (id, value) in &extras.secrets {
+        let secret = base64::engine::general_purpose::STANDARD.decode(value);
+        let secret =
+            secret.map_err(|_| Failure::invalid(format!("the secret {id} is not base64")))?;
+        secrets.insert(id.clone(), secret);
+    }
+    let platforms = extras.platforms.iter().map(|text| parse_platform(text));
+    let platforms: Vec<Platform> = platforms.collect::<Result<_, _>>()?;
+    let mut request = with_contexts(options, contexts, extras.dockerfile)?;
+    request.named_contexts = named;
+    request.secrets = Arc::new(secrets);
+    request.entitlements = extras.entitlements;
+    request.no_cache_filter = extras.no_cache_filter;
+    request.allow_include = extras.include;
+    if !platforms.is_empty() {
+        request.platforms = platforms;
+    }
+    Ok(Prepared {
+        call: extras.call,
+        output: extras.output,
+        ..options.prepared(request)
+    })
+}
+
+fn named_context(value: &str) -> Result<NamedContext, Failure> {
+    if let Some(image) = value.strip_prefix("docker-image://") {
+        return Ok(NamedContext::Image(image.to_owned()));
+    }
+    if value.starts_with("http://") || value.starts_with("https://") {
+        return Ok(NamedContext::Url(value.to_owned()));
+    }
+    Err(Failure::invalid(format!(
+        "the context {value:?} is neither a directory, docker-image:// nor an address"
+    )))
+}
+
+/// The Dockerfile and what it may see.
+fn with_contexts(
+    options: &Options,
+    contexts: BTreeMap<String, Arc<Tree>>,
+    text: Option<String>,
+) -> Result<BuildRequest, Error> {
+    let invalid = |message: String| Error::Invalid {
+        message,
+        place: None,
+    };
+    let name = match options.dockerfile.trim_start_matches("./") {
+        "" => "Dockerfile",
+        name => name,
+    };
+    let main = contexts.get(MAIN);
+    let read = |path: &str| main.and_then(|tree| tree.read(path, TEXT_BYTES_MAX));
+    let utf8 = |bytes: Vec<u8>| {
+        String::from_utf8(bytes).map_err(|_| invalid(format!("{name} is not UTF-8 text")))
+    };
+    let text = match text {
+        Some(text) => text,
+        None => {
+            // What people type is found whatever its case, as Docker does for the default name.
+            let content =
+                read(name).or_else(|| (name == "Dockerfile").then(|| read("dockerfile"))?);
+            let missing = || invalid(format!("Cannot locate specified Dockerfile: {name}"));
+            utf8(content.ok_or_else(missing)?)?
+        }
+    };
+    let ignore = read(&format!("{name}.dockerignore")).or_else(|| read(".dockerignore"));
+    let has_context = main.is_some();
+    let mut request = options.request(name.to_owned(), text);
+    request.ignore = utf8(ignore.unwrap_or_default())?;
+    request.has_context = has_context;
+    request.contexts = Arc::new(Local(contexts));
+    Ok(request)
+}
+
+/// Directories that are here already.
+struct Local(BTreeMap<String, Arc<Tree>>);
+
+impl Contexts for Local {
+    fn tree(&self, name: &str, _: &Wanted) -> Result<Arc<Tree>, String> {
+        let tree = self.0.get(name).cloned();
+        tree.ok_or_else(|| format!("there is no context {name:?} in this build"))
+    }
+
+    fn file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self
+            .0
+            .get(name)
+            .and_then(|tree| tree.read(path, TEXT_BYTES_MAX)))
+    }
+}

@@ -1,0 +1,96 @@
+//! `POST /build/prune`, and what the cache is in `GET /system/df`.
+
+use hull_api::types::{BuildCacheRecord, BuildPrune};
+use hull_build::cache::{CacheFilter, CacheRecord};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{blocking, builder};
+use crate::http::{
+    answer::{Failure, Outcome, json},
+    request::Request,
+};
+
+const FILTERS: &[&str] = &[
+    "until",
+    "id",
+    "parent",
+    "type",
+    "description",
+    "inuse",
+    "shared",
+    "private",
+    "unused-for",
+];
+
+pub(super) async fn prune(request: Request) -> Outcome {
+    let filters = request.filters(FILTERS)?;
+    let query = &request.query;
+    let number = |name: &str| Ok::<_, Failure>(query.number(name)?.unwrap_or(0));
+    let keep = [
+        number("reserved-space")?,
+        number("keep-storage")?,
+        number("max-used-space")?,
+    ];
+    let age = filters
+        .values("until")
+        .chain(filters.values("unused-for"))
+        .last();
+    let filter = CacheFilter {
+        all: query.flag("all"),
+        unused_since: age.map(before).transpose()?,
+        keep_bytes: keep
+            .into_iter()
+            .filter_map(|bytes| u64::try_from(bytes).ok())
+            .max()
+            .unwrap_or(0),
+        ids: filters.values("id").map(str::to_owned).collect(),
+        kinds: filters.values("type").map(str::to_owned).collect(),
+    };
+    let builder = builder(&request)?;
+    let pruned = blocking(move || builder.prune(&filter)).await??;
+    request.app.engine.sweep();
+    let ids: Vec<String> = pruned.records.into_iter().map(|record| record.id).collect();
+    Ok(json(&BuildPrune {
+        caches_deleted: (!ids.is_empty()).then_some(ids),
+        space_reclaimed: pruned.bytes,
+    }))
+}
+
+/// The time before which something was last used: a duration ago, or a moment.
+fn before(text: &str) -> Result<i64, Failure> {
+    let now = Timestamp::now();
+    if let Some(age) = hull_api::query::parse_duration(text) {
+        let then = now.checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+        // "Unused for 0 s" means everything, this second's too.
+        let edge = i64::from(age == SignedDuration::ZERO);
+        return Ok(then.as_second() + edge);
+    }
+    Ok(hull_api::query::parse_moment(text, now)?.as_second())
+}
+
+/// What the cache holds, for `GET /system/df`.
+pub(in super::super) async fn usage(request: &Request) -> Result<Vec<BuildCacheRecord>, Failure> {
+    let builder = builder(request)?;
+    let usage = blocking(move || builder.usage()).await??;
+    Ok(usage.records.into_iter().map(to_wire).collect())
+}
+
+fn to_wire(record: CacheRecord) -> BuildCacheRecord {
+    let time = |seconds: i64| {
+        Timestamp::from_second(seconds)
+            .unwrap_or(Timestamp::UNIX_EPOCH)
+            .to_string()
+    };
+    BuildCacheRecord {
+        id: record.id,
+        parents: record.parents,
+        kind: record.kind.to_owned(),
+        description: record.description,
+        in_use: record.in_use,
+        shared: record.shared,
+        size: i64::try_from(record.bytes).unwrap_or(i64::MAX),
+        created_at: time(record.created),
+        last_used_at: Some(time(record.used)),
+        usage_count: i64::try_from(record.uses).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,445 @@
+//! `build`: the language carried out, the cache, and what goes wrong. Docker's client plays by the
+//! classic API; what that cannot say is played by `hull` alone.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use hull_testkit::{Client, Output, Scene, eventually, scenario, words};
+
+/// A directory with these files.
+fn context(scene: &Scene, files: &[(&str, &str)]) -> PathBuf {
+    let directory = scene.daemon.path("context");
+    let _ = fs::remove_dir_all(&directory);
+    for (path, text) in files {
+        let path = directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    directory
+}
+
+/// Runs `build LINE CONTEXT`.
+fn build(scene: &Scene, line: &str, context: &Path) -> Output {
+    let line = format!("build {line} {}", context.display());
+    let mut command = scene.client.command(&scene.daemon, &words::split(&line));
+    let output = command.env("DOCKER_BUILDKIT", "0").output().unwrap();
+    Output {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[track_caller]
+fn built(scene: &Scene, line: &str, context: &Path) -> String {
+    let output = build(scene, line, context);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    output.stdout + &output.stderr
+}
+
+#[track_caller]
+fn fails(scene: &Scene, line: &str, context: &Path) -> String {
+    let output = build(scene, line, context);
+    assert_ne!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    output.stdout + &output.stderr
+}
+
+/// The content of a file of the image `it`.
+fn read(scene: &Scene, path: &str) -> String {
+    scene.ok(&format!("run --rm it cat {path}"))
+}
+
+scenario!(a_dockerfile_becomes_an_image(scene) {
+    let dockerfile = r#"ARG BASE=busybox
+FROM $BASE AS make
+ARG WHO
+ENV GREETING="hello $WHO"
+WORKDIR /src/sub
+COPY --chmod=750 --chown=5:6 a* /src/
+RUN echo "$GREETING from $(pwd), $(stat -c '%a %u %g' /src/a.txt)" > /out && ls /src > /list
+FROM busybox
+COPY --from=make /out /list /result/
+COPY dir /result/
+USER 7:8
+EXPOSE 80
+VOLUME /data
+STOPSIGNAL SIGINT
+ENTRYPOINT ["cat"]
+CMD ["/result/out"]
+"#;
+    let context = context(scene, &[("Dockerfile", dockerfile), ("a.txt", "a"), ("ab", "b"), ("dir/x/y", "y")]);
+    built(scene, "-t it --build-arg WHO=you --label k=v", &context);
+    assert_eq!(scene.ok("run --rm it"), "hello you from /src/sub, 750 5 6");
+    assert_eq!(scene.ok("run --rm it /result/list /result/x/y"), "a.txt\nab\nsub\ny");
+    let config = scene.ok("inspect --format '{{.Config.User}} {{.Config.StopSignal}} {{.Config.Labels.k}} {{.Config.ExposedPorts}} {{.Config.Volumes}}' it");
+    assert_eq!(config, "7:8 SIGINT v map[80/tcp:{}] map[/data:{}]");
+});
+
+scenario!(only_what_changed_is_done_again(scene) {
+    let dockerfile = "FROM busybox\nCOPY first /first\nRUN cat /proc/sys/kernel/random/uuid > /one\nCOPY second /second\nRUN cat /proc/sys/kernel/random/uuid > /two\n";
+    let files = [("Dockerfile", dockerfile), ("first", "1"), ("second", "2"), ("other", "3")];
+    let directory = context(scene, &files);
+    let ids = |scene: &Scene| (read(scene, "/one"), read(scene, "/two"));
+    built(scene, "-t it", &directory);
+    let first = ids(scene);
+    // The same content, written anew, and a file that no step reads.
+    context(scene, &files);
+    fs::write(directory.join("other"), "changed").unwrap();
+    built(scene, "-t it", &directory);
+    assert_eq!(ids(scene), first);
+    fs::write(directory.join("second"), "changed").unwrap();
+    built(scene, "-t it", &directory);
+    let second = ids(scene);
+    assert_eq!(second.0, first.0);
+    assert_ne!(second.1, first.1);
+    built(scene, "-t it --no-cache", &directory);
+    assert_ne!(ids(scene).0, first.0);
+    let used = scene.ok("system df --format '{{.Type}} {{.TotalCount}}'");
+    assert!(!used.contains("Build Cache 0"), "{used}");
+    scene.ok("builder prune -af");
+    built(scene, "-t it", &directory);
+    assert_ne!(ids(scene).0, first.0);
+});
+
+scenario!(what_is_ignored_is_not_seen(scene) {
+    let dockerfile = "FROM busybox\nCOPY . /all\nRUN cd /all && find . -type f | sort > /list\n";
+    let files = [
+        ("Dockerfile", dockerfile), (".dockerignore", "*.log\n**/tmp\n!keep.log\n"), ("a", ""), ("x.log", ""),
+        ("keep.log", ""), ("d/tmp/z", ""), ("d/y", ""),
+    ];
+    let directory = context(scene, &files);
+    symlink("/etc/hostname", directory.join("d/link")).unwrap();
+    built(scene, "-t it", &directory);
+    assert_eq!(read(scene, "/list"), "./.dockerignore\n./Dockerfile\n./a\n./d/y\n./keep.log");
+    fs::write(directory.join("Dockerfile"), "FROM busybox\nCOPY x.log /\n").unwrap();
+    let text = fails(scene, "-t not", &directory);
+    assert!(text.contains("\"/x.log\": not found"), "{text}");
+});
+
+scenario!(a_failing_step_says_which_and_nothing_is_tagged(scene) {
+    let directory = context(scene, &[("Dockerfile", "FROM busybox\nRUN true\nRUN echo last words; exit 3\n")]);
+    let text = fails(scene, "-t not", &directory);
+    assert!(text.contains("last words"), "{text}");
+    assert!(text.contains("   3 | >>> RUN echo last words; exit 3"), "{text}");
+    assert!(text.contains("code: 3"), "{text}");
+    assert_eq!(scene.ok("images -q not"), "");
+    fs::write(directory.join("Dockerfile"), "FROM busybox\nRNU true\n").unwrap();
+    let text = fails(scene, "-t not", &directory);
+    assert!(text.contains("line 2: unknown instruction: RNU (did you mean RUN?)"), "{text}");
+    fs::write(directory.join("Dockerfile"), "FROM nothing-of-that-name\n").unwrap();
+    let text = fails(scene, "-t not", &directory);
+    assert!(text.contains("nothing-of-that-name"), "{text}");
+    assert_eq!(scene.ok("ps -aq"), "");
+});
+
+scenario!(a_hostile_dockerfile_reaches_nothing_outside(scene) {
+    let secret = scene.daemon.path("secret");
+    fs::write(&secret, "of the host").unwrap();
+    let target = secret.display().to_string();
+    let files = [("Dockerfile", "FROM busybox\nCOPY ../secret /\n"), ("sub/a", "a")];
+    let directory = context(scene, &files);
+    let text = fails(scene, "-t not", &directory);
+    assert!(text.contains("not found"), "{text}");
+    // A link of the context, and one of the image that the destination leads through.
+    symlink(&target, directory.join("link")).unwrap();
+    let up = "../".repeat(12);
+    let dockerfile = format!(
+        "FROM busybox\nRUN ln -s {up}{target} /away && ln -s {up} /up\nWORKDIR /up/proc/self/fd\nWORKDIR /\n\
+         COPY sub/a /up/made\nCOPY sub/a /away\nRUN cat {target} /made\nVOLUME /../../etc\n"
+    );
+    fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    let output = build(scene, "-t it", &directory);
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "of the host", "{}", output.stderr);
+    fs::write(directory.join("Dockerfile"), "FROM busybox\nCOPY link /\n").unwrap();
+    let text = fails(scene, "-t not", &directory);
+    assert!(text.contains("not found"), "{text}");
+    // An archive that leads out of the context.
+    let made = std::process::Command::new("tar").args(["-cPf"]).arg(scene.daemon.path("evil.tar"))
+        .args(["--transform", "s,^,../../../../,", "-C"]).arg(&directory).arg("sub/a").status().unwrap();
+    assert!(made.success());
+    fs::copy(scene.daemon.path("evil.tar"), directory.join("evil.tar")).unwrap();
+    fs::write(directory.join("Dockerfile"), "FROM busybox\nADD evil.tar /x/\n").unwrap();
+    fails(scene, "-t not", &directory);
+    assert!(!scene.daemon.path("sub").exists());
+});
+
+scenario!(steps_are_confined_as_containers_are(scene) {
+    let dockerfile = "FROM busybox\nRUN grep -E 'Cap|Seccomp:' /proc/self/status > /caps; ls /proc/self/fd | wc -l > /fds; ! mount -t tmpfs x /mnt\n";
+    let directory = context(scene, &[("Dockerfile", dockerfile)]);
+    built(scene, "-t it", &directory);
+    let own = scene.ok("run --rm busybox grep -E Cap|Seccomp: /proc/self/status");
+    assert_eq!(read(scene, "/caps"), own);
+});
+
+/// What only `hull`, or a client with BuildKit, can ask for.
+fn hull(play: impl FnOnce(&mut Scene)) {
+    Scene::play(Client::Hull, play);
+}
+
+#[test]
+fn secrets_are_there_for_the_step_and_nowhere_else() {
+    hull(|scene| {
+        let secret = scene.daemon.path("key");
+        fs::write(&secret, "s3cr3t-value").unwrap();
+        let dockerfile = "FROM busybox\n\
+            RUN --mount=type=secret,id=key,mode=0440,uid=3 stat -c '%a %u' /run/secrets/key > /looks; wc -c < /run/secrets/key > /size\n\
+            RUN --mount=type=secret,id=key,env=KEY [ \"$KEY\" = s3cr3t-value ]\n\
+            RUN --mount=type=secret,id=absent ! ls /run/secrets/absent\n\
+            RUN find / -xdev -path /proc -prune -o -name '*secret*' -print > /found\n";
+        let directory = context(scene, &[("Dockerfile", dockerfile)]);
+        built(
+            scene,
+            &format!("-t it --secret id=key,src={}", secret.display()),
+            &directory,
+        );
+        assert_eq!(read(scene, "/looks"), "440 3");
+        assert_eq!(read(scene, "/size"), "12");
+        assert_eq!(read(scene, "/found"), "");
+        let saved = scene.daemon.path("saved.tar");
+        scene.ok(&format!("save -o {} it", saved.display()));
+        let grep = std::process::Command::new("grep")
+            .arg("-rlF")
+            .arg("s3cr3t-value")
+            .arg(&saved)
+            .args(["--", "."])
+            .current_dir(scene.daemon.path("data"))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&grep.stdout), "");
+        let required = "FROM busybox\nRUN --mount=type=secret,id=absent,required true\n";
+        fs::write(directory.join("Dockerfile"), required).unwrap();
+        let text = fails(scene, "", &directory);
+        assert!(text.contains("secret absent: not found"), "{text}");
+    });
+}
+
+#[test]
+fn mounts_of_every_kind_leave_nothing_in_the_image() {
+    hull(|scene| {
+        let dockerfile = r#"FROM busybox AS from
+RUN mkdir /d && echo deep > /d/f
+FROM busybox
+RUN --mount=type=bind,target=/ctx cat /ctx/a > /a; ! touch /ctx/x
+RUN --mount=type=bind,target=/ctx,rw touch /ctx/x
+RUN --mount=type=bind,from=from,source=/d,target=/var/spool/d cat /var/spool/d/f > /f
+RUN --mount=type=tmpfs,target=/t/m,size=1m df -k /t/m | tail -1 | awk '{print $2}' > /tmpfs
+RUN --mount=type=cache,target=/cache,id=../../../evil echo kept > /cache/k
+RUN --mount=type=cache,target=/other,id=../../../evil,sharing=locked cat /other/k > /k
+RUN --network=none ip -o link | grep -v ' lo:' | wc -l > /links
+RUN ls -d /ctx /cache /other /t /t/m /var/spool/d 2>/dev/null > /left; true
+"#;
+        let directory = context(scene, &[("Dockerfile", dockerfile), ("a", "text")]);
+        built(scene, "-t it", &directory);
+        for (path, expected) in [
+            ("/a", "text"),
+            ("/f", "deep"),
+            ("/tmpfs", "1024"),
+            ("/k", "kept"),
+            ("/links", "0"),
+            ("/left", ""),
+        ] {
+            assert_eq!(read(scene, path), expected, "{path}");
+        }
+        assert!(!directory.join("x").exists());
+        // A cache outlives the build, and pruning takes it away.
+        let again =
+            "FROM busybox\nRUN --mount=type=cache,target=/c,id=../../../evil cat /c/k > /k\n";
+        fs::write(directory.join("Dockerfile"), again).unwrap();
+        built(scene, "-t it", &directory);
+        assert_eq!(read(scene, "/k"), "kept");
+        scene.ok("builder prune -af");
+        fails(scene, "--no-cache", &directory);
+    });
+}
+
+#[test]
+fn heredocs_archives_and_named_contexts() {
+    hull(|scene| {
+        let dockerfile = r#"FROM busybox
+ARG X=sub
+RUN <<EOF
+echo one > /run1
+echo two >> /run1
+EOF
+RUN <<EOF
+#!/bin/sh
+echo "script $0" > /run2
+EOF
+COPY <<a <<"b" /h/
+$X
+a
+$X
+b
+ADD files.tar /tar/
+COPY files.tar /raw/
+COPY --from=more /m /more
+COPY --parents d/./e/*.t /p/
+COPY --exclude=*.no ex /ex/
+COPY --link a /linked/
+SHELL ["/bin/sh", "-ec"]
+RUN cd / && cat run1 run2 h/a h/b tar/in more p/e/1.t linked/a > /all; ls raw ex >> /all
+"#;
+        let files = [
+            ("Dockerfile", dockerfile),
+            ("in", "archived\n"),
+            ("d/e/1.t", "parent\n"),
+            ("ex/x.no", ""),
+            ("ex/y", ""),
+            ("a", "link\n"),
+            ("named/m", "named\n"),
+        ];
+        let directory = context(scene, &files);
+        let tar = std::process::Command::new("tar")
+            .args(["-czf", "files.tar", "in"])
+            .current_dir(&directory)
+            .status();
+        assert!(tar.unwrap().success());
+        built(
+            scene,
+            &format!(
+                "-t it --build-context more={}",
+                directory.join("named").display()
+            ),
+            &directory,
+        );
+        let expected = "one\ntwo\nscript /dev/pipes/EOF\nsub\n$X\narchived\nnamed\nparent\nlink\nex:\ny\n\nraw:\nfiles.tar";
+        assert_eq!(read(scene, "/all"), expected);
+    });
+}
+
+#[test]
+fn the_same_inputs_give_the_same_image_bit_for_bit() {
+    hull(|scene| {
+        let dockerfile = "FROM busybox\nWORKDIR /w\nCOPY a b/\nRUN date +%N > /dev/null; mkdir /d; echo x > /d/x; ln /d/x /d/y; rm /bin/awk\nENV A=1\n";
+        let directory = context(scene, &[("Dockerfile", dockerfile), ("a", "text")]);
+        let line = "-q --build-arg SOURCE_DATE_EPOCH=1700000000";
+        let first = built(scene, line, &directory);
+        scene.ok(&format!("rmi {first}"));
+        scene.ok("builder prune -af");
+        context(scene, &[("Dockerfile", dockerfile), ("a", "text")]);
+        assert_eq!(built(scene, line, &directory), first);
+        let created = scene.ok(&format!("inspect --format '{{{{.Created}}}}' {first}"));
+        assert_eq!(created, "2023-11-14T22:13:20Z");
+    });
+}
+
+#[test]
+fn results_are_written_where_they_are_wanted() {
+    hull(|scene| {
+        let dockerfile = "FROM busybox AS make\nRUN mkdir /o && echo out > /o/f\nFROM scratch\nCOPY --from=make /o /\n";
+        let directory = context(scene, &[("Dockerfile", dockerfile)]);
+        let out = scene.daemon.path("out");
+        built(scene, &format!("-o {}", out.display()), &directory);
+        assert_eq!(fs::read_to_string(out.join("f")).unwrap(), "out\n");
+        let archive = scene.daemon.path("image.tar");
+        built(
+            scene,
+            &format!(
+                "--target make -t made:1 -o type=docker,dest={}",
+                archive.display()
+            ),
+            &directory,
+        );
+        assert_eq!(scene.ok("images -q made"), "");
+        scene.ok(&format!("load -i {}", archive.display()));
+        assert_eq!(scene.ok("run --rm made:1 cat /o/f"), "out");
+        let squash = "FROM busybox\nRUN echo 1 > /x; echo 2 > /y\nRUN rm /x; echo 3 >> /y\n";
+        fs::write(directory.join("Dockerfile"), squash).unwrap();
+        built(scene, "-t it --squash", &directory);
+        assert_eq!(read(scene, "/y"), "2\n3");
+        let layers = |name| {
+            scene.ok(&format!(
+                "inspect --format '{{{{len .RootFS.Layers}}}}' {name}"
+            ))
+        };
+        assert_eq!(
+            layers("it").parse::<u32>().unwrap(),
+            layers("busybox").parse::<u32>().unwrap() + 1
+        );
+        scene.fails(1, "run --rm it ls /x");
+    });
+}
+
+#[test]
+fn a_check_builds_nothing_and_says_what_it_thinks() {
+    hull(|scene| {
+        let directory = context(
+            scene,
+            &[("Dockerfile", "FROM busybox\nMAINTAINER me\nRUN exit 1\n")],
+        );
+        let output = build(scene, "--check", &directory);
+        assert_eq!(output.code, 1);
+        assert!(
+            output.stdout.contains("WARNING: MaintainerDeprecated"),
+            "{}",
+            output.stdout
+        );
+        assert!(
+            output.stdout.contains("   2 | >>> MAINTAINER me"),
+            "{}",
+            output.stdout
+        );
+        fs::write(directory.join("Dockerfile"), "FROM busybox\n").unwrap();
+        assert!(built(scene, "--check", &directory).contains("no warnings found"));
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_stops_its_build() {
+    hull(|scene| {
+        let dockerfile = "FROM busybox\nRUN echo it runs; sleep 36217\n";
+        let directory = context(scene, &[("Dockerfile", dockerfile)]);
+        let runs = || {
+            let all = fs::read_dir("/proc").unwrap().flatten();
+            let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+            lines
+                .into_iter()
+                .any(|line| line.starts_with(b"sleep\x0036217\0"))
+        };
+        let mut running = scene.begin(&format!("build -t not {}", directory.display()));
+        eventually("the step runs", || runs().then_some(()));
+        running.kill();
+        eventually("the step is gone", || (!runs()).then_some(()));
+        assert_eq!(scene.ok("images -q not"), "");
+    });
+}
+
+#[test]
+fn a_killed_daemon_keeps_what_was_built() {
+    hull(|scene| {
+        let dockerfile = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /id\nRUN [ -e /ready ] || sleep 3600\n";
+        let directory = context(scene, &[("Dockerfile", dockerfile)]);
+        let mut running = scene.begin(&format!(
+            "build -t not --progress=plain {}",
+            directory.display()
+        ));
+        let cached = || {
+            let usage = scene
+                .daemon
+                .api("GET", "/system/df", &serde_json::Value::Null)
+                .json();
+            usage["BuildCache"].as_array().is_some_and(|all| {
+                all.iter().any(|one| {
+                    one["Description"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .contains("uuid")
+                })
+            })
+        };
+        eventually("the first step is done", || cached().then_some(()));
+        scene.daemon.kill();
+        running.kill();
+        scene.daemon.launch();
+        assert_eq!(scene.ok("ps -aq"), "");
+        fs::write(
+            directory.join("Dockerfile"),
+            dockerfile.replace("sleep 3600", "true"),
+        )
+        .unwrap();
+        let text = built(scene, "-t it --progress=plain", &directory);
+        assert!(text.contains("CACHED"), "{text}");
+        assert_eq!(read(scene, "/id").len(), 36);
+    });
+}

@@ -1,0 +1,400 @@
+//! Builds: the [`Builder`], and what it asks of the engine.
+//!
+//! A command of a build runs as any container does: same spec, same confinement, same shim, and an
+//! owner of its own. Only its root is the builder's, and it is no container that users see: lists
+//! leave it out, and one that a killed daemon left behind is taken away at the next start.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
+
+use hull_build::{
+    Builder, Cancel, Finished, Host, HostError, LogStream, RunMount, RunOutput, RunRequest,
+};
+use hull_image::Snapshot;
+use hull_oci::Platform;
+use hull_shim::protocol::Attach;
+use tokio::runtime::Handle as Runtime;
+
+use crate::{
+    Engine, actor,
+    actor::Order,
+    container::{remove::RemoveOptions, wait::WaitFor},
+    error::{Attempt, Error, Result},
+    model::{Config, ContainerId, HostConfig, LogConfig, Name, NetworkMode, Resources, Ulimit},
+    paths,
+    record::{MountKind, MountPoint, Record},
+    services::Services,
+    state::State,
+    time::now_ns,
+    undo::Undo,
+};
+
+/// The host's name in a command of a build, as BuildKit has it.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// The largest piece of output that a frame announces and is read at once.
+const FRAME_BYTES_MAX: usize = 1 << 20;
+
+impl Engine {
+    /// The builder.
+    pub fn builder(&self) -> Result<&Arc<Builder>> {
+        let services = self.services();
+        if let Some(builder) = services.builder.get() {
+            return Ok(builder);
+        }
+        let host = BuildHost {
+            services: Arc::downgrade(services),
+            runtime: Runtime::current(),
+        };
+        let run_dir = services.paths.builds();
+        let images = Arc::clone(&services.images);
+        let builder = Builder::open(services.paths.data(), &run_dir, images, Arc::new(host))
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(services.builder.get_or_init(|| Arc::new(builder)))
+    }
+
+    /// Opens the builder if there were builds before: what a killed daemon left of them goes away.
+    pub(crate) async fn reopen_builder(&self) {
+        if !self.services().paths.data().join("build").is_dir() {
+            return;
+        }
+        let engine = self.clone();
+        let runtime = Runtime::current();
+        let job = move || {
+            let _runtime = runtime.enter();
+            engine.builder().map(drop)
+        };
+        match self.services().block(job).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) | Err(error) => tracing::error!(%error, "cannot open the build cache"),
+        }
+    }
+
+    /// Builds have left layers to delete.
+    pub fn sweep(&self) {
+        self.services().sweep();
+    }
+}
+
+/// What the builder asks of the engine.
+struct BuildHost {
+    services: Weak<Services>,
+    runtime: Runtime,
+}
+
+impl Host for BuildHost {
+    fn run(
+        &self,
+        request: &RunRequest,
+        output: &mut RunOutput<'_>,
+        cancel: &Cancel,
+    ) -> Result<Finished, HostError> {
+        let engine = self.engine()?;
+        self.run_in(&engine, request, output, cancel)
+            .map_err(|error| HostError(crate::shim::chain(&error)))
+    }
+
+    fn pull(
+        &self,
+        reference: &str,
+        _platform: &Platform,
+        newer: bool,
+        _tell: &mut dyn FnMut(&str),
+    ) -> Result<(), HostError> {
+        if newer {
+            // What is here is as new as anything this daemon can get.
+            return Ok(());
+        }
+        Err(HostError(format!(
+            "{reference} is not here, and pulling images is not available in this version: load or \
+             import it"
+        )))
+    }
+
+    fn can_run(&self, platform: &Platform) -> bool {
+        Platform::host().rank(platform).is_some() || has_emulator(platform)
+    }
+}
+
+/// Whether the kernel hands programs of the platform to an emulator.
+fn has_emulator(platform: &Platform) -> bool {
+    let name = match platform.architecture.as_str() {
+        "arm64" => "aarch64",
+        "386" => "i386",
+        "amd64" => "x86_64",
+        "ppc64le" => "ppc64le",
+        "loong64" => "loongarch64",
+        other => other,
+    };
+    let entry = format!("/proc/sys/fs/binfmt_misc/qemu-{name}");
+    std::fs::read_to_string(entry).is_ok_and(|text| text.starts_with("enabled"))
+}
+
+impl BuildHost {
+    fn engine(&self) -> Result<Engine, HostError> {
+        let services = self.services.upgrade();
+        services
+            .map(Engine::of)
+            .ok_or_else(|| HostError("the daemon is stopping".to_owned()))
+    }
+
+    fn run_in(
+        &self,
+        engine: &Engine,
+        request: &RunRequest,
+        output: &mut RunOutput<'_>,
+        cancel: &Cancel,
+    ) -> Result<Finished> {
+        let _runtime = self.runtime.enter();
+        let record = make(engine.services(), request)?;
+        let id = record.id.clone();
+        actor::launch(engine.services(), record, None);
+        let outcome = self.follow(engine, &id, output, cancel);
+        let removal = RemoveOptions {
+            force: true,
+            volumes: true,
+        };
+        if let Err(error) = self.runtime.block_on(engine.remove(id.as_str(), removal)) {
+            tracing::warn!(container = id.short(), %error, "cannot remove a build's container");
+        }
+        outcome
+    }
+
+    /// Starts the container and follows it to its end.
+    fn follow(
+        &self,
+        engine: &Engine,
+        id: &ContainerId,
+        output: &mut RunOutput<'_>,
+        cancel: &Cancel,
+    ) -> Result<Finished> {
+        let handle = engine.find(id.as_str())?;
+        let attach = Attach {
+            target: hull_shim::protocol::Target::Init,
+            stdin: false,
+            stdout: true,
+            stderr: true,
+            detach_keys: Vec::new(),
+        };
+        let waiting = engine.wait(id.as_str(), WaitFor::NextExit)?;
+        let ticket = self
+            .runtime
+            .block_on(handle.order(|reply| Order::Attach { attach, reply }))?;
+        let (killer, runtime, victim) = (engine.clone(), self.runtime.clone(), id.to_string());
+        let _hook = cancel.on_cancel(move || {
+            runtime.spawn(async move {
+                // It may have ended by itself meanwhile.
+                let _ = killer.kill(&victim, None).await;
+            });
+        });
+        self.runtime.block_on(engine.start(id.as_str()))?;
+        if cancel.is_cancelled() {
+            let _ = self.runtime.block_on(engine.kill(id.as_str(), None));
+        }
+        if let Ok(stream) = self.runtime.block_on(ticket) {
+            read_frames(stream, output).attempt(|| "read a build's output".to_owned())?;
+        }
+        let ended = self.runtime.block_on(waiting.ended());
+        let record = handle.record();
+        let exit = record.state.exit();
+        Ok(Finished {
+            code: ended.map_or(-1, |ended| ended.code),
+            out_of_memory: exit.is_some_and(|exit| exit.out_of_memory),
+        })
+    }
+}
+
+/// Reads Docker's frames until the end of the stream.
+fn read_frames(
+    mut stream: std::os::unix::net::UnixStream,
+    output: &mut RunOutput<'_>,
+) -> std::io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let mut header = [0u8; 8];
+        match stream.read_exact(&mut header) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let [kind, _, _, _, a, b, c, d] = header;
+        let mut left = u32::from_be_bytes([a, b, c, d]) as usize;
+        let kind = if kind == 2 {
+            LogStream::Stderr
+        } else {
+            LogStream::Stdout
+        };
+        while left > 0 {
+            let length = left.min(FRAME_BYTES_MAX);
+            buffer.resize(length, 0);
+            stream.read_exact(&mut buffer)?;
+            output(kind, &buffer);
+            left -= length;
+        }
+    }
+}
+
+/// The record of a command's container.
+fn make(services: &Arc<Services>, request: &RunRequest) -> Result<Record> {
+    let id = ContainerId::random();
+    let mut config = config(request);
+    let mut host = host_config(services, request)?;
+    crate::container::create::settle(services, &mut config, &mut host)?;
+    let name = Name::parse(&format!("build-{}", id.short()))
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    let mut undo = Undo::default();
+    services.registry.reserve(&name, &id)?;
+    let held = (Arc::clone(services), name.clone(), id.clone());
+    undo.push("release the name", move || {
+        held.0.registry.release(&held.1, &held.2)
+    });
+    let bundle = services.paths.bundle(&id);
+    paths::make(&bundle, 0o710).attempt(|| format!("create {}", bundle.display()))?;
+    let (made, shared) = (bundle, Arc::clone(services));
+    undo.push("remove the bundle", move || {
+        let _ = shared.discard_directory(&made);
+    });
+    let mut lower = request.lower.clone();
+    lower.push(services.paths.base());
+    let record = Record {
+        name,
+        created_at_ns: now_ns(),
+        image_id: String::new(),
+        platform: Platform::host().to_string(),
+        config,
+        host,
+        endpoint_configs: BTreeMap::new(),
+        snapshot: Snapshot {
+            lower,
+            upper: request.upper.clone(),
+            work: request.work.clone(),
+        },
+        mounts: request.mounts.iter().map(mount_point).collect(),
+        state: State::Created { failure: None },
+        restarts: 0,
+        asked_to_stop: false,
+        endpoints: Vec::new(),
+        published: Vec::new(),
+        health: None,
+        log_path: None,
+        left_main_network: false,
+        is_build_step: true,
+        id,
+    };
+    let kind = crate::store::Kind::Container;
+    services.store.put(kind, record.id.as_str(), &record)?;
+    undo.keep();
+    Ok(record)
+}
+
+fn config(request: &RunRequest) -> Config {
+    let hostname = &request.defaults.hostname;
+    Config {
+        hostname: if hostname.is_empty() {
+            HOSTNAME
+        } else {
+            hostname
+        }
+        .to_owned(),
+        user: request.user.clone(),
+        env: request.env.clone(),
+        cmd: Some(request.args.clone()),
+        working_dir: request.working_dir.clone(),
+        attach_stdout: true,
+        attach_stderr: true,
+        ..Config::default()
+    }
+}
+
+fn host_config(services: &Services, request: &RunRequest) -> Result<HostConfig> {
+    let defaults = &request.defaults;
+    let network_mode = match request.network.as_str() {
+        "" | "default" | "bridge" => NetworkMode::Bridge,
+        "none" => NetworkMode::None,
+        "host" => NetworkMode::Host,
+        other => match other.strip_prefix("container:") {
+            Some(reference) => {
+                NetworkMode::Container(services.registry.find(reference)?.id.to_string())
+            }
+            None => {
+                let found = services.networks.find(other);
+                found.ok_or_else(|| Error::NoSuchNetwork(other.to_owned()))?;
+                NetworkMode::Named(other.to_owned())
+            }
+        },
+    };
+    if let Some(device) = request.devices.first() {
+        return Err(Error::NotImplemented(format!(
+            "the device {device:?} cannot be given to a build: CDI devices are not available"
+        )));
+    }
+    let ulimits = defaults.ulimits.iter().map(|text| ulimit(text));
+    Ok(HostConfig {
+        network_mode,
+        privileged: request.is_privileged,
+        extra_hosts: defaults.extra_hosts.clone(),
+        shm_size: defaults.shm_size,
+        log: LogConfig {
+            driver: "none".to_owned(),
+            options: BTreeMap::new(),
+        },
+        resources: Resources {
+            memory: defaults.memory,
+            memory_swap: defaults.memory_swap,
+            cpu_shares: defaults.cpu_shares,
+            cpu_period_us: defaults.cpu_period,
+            cpu_quota_us: defaults.cpu_quota,
+            cpuset_cpus: defaults.cpuset_cpus.clone(),
+            cpuset_mems: defaults.cpuset_mems.clone(),
+            cgroup_parent: defaults.cgroup_parent.clone(),
+            ulimits: ulimits.collect::<Result<_>>()?,
+            ..Resources::default()
+        },
+        ..HostConfig::default()
+    })
+}
+
+/// `nofile=1024:2048`.
+fn ulimit(text: &str) -> Result<Ulimit> {
+    let invalid = || Error::Invalid(format!("invalid ulimit argument: {text}"));
+    let (name, values) = text.split_once('=').ok_or_else(invalid)?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    Ok(Ulimit {
+        name: name.to_owned(),
+        soft: soft.parse().map_err(|_| invalid())?,
+        hard: hard.parse().map_err(|_| invalid())?,
+    })
+}
+
+fn mount_point(mount: &RunMount) -> MountPoint {
+    match mount {
+        RunMount::Bind {
+            source,
+            target,
+            read_only,
+        } => MountPoint {
+            kind: MountKind::Bind,
+            source: source.clone(),
+            destination: target.clone(),
+            read_only: *read_only,
+            ..MountPoint::default()
+        },
+        RunMount::Tmpfs { target, size } => {
+            let mut options = vec!["exec".to_owned(), "mode=1777".to_owned()];
+            if *size > 0 {
+                options.push(format!("size={size}"));
+            }
+            MountPoint {
+                kind: MountKind::Tmpfs,
+                source: PathBuf::new(),
+                destination: target.clone(),
+                options,
+                ..MountPoint::default()
+            }
+        }
+    }
+}
