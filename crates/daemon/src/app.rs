@@ -9,7 +9,9 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue};
+use hull_buildkit::Front;
 use hull_engine::{Engine, events::Subject};
+use tokio::sync::OnceCell;
 
 use crate::{config::Config, http::server::common_headers};
 
@@ -17,6 +19,8 @@ use crate::{config::Config, http::server::common_headers};
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    /// What clients of BuildKit's protocol meet: made when the first one comes.
+    pub(crate) buildkit: OnceCell<Arc<Front>>,
     config: RwLock<Arc<Config>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     listeners: AtomicI64,
@@ -33,6 +37,7 @@ impl App {
         let config = RwLock::new(Arc::new(config));
         Self {
             engine,
+            buildkit: OnceCell::new(),
             config,
             headers,
             listeners: AtomicI64::new(0),

@@ -54,6 +54,15 @@ pub fn docker() -> PathBuf {
     env::var_os("HULL_TEST_DOCKER").map_or_else(|| PathBuf::from("docker"), PathBuf::from)
 }
 
+/// Docker's builder client, a plugin of `docker`: `stable` or `recent`.
+pub fn buildx(name: &str) -> PathBuf {
+    let package = repository().join(format!(".dev/buildx-{name}"));
+    existing(
+        package.join("usr/libexec/docker/cli-plugins/docker-buildx"),
+        "./dev test",
+    )
+}
+
 /// A Python that can import `docker`.
 pub fn python() -> PathBuf {
     env::var_os("HULL_TEST_PYTHON")

@@ -30,8 +30,6 @@ pub struct Worker {
     pub host_gateway: String,
     /// The host's name.
     pub hostname: String,
-    /// Bytes the build cache may take; 0: as it likes.
-    pub cache_bytes_max: i64,
 }
 
 impl Worker {
@@ -64,7 +62,7 @@ impl Worker {
             platforms: self.platforms.iter().map(|text| platform(text)).collect(),
             gc_policy: vec![GcPolicy {
                 all: true,
-                max_used_space: self.cache_bytes_max,
+                max_used_space: i64::try_from(hull_build::CACHE_BYTES_DEFAULT).unwrap_or(i64::MAX),
                 ..GcPolicy::default()
             }],
             buildkit_version: Some(self.version_record()),

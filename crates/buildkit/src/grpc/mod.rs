@@ -11,5 +11,5 @@ mod status;
 
 pub use client::{Channel, Connection, Outgoing};
 pub use frame::Incoming;
-pub use server::{Call, Running, Service, serve};
+pub use server::{Call, Replies, Running, Service, serve};
 pub use status::{Code, Status};

@@ -58,14 +58,30 @@ pub struct Call {
     pub metadata: HeaderMap,
     /// The client's messages.
     pub incoming: Incoming,
-    replies: mpsc::Sender<Bytes>,
+    replies: Replies,
+}
+
+/// The messages that go to the client.
+#[derive(Debug)]
+pub struct Replies(mpsc::Sender<Bytes>);
+
+impl Replies {
+    /// Sends a message to the client, when it takes it.
+    pub async fn send(&self, message: &impl Message) -> Result<(), Status> {
+        let sent = self.0.send(encode(message)).await;
+        sent.map_err(|_| Status::new(Code::Cancelled, "the client gave the call up"))
+    }
 }
 
 impl Call {
     /// Sends a message to the client, when it takes it.
     pub async fn reply(&self, message: &impl Message) -> Result<(), Status> {
-        let sent = self.replies.send(encode(message)).await;
-        sent.map_err(|_| Status::new(Code::Cancelled, "the client gave the call up"))
+        self.replies.send(message).await
+    }
+
+    /// Both directions, for those who read while they write.
+    pub fn into_parts(self) -> (Incoming, Replies) {
+        (self.incoming, self.replies)
     }
 
     /// A value that came along.
@@ -118,7 +134,7 @@ async fn answer<S: Service>(
         method: head.uri.path().to_owned(),
         metadata: head.headers,
         incoming: Incoming::request(body),
-        replies,
+        replies: Replies(replies),
     };
     tracing::trace!(method = call.method, "called");
     let mut running = JoinSet::new();

@@ -74,9 +74,7 @@ pub async fn send_directory(
 ) -> Result<(), Status> {
     let (mut outgoing, mut incoming) = open(session, id, &[]).await?;
     let (packets, mut outbox) = mpsc::channel::<Packet>(PACKETS);
-    let files = Arc::new(Numbered::default());
-    let naming = name_all(Arc::clone(&root), packets.clone(), Arc::clone(&files));
-    let answering = answer(&mut incoming, packets, files, root);
+    let offering = offer(root, &mut incoming, packets);
     let sending = async {
         while let Some(packet) = outbox.recv().await {
             progress(packet.data.len() as u64);
@@ -84,12 +82,25 @@ pub async fn send_directory(
         }
         outgoing.finish()
     };
-    let (named, answered, sent) = tokio::join!(naming, answering, sending);
-    named?;
-    answered?;
+    let (offered, sent) = tokio::join!(offering, sending);
+    offered?;
     sent?;
     while incoming.next::<Packet>().await?.is_some() {}
     Ok(())
+}
+
+/// The sending side of a tree's way: names all that is below `root`, and answers what the other
+/// side asks for, until it has all it wants.
+pub(super) async fn offer(
+    root: Arc<Root>,
+    incoming: &mut Incoming,
+    packets: mpsc::Sender<Packet>,
+) -> Result<(), Status> {
+    let files = Arc::new(Numbered::default());
+    let naming = name_all(Arc::clone(&root), packets.clone(), Arc::clone(&files));
+    let answering = answer(incoming, packets, files, root);
+    let (named, answered) = tokio::join!(naming, answering);
+    named.and(answered)
 }
 
 /// Waits for both ends; the client's own word on a failure says more than the broken stream.

@@ -161,7 +161,7 @@ async fn ask(
 }
 
 #[derive(Debug, thiserror::Error)]
-enum ReceiveError {
+pub(super) enum ReceiveError {
     #[error("{0}")]
     Replica(String),
     #[error("the client sends content nobody asked for ({0})")]
@@ -173,7 +173,7 @@ enum ReceiveError {
 }
 
 /// The blocking side: packets in, files and requests out.
-struct Receiver<R> {
+pub(super) struct Receiver<R> {
     replica: R,
     inbox: mpsc::Receiver<Packet>,
     asked: mpsc::UnboundedSender<Packet>,
@@ -187,7 +187,7 @@ struct Receiver<R> {
 }
 
 impl<R: Replica> Receiver<R> {
-    fn new(
+    pub(super) fn new(
         replica: R,
         inbox: mpsc::Receiver<Packet>,
         asked: mpsc::UnboundedSender<Packet>,
@@ -204,7 +204,7 @@ impl<R: Replica> Receiver<R> {
         }
     }
 
-    fn run(mut self) -> Result<(R, Report), ReceiveError> {
+    pub(super) fn run(mut self) -> Result<(R, Report), ReceiveError> {
         let outcome = self.take_all();
         let last = match &outcome {
             Ok(()) => Packet {

@@ -14,6 +14,9 @@ mod secrets;
 mod ssh;
 mod upload;
 
+#[cfg(test)]
+mod tests;
+
 pub use auth::Credentials;
 pub(crate) use filesend::{names, stat_of};
 pub use filesend::{send_directory, send_stream};

@@ -72,6 +72,10 @@ pub(crate) enum Op {
     NetworkPrune,
     Volume(VolumeOp),
     Build(BuildOp),
+    /// BuildKit's services, on the connection itself.
+    Grpc,
+    /// A client's services, on the connection itself.
+    Session,
     /// Docker's own answer of a daemon outside a swarm.
     NoSwarm,
     /// There are no plugins, so there are none to show.
@@ -125,7 +129,6 @@ const POST: &Method = &Method::POST;
 const PUT: &Method = &Method::PUT;
 const DELETE: &Method = &Method::DELETE;
 
-const BUILD: Op = Op::Absent("building images");
 const PLUGINS: Op = Op::Absent("installing plugins");
 
 /// First match wins: fixed names stand before placeholders.
@@ -192,8 +195,8 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (POST, "/build/cancel", Op::Build(BuildOp::Cancel)),
     (POST, "/hull/build/context", Op::Build(BuildOp::Context)),
     (PUT, "/hull/build/context/{id}", Op::Build(BuildOp::Fill)),
-    (POST, "/session", BUILD),
-    (POST, "/grpc", BUILD),
+    (POST, "/session", Op::Session),
+    (POST, "/grpc", Op::Grpc),
     (GET, "/networks", Op::NetworkList),
     (GET, "/networks/", Op::NetworkList),
     (GET, "/networks/{id...}", Op::NetworkInspect),

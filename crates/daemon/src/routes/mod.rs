@@ -2,6 +2,7 @@
 
 mod archive;
 mod build;
+mod buildkit;
 mod container;
 mod disk;
 mod exec;
@@ -88,6 +89,8 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::NetworkPrune => network::prune(request).await,
         Op::Volume(op) => volume::perform(op, request).await,
         Op::Build(op) => build::perform(op, request).await,
+        Op::Grpc => buildkit::grpc(&request).await,
+        Op::Session => buildkit::session(&request).await,
         Op::PluginList => Ok(json(&[(); 0])),
         Op::NoSuchPlugin => Err(no_such_plugin(request.name())),
         Op::NoSwarm => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)),

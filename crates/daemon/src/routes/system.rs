@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// There is no BuildKit behind this daemon.
-const BUILDER_VERSION: &str = "1";
+/// BuildKit's protocol is served.
+const BUILDER_VERSION: &str = "2";
 
 pub(super) fn ping() -> Outcome {
     Ok(with_ping_headers(text("OK")))

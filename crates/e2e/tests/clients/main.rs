@@ -4,6 +4,7 @@
     reason = "a test that cannot prepare its files fails right there"
 )]
 
+mod buildx;
 mod bundles;
 mod checklists;
 mod podman;

@@ -1,0 +1,109 @@
+//! BuildKit's protocol: the client takes a connection, and both sides speak gRPC on it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use hull_buildkit::{Front, Worker, grpc, session::Offer};
+
+use crate::{
+    app::App,
+    http::{
+        answer::{Answer, Failure, Outcome},
+        hijack::{Hijack, Taken},
+        request::Request,
+    },
+};
+
+/// HTTP/2 without encryption, by its name in `Upgrade`.
+const PROTOCOL: &str = "h2c";
+
+/// How a session tells about itself.
+const SESSION_ID: &str = "x-docker-expose-session-uuid";
+const SESSION_KEY: &str = "x-docker-expose-session-sharedkey";
+const SESSION_METHOD: &str = "x-docker-expose-session-grpc-method";
+
+/// What answers clients of BuildKit's protocol.
+async fn front(app: &App) -> Result<Arc<Front>, hull_engine::Error> {
+    let make = || async {
+        let (engine, config) = (&app.engine, app.config());
+        let facts = engine.info().await?;
+        let bridge = engine.network("bridge").ok();
+        let bridge = bridge.and_then(|network| Some(network.subnets.first()?.gateway));
+        let gateway = config.host_gateway.first().copied().or(bridge);
+        let worker = Worker {
+            id: facts.id,
+            version: crate::VERSION.to_owned(),
+            platforms: vec![hull_oci::Platform::host().to_string()],
+            host_gateway: gateway
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+            hostname: facts.name,
+        };
+        let (builder, store) = (Arc::clone(engine.builder()?), Arc::clone(engine.images()));
+        Ok(Arc::new(Front::new(worker, builder, store)))
+    };
+    app.buildkit.get_or_try_init(make).await.cloned()
+}
+
+/// The client calls the daemon.
+pub(super) async fn grpc(request: &Request) -> Outcome {
+    let front = front(&request.app).await?;
+    upgrade(request, move |connection| async move {
+        if let Err(status) = grpc::serve(connection, front).await {
+            tracing::debug!(%status, "a client of BuildKit's protocol broke off");
+        }
+    })
+}
+
+/// The daemon calls the client.
+pub(super) async fn session(request: &Request) -> Outcome {
+    let text = |name| {
+        let value: Option<&HeaderValue> = request.headers.get(name);
+        let text = value.and_then(|value| value.to_str().ok());
+        text.unwrap_or_default().to_owned()
+    };
+    let methods = request.headers.get_all(SESSION_METHOD).iter();
+    let offer = Offer {
+        id: text(SESSION_ID),
+        shared_key: text(SESSION_KEY),
+        methods: methods
+            .filter_map(|value| value.to_str().ok().map(str::to_owned))
+            .collect(),
+    };
+    let front = front(&request.app).await?;
+    if let Err(status) = front.sessions().accept(&offer) {
+        return Err(Failure::invalid(status.message));
+    }
+    upgrade(request, move |connection| async move {
+        let id = offer.id.clone();
+        match front.sessions().hold(connection, offer).await {
+            Ok(()) => tracing::debug!(session = id, "a session ended"),
+            Err(status) => tracing::debug!(session = id, %status, "a session broke off"),
+        }
+    })
+}
+
+/// Takes the connection, if the client asks for the right protocol.
+fn upgrade<F, T>(request: &Request, task: F) -> Outcome
+where
+    F: FnOnce(Taken) -> T + Send + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
+    match request.headers.get(header::UPGRADE) {
+        Some(protocol) if protocol == PROTOCOL => {}
+        Some(protocol) => {
+            let name = String::from_utf8_lossy(protocol.as_bytes()).into_owned();
+            return Err(Failure::invalid(format!("protocol {name} not supported")));
+        }
+        None => return Err(Failure::invalid("no upgrade proto in request")),
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+    Ok(Answer::Hijack(Hijack {
+        status: StatusCode::SWITCHING_PROTOCOLS,
+        reason: "Switching Protocols",
+        headers,
+        task: Box::new(move |connection| Box::pin(task(connection))),
+    }))
+}
