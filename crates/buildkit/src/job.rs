@@ -72,6 +72,8 @@ enum State {
     #[default]
     Open,
     Returned(Result<Returned, Status>),
+    /// All is over, and results are held no more.
+    Ended,
 }
 
 /// What is to be exported.
@@ -136,9 +138,7 @@ impl Job {
     /// Waits for the client's word.
     pub(crate) async fn returned(&self) -> Result<Returned, Status> {
         let mut state = self.state.subscribe();
-        let found = state
-            .wait_for(|state| matches!(state, State::Returned(_)))
-            .await;
+        let found = state.wait_for(|state| !matches!(state, State::Open)).await;
         match found.as_deref() {
             Ok(State::Returned(returned)) => returned.clone(),
             _ => Err(Status::new(Code::Internal, "the build was forgotten")),
@@ -161,6 +161,7 @@ impl Job {
     fn end(&self, outcome: Outcome) {
         *lock(&self.outcome) = Some(outcome);
         lock(&self.results).clear();
+        self.state.send_replace(State::Ended);
         self.progress.close();
     }
 }

@@ -64,7 +64,11 @@ pub(super) async fn prune(
 /// Filters as clients write them: `id==x`, `id~=x` and `type==x`, several joined by commas.
 fn filter(texts: &[String]) -> Result<CacheFilter, Status> {
     let mut filter = CacheFilter::default();
-    for condition in texts.iter().flat_map(|text| text.split(',')) {
+    for condition in texts
+        .iter()
+        .flat_map(|text| text.split(','))
+        .filter(|text| !text.is_empty())
+    {
         let (key, value) = condition
             .split_once("==")
             .or_else(|| condition.split_once("~="))
@@ -111,6 +115,7 @@ mod tests {
 
     #[test]
     fn filters_are_understood() {
+        assert_eq!(filter(&[String::new()]).unwrap(), CacheFilter::default());
         let texts = [
             "id~=ab,type==regular".to_owned(),
             "type==exec.cachemount".to_owned(),

@@ -2,6 +2,7 @@
 
 mod disk;
 mod history;
+mod session;
 mod solve;
 mod worker;
 
@@ -45,6 +46,7 @@ pub(crate) async fn call(front: &Front, method: &str, mut call: Call) -> Result<
             let request = call.incoming.only::<SolveRequest>().await?;
             call.reply(&solve::solve(front, request).await?).await
         }
+        "Session" => session::hold(front, call).await,
         "Status" => {
             let request = call.incoming.only::<StatusRequest>().await?;
             status(front, &request.r#ref, &call).await

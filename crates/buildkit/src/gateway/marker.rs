@@ -6,7 +6,7 @@
 use hull_oci::Digest;
 use prost::Message;
 
-use crate::proto::llb::{Definition, Input, Op, SourceOp, op};
+use crate::proto::llb::{Definition, Input, Op, OpMetadata, SourceOp, op};
 
 /// How such a source's name begins.
 const SCHEME: &str = "hull-result://";
@@ -29,8 +29,14 @@ pub(crate) fn definition(result: &str) -> Definition {
         }],
         ..Op::default()
     };
+    let def = vec![source, end.encode_to_vec()];
+    // Clients take a definition without metadata for none at all.
+    let metadata = def
+        .iter()
+        .map(|op| (Digest::of(op).to_string(), OpMetadata::default()));
     Definition {
-        def: vec![source, end.encode_to_vec()],
+        metadata: metadata.collect(),
+        def,
         ..Definition::default()
     }
 }

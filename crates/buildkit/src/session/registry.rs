@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, HeaderValue};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -32,6 +33,11 @@ const HEALTH_FAILURES: u32 = 2;
 /// The longest id taken: clients draw 25 letters.
 const ID_BYTES_MAX: usize = 256;
 
+/// How a session tells about itself: in the head of a request, or as a call's metadata.
+const ID: &str = "x-docker-expose-session-uuid";
+const SHARED_KEY: &str = "x-docker-expose-session-sharedkey";
+const METHOD: &str = "x-docker-expose-session-grpc-method";
+
 /// What a client says of the session it opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -42,6 +48,18 @@ pub struct Offer {
     pub shared_key: String,
     /// `/package.Service/Method`, as the client serves them.
     pub methods: Vec<String>,
+}
+
+impl Offer {
+    /// From what came along with a request or a call.
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        Self {
+            id: headers.get(ID).map(text).unwrap_or_default(),
+            shared_key: headers.get(SHARED_KEY).map(text).unwrap_or_default(),
+            methods: headers.get_all(METHOD).iter().map(text).collect(),
+        }
+    }
 }
 
 /// A client that can be asked.

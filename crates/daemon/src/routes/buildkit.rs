@@ -17,11 +17,6 @@ use crate::{
 /// HTTP/2 without encryption, by its name in `Upgrade`.
 const PROTOCOL: &str = "h2c";
 
-/// How a session tells about itself.
-const SESSION_ID: &str = "x-docker-expose-session-uuid";
-const SESSION_KEY: &str = "x-docker-expose-session-sharedkey";
-const SESSION_METHOD: &str = "x-docker-expose-session-grpc-method";
-
 /// What answers clients of BuildKit's protocol.
 async fn front(app: &App) -> Result<Arc<Front>, hull_engine::Error> {
     let make = || async {
@@ -57,19 +52,7 @@ pub(super) async fn grpc(request: &Request) -> Outcome {
 
 /// The daemon calls the client.
 pub(super) async fn session(request: &Request) -> Outcome {
-    let text = |name| {
-        let value: Option<&HeaderValue> = request.headers.get(name);
-        let text = value.and_then(|value| value.to_str().ok());
-        text.unwrap_or_default().to_owned()
-    };
-    let methods = request.headers.get_all(SESSION_METHOD).iter();
-    let offer = Offer {
-        id: text(SESSION_ID),
-        shared_key: text(SESSION_KEY),
-        methods: methods
-            .filter_map(|value| value.to_str().ok().map(str::to_owned))
-            .collect(),
-    };
+    let offer = Offer::from_headers(&request.headers);
     let front = front(&request.app).await?;
     if let Err(status) = front.sessions().accept(&offer) {
         return Err(Failure::invalid(status.message));
