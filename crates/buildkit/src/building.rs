@@ -100,7 +100,15 @@ async fn carry_out(
     let cancel = Stop(Cancel::new());
     let (builder, stop) = (Arc::clone(front.builder()), cancel.0.clone());
     let listener = Arc::new(Listener(Arc::clone(&job.progress)));
-    let building = tokio::task::spawn_blocking(move || builder.build(&request, listener, &stop));
+    let sweep = front.sweeper();
+    let building = tokio::task::spawn_blocking(move || {
+        let built = builder.build(&request, listener, &stop);
+        // Whoever asked for it may be gone by now, and settle nothing.
+        if built.is_err() {
+            sweep();
+        }
+        built
+    });
     let built = building.await;
     let built = built.map_err(|_| Status::new(Code::Internal, "the build broke off"))?;
     built.map_err(|error| status(&error))

@@ -13,22 +13,27 @@ use crate::{
     session::Sessions,
 };
 
+/// Has what was thrown away deleted.
+pub type Sweep = Arc<dyn Fn() + Send + Sync>;
+
 /// All that clients of BuildKit's protocol meet.
 pub struct Front {
     worker: Worker,
     builder: Arc<Builder>,
     store: Arc<Store>,
+    sweep: Sweep,
     sessions: Sessions,
     jobs: Jobs,
 }
 
 impl Front {
     /// A front without builds.
-    pub fn new(worker: Worker, builder: Arc<Builder>, store: Arc<Store>) -> Self {
+    pub fn new(worker: Worker, builder: Arc<Builder>, store: Arc<Store>, sweep: Sweep) -> Self {
         Self {
             worker,
             builder,
             store,
+            sweep,
             sessions: Sessions::default(),
             jobs: Jobs::default(),
         }
@@ -47,6 +52,28 @@ impl Front {
     /// What builds.
     pub(crate) fn builder(&self) -> &Arc<Builder> {
         &self.builder
+    }
+
+    /// After a build: what it remembered reaches the disk, the cache keeps to its budget, and what
+    /// nobody needs any more is deleted.
+    pub(crate) async fn settle(&self) {
+        let builder = Arc::clone(&self.builder);
+        match tokio::task::spawn_blocking(move || builder.settle()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the build cache is not settled"),
+            Err(panic) => tracing::error!(%panic, "settling the build cache broke off"),
+        }
+        self.sweep();
+    }
+
+    /// Has what was thrown away deleted.
+    pub(crate) fn sweep(&self) {
+        (self.sweep)();
+    }
+
+    /// The same, for those who outlive the call that began them.
+    pub(crate) fn sweeper(&self) -> Sweep {
+        Arc::clone(&self.sweep)
     }
 
     /// Where images are.

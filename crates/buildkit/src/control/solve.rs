@@ -33,6 +33,7 @@ pub(super) async fn solve(
         () = session.ended() => Err(cancelled()),
     };
     running.end(&outcome);
+    front.settle().await;
     Ok(SolveResponse {
         exporter_response: outcome?,
     })

@@ -35,7 +35,9 @@ async fn front(app: &App) -> Result<Arc<Front>, hull_engine::Error> {
             hostname: facts.name,
         };
         let (builder, store) = (Arc::clone(engine.builder()?), Arc::clone(engine.images()));
-        Ok(Arc::new(Front::new(worker, builder, store)))
+        let sweeper = engine.clone();
+        let sweep = Arc::new(move || sweeper.sweep());
+        Ok(Arc::new(Front::new(worker, builder, store, sweep)))
     };
     app.buildkit.get_or_try_init(make).await.cloned()
 }
