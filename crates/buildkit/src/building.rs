@@ -12,7 +12,7 @@ use hull_build::{
     request::{CacheSource, RunDefaults},
     tree::Tree,
 };
-use hull_oci::{Descriptor, Platform};
+use hull_oci::{Descriptor, Digest, Platform};
 
 use crate::{
     attributes::{Attributes, Main, Named},
@@ -23,7 +23,10 @@ use crate::{
     guests::Guests,
     job::Job,
     layout, problem,
-    proto::llb::Definition,
+    proto::{
+        control::{StatusResponse, VertexWarning},
+        llb::Definition,
+    },
     questions,
     service::Front,
     solved::Solved,
@@ -68,6 +71,7 @@ pub(crate) async fn run(
     )
     .await?;
     let client = Arc::new(client);
+    heed_attestations(job, &attributes)?;
     let recipe = recipe(job, &client, &attributes).await?;
     let guests = Guests::new(Arc::clone(front.store()));
     let named = named_contexts(front, &client, &guests, &attributes, inputs).await?;
@@ -91,6 +95,29 @@ pub(crate) async fn run(
     })
 }
 
+/// Attestations are not made. Who asks for an account of what is in the image must hear that there
+/// is none; one of how it was made is asked for by clients on their own.
+fn heed_attestations(job: &Job, attributes: &Attributes) -> Result<(), Status> {
+    if attributes.attestations.contains_key("sbom") {
+        return Err(Status::unimplemented(
+            "SBOM attestations are not available: build without --sbom, and scan the image",
+        ));
+    }
+    let provenance = attributes.attestations.get("provenance");
+    if provenance.is_some_and(|wish| !wish.contains("inline-only=true")) {
+        job.progress.tell(StatusResponse {
+            warnings: vec![VertexWarning {
+                vertex: Digest::of(job.reference.as_bytes()).to_string(),
+                level: 1,
+                short: b"The image carries no provenance attestation: Hull makes none yet".to_vec(),
+                ..VertexWarning::default()
+            }],
+            ..StatusResponse::default()
+        });
+    }
+    Ok(())
+}
+
 /// Has the builder do it, in a thread of its own. Stops it when nobody waits any more.
 async fn carry_out(
     front: &Front,
@@ -100,12 +127,12 @@ async fn carry_out(
     let cancel = Stop(Cancel::new());
     let (builder, stop) = (Arc::clone(front.builder()), cancel.0.clone());
     let listener = Arc::new(Listener(Arc::clone(&job.progress)));
-    let sweep = front.sweeper();
+    let lender = Arc::clone(front.lender());
     let building = tokio::task::spawn_blocking(move || {
         let built = builder.build(&request, listener, &stop);
         // Whoever asked for it may be gone by now, and settle nothing.
         if built.is_err() {
-            sweep();
+            lender.sweep();
         }
         built
     });

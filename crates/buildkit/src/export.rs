@@ -19,7 +19,7 @@ use crate::{
     job::Job,
     layout,
     output::{Kind, Output},
-    service::Front,
+    service::{Front, Push},
     session::{Session, send_directory, send_stream},
     solved::Solved,
 };
@@ -66,8 +66,8 @@ pub(crate) async fn all(
     let mut response = HashMap::new();
     for output in outputs {
         match &output.kind {
-            Kind::Image { names, push, store } => {
-                response.extend(export.image(names, *push, *store).await?);
+            Kind::Image { names, push } => {
+                response.extend(export.image(names, *push).await?);
             }
             Kind::DockerArchive { names }
             | Kind::Oci {
@@ -109,13 +109,7 @@ impl Export<'_> {
         &self,
         names: &[Reference],
         push: bool,
-        store: bool,
     ) -> Result<HashMap<String, String>, Status> {
-        if push || !store {
-            return Err(Status::unimplemented(
-                "the daemon does not push what it builds yet: build with --load, then docker push",
-            ));
-        }
         let output = ImageOutput {
             names: names.to_vec(),
             ..ImageOutput::default()
@@ -123,7 +117,40 @@ impl Export<'_> {
         let target = self
             .blocking(move |builder, built| built.image(builder, &output))
             .await?;
+        if push {
+            for name in names {
+                self.push(name).await?;
+            }
+        }
         Ok(self.told_of(&target, names).await)
+    }
+
+    /// Carries an image to its registry, as the client who asked for it.
+    async fn push(&self, name: &Reference) -> Result<(), Status> {
+        let text = format!("pushing {name}");
+        let step = Arc::new(Step::begin(&self.job.progress, &self.job.reference, &text));
+        let teller = Arc::clone(&step);
+        let host = match name.domain() {
+            // The name under which Docker's clients keep what is for Docker Hub.
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
+        let push = Push {
+            reference: name.clone(),
+            credentials: self.session.credentials(host).await?,
+            tell: Box::new(move |layer, current, total| {
+                teller.status(
+                    &format!("pushing layer {layer}"),
+                    current,
+                    total,
+                    current >= total,
+                );
+            }),
+        };
+        let pushed = Arc::clone(self.front.lender()).push(push).await;
+        let pushed = pushed
+            .map_err(|why| Status::new(Code::Unknown, format!("failed to push {name}: {why}")));
+        step.end(pushed)
     }
 
     /// An archive, into a file of the client's.

@@ -34,4 +34,4 @@ mod questions;
 mod solved;
 
 pub use control::Worker;
-pub use service::{Front, Sweep};
+pub use service::{Front, Lender, Push, Pushing, Tell};

@@ -32,12 +32,7 @@ pub(crate) struct Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An image in the daemon's store, and from there in registries.
-    Image {
-        names: Vec<Reference>,
-        push: bool,
-        /// The image itself stays here, too.
-        store: bool,
-    },
+    Image { names: Vec<Reference>, push: bool },
     /// An archive that `docker load` takes.
     DockerArchive { names: Vec<Reference> },
     /// An OCI layout: as an archive, or blob by blob into a store of the client's.
@@ -84,11 +79,7 @@ fn kind(name: &str, attributes: &HashMap<String, String>) -> Result<Kind, Output
             if push && names.is_empty() {
                 return Err(OutputError::PushWithoutName);
             }
-            Kind::Image {
-                names,
-                push,
-                store: switch("store", true),
-            }
+            Kind::Image { names, push }
         }
         "docker" => Kind::DockerArchive {
             names: names(attributes)?,
@@ -145,11 +136,11 @@ mod tests {
     fn outputs_are_understood() {
         let image = one("moby", &[("name", "a,example.com/b:2"), ("push", "true")]).unwrap();
         match image.kind {
-            Kind::Image { names, push, store } => {
+            Kind::Image { names, push } => {
                 let names: Vec<_> = names.iter().map(ToString::to_string).collect();
                 assert_eq!(names.len(), 2);
                 assert!(names[1].ends_with("example.com/b:2"), "{names:?}");
-                assert!(push && store);
+                assert!(push);
             }
             other => panic!("{other:?}"),
         }

@@ -1,39 +1,68 @@
 //! Which part answers a call.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use hull_build::Builder;
 use hull_image::Store;
+use hull_oci::Reference;
 
 use crate::{
     control::{self, Worker},
     gateway,
     grpc::{Call, Running, Service, Status},
     job::Jobs,
-    session::Sessions,
+    session::{Credentials, Sessions},
 };
 
-/// Has what was thrown away deleted.
-pub type Sweep = Arc<dyn Fn() + Send + Sync>;
+/// What the daemon lends to builds.
+pub trait Lender: Send + Sync + 'static {
+    /// Has what was thrown away deleted.
+    fn sweep(&self);
+
+    /// Carries an image of the store to the registry in its name. `tell` hears how far each layer
+    /// is. The error is for people.
+    fn push(self: Arc<Self>, push: Push) -> Pushing;
+}
+
+/// An image on its way to a registry.
+pub struct Push {
+    /// Its name.
+    pub reference: Reference,
+    /// What the client logs in with there.
+    pub credentials: Option<Credentials>,
+    /// Hears of a layer: its digest, bytes that are there, bytes in all.
+    pub tell: Tell,
+}
+
+/// Hears how far a layer is.
+pub type Tell = Box<dyn Fn(&str, u64, u64) + Send + Sync>;
+
+/// How a push ends.
+pub type Pushing = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// All that clients of BuildKit's protocol meet.
 pub struct Front {
     worker: Worker,
     builder: Arc<Builder>,
     store: Arc<Store>,
-    sweep: Sweep,
+    lender: Arc<dyn Lender>,
     sessions: Sessions,
     jobs: Jobs,
 }
 
 impl Front {
     /// A front without builds.
-    pub fn new(worker: Worker, builder: Arc<Builder>, store: Arc<Store>, sweep: Sweep) -> Self {
+    pub fn new(
+        worker: Worker,
+        builder: Arc<Builder>,
+        store: Arc<Store>,
+        lender: Arc<dyn Lender>,
+    ) -> Self {
         Self {
             worker,
             builder,
             store,
-            sweep,
+            lender,
             sessions: Sessions::default(),
             jobs: Jobs::default(),
         }
@@ -63,17 +92,12 @@ impl Front {
             Ok(Err(error)) => tracing::warn!(%error, "the build cache is not settled"),
             Err(panic) => tracing::error!(%panic, "settling the build cache broke off"),
         }
-        self.sweep();
+        self.lender.sweep();
     }
 
-    /// Has what was thrown away deleted.
-    pub(crate) fn sweep(&self) {
-        (self.sweep)();
-    }
-
-    /// The same, for those who outlive the call that began them.
-    pub(crate) fn sweeper(&self) -> Sweep {
-        Arc::clone(&self.sweep)
+    /// What the daemon lends.
+    pub(crate) fn lender(&self) -> &Arc<dyn Lender> {
+        &self.lender
     }
 
     /// Where images are.

@@ -2,8 +2,10 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing::{Level, level_filters::LevelFilter};
+use tracing_subscriber::{
+    Layer, Registry, filter::filter_fn, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use crate::config::{Config, LogFormat};
 
@@ -22,6 +24,10 @@ pub(crate) fn start(config: &Config) -> LevelSwitch {
         LogFormat::Text => plain.boxed(),
         LogFormat::Json => plain.json().flatten_event(true).boxed(),
     };
+    // What a library says to itself, frame by frame, would drown what the daemon says.
+    let lines = lines.with_filter(filter_fn(|event| {
+        event.target().starts_with("hull") || *event.level() <= Level::INFO
+    }));
     // A second start (in tests) keeps the first one's log.
     let _ = tracing_subscriber::registry()
         .with(level)

@@ -55,7 +55,7 @@ pub(super) async fn prune(
     let pruned = pruned
         .map_err(|_| Status::new(Code::Internal, "pruning broke off"))?
         .map_err(|error| building::status(&error))?;
-    front.sweep();
+    front.lender().sweep();
     for record in pruned.records {
         call.reply(&message(record)).await?;
     }

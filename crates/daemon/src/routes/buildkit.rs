@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use hull_buildkit::{Front, Worker, grpc, session::Offer};
+use hull_buildkit::{Front, Lender, Push, Pushing, Worker, grpc, session::Offer};
+use hull_engine::Engine;
 
 use crate::{
     app::App,
@@ -35,11 +36,28 @@ async fn front(app: &App) -> Result<Arc<Front>, hull_engine::Error> {
             hostname: facts.name,
         };
         let (builder, store) = (Arc::clone(engine.builder()?), Arc::clone(engine.images()));
-        let sweeper = engine.clone();
-        let sweep = Arc::new(move || sweeper.sweep());
-        Ok(Arc::new(Front::new(worker, builder, store, sweep)))
+        let lender = Arc::new(Lent(engine.clone()));
+        Ok(Arc::new(Front::new(worker, builder, store, lender)))
     };
     app.buildkit.get_or_try_init(make).await.cloned()
+}
+
+/// What the engine lends to builds.
+struct Lent(Engine);
+
+impl Lender for Lent {
+    fn sweep(&self) {
+        self.0.sweep();
+    }
+
+    fn push(self: Arc<Self>, push: Push) -> Pushing {
+        let name = push.reference.familiar();
+        Box::pin(async move {
+            Err(format!(
+                "pushing images is not available in this version: save it with docker save {name}"
+            ))
+        })
+    }
 }
 
 /// The client calls the daemon.
