@@ -64,8 +64,36 @@ pub(crate) fn of(config: &Config, shim: Option<PathBuf>) -> Result<EngineConfig,
         host_gateway: config.host_gateway.clone(),
         storage_budget: config.storage_budget,
         labels: config.labels.clone(),
+        plugins: plugin_directories(config),
+        plugin_answers_within: plugin_timeout(config)?,
         shutdown_timeout: config.shutdown_timeout,
     })
+}
+
+/// How long a volume plugin may take to do something, in seconds, when nobody says otherwise: file
+/// servers are slow, but a container must not wait for ever.
+const PLUGIN_TIMEOUT_S: i64 = 60;
+
+fn plugin_directories(config: &Config) -> hull_engine::config::PluginDirectories {
+    let own = config.list("volume-plugin-dirs");
+    match own.is_empty() {
+        true => Default::default(),
+        false => {
+            hull_engine::config::PluginDirectories(own.into_iter().map(PathBuf::from).collect())
+        }
+    }
+}
+
+fn plugin_timeout(config: &Config) -> Result<std::time::Duration, ConfigError> {
+    let seconds = config
+        .number("volume-plugin-timeout")
+        .unwrap_or(PLUGIN_TIMEOUT_S);
+    match u64::try_from(seconds) {
+        Ok(seconds @ 1..) => Ok(std::time::Duration::from_secs(seconds)),
+        _ => Err(ConfigError::Value(format!(
+            "invalid volume-plugin-timeout: {seconds}: a number of seconds, at least 1"
+        ))),
+    }
 }
 
 fn shim_beside() -> Result<PathBuf, ConfigError> {

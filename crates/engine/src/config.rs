@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+pub use hull_plugin::Directories as PluginDirectories;
+
 use crate::model::{CgroupNamespace, IpcNamespace, LogConfig, Ulimit};
 
 /// What the daemon's configuration decides for the engine.
@@ -49,6 +51,10 @@ pub struct EngineConfig {
     pub storage_budget: Option<u64>,
     /// The daemon's labels, for `info`.
     pub labels: Vec<String>,
+    /// Where volume plugins are looked for.
+    pub plugins: PluginDirectories,
+    /// How long a volume plugin may take to do something.
+    pub plugin_answers_within: Duration,
     /// How long a container may take to stop when the engine must stop it.
     pub shutdown_timeout: Duration,
 }

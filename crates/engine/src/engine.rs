@@ -138,6 +138,7 @@ fn open(config: EngineConfig) -> Result<Services> {
         snapshots,
         networks,
         volumes,
+        waiter: tokio::runtime::Handle::current(),
         shim,
         starts_anew: opened.is_new,
         making: std::sync::RwLock::default(),
@@ -152,8 +153,13 @@ fn open(config: EngineConfig) -> Result<Services> {
 async fn empty_trash(services: Arc<Services>) {
     loop {
         services.trash_filled.notified().await;
-        let trash = services.trash.clone();
-        match services.block(move || trash.empty()).await {
+        let shared = Arc::clone(&services);
+        let job = move || {
+            let emptied = shared.trash.empty();
+            shared.store.refill_reserve();
+            emptied
+        };
+        match services.block(job).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot empty the trash"),
             Err(error) => tracing::error!(%error, "cannot empty the trash"),

@@ -49,6 +49,22 @@ pub enum Error {
     /// No volume under that name.
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
+    /// No plugin of that name provides volumes.
+    #[error("error looking up volume plugin {name}: {source}")]
+    NoSuchVolumeDriver {
+        /// The driver.
+        name: String,
+        /// Why not.
+        source: hull_plugin::Error,
+    },
+    /// A volume's driver refused, or did not answer.
+    #[error("{attempt}: {source}")]
+    VolumeDriver {
+        /// What was attempted, on which volume.
+        attempt: String,
+        /// The driver's answer.
+        source: hull_plugin::Error,
+    },
     /// No file under that path of a container.
     #[error("{0}")]
     NoSuchPath(String),
@@ -137,6 +153,7 @@ impl Error {
             | Self::NoSuchImage(_)
             | Self::NoSuchNetwork(_)
             | Self::NoSuchVolume(_)
+            | Self::NoSuchVolumeDriver { .. }
             | Self::NoSuchPath(_) => Kind::NotFound,
             Self::AmbiguousContainer(_) | Self::Invalid(_) => Kind::Invalid,
             Self::NameTaken { .. } | Self::State(_) | Self::Conflict(_) => Kind::Conflict,
@@ -152,6 +169,7 @@ impl Error {
                 code: 126 | 127, ..
             } => Kind::Invalid,
             Self::Runtime(_)
+            | Self::VolumeDriver { .. }
             | Self::Start { .. }
             | Self::Host { .. }
             | Self::Database { .. }

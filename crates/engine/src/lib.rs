@@ -31,6 +31,7 @@ mod collector;
 mod filter;
 mod names;
 mod paths;
+mod quota;
 mod registry;
 mod restore;
 mod root;

@@ -49,6 +49,8 @@ pub(crate) struct Services {
     pub(crate) snapshots: hull_image::Overlay,
     pub(crate) networks: crate::network::Networks,
     pub(crate) volumes: volume::Volumes,
+    /// Waits for plugins, on threads that may block.
+    pub(crate) waiter: tokio::runtime::Handle,
     pub(crate) host: crate::spec::HostFacts,
     /// Compiled seccomp filters.
     pub(crate) filters: crate::filter::Filters,
@@ -103,7 +105,10 @@ impl Services {
     /// Stores a record. A full disk must not stop a container's owner: it is logged, the record is
     /// stored again with the next change, and the shim holds what happened until then.
     pub(crate) fn save(&self, record: &Record) {
-        if let Err(error) = self.store.put(Kind::Container, record.id.as_str(), record) {
+        if let Err(error) = self
+            .store
+            .put_always(Kind::Container, record.id.as_str(), record)
+        {
             tracing::error!(container = record.id.short(), %error, "cannot store the record");
         }
     }
@@ -223,7 +228,7 @@ impl Services {
     }
 
     /// Takes everything of a container that does not run away, without waiting for the disk.
-    pub(crate) fn discard(&self, record: &Record, volumes: bool) {
+    pub(crate) fn discard(self: &Arc<Self>, record: &Record, volumes: bool) {
         let id = &record.id;
         for directory in [self.paths.bundle(id), self.paths.run(id)] {
             if let Err(error) = self.discard_directory(&directory) {

@@ -37,6 +37,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Mutex<Connection>,
+    reserve: Reserve,
 }
 
 /// What opening found.
@@ -111,8 +112,11 @@ impl Store {
                 Some(check),
             ));
         }
+        let reserve = Reserve(path.with_file_name(RESERVE));
+        reserve.fill();
         Ok(Self {
             connection: Mutex::new(connection),
+            reserve,
         })
     }
 
@@ -124,22 +128,50 @@ impl Store {
 
     /// Stores a record, replacing the one under the same key. Durable when it returns.
     pub(crate) fn put<T: Serialize>(&self, kind: Kind, key: &str, record: &T) -> Result<()> {
-        let body = serde_json::to_string(record)
-            .map_err(|error| Error::Internal(format!("encode record `{key}`: {error}")))?;
-        self.lock()
-            .prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut sql| sql.execute(params![kind.as_str(), key, RECORD_VERSION, body]))
-            .map_err(database("store a record"))?;
-        Ok(())
+        let body = encode(key, record)?;
+        put(&self.lock(), kind, key, &body)
+            .map(drop)
+            .map_err(database("store a record"))
+    }
+
+    /// As [`put`](Self::put), also on a full disk: for what happened and cannot be undone.
+    pub(crate) fn put_always<T: Serialize>(&self, kind: Kind, key: &str, record: &T) -> Result<()> {
+        let body = encode(key, record)?;
+        self.with_room(|connection| put(connection, kind, key, &body))
+            .map_err(database("store a record"))
     }
 
     /// Forgets a record.
     pub(crate) fn delete(&self, kind: Kind, key: &str) -> Result<()> {
-        self.lock()
-            .prepare_cached("DELETE FROM records WHERE kind = ?1 AND key = ?2")
-            .and_then(|mut sql| sql.execute(params![kind.as_str(), key]))
-            .map_err(database("delete a record"))?;
-        Ok(())
+        let delete = |connection: &Connection| {
+            connection
+                .prepare_cached("DELETE FROM records WHERE kind = ?1 AND key = ?2")?
+                .execute(params![kind.as_str(), key])
+        };
+        self.with_room(delete).map_err(database("delete a record"))
+    }
+
+    /// Also on a full disk: what was set aside for that is used up then.
+    fn with_room(
+        &self,
+        change: impl Fn(&Connection) -> rusqlite::Result<usize>,
+    ) -> rusqlite::Result<()> {
+        let connection = self.lock();
+        match change(&connection) {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+                    && self.reserve.give() =>
+            {
+                tracing::warn!("the disk is full: using what was set aside for that");
+                change(&connection).map(drop)
+            }
+            changed => changed.map(drop),
+        }
+    }
+
+    /// Sets space aside again, if some was used and there is some.
+    pub(crate) fn refill_reserve(&self) {
+        self.reserve.fill();
     }
 
     /// One record.
@@ -270,6 +302,57 @@ impl Store {
             )
             .map_err(database("read the events"))?;
         Ok(seq.unwrap_or(0).cast_unsigned())
+    }
+}
+
+fn encode<T: Serialize>(key: &str, record: &T) -> Result<String> {
+    serde_json::to_string(record)
+        .map_err(|error| Error::Internal(format!("encode record `{key}`: {error}")))
+}
+
+fn put(connection: &Connection, kind: Kind, key: &str, body: &str) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![kind.as_str(), key, RECORD_VERSION, body])
+}
+
+/// The name of the file that sets space aside.
+const RESERVE: &str = "reserve";
+
+/// Bytes set aside: the records of a few hundred containers and volumes that are removed.
+const RESERVE_BYTES: u64 = 4 << 20;
+
+/// Space that is given back when a record must be written and the disk is full: what frees space
+/// needs some first.
+#[derive(Debug)]
+struct Reserve(PathBuf);
+
+impl Reserve {
+    /// Takes the space, where there is plenty of it.
+    fn fill(&self) {
+        let has = std::fs::metadata(&self.0).map_or(0, |found| found.len());
+        let directory = self.0.parent().unwrap_or(&self.0);
+        let free = rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+        if has >= RESERVE_BYTES || free < 4 * RESERVE_BYTES {
+            return;
+        }
+        let file = std::fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.0);
+        let taken = file.map(|file| {
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES)
+        });
+        if !matches!(taken, Ok(Ok(()))) {
+            tracing::debug!("no space is set aside: the file system cannot");
+        }
+    }
+
+    /// Gives the space back; whether there was any.
+    fn give(&self) -> bool {
+        let had = std::fs::metadata(&self.0).is_ok_and(|found| found.len() > 0);
+        had && std::fs::remove_file(&self.0).is_ok()
     }
 }
 

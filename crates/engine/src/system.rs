@@ -138,7 +138,7 @@ fn reads_one(path: &str) -> bool {
 }
 
 /// The name of the file system that holds `path`.
-fn file_system(path: &Path) -> String {
+pub(crate) fn file_system(path: &Path) -> String {
     const KNOWN: [(i64, &str); 7] = [
         (0xEF53, "extfs"),
         (0x5846_5342, "xfs"),

@@ -50,6 +50,8 @@ fn config(directory: &Path) -> EngineConfig {
         host_gateway: Vec::new(),
         storage_budget: None,
         labels: Vec::new(),
+        plugins: Default::default(),
+        plugin_answers_within: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(15),
     }
 }

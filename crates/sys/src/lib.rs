@@ -13,6 +13,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod nftables;
 pub mod process;
+pub mod quota;
 pub mod seccomp;
 pub mod spawn;
 pub mod xattr;

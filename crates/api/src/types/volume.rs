@@ -15,6 +15,9 @@ pub struct Volume {
     pub name: String,
     pub options: Option<TextMap>,
     pub scope: String,
+    /// Whatever its driver tells.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub status: std::collections::BTreeMap<String, serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_data: Option<VolumeUsage>,
 }

@@ -184,6 +184,8 @@ pub(super) const TABLE: &[Row] = &[
     row("userns-remap", "userns-remap", Text, Works, "User/Group setting for user namespaces"),
     row("validate", "", Switch, Works, "Validate daemon configuration and exit"),
     short('v', row("version", "", Switch, Works, "Print version information and quit")),
+    row("volume-plugin-dir", "volume-plugin-dirs", List, Works, "Directories in which volume plugins are looked for"),
+    row("volume-plugin-timeout", "volume-plugin-timeout", Number, Works, "Seconds a volume plugin may take to answer (default 60)"),
     row("", "swarm-raft-heartbeat-tick", Number, Nothing, ""),
     row("", "swarm-raft-election-tick", Number, Nothing, ""),
     row("", "min-api-version", Text, Works, ""),

@@ -28,7 +28,11 @@ pub(crate) fn to_wire(volume: &Volume, mountpoint: &std::path::Path) -> types::V
         mountpoint: mountpoint.display().to_string(),
         name: volume.name,
         options: (!volume.options.is_empty()).then_some(volume.options),
-        scope: "local".to_owned(),
+        scope: match volume.scope.as_str() {
+            "" => "local".to_owned(),
+            scope => scope.to_owned(),
+        },
+        status: Default::default(),
         usage_data: None,
     }
 }

@@ -500,8 +500,13 @@ async fn volumes_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), F
     let engine = &request.app.engine;
     let mut volumes = Vec::new();
     for volume in engine.volumes() {
+        // What a plugin keeps is not on this disk.
+        let size = match volume.is_local() {
+            true => bytes(engine.volume_size(&volume).await?),
+            false => -1,
+        };
         let figures = VolumeUsage {
-            size: bytes(engine.volume_size(&volume).await?),
+            size,
             ref_count: count(engine.volume_users(&volume).len()),
         };
         let mut wire = volume::shown(engine, &volume);
@@ -514,9 +519,9 @@ async fn volumes_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), F
         total_count: count(volumes.len()),
         reclaimable: figures()
             .filter(|f| f.ref_count == 0)
-            .map(|figures| figures.size)
+            .map(|figures| figures.size.max(0))
             .sum(),
-        total_size: figures().map(|figures| figures.size).sum(),
+        total_size: figures().map(|figures| figures.size.max(0)).sum(),
         items: Vec::new(),
     });
     usage.volumes = Some(volumes);

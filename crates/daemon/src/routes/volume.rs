@@ -23,7 +23,7 @@ pub(super) async fn perform(op: VolumeOp, request: Request) -> Outcome {
     match op {
         VolumeOp::List => list(request).await,
         VolumeOp::Create => create(request).await,
-        VolumeOp::Inspect => inspect(&request),
+        VolumeOp::Inspect => inspect(request).await,
         VolumeOp::Remove => remove(request).await,
         VolumeOp::Prune => prune(request).await,
         VolumeOp::Rename => rename(request).await,
@@ -80,10 +80,17 @@ async fn create(mut request: Request) -> Outcome {
     Ok(json_with(StatusCode::CREATED, &shown(engine, &volume)))
 }
 
-fn inspect(request: &Request) -> Outcome {
+async fn inspect(request: Request) -> Outcome {
     let engine = &request.app.engine;
     let volume = engine.volume(request.name())?;
-    Ok(json(&shown(engine, &volume)))
+    let mut wire = shown(engine, &volume);
+    if let Some(facts) = engine.volume_facts(&volume).await {
+        if !facts.mountpoint.is_empty() {
+            wire.mountpoint = facts.mountpoint;
+        }
+        wire.status = facts.status;
+    }
+    Ok(json(&wire))
 }
 
 async fn remove(request: Request) -> Outcome {

@@ -7,8 +7,10 @@
 
 mod client;
 mod daemon;
+mod disk;
 mod load;
 mod process;
+mod racer;
 mod state;
 
 use hull_testkit::{Client, Scene};

@@ -63,9 +63,10 @@ impl Engine {
 /// names in vain makes it an invalid one.
 fn named_in_vain(error: Error) -> Error {
     match error {
-        Error::NoSuchContainer(_) | Error::NoSuchNetwork(_) | Error::NoSuchVolume(_) => {
-            Error::Invalid(error.to_string())
-        }
+        Error::NoSuchContainer(_)
+        | Error::NoSuchNetwork(_)
+        | Error::NoSuchVolume(_)
+        | Error::NoSuchVolumeDriver { .. } => Error::Invalid(error.to_string()),
         other => other,
     }
 }
@@ -99,6 +100,9 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
     });
     let mut snapshot = services.snapshots.prepare(&bundle, &image)?;
     snapshot.lower.push(services.paths.base());
+    if let Some(bytes) = size_of(&host)? {
+        services.limit(&[&snapshot.upper, &snapshot.work], bytes)?;
+    }
 
     let mounts = volume::settle(services, &id, &config, &host, &image, &mut undo)?;
     let log_path = (host.log.driver != "none").then(|| bundle.join(format!("{id}-json.log")));
@@ -270,11 +274,7 @@ pub(crate) fn settle(
         return Err(Error::Invalid(format!("invalid signal: {signal}")));
     }
     services.runtime(&host.runtime)?;
-    if let Some(option) = host.storage_opt.keys().next() {
-        return Err(Error::NotImplemented(format!(
-            "storage option {option:?} is not available: the size of a container is not limited"
-        )));
-    }
+    size_of(host)?;
     host.log = log_of(services, host);
     crate::log::check(&host.log)?;
     for reference in [namespace_owner(&host.ipc), pid_owner(&host.pid)]
@@ -288,6 +288,19 @@ pub(crate) fn settle(
     }
     let warnings = crate::spec::validate(config, host, &services.host)?;
     Ok(warnings)
+}
+
+/// How many bytes the container may write, if it says so.
+fn size_of(host: &HostConfig) -> Result<Option<u64>> {
+    if let Some(option) = host.storage_opt.keys().find(|option| *option != "size") {
+        return Err(Error::Invalid(format!(
+            "unknown storage option {option:?}: only size"
+        )));
+    }
+    host.storage_opt
+        .get("size")
+        .map(|text| volume::bytes(text))
+        .transpose()
 }
 
 fn namespace_owner(ipc: &IpcNamespace) -> Option<&str> {

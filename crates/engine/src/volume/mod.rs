@@ -4,6 +4,7 @@
 //! options mount there. [`index`] says which there are, [`settle`] what a new container gets,
 //! [`ready`] what each start needs, [`usage`] who has what mounted.
 
+mod driver;
 mod files;
 mod index;
 mod local;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use files::CloneOptions;
 pub(crate) use index::Volumes;
+pub(crate) use options::bytes;
 pub(crate) use ready::{Ready, ready};
 pub(crate) use settle::settle;
 
@@ -53,12 +55,20 @@ pub struct Volume {
     pub created_at_ns: i64,
     /// Made for one container that named none.
     pub anonymous: bool,
+    /// `global` where its driver shows it on every host; empty: `local`.
+    #[serde(default)]
+    pub scope: String,
 }
 
 impl Volume {
     /// Whether it is a directory and no more.
     pub fn is_plain(&self) -> bool {
-        self.driver == LOCAL && !self.options.contains_key("type")
+        self.is_local() && !self.options.contains_key("type")
+    }
+
+    /// Whether it needs no plugin.
+    pub fn is_local(&self) -> bool {
+        self.driver == LOCAL
     }
 }
 
@@ -94,9 +104,24 @@ impl Engine {
         self.services().volumes.find(name)
     }
 
-    /// Where a volume's content lies on the host.
+    /// Where a volume's content lies on the host; empty while a plugin shows it nowhere.
     pub fn volume_path(&self, volume: &Volume) -> PathBuf {
-        self.services().volumes.data_of(volume)
+        match volume.is_local() {
+            true => self.services().volumes.data_of(volume),
+            false => self.services().mounted_at(volume),
+        }
+    }
+
+    /// What its driver tells of a volume; `None`: nothing, or it is the local one's.
+    pub async fn volume_facts(&self, volume: &Arc<Volume>) -> Option<hull_plugin::VolumeFacts> {
+        if volume.is_local() {
+            return None;
+        }
+        let (services, volume) = (Arc::clone(self.services()), Arc::clone(volume));
+        let facts = self
+            .services()
+            .block(move || services.driver_facts(&volume));
+        facts.await.ok()?.ok()
     }
 
     /// The containers that use a volume.
@@ -111,8 +136,14 @@ impl Engine {
         let outcome = self
             .services()
             .block(move || {
+                if let Ok(volume) = services.volumes.find(&name)
+                    && !volume.is_local()
+                {
+                    // A plugin takes its time: containers are made meanwhile.
+                    return remove(&services, &name, force);
+                }
                 let _nobody_makes = services.nobody_makes();
-                remove(&services, &name)
+                remove(&services, &name, force)
             })
             .await?;
         match outcome {
@@ -143,7 +174,7 @@ impl Engine {
 
     /// Bytes a volume's content takes on disk.
     pub async fn volume_size(&self, volume: &Volume) -> Result<u64> {
-        let path = self.volume_path(volume);
+        let path = self.services().volumes.data_of(volume);
         let measure = move || hull_image::snapshot::usage(&path).map_or(0, |usage| usage.bytes);
         self.services().block(measure).await
     }
@@ -159,35 +190,42 @@ pub(crate) fn create(
     } else {
         &order.driver
     };
-    if driver != LOCAL {
-        return Err(Error::NotImplemented(format!(
-            "volume driver {driver:?} is not available: this daemon has the local driver only"
-        )));
-    }
     let name = if order.name.is_empty() {
         ContainerId::random().to_string()
     } else {
         check_name(&order.name)?;
         order.name
     };
-    let _changing = services.volumes.change();
-    if let Ok(volume) = services.volumes.find(&name) {
+    if let Some(volume) = existing(services, &name, driver)? {
         return Ok(volume);
     }
-    options::parse(&order.options)?;
-    let volume = Volume {
-        id: services.volumes.new_id(&name),
+    let mut volume = Volume {
+        id: String::new(),
         name,
         driver: driver.to_owned(),
         labels: order.labels,
         options: order.options,
         created_at_ns: now_ns(),
         anonymous,
+        scope: String::new(),
     };
+    let mut size = None;
+    if volume.is_local() {
+        size = options::parse(&volume.options)?.size;
+    } else {
+        // Outside of the lock: a plugin takes its time, and a second order of the same is one.
+        volume.scope = services.driver_create(&volume)?;
+    }
+    let _changing = services.volumes.change();
+    if let Some(volume) = existing(services, &volume.name, driver)? {
+        return Ok(volume);
+    }
+    volume.id = services.volumes.new_id(&volume.name);
     let data = services.volumes.data_of(&volume);
     let directory = services.volumes.directory_of(&volume);
     let made = fs::create_dir_all(&data)
         .attempt(|| format!("create {}", data.display()))
+        .and_then(|()| size.map_or(Ok(()), |bytes| services.limit(&[&data], bytes)))
         .and_then(|()| services.volumes.put(volume));
     match &made {
         Ok(volume) => say(services, "create", volume),
@@ -196,7 +234,21 @@ pub(crate) fn create(
     made
 }
 
-fn remove(services: &Services, name: &str) -> Result<()> {
+/// The volume of that name, which must be of the same driver.
+fn existing(services: &Services, name: &str, driver: &str) -> Result<Option<Arc<Volume>>> {
+    let Ok(volume) = services.volumes.find(name) else {
+        return Ok(None);
+    };
+    if volume.driver != driver {
+        return Err(Error::Conflict(format!(
+            "create {name}: conflict: volume name must be unique: driver {} has one of that name",
+            volume.driver
+        )));
+    }
+    Ok(Some(volume))
+}
+
+fn remove(services: &Services, name: &str, force: bool) -> Result<()> {
     let volume = services.volumes.find(name)?;
     let users = users(services, &volume);
     if !users.is_empty() {
@@ -205,6 +257,14 @@ fn remove(services: &Services, name: &str) -> Result<()> {
         return Err(Error::Conflict(format!(
             "remove {name}: volume is in use - [{users}]"
         )));
+    }
+    if !volume.is_local()
+        && let Err(error) = services.driver_remove(&volume)
+    {
+        if !force {
+            return Err(error);
+        }
+        tracing::warn!(volume = name, %error, "forgotten all the same");
     }
     // The record goes last: what a crash interrupts can be removed again.
     services
@@ -217,12 +277,23 @@ fn remove(services: &Services, name: &str) -> Result<()> {
 }
 
 /// Takes the anonymous volumes of a container that is gone away.
-pub(crate) fn remove_anonymous(services: &Services, record: &Record) {
+pub(crate) fn remove_anonymous(services: &Arc<Services>, record: &Record) {
     for mount in record.mounts.iter().filter(|mount| mount.anonymous) {
         let Some(volume) = services.volume_of(mount) else {
             continue;
         };
-        match remove(services, &volume.name) {
+        if !volume.is_local() {
+            let (services, name) = (Arc::clone(services), volume.name.clone());
+            let waiter = services.waiter.clone();
+            // A plugin takes its time, and who removes a container does not wait for it.
+            waiter.spawn_blocking(move || {
+                if let Err(error) = remove(&services, &name, false) {
+                    tracing::warn!(volume = name, %error, "cannot remove");
+                }
+            });
+            continue;
+        }
+        match remove(services, &volume.name, false) {
             // Another container took it over with `--volumes-from`.
             Ok(()) | Err(Error::Conflict(_) | Error::NoSuchVolume(_)) => {}
             Err(error) => tracing::warn!(volume = volume.name, %error, "cannot remove"),

@@ -168,18 +168,24 @@ impl Making<'_> {
             labels: options.labels.clone(),
             options: options.driver_options.clone(),
         };
-        let volume = create(self.services, order, anonymous)?;
+        // Whoever names no driver takes the volume that is there.
+        let volume = match self.services.volumes.find(&order.name) {
+            Ok(volume) if options.driver.is_empty() => volume,
+            _ => create(self.services, order, anonymous)?,
+        };
         if !existed {
             let (services, volume) = (Arc::clone(self.services), Arc::clone(&volume));
             self.undo.push("remove the new volume", move || {
-                drop(remove(&services, &volume.name))
+                drop(remove(&services, &volume.name, false))
             });
         }
         if !options.no_copy {
             self.fill(&volume, &mount.destination)?;
         }
         mount.kind = MountKind::Volume;
-        mount.source = self.services.volumes.data_of(&volume);
+        if volume.is_local() {
+            mount.source = self.services.volumes.data_of(&volume);
+        }
         mount.subpath.clone_from(&options.subpath);
         if !options.subpath.is_empty() && volume.is_plain() {
             let of = format!("volume {}", volume.name);

@@ -17,11 +17,16 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     users: BTreeSet<String>,
+    /// Where a plugin showed it last.
+    mounted_at: PathBuf,
 }
 
 impl Services {
     /// Makes a volume's content reachable for `user`, and tells where it is.
     pub(crate) fn acquire_volume(&self, volume: &Volume, user: &str) -> Result<PathBuf> {
+        if !volume.is_local() {
+            return self.acquire_of_driver(volume, user);
+        }
         let data = self.volumes.data_of(volume);
         let Some(mount) = options::parse(&volume.options)?.mount else {
             std::fs::metadata(&data)
@@ -42,6 +47,22 @@ impl Services {
         Ok(data)
     }
 
+    fn acquire_of_driver(&self, volume: &Volume, user: &str) -> Result<PathBuf> {
+        let usage = self.volumes.usage_of(volume);
+        let path = self.driver_mount(volume, user)?;
+        let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.users.insert(user.to_owned());
+        usage.mounted_at.clone_from(&path);
+        Ok(path)
+    }
+
+    /// Where a plugin showed the volume last; empty: nobody uses it.
+    pub(crate) fn mounted_at(&self, volume: &Volume) -> PathBuf {
+        let usage = self.volumes.usage_of(volume);
+        let usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.mounted_at.clone()
+    }
+
     /// `user` needs the volume no more.
     pub(crate) fn release_volume(&self, volume: &Volume, user: &str) {
         if volume.is_plain() {
@@ -49,9 +70,21 @@ impl Services {
         }
         let usage = self.volumes.usage_of(volume);
         let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
-        usage.users.remove(user);
+        if !usage.users.remove(user) && !volume.is_local() {
+            return;
+        }
+        if volume.is_local() {
+            if usage.users.is_empty() {
+                self.unmount(volume);
+            }
+            return;
+        }
         if usage.users.is_empty() {
-            self.unmount(volume);
+            usage.mounted_at = PathBuf::new();
+        }
+        drop(usage);
+        if let Err(error) = self.driver_unmount(volume, user) {
+            tracing::warn!(volume = volume.name, %error, "its driver was not told");
         }
     }
 
@@ -84,14 +117,14 @@ impl Services {
     /// After a restart of the daemon: counts the users that went on, and unmounts what has none.
     pub(crate) fn recount_volumes(&self, running: &[&Record]) {
         for record in running {
-            for volume in record
-                .mounts
-                .iter()
-                .filter_map(|mount| self.volume_of(mount))
-            {
+            for mount in &record.mounts {
+                let Some(volume) = self.volume_of(mount) else {
+                    continue;
+                };
                 let usage = self.volumes.usage_of(&volume);
                 let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
                 usage.users.insert(record.id.to_string());
+                usage.mounted_at.clone_from(&mount.source);
             }
         }
         for volume in self
@@ -102,7 +135,7 @@ impl Services {
         {
             let usage = self.volumes.usage_of(volume);
             let usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
-            if usage.users.is_empty() {
+            if usage.users.is_empty() && volume.is_local() {
                 self.unmount(volume);
             }
         }

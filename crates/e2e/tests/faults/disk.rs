@@ -1,0 +1,279 @@
+//! The disk is full, has no inodes, turns read-only or fails: what runs goes on, and removing works.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hull_testkit::{Client, Daemon, Scene, places, until};
+use tempfile::TempDir;
+
+/// A small ext4 of its own, in a file.
+struct Disk {
+    directory: TempDir,
+}
+
+impl Disk {
+    #[track_caller]
+    fn new(megabytes: u64, options: &[&str]) -> Self {
+        let disk = Self {
+            directory: TempDir::with_prefix("hull-disk-").unwrap(),
+        };
+        let image = disk.directory.path().join("image");
+        File::create(&image)
+            .unwrap()
+            .set_len(megabytes << 20)
+            .unwrap();
+        fs::create_dir(disk.path()).unwrap();
+        run(Command::new("mkfs.ext4")
+            .arg("-qF")
+            .args(options)
+            .arg(&image));
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&image)
+            .arg(disk.path()));
+        disk
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    /// Takes whatever is left, to the last byte.
+    fn fill(&self) {
+        for (number, size) in [1 << 20, 64 << 10, 4 << 10, 1].into_iter().enumerate() {
+            let mut file = File::create(self.path().join(format!("ballast-{number}"))).unwrap();
+            let piece = vec![1; size];
+            while file.write_all(&piece).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        for number in 0..4 {
+            let _ = fs::remove_file(self.path().join(format!("ballast-{number}")));
+        }
+    }
+
+    /// A scene whose daemon keeps its state here.
+    fn scene(&self) -> Scene {
+        let data = self.path().join("root").display().to_string();
+        let daemon = Daemon::start_with(&["--data-root", &data]);
+        daemon.load("busybox");
+        Scene {
+            daemon,
+            client: Client::Docker,
+        }
+    }
+
+    fn names(&self, folder: &str) -> usize {
+        let entries = fs::read_dir(self.path().join("root").join(folder));
+        entries.map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.path())
+            .status();
+    }
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+#[track_caller]
+fn assert_alive(scene: &Scene, container: &str) {
+    assert_eq!(scene.inspect(container, "{{.State.Running}}"), "true");
+    assert!(scene.ok("ps --format '{{.Names}}'").contains(container));
+}
+
+#[test]
+fn removing_and_pruning_work_on_a_full_disk() {
+    let disk = Disk::new(96, &[]);
+    let scene = disk.scene();
+    scene.ok("run -d --name keeper busybox sleep 100000");
+    for name in ["one", "two", "three"] {
+        scene.ok(&format!(
+            "run --name {name} -v {name}:/d -v /anonymous busybox sh -c 'echo x > /d/f'"
+        ));
+    }
+    disk.fill();
+    assert_alive(&scene, "keeper");
+    assert_eq!(scene.ok("exec keeper echo on"), "on");
+    let output = scene.run("run --name late busybox true");
+    assert!(output.code != 0, "{output:?}");
+    scene.ok("rm -v one");
+    scene.ok("container prune -f");
+    scene.ok("volume rm one");
+    scene.ok("volume prune -af");
+    assert_eq!(scene.ok("ps -a --format '{{.Names}}'"), "keeper");
+    assert_eq!(scene.ok("volume ls -q"), "");
+    disk.free();
+    until("there is room again", || {
+        scene.run("run --rm busybox true").code == 0
+    });
+    // What was removed stays so, and nothing else is lost.
+    let mut scene = scene;
+    scene.daemon.crash();
+    assert_alive(&scene, "keeper");
+    assert_eq!(scene.ok("ps -a --format '{{.Names}}'"), "keeper");
+    assert_eq!(scene.ok("volume ls -q"), "");
+    scene.ok("rm -f keeper");
+    until("nothing is left", || {
+        disk.names("trash") + disk.names("containers") + disk.names("volumes") == 0
+    });
+    scene.daemon.finish();
+}
+
+#[test]
+fn a_container_that_fills_the_disk_is_removed_with_what_it_wrote() {
+    let disk = Disk::new(96, &[]);
+    let scene = disk.scene();
+    let output = scene.run("run --name filler -v data:/d busybox dd if=/dev/zero of=/d/big bs=64k");
+    assert!(
+        output.stderr.contains("No space left on device"),
+        "{output:?}"
+    );
+    let text = scene.fails(125, "run --rm -v more:/m busybox true");
+    assert!(
+        text.to_lowercase().contains("no space left on device") || text.contains("disk is full"),
+        "{text}"
+    );
+    scene.ok("rm filler");
+    scene.ok("volume rm data");
+    until("there is room again", || {
+        scene.run("run --rm busybox true").code == 0
+    });
+    scene.daemon.finish();
+}
+
+#[test]
+fn without_inodes_nothing_new_is_made_and_removing_works() {
+    let disk = Disk::new(96, &["-N", "900"]);
+    let scene = disk.scene();
+    scene.ok("run -d --name keeper busybox sleep 100000");
+    scene.ok("run --name maker -v data:/d busybox sh -c 'n=0; while touch /d/$n 2>/dev/null; do n=$((n+1)); done; true'");
+    assert_alive(&scene, "keeper");
+    let output = scene.run("run --name late -v more:/m busybox true");
+    assert!(
+        output.code != 0 && output.stderr.to_lowercase().contains("no space left"),
+        "{output:?}"
+    );
+    scene.ok("rm maker");
+    scene.ok("volume rm data");
+    until("there is room again", || {
+        scene.run("run --rm busybox true").code == 0
+    });
+    scene.ok("rm -f keeper");
+    scene.daemon.finish();
+}
+
+/// The daemon that lives on a disk that failed is ended as a test that failed ends one: it cannot
+/// remove anything.
+#[test]
+fn a_disk_that_turns_read_only_takes_no_container_along() {
+    let disk = Disk::new(96, &[]);
+    let scene = disk.scene();
+    scene.ok("run -d --name keeper busybox sleep 100000");
+    run(Command::new("mount")
+        .args(["-o", "remount,abort"])
+        .arg(disk.path()));
+    assert_alive(&scene, "keeper");
+    assert_eq!(scene.ok("exec keeper echo on"), "on");
+    let output = scene.run("run --name late busybox true");
+    assert!(
+        output.code != 0
+            && output
+                .stderr
+                .to_lowercase()
+                .contains("read-only file system"),
+        "{output:?}"
+    );
+    assert_eq!(scene.ok("ps -a --format '{{.Names}}'"), "keeper");
+    scene.ok("volume ls");
+}
+
+#[test]
+fn a_disk_that_fails_takes_no_container_along() {
+    let disk = Disk::new(96, &[]);
+    let scene = disk.scene();
+    scene.ok("run -d --name keeper busybox sleep 100000");
+    shut_down(&disk.path());
+    assert_alive(&scene, "keeper");
+    let output = scene.run("run --name late busybox true");
+    assert!(
+        output.code != 0 && output.stderr.contains("/output error"),
+        "{output:?}"
+    );
+    assert_eq!(scene.ok("ps -a --format '{{.Names}}'"), "keeper");
+}
+
+/// Every access of this file system fails from now on.
+fn shut_down(path: &Path) {
+    let program = "import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+    run(Command::new(places::python())
+        .args(["-c", program])
+        .arg(path));
+}
+
+#[test]
+fn without_room_for_sockets_what_runs_goes_on() {
+    let directory = TempDir::with_prefix("hull-run-").unwrap();
+    let place = directory.path().join("run");
+    fs::create_dir(&place).unwrap();
+    run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(&place));
+    let daemon = Daemon::start_with(&["--exec-root", &place.display().to_string()]);
+    daemon.load("busybox");
+    let mut scene = Scene {
+        daemon,
+        client: Client::Docker,
+    };
+    scene.ok("run -d --name keeper busybox sleep 100000");
+    let mut ballast = File::create(place.join("ballast")).unwrap();
+    while ballast.write_all(&[1; 4096]).is_ok() {}
+    assert_alive(&scene, "keeper");
+    assert_eq!(scene.ok("exec keeper echo on"), "on");
+    let _ = scene.run("run --rm busybox true");
+    scene.daemon.crash();
+    assert_alive(&scene, "keeper");
+    fs::remove_file(place.join("ballast")).unwrap();
+    scene.ok("run --rm busybox true");
+    scene.ok("rm -f keeper");
+    scene.daemon.finish();
+    run(Command::new("umount").arg("--lazy").arg(&place));
+}
+
+#[test]
+fn a_mount_that_somebody_else_holds_keeps_nothing() {
+    super::play(|scene| {
+        scene.ok("volume create -o type=tmpfs -o device=tmpfs ram");
+        scene.ok("run -d --name box -v ram:/r -v data:/d busybox sleep 100000");
+        // Whoever copies the host's mounts now holds the volume's.
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sleep", "100000"])
+            .spawn()
+            .unwrap();
+        let mounts = format!("/proc/{}/mountinfo", holder.id());
+        let volumes = scene.daemon.path("data/volumes").display().to_string();
+        until("the mount is copied", || {
+            fs::read_to_string(&mounts).is_ok_and(|text| text.contains(&volumes))
+        });
+        scene.ok("rm -f box");
+        scene.ok("volume rm ram data");
+        until("nothing is left", || {
+            let left =
+                |folder: &str| fs::read_dir(scene.daemon.path(folder)).map_or(0, Iterator::count);
+            left("data/volumes") + left("data/trash") == 0
+        });
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+    });
+}

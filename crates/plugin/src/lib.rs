@@ -1,0 +1,13 @@
+//! Docker's volume plugins: programs of others that provide volumes, found by name in a few
+//! directories and asked over HTTP.
+//!
+//! A plugin may hang, die, or talk nonsense: every question has a deadline, every answer a limit,
+//! and every failure names the plugin and what was asked of it. What volumes mean is left to others.
+
+mod find;
+mod talk;
+mod volume;
+
+pub use find::{Address, Directories, find};
+pub use talk::Error;
+pub use volume::{VolumeDriver, VolumeFacts};
