@@ -360,6 +360,20 @@ def measure_one(table, engines, rounds):
         engine.clear()
 
 
+def measure_client(table, engines, rounds):
+    """The command line: by itself, and with ten containers to list."""
+    alone = {"hull": ("version", "--client"), "podman": ("--version",), "docker": ("--version",)}
+    results = interleaved(engines, rounds * 2, lambda engine: timed(engine, *alone.get(engine.name, ("--version",))))
+    table.add("version of the client alone", column(results, 0), "≤ 2")
+    for engine in engines:
+        for number in range(10):
+            engine.ok(*engine.run_words("-d", "--name", f"ten{number}", "busybox", *OBEDIENT))
+    results = interleaved(engines, rounds * 2, lambda engine: timed(engine, "ps"))
+    table.add("ps, 10 containers", column(results, 0), "≤ 3")
+    for engine in engines:
+        engine.clear()
+
+
 def batch(engine, commands, width):
     answer = engine.agent.ask(together=commands, width=width)
     failed = sum(map(bool, answer["codes"]))
@@ -540,6 +554,7 @@ def measure(options, directory):
             return
         measure_runs(table, engines, options.rounds)
         measure_one(table, engines, options.rounds)
+        measure_client(table, engines, options.rounds)
         measure_daemon(table, engines, "daemon start, 0 containers", "≤ 50", 3)
         measure_hundred(table, engines, options.rounds)
         measure_daemon(table, engines[:1], "daemon start, 100 containers", "≤ 80", 3)

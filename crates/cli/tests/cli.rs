@@ -284,3 +284,101 @@ fn a_saved_image_appears_whole_or_not_at_all() {
     assert_eq!(output.status.code(), Some(1));
     assert!(!Path::new(&path).exists());
 }
+
+/// One line on standard error, and nothing of a panic.
+#[track_caller]
+fn assert_told_once(output: &Output, code: i32, expected: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(
+        text.contains(expected) && !text.contains("panicked"),
+        "{text}"
+    );
+    let told = text
+        .lines()
+        .filter(|line| !line.starts_with("hint: ") && !line.is_empty());
+    assert_eq!(told.count(), 1, "{text}");
+}
+
+#[test]
+fn a_daemon_that_answers_nonsense_is_told_in_one_line() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /containers/json" => Answer::json(200, "{\"not\": a list"),
+        "GET /images/json" => Answer::raw(b"\x00\x01\x02 this is no HTTP\r\n\r\n"),
+        "GET /volumes" => Answer::json(500, "<html>a proxy's page</html>"),
+        _ => Answer::raw(b""),
+    });
+    assert_told_once(&against(&daemon, &["ps"]), 1, "malformed");
+    assert_told_once(&against(&daemon, &["images"]), 1, "broke off");
+    assert_told_once(&against(&daemon, &["volume", "ls"]), 1, "a proxy's page");
+    assert_told_once(&against(&daemon, &["network", "ls"]), 1, "broke off");
+}
+
+#[test]
+fn a_daemon_that_goes_away_in_the_middle_is_told_in_one_line() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /containers/a/json" => Answer::json(200, r#"{"Id":"a","Config":{"Tty":true}}"#),
+        "GET /containers/a/logs" | "GET /events" | "GET /containers/a/export" => {
+            Answer::broken("half")
+        }
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    for words in [&["logs", "a"][..], &["events"], &["export", "a"]] {
+        let output = against(&daemon, words);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !text.contains("panicked") && text.lines().count() <= 2,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_line_that_is_not_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = hull(&["ps"]);
+    command.arg(std::ffi::OsStr::from_bytes(b"a\xff"));
+    assert_told_once(&command.output().unwrap(), 125, "not valid UTF-8");
+}
+
+#[test]
+fn damaged_settings_are_told_and_not_overwritten() {
+    let directory = std::env::temp_dir().join(format!("hull-damaged-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("config.json");
+    std::fs::write(&path, "{\"auths\": {\"x\"").unwrap();
+    let mut command = hull(&["context", "use", "default"]);
+    let output = command.env("DOCKER_CONFIG", &directory).output().unwrap();
+    let kept = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(kept, "{\"auths\": {\"x\"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot change"));
+}
+
+#[test]
+fn flags_given_twice_and_empty_names_are_handled() {
+    let daemon = Daemon::start(|request| match request {
+        "POST /containers/create" => Answer::json(201, r#"{"Id":"c1","Warnings":[]}"#),
+        "POST /containers/c1/start" => Answer::json(204, ""),
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    let output = against(
+        &daemon,
+        &["run", "-d", "--name", "one", "--name", "two", "busybox"],
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        daemon
+            .requests()
+            .iter()
+            .any(|request| request.line.ends_with("?name=two"))
+    );
+    assert_told_once(&against(&daemon, &["rename", "a", ""]), 1, "may be empty");
+    assert_told_once(
+        &against(&daemon, &["-H", "unix:///a", "-H", "unix:///b", "ps"]),
+        1,
+        "only one -H",
+    );
+}

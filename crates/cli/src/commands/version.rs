@@ -19,6 +19,7 @@ use crate::ui;
 #[derive(Default)]
 pub(crate) struct Version {
     format: String,
+    client: bool,
 }
 
 impl Command for Version {
@@ -31,6 +32,12 @@ impl Command for Version {
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("f,format", "string", FORMAT, &mut self.format);
+        set.own(
+            "client",
+            "",
+            "Show this program's version only, and ask no daemon",
+            &mut self.client,
+        );
     }
 
     async fn run(self, call: Call) -> Result<u8> {
@@ -39,7 +46,11 @@ impl Command for Version {
             "json" => Some(parse_for("template parsing error: ", "{{json .}}")?),
             text => Some(parse_for("template parsing error: ", text)?),
         };
-        let (server, error) = match connect(&call.globals).await {
+        let asked = match self.client {
+            true => Err(Error::Silent(0)),
+            false => connect(&call.globals).await,
+        };
+        let (server, error) = match asked {
             Ok(client) => match client.server_version().await {
                 Ok(server) => (Some((server, client.version())), None),
                 Err(error) => (None, Some(failure(error))),

@@ -47,6 +47,11 @@ impl Answer {
         Self(bytes)
     }
 
+    /// Bytes as they are.
+    pub(crate) fn raw(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
     /// A body that breaks off.
     pub(crate) fn broken(body: &str) -> Self {
         let length = body.len() + 1000;

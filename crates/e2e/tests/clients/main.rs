@@ -7,6 +7,7 @@
 mod buildx;
 mod bundles;
 mod checklists;
+mod hosts;
 mod podman;
 mod python;
 mod rust;

@@ -6,6 +6,7 @@
 
 mod attach;
 mod attachment;
+mod beyond;
 mod build;
 mod disk;
 mod exec;

@@ -29,7 +29,14 @@ pub(super) fn of(
     if let Some(environment) = base.get_mut("Env") {
         keep_last(environment);
     }
-    serde_json::from_value(base)
+    let mut made: ContainerCreate = serde_json::from_value(base)?;
+    // Who looks on is a matter of this command line alone.
+    let (config, said) = (&mut made.config, &flags.config);
+    config.attach_stdin = said.attach_stdin;
+    config.attach_stdout = said.attach_stdout;
+    config.attach_stderr = said.attach_stderr;
+    config.stdin_once = said.stdin_once;
+    Ok(made)
 }
 
 fn base(model: &ContainerInspect) -> Result<Value, serde_json::Error> {

@@ -10,7 +10,8 @@ use hull_api::{Client, Filters};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use self::figures::{Figures, HEADINGS, TABLE};
+pub(super) use self::figures::Figures;
+use self::figures::{HEADINGS, TABLE};
 use super::ls::FORMAT;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};

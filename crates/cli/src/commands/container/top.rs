@@ -1,6 +1,7 @@
-//! `container top`
+//! `container top`: the processes of one; `top` alone: all containers, live.
 
-use crate::commands::{About, Call, Command, Operands};
+use super::live;
+use crate::commands::{About, Call, Command, Operands, check_operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::format::tabwriter::align_with;
@@ -9,17 +10,36 @@ use crate::ui;
 #[derive(Default)]
 pub(crate) struct Top;
 
+/// What Docker's command takes.
+const STRICT: About = About::new(
+    &["container top", "top"],
+    "CONTAINER [ps OPTIONS]",
+    "Display the running processes of a container",
+    Operands::AtLeast(1),
+);
+
 impl Command for Top {
     const ABOUT: About = About::new(
-        &["container top", "top"],
-        "CONTAINER [ps OPTIONS]",
-        "Display the running processes of a container",
-        Operands::AtLeast(1),
+        STRICT.names,
+        STRICT.usage,
+        STRICT.summary,
+        Operands::AtLeast(0),
     )
     .flags_first();
 
     async fn run(self, call: Call) -> Result<u8> {
+        if call.operands.is_empty() && call.globals.is_docker() {
+            check_operands(
+                &call.name,
+                &STRICT,
+                &call.operands,
+                call.globals.program.name(),
+            )?;
+        }
         let client = connect(&call.globals).await?;
+        if call.operands.is_empty() {
+            return live::show(&client).await;
+        }
         let options = call.operands.get(1..).unwrap_or_default().join(" ");
         let top = client
             .container_top(call.operand(0), &options)

@@ -204,6 +204,7 @@ fn restarts(container: &ContainerInspect, note: &mut impl FnMut(String, Option<S
         );
     } else if !container.state.running
         && container.state.exit_code != 0
+        && container.state.status != "created"
         && matches!(name.as_str(), "" | "no")
     {
         note(

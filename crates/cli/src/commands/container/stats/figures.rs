@@ -22,7 +22,7 @@ pub(super) const HEADINGS: [(&str, &str); 9] = [
 
 /// The figures of one container.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Figures {
+pub(crate) struct Figures {
     container: String,
     id: String,
     name: String,
@@ -52,7 +52,7 @@ impl Figures {
     }
 
     /// Of a sample.
-    pub(super) fn of(container: &str, sample: &Stats) -> Self {
+    pub(crate) fn of(container: &str, sample: &Stats) -> Self {
         // A container that does not run is measured at no time.
         let is_running = !sample.read.starts_with("0001-");
         Self {
@@ -64,6 +64,19 @@ impl Figures {
             } else {
                 Measured::default()
             }),
+        }
+    }
+
+    /// The container it was asked for.
+    pub(crate) fn container(&self) -> &str {
+        &self.container
+    }
+
+    /// One figure as text, by the name of its field.
+    pub(crate) fn text(&self, field: &str) -> String {
+        match self.row(false).field(field) {
+            Some(Value::Text(text)) => text.to_string(),
+            _ => String::new(),
         }
     }
 

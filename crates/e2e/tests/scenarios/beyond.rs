@@ -1,0 +1,166 @@
+//! What Hull's command line has and Docker's has not.
+
+use hull_testkit::{Client, Scene, until};
+use serde_json::Value;
+
+fn play(scenario: impl FnOnce(&mut Scene)) {
+    Scene::play(Client::Hull, scenario);
+}
+
+#[test]
+fn explain_says_why_a_container_ended() {
+    play(|scene| {
+        scene.fails(3, "run --name job busybox sh -c 'echo it broke; exit 3'");
+        let text = scene.ok("explain job");
+        assert!(
+            text.starts_with("job ended") && text.contains("code 3"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  | it broke") && text.contains("--restart"),
+            "{text}"
+        );
+        scene.fails(127, "run --name lost busybox nosuchprogram");
+        assert!(scene.ok("explain lost").contains("never started"));
+        scene.ok("run -d --name killed busybox sleep 1000");
+        scene.ok("kill killed");
+        scene.until_status("killed", "exited");
+        assert!(scene.ok("explain killed").contains("SIGKILL"));
+        let document: Value = serde_json::from_str(&scene.ok("explain --json job")).unwrap();
+        assert_eq!(document["LastLines"][0], "it broke");
+        assert!(
+            scene
+                .fails(1, "explain nobody")
+                .contains("No such container: nobody")
+        );
+    });
+}
+
+#[test]
+fn explain_names_memory_when_it_ran_out() {
+    play(|scene| {
+        scene.run("run --name greedy -m 16m --memory-swap 16m busybox sh -c 'x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done'");
+        let text = scene.ok("explain greedy");
+        assert!(
+            text.contains("ran out of memory") && text.contains("16MiB"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn debug_brings_tools_into_a_container() {
+    play(|scene| {
+        scene.ok("run -d --name bare busybox sleep 1234");
+        let shown = scene.ok("debug bare sh -c 'ps; cat /proc/1/root/etc/hostname'");
+        assert!(shown.contains("sleep 1234"), "{shown}");
+        assert!(shown.ends_with(&scene.ok("exec bare hostname")), "{shown}");
+        let mut shell = scene.terminal("debug bare");
+        shell.expect("debug of bare:/proc/1/root #");
+        shell.line("echo in''side");
+        shell.expect("inside");
+        shell.line("exit");
+        shell.wait();
+        until("the shell is gone", || {
+            scene.ok("ps -aq").lines().count() == 1
+        });
+        scene.ok("stop -t 0 bare");
+        assert!(scene.fails(1, "debug bare").contains("does not run"));
+    });
+}
+
+#[test]
+fn a_container_can_be_like_another() {
+    play(|scene| {
+        scene.ok("run -d --name web -e A=1 -e B=2 -p 127.0.0.1:7001:80 -m 64m -l team=x -v data:/data busybox sleep 1000");
+        scene.ok("container clone web web2 -e A=3 -p 127.0.0.1:7002:80 --start");
+        assert_eq!(
+            scene.inspect(
+                "web2",
+                "{{.HostConfig.Memory}} {{.Config.Labels.team}} {{json .Config.Cmd}}"
+            ),
+            "67108864 x [\"sleep\",\"1000\"]"
+        );
+        assert_eq!(scene.ok("port web2"), "80/tcp -> 127.0.0.1:7002");
+        let environment = scene.ok("exec web2 env");
+        assert!(
+            environment.contains("A=3\n") && environment.contains("B=2\n"),
+            "{environment}"
+        );
+        assert_eq!(
+            scene.ok("run --rm --like web -p 127.0.0.1:7003:80 sh -c 'echo $A; ls -d /data'"),
+            "1\n/data"
+        );
+    });
+}
+
+#[test]
+fn what_was_typed_is_shown_as_a_compose_file() {
+    play(|scene| {
+        let file = scene
+            .ok("run -d --name web -p 8080:80 -e A=1 --restart always --compose busybox httpd -f");
+        assert_eq!(
+            file,
+            "services:\n  web:\n    container_name: web\n    image: busybox\n    command:\n      - httpd\n      - \"-f\"\n    environment:\n      - \"A=1\"\n    ports:\n      - \"8080:80\"\n    restart: always"
+        );
+        assert_eq!(scene.ok("ps -aq"), "");
+    });
+}
+
+#[test]
+fn completions_name_what_there_is() {
+    play(|scene| {
+        scene.ok("run -d --name web busybox sleep 1000");
+        scene.ok("volume create data");
+        let first = |line: &str| scene.ok(line).lines().next().unwrap_or_default().to_owned();
+        assert_eq!(first("__complete stop"), "web");
+        assert_eq!(first("__complete run -it"), "busybox");
+        assert_eq!(first("__complete volume rm"), "data");
+        assert!(
+            scene
+                .ok("__complete run --network")
+                .lines()
+                .any(|name| name == "bridge")
+        );
+        assert!(
+            scene
+                .ok("__complete --host unix:///nosuch.sock stop")
+                .lines()
+                .all(|word| word.starts_with('-'))
+        );
+    });
+}
+
+#[test]
+fn json_is_one_document_with_whole_ids() {
+    play(|scene| {
+        let id = scene.ok("run -d --name web busybox sleep 1000");
+        let parsed = |line: &str| -> Value { serde_json::from_str(&scene.ok(line)).unwrap() };
+        assert_eq!(parsed("ps --json")[0]["ID"], id.as_str());
+        assert_eq!(parsed("images --json")[0]["Repository"], "busybox");
+        assert!(parsed("network ls --json").as_array().unwrap().len() >= 3);
+        assert_eq!(parsed("volume ls --json"), Value::Array(Vec::new()));
+        assert_eq!(parsed("inspect --json web")[0]["Name"], "/web");
+        assert!(parsed("version --json")["Server"]["ApiVersion"].is_string());
+        assert_eq!(parsed("context ls --json")[0]["Name"], "default");
+    });
+}
+
+#[test]
+fn the_live_view_leaves_the_terminal_as_it_was() {
+    play(|scene| {
+        scene.ok("run -d --name web busybox sleep 1000");
+        let mut top = scene.terminal("top");
+        top.expect("\x1b[?1049h");
+        top.expect("1 containers, 1 running");
+        top.expect("web");
+        top.send("s");
+        top.expect("stop web? y");
+        top.send("y");
+        scene.until_status("web", "exited");
+        top.send("q");
+        top.expect("\x1b[?1049l");
+        assert_eq!(top.wait(), 0);
+        assert!(scene.fails(1, "top").contains("needs a terminal"));
+    });
+}
