@@ -60,6 +60,8 @@ impl App {
         let mut attributes = BTreeMap::from([("name".to_owned(), facts.name)]);
         attributes.extend(taken.reloadable());
         self.engine
+            .set_registries(crate::convert::registry::settings(&taken));
+        self.engine
             .events()
             .publish(Subject::Daemon, "reload", facts.id, attributes);
     }

@@ -47,6 +47,7 @@ pub(crate) fn of(config: &Config, shim: Option<PathBuf>) -> Result<EngineConfig,
             resolver: Some(resolver(config)?),
             ..network(config).map_err(ConfigError::Value)?
         },
+        registries: crate::convert::registry::settings(config),
         runtimes,
         default_runtime,
         log: config.log.clone(),

@@ -17,6 +17,8 @@ pub struct EngineConfig {
     pub shim: PathBuf,
     /// What is asked of the default network.
     pub network: hull_network::Config,
+    /// How registries are spoken to.
+    pub registries: hull_registry::Settings,
     /// Other OCI runtimes, by name.
     pub runtimes: BTreeMap<String, Runtime>,
     /// The runtime of containers that name none (`hull`: our own).

@@ -129,6 +129,9 @@ fn open(config: EngineConfig) -> Result<Services> {
         host: crate::spec::HostFacts::detect(),
         filters: crate::filter::Filters::new(paths.filters()),
         memory: crate::system::memory_total(),
+        registries: arc_swap::ArcSwap::from_pointee(hull_registry::Client::new(
+            config.registries.clone(),
+        )),
         config,
         paths,
         store,

@@ -18,6 +18,8 @@ pub enum Kind {
     Conflict,
     /// It is so already.
     NotModified,
+    /// Nobody knows who asks.
+    Unauthorized,
     /// It may not be done.
     Forbidden,
     /// Hull has no such thing.
@@ -119,6 +121,9 @@ pub enum Error {
     /// The image store refused something.
     #[error(transparent)]
     Image(#[from] hull_image::Error),
+    /// A registry refused something, or cannot be reached.
+    #[error(transparent)]
+    Registry(#[from] hull_registry::Error),
     /// The runtime refused something.
     #[error(transparent)]
     Runtime(#[from] hull_runtime::Error),
@@ -162,6 +167,7 @@ impl Error {
             Self::NotImplemented(_) => Kind::NotImplemented,
             Self::Unavailable(_) => Kind::Unavailable,
             Self::Image(error) => kind_of_image(error.kind()),
+            Self::Registry(error) => kind_of_registry(error.kind()),
             Self::Network(error) => kind_of_network(error.kind()),
             Self::Spec(_) | Self::User(_) => Kind::Invalid,
             // dockerd answers 400 when the program cannot be run: the request named it.
@@ -184,6 +190,17 @@ fn kind_of_image(kind: hull_image::Kind) -> Kind {
         hull_image::Kind::Conflict => Kind::Conflict,
         hull_image::Kind::Invalid => Kind::Invalid,
         hull_image::Kind::Internal => Kind::Internal,
+    }
+}
+
+fn kind_of_registry(kind: hull_registry::Kind) -> Kind {
+    match kind {
+        hull_registry::Kind::NotFound => Kind::NotFound,
+        hull_registry::Kind::Invalid => Kind::Invalid,
+        hull_registry::Kind::Unauthorized => Kind::Unauthorized,
+        hull_registry::Kind::Forbidden => Kind::Forbidden,
+        hull_registry::Kind::Conflict => Kind::Conflict,
+        hull_registry::Kind::Unavailable | hull_registry::Kind::Internal => Kind::Internal,
     }
 }
 

@@ -311,7 +311,7 @@ impl Engine {
         }
     }
 
-    fn say_image(&self, action: &str, id: &str, name: &str) {
+    pub(crate) fn say_image(&self, action: &str, id: &str, name: &str) {
         let mut attributes = BTreeMap::new();
         if !name.is_empty() {
             attributes.insert("name".to_owned(), name.to_owned());
@@ -413,7 +413,7 @@ fn reader(pipe: OwnedFd) -> BufReader<File> {
     BufReader::with_capacity(256 << 10, File::from(pipe))
 }
 
-fn parse_platform(text: Option<&str>) -> Result<Option<Platform>> {
+pub(crate) fn parse_platform(text: Option<&str>) -> Result<Option<Platform>> {
     text.filter(|text| !text.is_empty())
         .map(str::parse)
         .transpose()
@@ -429,7 +429,7 @@ fn parse_platforms(texts: &[String]) -> Result<Vec<Platform>> {
         .collect())
 }
 
-fn parse_reference(text: &str) -> Result<Reference> {
+pub(crate) fn parse_reference(text: &str) -> Result<Reference> {
     text.parse()
         .map_err(|error: hull_oci::InvalidReference| Error::Invalid(error.to_string()))
 }

@@ -19,6 +19,7 @@ pub mod logs;
 pub mod model;
 pub mod network;
 pub mod record;
+pub mod ship;
 pub mod spec;
 pub mod state;
 pub mod system;

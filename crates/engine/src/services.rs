@@ -46,6 +46,8 @@ pub(crate) struct Services {
     pub(crate) events: Events,
     pub(crate) registry: Registry,
     pub(crate) images: Arc<hull_image::Store>,
+    /// Speaks to registries; replaced when its settings change.
+    pub(crate) registries: arc_swap::ArcSwap<hull_registry::Client>,
     pub(crate) snapshots: hull_image::Overlay,
     pub(crate) networks: crate::network::Networks,
     pub(crate) volumes: volume::Volumes,

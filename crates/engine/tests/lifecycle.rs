@@ -30,6 +30,7 @@ fn config(directory: &Path) -> EngineConfig {
         exec_root: directory.join("exec"),
         shim: hull_testkit::places::program("hull-shim"),
         network: hull_network::Config::default(),
+        registries: hull_registry::Settings::default(),
         runtimes: Default::default(),
         default_runtime: String::new(),
         log: LogConfig {

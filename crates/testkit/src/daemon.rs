@@ -47,6 +47,11 @@ impl Daemon {
 
     /// All but the process: for tests that want to see a start fail, or to change files before it.
     pub fn prepare(options: &[&str]) -> Self {
+        Self::prepare_in(NetworkNamespace::new(), options)
+    }
+
+    /// The same, in a network namespace that is there: at the end of a cable, for example.
+    pub fn prepare_in(namespace: NetworkNamespace, options: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let before = Snapshot::take();
         let directory = TempDir::with_prefix("hull-test-").expect("cannot make a directory");
@@ -55,7 +60,7 @@ impl Daemon {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             directory,
-            namespace: NetworkNamespace::new(),
+            namespace,
             cgroup: format!("hull-test-{}-{number}", std::process::id()),
             options: options.iter().map(|&option| option.to_owned()).collect(),
             child: None,
@@ -306,7 +311,7 @@ impl Daemon {
         let listing = self.namespace.run("ip -o link show type veth");
         let names = listing.lines().filter_map(|line| line.split(": ").nth(1));
         names
-            .filter(|name| !name.starts_with("cable"))
+            .filter(|name| !name.starts_with("cable") && !name.starts_with("eth0"))
             .map(str::to_owned)
             .collect()
     }

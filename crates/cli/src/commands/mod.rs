@@ -21,6 +21,7 @@ mod login;
 pub(crate) mod network;
 mod pages;
 mod reference;
+mod registry;
 mod system;
 mod table;
 mod unavailable;

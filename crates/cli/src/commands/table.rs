@@ -2,7 +2,7 @@
 
 use super::{
     Entry, builder, completion, container, context, entry, explain, image, inspect, login, network,
-    reference, system, unavailable, version, volume,
+    reference, registry, system, unavailable, version, volume,
 };
 
 use crate::context::Program;
@@ -52,6 +52,7 @@ pub(super) static GROUPS: &[Group] = &[
     group("manifest", "Manage Docker image manifests and manifest lists", Section::Management).usage("COMMAND"),
     group("network", "Manage networks", Section::Management),
     group("plugin", "Manage plugins", Section::Management),
+    group("registry", "Run a registry", Section::Management),
     group("system", "Manage Docker", Section::Management),
     group("trust", "Manage trust on Docker images", Section::Management),
     group("trust key", "Manage keys for signing Docker images", Section::Hidden),
@@ -123,6 +124,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<system::fsck::Fsck>(),
     entry::<system::info::Info>(),
     entry::<system::prune::Prune>(),
+    entry::<registry::serve::Serve>(),
     entry::<network::connect::Connect>(),
     entry::<network::create::Create>(),
     entry::<network::disconnect::Disconnect>(),

@@ -66,7 +66,12 @@ impl Sources {
             Err(error) => return Err(error),
         };
         let values = merge(&self.flags, from_file, path)?;
-        Config::of(values)
+        let mut config = Config::of(values)?;
+        let beside = path.with_file_name("certs.d");
+        if self.file.is_some() || beside.exists() {
+            config.certs = beside;
+        }
+        Ok(config)
     }
 }
 

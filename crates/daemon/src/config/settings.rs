@@ -19,6 +19,8 @@ use super::{
 };
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+/// Where Docker has them: kept by whoever comes from there.
+const DEFAULT_CERTS: &str = "/etc/docker/certs.d";
 const DEFAULT_DATA_ROOT: &str = "/var/lib/hull";
 const DEFAULT_EXEC_ROOT: &str = "/run/hull";
 const DEFAULT_PIDFILE: &str = "/run/hulld.pid";
@@ -32,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) hosts: Vec<Endpoint>,
     pub(crate) tls: Option<Tls>,
     pub(crate) group: Option<String>,
+    /// Certificates and mirrors of registries, beside the file.
+    pub(crate) certs: PathBuf,
     pub(crate) data_root: PathBuf,
     pub(crate) exec_root: PathBuf,
     pub(crate) pidfile: PathBuf,
@@ -177,6 +181,7 @@ fn build(values: Values) -> Result<Config, String> {
     Ok(Config {
         hosts: hosts(&values)?,
         group: values.text("group").map(str::to_owned),
+        certs: DEFAULT_CERTS.into(),
         data_root: values.path("data-root", DEFAULT_DATA_ROOT)?,
         exec_root: values.path("exec-root", DEFAULT_EXEC_ROOT)?,
         pidfile: values.path("pidfile", DEFAULT_PIDFILE)?,

@@ -11,6 +11,8 @@ pub(crate) mod inspect;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod progress;
+pub(crate) mod registry;
 pub(crate) mod resources;
 pub(crate) mod stats;
 pub(crate) mod status;

@@ -62,6 +62,7 @@ pub(crate) enum Op {
     ImageSaveMany,
     ImageLoad,
     ImagePrune,
+    Registry(RegistryOp),
     ImageAttestations,
     NetworkList,
     NetworkInspect,
@@ -115,6 +116,15 @@ pub(crate) enum BuildOp {
     Fill,
 }
 
+/// An operation that asks a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RegistryOp {
+    Push,
+    Search,
+    Distribution,
+    Login,
+}
+
 /// What a request means.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Meaning {
@@ -142,7 +152,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/system/df", Op::DiskUsage),
     (GET, "/hull/system/account", Op::DiskAccount),
     (POST, "/hull/system/fsck", Op::Fsck),
-    (POST, "/auth", Op::Absent("logging in to a registry")),
+    (POST, "/auth", Op::Registry(RegistryOp::Login)),
     (GET, "/containers/json", Op::ContainerList),
     (POST, "/containers/create", Op::ContainerCreate),
     (POST, "/containers/prune", Op::ContainerPrune),
@@ -177,7 +187,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (POST, "/exec/{id}/resize", Op::ExecResize),
     (GET, "/exec/{id}/json", Op::ExecInspect),
     (GET, "/images/json", Op::ImageList),
-    (GET, "/images/search", Op::Absent("searching a registry")),
+    (GET, "/images/search", Op::Registry(RegistryOp::Search)),
     (GET, "/images/get", Op::ImageSaveMany),
     (POST, "/images/create", Op::ImageCreate),
     (POST, "/images/load", Op::ImageLoad),
@@ -186,10 +196,10 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/images/{name...}/history", Op::ImageHistory),
     (GET, "/images/{name...}/json", Op::ImageInspect),
     (GET, "/images/{name...}/attestations", Op::ImageAttestations),
-    (POST, "/images/{name...}/push", Op::Absent("pushing images")),
+    (POST, "/images/{name...}/push", Op::Registry(RegistryOp::Push)),
     (POST, "/images/{name...}/tag", Op::ImageTag),
     (DELETE, "/images/{name...}", Op::ImageRemove),
-    (GET, "/distribution/{name...}/json", Op::Absent("asking a registry about images")),
+    (GET, "/distribution/{name...}/json", Op::Registry(RegistryOp::Distribution)),
     (POST, "/build", Op::Build(BuildOp::Build)),
     (POST, "/build/prune", Op::Build(BuildOp::Prune)),
     (POST, "/build/cancel", Op::Build(BuildOp::Cancel)),

@@ -137,7 +137,7 @@ pub(super) async fn attestations(request: Request) -> Outcome {
 }
 
 /// One platform at the most.
-fn platform(request: &Request) -> Result<Option<String>, Failure> {
+pub(super) fn platform(request: &Request) -> Result<Option<String>, Failure> {
     let mut platforms = platforms(request, "platform")?;
     if platforms.len() > 1 {
         return Err(Failure::invalid("only one platform can be asked for"));
@@ -164,9 +164,7 @@ fn one_platform(text: &str) -> Result<String, Failure> {
 pub(super) async fn create(request: Request) -> Outcome {
     let source = request.query.text("fromSrc");
     if source.is_empty() {
-        return Err(Failure::absent(
-            "pulling images: load or import them; pulling",
-        ));
+        return super::registry::pull(request).await;
     }
     if source != "-" {
         return Err(Failure::absent(

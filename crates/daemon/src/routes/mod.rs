@@ -8,6 +8,7 @@ mod disk;
 mod exec;
 mod image;
 mod network;
+mod registry;
 mod select;
 mod streams;
 mod system;
@@ -80,6 +81,7 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::ImageLoad => image::load(request).await,
         Op::ImageAttestations => image::attestations(request).await,
         Op::ImagePrune => image::prune(request).await,
+        Op::Registry(op) => registry::perform(op, request).await,
         Op::NetworkList => network::list(&request),
         Op::NetworkInspect => network::inspect(&request),
         Op::NetworkCreate => network::create(request).await,

@@ -24,6 +24,7 @@ mod names;
 mod network;
 mod plugins;
 mod refusals;
+mod registry;
 mod run;
 mod storage;
 mod terminal;

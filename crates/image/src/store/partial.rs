@@ -265,6 +265,19 @@ impl Arrival {
     }
 }
 
+impl ArrivingBlob {
+    /// Another reader of the same blob, from its beginning.
+    pub fn again(&self) -> Result<Self> {
+        let file = self.file.try_clone().context(|| "read a blob")?;
+        let arrival = Arc::clone(&self.arrival);
+        Ok(Self {
+            file,
+            at: 0,
+            arrival,
+        })
+    }
+}
+
 impl Read for ArrivingBlob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {

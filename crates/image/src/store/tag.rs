@@ -1,5 +1,7 @@
 //! Gives names to images.
 
+use std::collections::HashSet;
+
 use hull_oci::{Descriptor, Digest, Reference};
 use jiff::Timestamp;
 
@@ -19,6 +21,39 @@ impl Store {
             Ok(())
         })?;
         Ok(id)
+    }
+
+    /// What exactly this name points at, if it is known.
+    pub fn named(&self, name: &Reference) -> Option<Descriptor> {
+        let name = name.clone().or_latest().exact();
+        let entries = self.entries.all();
+        let entry = entries
+            .iter()
+            .find(|entry| entry.name.as_ref() == Some(&name));
+        entry.map(|entry| entry.target.clone())
+    }
+
+    /// The names that have a tag in this repository.
+    pub fn tags_in(&self, repository: &Reference) -> Vec<Reference> {
+        let entries = self.entries.all();
+        let names = entries.iter().filter_map(|entry| entry.name.clone());
+        names
+            .filter(|name| name.tag().is_some() && name.repository() == repository.repository())
+            .collect()
+    }
+
+    /// What images named for repositories of this registry hold: the path of each repository, and
+    /// the digests. From there a push can have blobs mounted.
+    pub fn held_for(&self, domain: &str) -> Vec<(String, HashSet<Digest>)> {
+        let mut held = std::collections::BTreeMap::<String, HashSet<Digest>>::new();
+        for entry in self.entries.all().iter() {
+            if let Some(name) = entry.name.as_ref().filter(|name| name.domain() == domain) {
+                let reached = held.entry(name.path().to_owned()).or_default();
+                // A damaged image is no source, and no reason to fail.
+                let _ = self.reach(&entry.target, reached);
+            }
+        }
+        held.into_iter().collect()
     }
 
     /// Lets a name point at an image that was just brought in. Its blobs must be complete, and

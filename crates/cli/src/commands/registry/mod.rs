@@ -1,0 +1,3 @@
+//! `registry`: a registry of one's own.
+
+pub(crate) mod serve;

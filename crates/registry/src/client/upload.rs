@@ -1,0 +1,224 @@
+//! Blobs on their way to a registry: skipped, mounted or sent.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode, Uri, header};
+use hull_oci::Descriptor;
+use hyper::body::Incoming;
+
+use super::Session;
+use super::auth::form;
+use super::request::{Call, Payload, join};
+use super::session::Intent;
+use crate::wire::parse_content_range;
+use crate::{Error, Result};
+
+/// Larger blobs go in pieces, so that a broken connection costs one piece.
+const CHUNK_BYTES: u64 = 64 << 20;
+
+/// How a blob got there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Uploaded {
+    Exists,
+    Mounted(String),
+    Sent,
+}
+
+type Sent = Arc<dyn Fn(u64) + Send + Sync>;
+
+impl Session {
+    /// Whether the registry has the blob in this repository.
+    pub(crate) async fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
+        let call = Call::new(Method::HEAD, format!("/blobs/{}", descriptor.digest));
+        let answer = self.send(self.origin(), Intent::Push, &call).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.error(Intent::Push, &call, answer).await),
+        }
+    }
+
+    /// Sends a blob, unless the registry has it here or in a repository that is known to have it.
+    pub(crate) async fn upload(
+        &self,
+        descriptor: &Descriptor,
+        file: File,
+        source: Option<&str>,
+        sent: Sent,
+    ) -> Result<Uploaded> {
+        if self.has_blob(descriptor).await? {
+            return Ok(Uploaded::Exists);
+        }
+        let file = Arc::new(file);
+        let policy = self.client.policy();
+        let mut attempt = 1;
+        loop {
+            match self.send_blob(descriptor, &file, source, &sent).await {
+                Ok(uploaded) => return Ok(uploaded),
+                Err(
+                    error @ (Error::Connect {
+                        is_final: false, ..
+                    }
+                    | Error::Status {
+                        status:
+                            StatusCode::NOT_FOUND
+                            | StatusCode::INTERNAL_SERVER_ERROR
+                            | StatusCode::BAD_GATEWAY
+                            | StatusCode::GATEWAY_TIMEOUT,
+                        ..
+                    }),
+                ) => {
+                    let Some(pause) = policy.after_break(attempt) else {
+                        return Err(error);
+                    };
+                    tracing::debug!(digest = %descriptor.digest, %error, "an upload broke off");
+                    tokio::time::sleep(pause).await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn send_blob(
+        &self,
+        descriptor: &Descriptor,
+        file: &Arc<File>,
+        source: Option<&str>,
+        sent: &Sent,
+    ) -> Result<Uploaded> {
+        let mut path = "/blobs/uploads/".to_owned();
+        if let Some(source) = source {
+            path.push('?');
+            path.push_str(&form(&[
+                ("mount", descriptor.digest.as_str()),
+                ("from", source),
+            ]));
+        }
+        let call = Call::new(Method::POST, path);
+        let answer = self.send(self.origin(), Intent::Push, &call).await?;
+        match (answer.status(), source) {
+            (StatusCode::CREATED, Some(source)) => return Ok(Uploaded::Mounted(source.to_owned())),
+            (StatusCode::ACCEPTED, _) => {}
+            _ => return Err(self.error(Intent::Push, &call, answer).await),
+        }
+        let mut place = self.place(&answer, None)?;
+        let mut first = 0;
+        while descriptor.size - first > CHUNK_BYTES {
+            (place, first) = self.send_chunk(&place, file, first, sent).await?;
+        }
+        let rest = Payload::File {
+            file: Arc::clone(file),
+            first,
+            length: descriptor.size.saturating_sub(first),
+            sent: Arc::clone(sent),
+        };
+        let separator = if place.query().is_some() { '&' } else { '?' };
+        let path = format!(
+            "{place}{separator}{}",
+            form(&[("digest", descriptor.digest.as_str())])
+        );
+        let mut call = Call::new(Method::PUT, path)
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .payload(rest);
+        if first > 0 {
+            call = call.header(
+                header::CONTENT_RANGE,
+                &format!("{first}-{}", descriptor.size - 1),
+            );
+        }
+        let answer = self.send(self.origin(), Intent::Push, &call).await?;
+        if answer.status() == StatusCode::CREATED {
+            return Ok(Uploaded::Sent);
+        }
+        Err(self.error(Intent::Push, &call, answer).await)
+    }
+
+    /// Sends one piece; a broken one is gone on with where the registry says.
+    async fn send_chunk(
+        &self,
+        place: &Uri,
+        file: &Arc<File>,
+        first: u64,
+        sent: &Sent,
+    ) -> Result<(Uri, u64)> {
+        let chunk = Payload::File {
+            file: Arc::clone(file),
+            first,
+            length: CHUNK_BYTES,
+            sent: Arc::clone(sent),
+        };
+        let call = Call::new(Method::PATCH, place.to_string())
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(
+                header::CONTENT_RANGE,
+                &format!("{first}-{}", first + CHUNK_BYTES - 1),
+            )
+            .payload(chunk);
+        let answer = match self.send(self.origin(), Intent::Push, &call).await {
+            Err(Error::Connect {
+                is_final: false, ..
+            }) => return self.where_it_is(place).await,
+            answer => answer?,
+        };
+        match answer.status() {
+            StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
+                Ok((self.place(&answer, Some(place))?, first + CHUNK_BYTES))
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => self.where_it_is(place).await,
+            _ => Err(self.error(Intent::Push, &call, answer).await),
+        }
+    }
+
+    async fn where_it_is(&self, place: &Uri) -> Result<(Uri, u64)> {
+        let call = Call::get(place.to_string());
+        let answer = self.send(self.origin(), Intent::Push, &call).await?;
+        if answer.status() != StatusCode::NO_CONTENT {
+            return Err(self.error(Intent::Push, &call, answer).await);
+        }
+        let range = answer
+            .headers()
+            .get(header::RANGE)
+            .and_then(|value| value.to_str().ok());
+        let first = match range.and_then(parse_content_range) {
+            None | Some((_, 0)) => 0,
+            Some((_, last)) => last + 1,
+        };
+        Ok((self.place(&answer, Some(place))?, first))
+    }
+
+    /// Where the next piece goes.
+    fn place(&self, answer: &Response<Incoming>, before: Option<&Uri>) -> Result<Uri> {
+        let origin = self.origin();
+        let scheme = match origin.scheme {
+            super::hosts::Scheme::Http => "http",
+            super::hosts::Scheme::Insecure if self.client.is_plain(origin) => "http",
+            _ => "https",
+        };
+        let base = match before {
+            Some(before) => before.clone(),
+            None => format!(
+                "{scheme}://{}{}/{}/blobs/uploads/",
+                origin.authority,
+                origin.base,
+                self.repository.path()
+            )
+            .parse()
+            .map_err(|_| Error::Internal("an address that was made here is none".to_owned()))?,
+        };
+        let location = answer
+            .headers()
+            .get(header::LOCATION)
+            .and_then(|value| value.to_str().ok());
+        match (location.and_then(|location| join(&base, location)), before) {
+            (Some(place), _) => Ok(place),
+            (None, Some(before)) => Ok(before.clone()),
+            (None, None) => Err(Error::Nonsense {
+                host: origin.authority.clone(),
+                what: "an upload",
+                why: "it has no place (Location)".to_owned(),
+            }),
+        }
+    }
+}

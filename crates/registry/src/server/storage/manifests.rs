@@ -1,0 +1,222 @@
+//! Manifests and indexes: checked as they come in, kept byte for byte.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use hull_oci::{Descriptor, Digest, media_type};
+use serde::Deserialize;
+
+use super::{During, Result, Storage, StorageError, list, remove};
+use crate::server::answer::Code;
+use crate::server::name::{RepositoryName, Tag};
+
+/// What is read of any manifest or index.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Document {
+    schema_version: Option<u32>,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    #[serde(default)]
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// A manifest to be stored.
+pub(crate) struct PutManifest<'a> {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: &'a str,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) tags: &'a [Tag],
+}
+
+impl Document {
+    /// Reads a document of this type.
+    pub(crate) fn parse(media_type: &str, bytes: &[u8]) -> Result<Self> {
+        let invalid = |message: String| StorageError::Refused {
+            code: Code::ManifestInvalid,
+            message,
+        };
+        let document: Self = serde_json::from_slice(bytes)
+            .map_err(|error| invalid(format!("the manifest cannot be read: {error}")))?;
+        if let Some(own) = &document.media_type
+            && own != media_type
+        {
+            return Err(invalid(format!(
+                "the manifest says that it is {own}, the request {media_type}"
+            )));
+        }
+        if document.schema_version != Some(2) {
+            return Err(invalid(
+                "only manifests of schema version 2 are kept".to_owned(),
+            ));
+        }
+        let is_manifest = document.config.is_some() && document.manifests.is_none();
+        let is_index =
+            document.manifests.is_some() && document.config.is_none() && document.layers.is_none();
+        let fits = match media_type {
+            _ if media_type::is_manifest(media_type) => is_manifest,
+            _ if media_type::is_index(media_type) => is_index,
+            _ => true,
+        };
+        if !fits {
+            return Err(invalid(format!("the document is no {media_type}")));
+        }
+        Ok(document)
+    }
+
+    /// Blobs it needs.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.config.iter().chain(self.layers.iter().flatten())
+    }
+
+    /// Manifests it needs.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().flatten()
+    }
+
+    /// What it is about.
+    pub(crate) fn subject(&self) -> Option<&Digest> {
+        self.subject.as_ref().map(|subject| &subject.digest)
+    }
+
+    fn descriptor(&self, put: &PutManifest<'_>) -> Descriptor {
+        let mut descriptor =
+            Descriptor::new(put.media_type, put.digest.clone(), put.bytes.len() as u64);
+        let config_type = self.config.as_ref().map(|config| config.media_type.clone());
+        descriptor.artifact_type = self
+            .artifact_type
+            .clone()
+            .filter(|kind| !kind.is_empty())
+            .or(config_type);
+        descriptor.annotations = self.annotations.clone().unwrap_or_default();
+        descriptor
+    }
+}
+
+impl Storage {
+    /// A manifest of a repository: its media type and its bytes.
+    pub(crate) fn manifest(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<(String, Vec<u8>)>> {
+        let path = self.manifest_path(name, digest);
+        let media_type = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).during(|| format!("read {}", path.display())),
+        };
+        let Some((mut file, size)) = self.open_bytes(digest)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        file.read_to_end(&mut bytes)
+            .during(|| format!("read the manifest {digest}"))?;
+        Ok(Some((media_type, bytes)))
+    }
+
+    /// Stores a manifest whose blobs are all here.
+    pub(crate) fn put_manifest(
+        &self,
+        name: &RepositoryName,
+        put: &PutManifest<'_>,
+    ) -> Result<Document> {
+        let document = Document::parse(put.media_type, put.bytes)?;
+        let _linking = self.linking();
+        for blob in document.blobs() {
+            let is_here = self.link_path(name, &blob.digest).exists()
+                && self.blob_path(&blob.digest).exists();
+            if !is_here && blob.urls.as_ref().is_none_or(Vec::is_empty) {
+                return Err(unknown(&blob.digest));
+            }
+        }
+        for child in document.manifests() {
+            if !self.manifest_path(name, &child.digest).exists()
+                && child.urls.as_ref().is_none_or(Vec::is_empty)
+            {
+                return Err(unknown(&child.digest));
+            }
+        }
+        let blob = self.blob_path(&put.digest);
+        if !blob.exists() {
+            self.reserve(put.bytes.len() as u64)?;
+            self.write_file(&blob, put.bytes)?;
+        }
+        self.write_file(
+            &self.manifest_path(name, &put.digest),
+            put.media_type.as_bytes(),
+        )?;
+        if let Some(subject) = document.subject() {
+            self.add_referrer(name, subject, &document.descriptor(put))?;
+        }
+        for tag in put.tags {
+            self.set_tag(name, tag, &put.digest)?;
+        }
+        Ok(document)
+    }
+
+    /// Stores a copy of another registry's manifest, whose blobs follow when they are asked for.
+    pub(crate) fn put_copy(&self, name: &RepositoryName, put: &PutManifest<'_>) -> Result<()> {
+        let _linking = self.linking();
+        let blob = self.blob_path(&put.digest);
+        if !blob.exists() {
+            self.reserve(put.bytes.len() as u64)?;
+            self.write_file(&blob, put.bytes)?;
+        }
+        self.write_file(
+            &self.manifest_path(name, &put.digest),
+            put.media_type.as_bytes(),
+        )?;
+        put.tags
+            .iter()
+            .try_for_each(|tag| self.set_tag(name, tag, &put.digest))
+    }
+
+    /// Takes a manifest and the tags that point at it away; false: there was none.
+    pub(crate) fn delete_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        let Some((media_type, bytes)) = self.manifest(name, digest)? else {
+            return Ok(false);
+        };
+        let _unlinking = self.unlinking();
+        for tag in self.tags(name)? {
+            if let Some(tag) = Tag::parse(&tag)
+                && self.tag(name, &tag)?.as_ref() == Some(digest)
+            {
+                self.untag(name, &tag)?;
+            }
+        }
+        if let Ok(document) = Document::parse(&media_type, &bytes)
+            && let Some(subject) = document.subject()
+        {
+            self.remove_referrer(name, subject, digest)?;
+        }
+        remove(&self.manifest_path(name, digest))
+    }
+
+    /// The digests of all manifests of a repository.
+    pub(super) fn manifest_digests(&self, name: &RepositoryName) -> Result<Vec<Digest>> {
+        let paths = list(&self.repository(name).join("_manifests"))?;
+        Ok(paths
+            .iter()
+            .filter_map(|path| super::named_digest(path))
+            .collect())
+    }
+
+    fn manifest_path(&self, name: &RepositoryName, digest: &Digest) -> PathBuf {
+        self.repository(name)
+            .join("_manifests")
+            .join(digest.as_str())
+    }
+}
+
+fn unknown(digest: &Digest) -> StorageError {
+    StorageError::Refused {
+        code: Code::ManifestBlobUnknown,
+        message: format!("the manifest needs {digest}, which is not in the repository"),
+    }
+}
