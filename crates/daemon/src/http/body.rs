@@ -5,6 +5,7 @@ use std::{
     os::fd::OwnedFd,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,6 +21,11 @@ const PIECES: usize = 4;
 
 /// Bytes read from a pipe at once: as much as it holds.
 const PIPE_BYTES: usize = 64 * 1024;
+
+/// What a client may still send after its request was answered…
+const DISCARDED_MAX: usize = 256 << 20;
+/// …and how long it may take.
+const DISCARDED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Gives pieces to a body. Sending fails when the client is gone.
 #[derive(Debug, Clone)]
@@ -93,12 +99,31 @@ pub(crate) fn into_pipe(
             if let Ok(piece) = frame.map_err(io::Error::other)?.into_data()
                 && let Err(error) = writer.write_all(&piece).await
             {
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    return Err(error);
+                }
                 // The reader has read all it wants, or failed and says so itself.
-                let gone = error.kind() == io::ErrorKind::BrokenPipe;
-                return if gone { Ok(()) } else { Err(error) };
+                discard(&mut body).await;
+                return Ok(());
             }
         }
         Ok(())
     });
     Ok((reader, filling))
+}
+
+/// A client that is still sending does not see the answer: what it sends is taken, within bounds.
+async fn discard(body: &mut hyper::body::Incoming) {
+    let taken = async {
+        let mut left = DISCARDED_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // One that is slower than that loses the connection, as if its request were endless.
+    let _ = tokio::time::timeout(DISCARDED_WITHIN, taken).await;
 }
