@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    container::{exec::Exec, start},
+    container::{exec::Exec, publish::Bindings, start},
     error::{Error, Result},
     events::Subject,
     logs::forward::Forwarding,
@@ -134,6 +134,11 @@ pub(crate) enum Order {
     },
     Disconnect {
         network: Box<Network>,
+        reply: Reply<()>,
+    },
+    ChangePorts {
+        /// What is published from now on, and what is not.
+        change: Box<(Bindings, Bindings)>,
         reply: Reply<()>,
     },
 }
@@ -326,6 +331,10 @@ impl Actor {
                 reply,
             } => {
                 let _ = reply.send(self.connect(*network, *config).await);
+            }
+            Order::ChangePorts { change, reply } => {
+                let (add, remove) = *change;
+                let _ = reply.send(self.change_ports(add, remove).await);
             }
             Order::Disconnect { network, reply } => {
                 let _ = reply.send(self.disconnect(*network).await);

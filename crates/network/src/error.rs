@@ -46,6 +46,14 @@ pub enum Error {
         /// What it is.
         value: String,
     },
+    /// Another network shares the interface.
+    #[error("network {network} is already using parent interface {parent}")]
+    ParentTaken {
+        /// The host's interface.
+        parent: String,
+        /// Whose it is.
+        network: String,
+    },
     /// All pools are in use.
     #[error("all predefined address pools have been fully subnetted")]
     NoFreeSubnet,
@@ -121,6 +129,7 @@ impl Error {
             Self::Predefined(_)
             | Self::InUse { .. }
             | Self::SubnetTaken(_)
+            | Self::ParentTaken { .. }
             | Self::AddressTaken(_) => ErrorKind::Forbidden,
             Self::Invalid { .. } | Self::AddressOutside(_) | Self::Unsupported { .. } => {
                 ErrorKind::Invalid
@@ -150,6 +159,12 @@ impl Error {
             Self::NoFreeSubnet => {
                 Some("remove unused networks, or add pools with --default-address-pool".to_owned())
             }
+            Self::SubnetTaken(_) => {
+                Some("choose another subnet, or remove the network that has it".to_owned())
+            }
+            Self::NoFreeAddress(_) => Some(
+                "remove containers from it, or make a network with a larger --subnet".to_owned(),
+            ),
             _ => None,
         }
     }

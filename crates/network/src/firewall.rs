@@ -20,6 +20,10 @@ use hull_sys::nftables::{
 use ipnet::IpNet;
 
 use crate::Protocol;
+pub use crate::options::GatewayMode;
+
+/// The sets of ports that are reached by containers' own addresses, for each family.
+const DIRECT: [&str; 2] = ["direct4", "direct6"];
 
 const LOOPBACK: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
 
@@ -36,6 +40,12 @@ pub struct Bridge {
     pub neighbours_talk: bool,
     /// Nothing leads in or out.
     pub is_internal: bool,
+    /// How IPv4, and how IPv6, leads in and out.
+    pub modes: [GatewayMode; 2],
+    /// Interfaces from which everything is reached.
+    pub trusted: Vec<String>,
+    /// The addresses that containers leave with, unless the host may choose.
+    pub outgoing: [Option<IpAddr>; 2],
 }
 
 /// A published port.
@@ -47,12 +57,15 @@ pub struct Forward {
     pub host: SocketAddr,
     /// The container's side, of the same family.
     pub target: SocketAddr,
+    /// It is reached by the container's own address and port instead of the host's.
+    pub is_direct: bool,
 }
 
 /// The table for everything there is.
 pub fn table(name: &str, bridges: &[Bridge], forwards: &[Forward]) -> Table {
     let mut sets = interface_sets(bridges);
     sets.extend(maps());
+    sets.extend(direct_sets(bridges));
     for forward in forwards {
         let (map, element) = element(forward);
         if let Some(set) = sets.iter_mut().find(|set| set.name == map) {
@@ -68,7 +81,7 @@ pub fn table(name: &str, bridges: &[Bridge], forwards: &[Forward]) -> Table {
         raw(),
         prerouting(),
         output(),
-        forward(),
+        forward(bridges),
         postrouting(bridges),
     ];
     Table {
@@ -82,6 +95,18 @@ pub fn table(name: &str, bridges: &[Bridge], forwards: &[Forward]) -> Table {
 pub fn element(forward: &Forward) -> (&'static str, Element) {
     let protocol = Value::Protocol(forward.protocol.number());
     let port = Value::Port(forward.host.port());
+    if forward.is_direct {
+        let target = forward.target;
+        let set = DIRECT[usize::from(target.is_ipv6())];
+        let key = vec![protocol, target.ip().into(), Value::Port(target.port())];
+        return (
+            set,
+            Element {
+                key,
+                data: Vec::new(),
+            },
+        );
+    }
     let address = forward.host.ip();
     let data = vec![
         forward.target.ip().into(),
@@ -148,6 +173,25 @@ fn interface_sets(bridges: &[Bridge]) -> Vec<Set> {
         ),
         set("protocols", vec![Type::Protocol], numbers.collect()),
     ]
+}
+
+/// Ports that are reached by containers' own addresses. Hosts without such networks have none.
+fn direct_sets(bridges: &[Bridge]) -> Vec<Set> {
+    let address = [Type::V4, Type::V6];
+    let set = |ipv6: usize| Set {
+        name: DIRECT[ipv6].to_owned(),
+        key: vec![Type::Protocol, address[ipv6], Type::Port],
+        data: Vec::new(),
+        elements: Vec::new(),
+    };
+    let is_routed = |ipv6: &usize| has_direct(bridges, *ipv6);
+    [0, 1].into_iter().filter(is_routed).map(set).collect()
+}
+
+fn has_direct(bridges: &[Bridge], ipv6: usize) -> bool {
+    bridges
+        .iter()
+        .any(|bridge| bridge.modes[ipv6] == GatewayMode::Routed)
 }
 
 fn maps() -> [Set; 4] {
@@ -233,10 +277,10 @@ fn output() -> Chain {
     base("output", true, HookPoint::Output, -100, rules)
 }
 
-fn forward() -> Chain {
+fn forward(bridges: &[Bridge]) -> Chain {
     let from = |set: &str, holds| Match::InterfaceInSet(set.to_owned(), holds);
     let to = |set: &str, holds| Match::InterfaceOutSet(set.to_owned(), holds);
-    let rules = vec![
+    let mut rules = vec![
         rule(
             vec![from("bridges", false), to("bridges", false)],
             Verdict::Accept,
@@ -252,9 +296,34 @@ fn forward() -> Chain {
             vec![to("bridges", true), Match::DestinationTranslated],
             Verdict::Accept,
         ),
-        rule(vec![to("bridges", true)], Verdict::Drop),
     ];
+    rules.extend(bridges.iter().flat_map(reached_directly));
+    for ipv6 in [0, 1].into_iter().filter(|ipv6| has_direct(bridges, *ipv6)) {
+        let service = Match::ServiceInSet {
+            set: DIRECT[ipv6].to_owned(),
+            ipv6: ipv6 == 1,
+        };
+        rules.push(rule(vec![to("bridges", true), service], Verdict::Accept));
+    }
+    rules.push(rule(vec![to("bridges", true)], Verdict::Drop));
     base("forward", false, HookPoint::Forward, 0, rules)
+}
+
+/// What reaches a bridge's containers by their own addresses.
+fn reached_directly(bridge: &Bridge) -> Vec<Rule> {
+    let into = || Match::InterfaceOut(bridge.name.clone(), true);
+    let open = bridge.subnets.iter().filter(|subnet| {
+        bridge.modes[usize::from(subnet.addr().is_ipv6())] == GatewayMode::NatUnprotected
+    });
+    let open = open.map(|subnet| {
+        let there = Match::Destination(subnet.network(), subnet.prefix_len());
+        rule(vec![into(), there], Verdict::Accept)
+    });
+    let trusted = bridge.trusted.iter().map(|name| {
+        let from = Match::InterfaceIn(name.clone(), true);
+        rule(vec![from, into()], Verdict::Accept)
+    });
+    open.chain(trusted).collect()
 }
 
 fn postrouting(bridges: &[Bridge]) -> Chain {
@@ -267,8 +336,15 @@ fn postrouting(bridges: &[Bridge]) -> Chain {
         for subnet in &bridge.subnets {
             let from = || Match::Source(subnet.network(), subnet.prefix_len());
             let out = |holds| Match::InterfaceOut(bridge.name.clone(), holds);
-            if bridge.masquerades {
-                rules.push(rule(vec![from(), out(false)], Verdict::Masquerade));
+            let ipv6 = usize::from(subnet.addr().is_ipv6());
+            let is_translated = matches!(
+                bridge.modes[ipv6],
+                GatewayMode::Nat | GatewayMode::NatUnprotected
+            );
+            if bridge.masquerades && is_translated {
+                let verdict =
+                    bridge.outgoing[ipv6].map_or(Verdict::Masquerade, Verdict::TranslateSource);
+                rules.push(rule(vec![from(), out(false)], verdict));
             }
             let back = vec![from(), out(true), Match::DestinationTranslated];
             rules.push(rule(back, Verdict::Masquerade));
@@ -304,6 +380,9 @@ mod tests {
             masquerades: true,
             neighbours_talk: true,
             is_internal: false,
+            modes: [GatewayMode::Nat; 2],
+            trusted: Vec::new(),
+            outgoing: [None; 2],
         }
     }
 
@@ -312,6 +391,7 @@ mod tests {
             protocol: Protocol::Tcp,
             host: host.parse().unwrap(),
             target: target.parse().unwrap(),
+            is_direct: false,
         }
     }
 
@@ -354,6 +434,29 @@ mod tests {
         assert_eq!(
             table.to_string(),
             include_str!("../tests/golden/many-networks.nft")
+        );
+    }
+
+    #[test]
+    fn routed_and_open_networks_are_reached_by_their_own_addresses() {
+        let routed = Bridge {
+            modes: [GatewayMode::Routed, GatewayMode::Nat],
+            trusted: vec!["vpn0".to_owned()],
+            ..bridge("br-r", "172.18.0.0/16")
+        };
+        let open = Bridge {
+            modes: [GatewayMode::NatUnprotected; 2],
+            outgoing: [Some([192, 0, 2, 7].into()), None],
+            ..bridge("br-o", "172.19.0.0/16")
+        };
+        let direct = Forward {
+            is_direct: true,
+            ..tcp("0.0.0.0:8080", "172.18.0.2:80")
+        };
+        let table = table("hull", &[routed, open], &[direct]);
+        assert_eq!(
+            table.to_string(),
+            include_str!("../tests/golden/gateway-modes.nft")
         );
     }
 

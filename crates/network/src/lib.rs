@@ -14,6 +14,7 @@ mod networks;
 mod bridge;
 mod monitor;
 mod names;
+mod options;
 mod ports;
 mod reaper;
 mod sandbox;

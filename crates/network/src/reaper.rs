@@ -161,6 +161,10 @@ impl Work {
     }
 
     fn is_gone(&mut self, endpoint: &Endpoint, force: bool) -> Result<bool, Error> {
+        // Nothing of it is on the host.
+        if endpoint.host_interface.is_empty() {
+            return Ok(true);
+        }
         let failed = || Error::kernel(format!("remove link {}", endpoint.host_interface));
         let link = self
             .route

@@ -45,6 +45,10 @@ pub struct Network {
 pub enum Driver {
     /// A bridge of the host, with addresses of its own.
     Bridge,
+    /// Interfaces with link-layer addresses of their own on one of the host's links.
+    Macvlan,
+    /// Interfaces on one of the host's links, with its link-layer address.
+    Ipvlan,
     /// The host's own namespace.
     Host,
     /// A sandbox with nothing but a loopback.
@@ -174,6 +178,8 @@ impl Driver {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
             Self::Host => "host",
             Self::Null => "null",
         }
@@ -218,7 +224,7 @@ impl Network {
 
     /// Whether the daemon made it for itself.
     pub fn is_predefined(&self) -> bool {
-        self.driver != Driver::Bridge
+        matches!(self.driver, Driver::Host | Driver::Null)
             || self.flag("com.docker.network.bridge.default_bridge", false)
     }
 
@@ -232,14 +238,6 @@ impl Network {
         self.flag("com.docker.network.bridge.enable_ip_masquerade", true)
     }
 
-    /// Where ports are published that name no address.
-    pub(crate) fn default_binding(&self) -> Option<IpAddr> {
-        self.options
-            .get("com.docker.network.bridge.host_binding_ipv4")?
-            .parse()
-            .ok()
-    }
-
     /// The beginning of interfaces' names inside, `eth` unless the user chose.
     pub(crate) fn interface_prefix(&self) -> &str {
         let name = "com.docker.network.container_iface_prefix";
@@ -251,7 +249,7 @@ impl Network {
         text.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    fn flag(&self, name: &str, default: bool) -> bool {
+    pub(crate) fn flag(&self, name: &str, default: bool) -> bool {
         match self.options.get(name).map(String::as_str) {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
             Some(_) => false,

@@ -9,7 +9,7 @@ use std::{
 
 use hull_sys::netlink::{
     namespace,
-    route::{self, Mac, Prefix, Route},
+    route::{self, Link, Mac, Prefix, Route},
 };
 
 use crate::Error;
@@ -21,11 +21,21 @@ const LOOPBACK: u32 = 1;
 #[derive(Debug)]
 pub struct Sandbox(OwnedFd);
 
+/// How an interface is found that has just come into a sandbox.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// By its number.
+    Index(u32),
+    /// By its name, in place of which it gets another.
+    Name(String, String),
+}
+
 /// What an endpoint's interface is to become inside.
 #[derive(Debug)]
 pub(crate) struct Inside {
-    pub(crate) index: u32,
-    pub(crate) mac: Mac,
+    pub(crate) link: Arrived,
+    /// A new link-layer address, if it shall have one.
+    pub(crate) mac: Option<Mac>,
     pub(crate) addresses: Vec<Prefix>,
     /// Default routes, which it takes over from other networks.
     pub(crate) gateways: Vec<IpAddr>,
@@ -69,13 +79,13 @@ fn prepare() -> io::Result<()> {
 }
 
 /// Sets an interface up in a sandbox; gives its name there.
-pub(crate) fn set_up(sandbox: BorrowedFd<'_>, inside: &Inside) -> io::Result<String> {
+pub(crate) fn set_up(
+    sandbox: BorrowedFd<'_>,
+    inside: &Inside,
+) -> io::Result<(String, Option<Mac>)> {
     namespace::enter(sandbox, || {
         let mut route = Route::open().map_err(io::Error::other)?;
-        let link = route
-            .link_by_index(inside.index)
-            .map_err(io::Error::other)?;
-        let link = link.ok_or_else(|| io::Error::other("the interface has gone"))?;
+        let link = find(&mut route, &inside.link)?;
         if inside
             .addresses
             .iter()
@@ -85,7 +95,7 @@ pub(crate) fn set_up(sandbox: BorrowedFd<'_>, inside: &Inside) -> io::Result<Str
                 set_ipv6(scope, true)?;
             }
         }
-        let mut changes = vec![route::set_up(link.index, Some(inside.mac))];
+        let mut changes = vec![route::set_up(link.index, inside.mac)];
         changes.extend(
             inside
                 .addresses
@@ -98,7 +108,37 @@ pub(crate) fn set_up(sandbox: BorrowedFd<'_>, inside: &Inside) -> io::Result<Str
         let gateways = inside.gateways.iter();
         changes.extend(gateways.map(|gateway| route::replace_default_route(link.index, *gateway)));
         route.apply(&changes).map_err(io::Error::other)?;
-        Ok(link.name)
+        Ok((link.name, link.mac))
+    })
+}
+
+fn find(route: &mut Route, arrived: &Arrived) -> io::Result<Link> {
+    let gone = || io::Error::other("the interface has gone");
+    let index = match arrived {
+        Arrived::Index(index) => *index,
+        Arrived::Name(name, wanted) => {
+            let link = route.link(name).map_err(io::Error::other)?;
+            let index = link.ok_or_else(gone)?.index;
+            route
+                .apply(&[route::rename(index, wanted)])
+                .map_err(io::Error::other)?;
+            index
+        }
+    };
+    let link = route.link_by_index(index).map_err(io::Error::other)?;
+    link.ok_or_else(gone)
+}
+
+/// Removes an interface in a sandbox, if it is there.
+pub(crate) fn remove_link(sandbox: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    namespace::enter(sandbox, || {
+        let mut route = Route::open().map_err(io::Error::other)?;
+        match route.link(name).map_err(io::Error::other)? {
+            Some(link) => route
+                .apply(&[route::delete_link(link.index)])
+                .map_err(io::Error::other),
+            None => Ok(()),
+        }
     })
 }
 
@@ -134,16 +174,14 @@ fn set_interface_sysctl(link: &str, name: &str, value: &str) -> io::Result<()> {
         io::Error::new(io::ErrorKind::InvalidInput, text)
     };
     let parts: Vec<_> = name.split('.').collect();
-    let [
-        "net",
-        family @ ("ipv4" | "ipv6" | "mpls"),
-        group @ ("conf" | "neigh"),
-        "IFNAME",
-        key,
-    ] = parts[..]
-    else {
+    let ["net", family, group, word, key] = parts[..] else {
         return Err(invalid());
     };
+    let is_known = ["ipv4", "ipv6", "mpls"].contains(&family) && ["conf", "neigh"].contains(&group);
+    // Docker's command line makes small letters of it.
+    if !is_known || !word.eq_ignore_ascii_case("IFNAME") {
+        return Err(invalid());
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !key.chars().all(plain) {
         return Err(invalid());

@@ -8,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::options::GatewayMode;
 use crate::{
     Config, Endpoint, Error, Network, Published,
     bridge::Plan,
@@ -109,6 +110,7 @@ impl Attached {
     pub(crate) fn plan(&self, config: &Config) -> Option<Plan> {
         let name = self.record.bridge()?.to_owned();
         let own = self.record.subnets.iter();
+        let own = own.filter(|part| self.record.has_gateway(part.gateway.is_ipv6()));
         let addresses = own.map(|part| IpNet::new_assert(part.gateway, part.subnet.prefix_len()));
         Some(Plan {
             name,
@@ -154,9 +156,23 @@ impl State {
                 .map(move |port| (&connected.endpoint, &port.published))
         });
         let forwards: Vec<_> = held
-            .filter_map(|(endpoint, published)| forward(endpoint, published))
+            .filter_map(|(endpoint, published)| self.forward(endpoint, published))
             .collect();
         firewall::table(&config.table(), &bridges, &forwards)
+    }
+
+    /// Where a published port leads; `None`: the endpoint has no address of the port's family.
+    pub(crate) fn forward(&self, endpoint: &Endpoint, published: &Published) -> Option<Forward> {
+        let ipv6 = published.host_ip.is_ipv6();
+        let target = endpoint.addresses().find(|a| a.is_ipv6() == ipv6)?;
+        let network = self.networks.get(&endpoint.network_id);
+        let mode = network.map(|network| network.record.gateway_mode(ipv6));
+        Some(Forward {
+            protocol: published.protocol,
+            host: SocketAddr::new(published.host_ip, published.host_port),
+            target: SocketAddr::new(target, published.container_port),
+            is_direct: mode == Some(GatewayMode::Routed),
+        })
     }
 
     /// The container that has published a port another one wants.
@@ -187,17 +203,8 @@ fn bridge(network: &Attached) -> Option<firewall::Bridge> {
         masquerades: network.record.masquerades(),
         neighbours_talk: network.record.icc(),
         is_internal: network.record.internal,
-    })
-}
-
-/// Where a published port leads; `None`: the endpoint has no address of the port's family.
-pub(crate) fn forward(endpoint: &Endpoint, published: &Published) -> Option<Forward> {
-    let target = endpoint
-        .addresses()
-        .find(|a| a.is_ipv4() == published.host_ip.is_ipv4())?;
-    Some(Forward {
-        protocol: published.protocol,
-        host: SocketAddr::new(published.host_ip, published.host_port),
-        target: SocketAddr::new(target, published.container_port),
+        modes: [false, true].map(|ipv6| network.record.gateway_mode(ipv6)),
+        trusted: network.record.trusted_interfaces(),
+        outgoing: [false, true].map(|ipv6| network.record.outgoing_address(ipv6)),
     })
 }

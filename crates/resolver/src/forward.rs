@@ -27,10 +27,10 @@ pub(crate) const PORT: u16 = 53;
 
 /// How long one server may take. Clients ask again after 5 seconds: a second server has answered
 /// by then.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_millis(1200);
 
 /// How often servers are asked in all.
-const ATTEMPTS_MAX: usize = 4;
+const ATTEMPTS_MAX: usize = 3;
 
 /// Questions under way at a time, of one sandbox and of all.
 const WAITING_MAX: usize = 256;

@@ -58,6 +58,12 @@ with_resources!(Resources {});
 
 with_resources!(ContainerUpdate {
     restart_policy: RestartPolicy,
+    /// Hull's own: ports to publish from now on.
+    #[serde(skip_serializing_if = "is_zero")]
+    publish_add: PortMap,
+    /// Hull's own: ports to publish no longer; without bindings, all of a port's.
+    #[serde(skip_serializing_if = "is_zero")]
+    publish_remove: PortMap,
 });
 
 with_resources!(HostConfig {

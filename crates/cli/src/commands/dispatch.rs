@@ -55,6 +55,16 @@ fn command(globals: Globals, arguments: &[String], word: &str, rest: &[String]) 
     {
         return plugins::run(&globals, &plugin, arguments);
     }
+    // Hull's own commands of two words. Under Docker's name the second is an operand.
+    if globals.program == Program::Hull
+        && let Some((second, more)) = rest.split_first()
+        && let name = format!("{word} {second}")
+        && COMMANDS
+            .iter()
+            .any(|entry| entry.about.names == [name.as_str()])
+    {
+        return run(globals, &name, more);
+    }
     run(globals, word, rest)
 }
 

@@ -94,6 +94,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<container::logs::Logs>(),
     entry::<container::pause::Pause>(),
     entry::<container::port::Port>(),
+    entry::<container::port_audit::PortAudit>(),
     entry::<container::prune::Prune>(),
     entry::<container::rename::Rename>(),
     entry::<container::restart::Restart>(),

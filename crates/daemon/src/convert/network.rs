@@ -274,11 +274,14 @@ pub(crate) fn order(wire: types::NetworkCreate) -> Result<Network> {
     }
     let driver = match wire.driver.as_str() {
         "" | "bridge" | "default" => Driver::Bridge,
+        "macvlan" => Driver::Macvlan,
+        "ipvlan" => Driver::Ipvlan,
         "host" => Driver::Host,
         "null" | "none" => Driver::Null,
         other => {
             return Err(Invalid::new(format!(
-                "network driver {other:?} is not available: this daemon has bridge, host and null"
+                "network driver {other:?} is not available: this daemon has bridge, macvlan, \
+                 ipvlan, host and null"
             )));
         }
     };

@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use super::select;
 use crate::{
     convert::{
-        self, Invalid, config, host, image::bytes, inspect as to_wire, resources, summary, time,
+        self, Invalid, config, host, image::bytes, inspect as to_wire, ports, resources, summary,
+        time,
     },
     http::{
         answer::{Failure, Outcome, done, empty, json, json_with},
@@ -245,12 +246,14 @@ pub(super) async fn update(mut request: Request) -> Outcome {
         "" => None,
         _ => Some(host::restart_policy(&body.restart_policy)?),
     };
+    let add = ports::bindings(body.publish_add.clone())?;
+    let remove = ports::bindings(body.publish_remove.clone())?;
     let changes = resources::from_wire(body.into())?;
-    request
-        .app
-        .engine
-        .update(request.name(), changes, policy)
-        .await?;
+    let engine = &request.app.engine;
+    if !add.is_empty() || !remove.is_empty() {
+        engine.change_ports(request.name(), add, remove).await?;
+    }
+    engine.update(request.name(), changes, policy).await?;
     Ok(json(&ContainerUpdated::default()))
 }
 

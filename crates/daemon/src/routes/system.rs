@@ -131,7 +131,7 @@ pub(super) async fn info(request: Request) -> Outcome {
         ],
         plugins: Plugins {
             volume: strings(&["local"]),
-            network: strings(&["bridge", "host", "null"]),
+            network: strings(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             authorization: None,
             log: strings(&hull_engine::log::drivers()),
         },

@@ -9,6 +9,7 @@ mod client;
 mod daemon;
 mod disk;
 mod load;
+mod network;
 mod process;
 mod racer;
 mod state;

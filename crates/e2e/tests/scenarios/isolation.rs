@@ -76,3 +76,77 @@ scenario!(a_seccomp_profile_is_obeyed(scene) {
     let output = scene.run(&format!("run --rm --security-opt seccomp={} busybox mkdir /x", file.display()));
     assert!(output.code == 1 && output.stderr.contains("Operation not permitted"), "{output:?}");
 });
+
+/// Whether one container's address answers another's echo requests.
+fn reaches(scene: &Scene, from: &str, address: &str) -> bool {
+    scene
+        .run(&format!("exec {from} ping -c 1 -W 1 {address}"))
+        .code
+        == 0
+}
+
+fn address_in(scene: &Scene, container: &str, network: &str) -> String {
+    scene.inspect(
+        container,
+        &format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}"),
+    )
+}
+
+scenario!(networks_do_not_reach_each_other(scene) {
+    scene.ok("network create front");
+    scene.ok("network create back");
+    for (name, network) in [("a1", "front"), ("b1", "back"), ("c1", "bridge")] {
+        scene.ok(&format!("run -d --name {name} --network {network} busybox sleep 1000"));
+    }
+    let all = [("a1", "front"), ("b1", "back"), ("c1", "bridge")];
+    for (from, _) in all {
+        for (to, network) in all {
+            let address = address_in(scene, to, network);
+            assert_eq!(reaches(scene, from, &address), from == to, "{from} to {to}");
+        }
+    }
+});
+
+scenario!(an_internal_network_reaches_nothing_and_is_reached_by_nothing(scene) {
+    let outside = scene.daemon.namespace().neighbour();
+    scene.ok("network create --internal --subnet 10.50.0.0/24 inner");
+    scene.ok("network create --subnet 10.51.0.0/24 front");
+    scene.ok("run -d --name in1 --network inner busybox sleep 1000");
+    scene.ok("run -d --name in2 --network inner -p 8080:80 busybox httpd -f -p 80");
+    scene.ok("run -d --name out --network front busybox sleep 1000");
+    let inner = address_in(scene, "in2", "inner");
+    assert!(reaches(scene, "in1", &inner));
+    assert!(!reaches(scene, "out", &inner));
+    for address in ["10.99.0.2", &address_in(scene, "out", "front")] {
+        assert!(!reaches(scene, "in1", address), "{address}");
+    }
+    outside.run("ip route add 10.50.0.0/15 via 10.99.0.1");
+    assert_eq!(outside.fetch(&format!("http://{inner}/")), None);
+    assert_eq!(outside.fetch("http://10.99.0.1:8080/"), None);
+    assert!(!scene.ok("exec in1 ip route").contains("default"));
+});
+
+scenario!(neighbours_are_silent_where_the_network_says_so(scene) {
+    scene.ok("network create -o com.docker.network.bridge.enable_icc=false quiet");
+    scene.ok("run -d --name a1 --network quiet busybox sleep 1000");
+    scene.ok("run -d --name b1 --network quiet busybox sleep 1000");
+    assert!(!reaches(scene, "a1", &address_in(scene, "b1", "quiet")));
+    assert!(!reaches(scene, "b1", &address_in(scene, "a1", "quiet")));
+});
+
+scenario!(without_ipv6_there_is_none_inside(scene) {
+    scene.ok("network create four");
+    scene.ok("network create --ipv6 --subnet fd00:77::/64 both");
+    scene.ok("network create --ipv4=false --ipv6 --subnet fd00:78::/64 six");
+    scene.ok("run -d --name four --network four busybox sleep 1000");
+    assert_eq!(scene.ok("exec four ip -6 addr"), "");
+    scene.ok("run -d --name both --network both busybox sleep 1000");
+    scene.ok("run -d --name both2 --network both busybox sleep 1000");
+    scene.ok("exec both ping -6 -c 1 -W 5 both2");
+    scene.ok("exec both ping -4 -c 1 -W 5 both2");
+    scene.ok("run -d --name six --network six busybox sleep 1000");
+    scene.ok("run -d --name six2 --network six busybox sleep 1000");
+    scene.ok("exec six ping -6 -c 1 -W 5 six2");
+    assert_eq!(scene.inspect("six", "{{.NetworkSettings.Networks.six.IPAddress}}"), scene.inspect("four", "{{.NetworkSettings.Networks.four.GlobalIPv6Address}}"));
+    assert!(scene.inspect("six", "{{.NetworkSettings.Networks.six.GlobalIPv6Address}}").starts_with("fd00:78::"));
+});

@@ -1,6 +1,6 @@
 //! The default bridge, published ports, and the modes without one.
 
-use hull_testkit::{Scene, scenario, until};
+use hull_testkit::{Client, Scene, scenario, until};
 
 /// Starts a web server that serves its own host name.
 fn web(scene: &Scene, options: &str) {
@@ -95,3 +95,97 @@ scenario!(udp_is_published_too(scene) {
     let line = "bash -c 'exec 3<>/dev/udp/127.0.0.1/5353; echo hello >&3; timeout 2 head -n1 <&3 || true'";
     until("it answers", || scene.daemon.namespace().run(line) == "hello\n");
 });
+
+scenario!(a_network_chooses_where_its_ports_are_published(scene) {
+    let outside = scene.daemon.namespace().neighbour();
+    scene.ok("network create -o publish-default=127.0.0.1 home");
+    web(scene, "--name web -h web --network home -p 8080:80");
+    until("the port answers", || scene.daemon.namespace().fetch("http://127.0.0.1:8080/").is_some());
+    assert_eq!(outside.fetch("http://10.99.0.1:8080/"), None);
+    assert_eq!(scene.ok("port web"), "80/tcp -> 127.0.0.1:8080");
+});
+
+scenario!(a_routed_network_is_reached_by_its_own_addresses(scene) {
+    let outside = scene.daemon.namespace().neighbour();
+    scene.ok("network create --subnet 10.60.0.0/24 -o com.docker.network.bridge.gateway_mode_ipv4=routed routed");
+    scene.ok("network create --subnet 10.61.0.0/24 -o com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected open");
+    web(scene, "--name web -h web --network routed --ip 10.60.0.9 -p 80");
+    web(scene, "--name open -h open --network open --ip 10.61.0.9");
+    outside.run("ip route add 10.60.0.0/15 via 10.99.0.1");
+    until("a published port answers directly", || outside.fetch("http://10.60.0.9/").as_deref() == Some("web\n"));
+    until("an open network answers directly", || outside.fetch("http://10.61.0.9/").as_deref() == Some("open\n"));
+    scene.ok("rm -f web");
+    web(scene, "--name hidden -h hidden --network routed --ip 10.60.0.9");
+    until("it answers inside", || scene.run("exec hidden wget -q -O - http://127.0.0.1/").code == 0);
+    assert_eq!(outside.fetch("http://10.60.0.9/"), None, "what is not published is not reached");
+});
+
+scenario!(a_macvlan_is_on_the_hosts_own_wire(scene) {
+    let outside = scene.daemon.namespace().neighbour();
+    scene.ok("network create -d macvlan --subnet 10.99.0.0/24 --gateway 10.99.0.2 -o parent=cable lan");
+    scene.ok("run -d --name a1 --network lan --ip 10.99.0.50 busybox sleep 1000");
+    web(scene, "--name web -h web --network lan --ip 10.99.0.51");
+    until("it answers on the wire", || outside.fetch("http://10.99.0.51/").as_deref() == Some("web\n"));
+    scene.ok("exec a1 ping -c 1 -W 5 web");
+    scene.ok("exec a1 ping -c 1 -W 5 10.99.0.2");
+    assert!(scene.ok("exec a1 ip route").contains("default via 10.99.0.2"));
+    let text = scene.fails(1, "network create -d macvlan -o parent=cable second");
+    assert!(text.contains("network lan is already using parent interface cable"), "{text}");
+    let text = scene.fails(1, "network create -d macvlan -o parent=nowhere third");
+    assert!(text.contains("nowhere"), "{text}");
+    scene.ok("network disconnect lan a1");
+    assert_eq!(scene.ok("exec a1 ls /sys/class/net"), "lo");
+});
+
+scenario!(an_ipvlan_works_or_is_refused_in_words(scene) {
+    let _outside = scene.daemon.namespace().neighbour();
+    scene.ok("network create -d ipvlan --subnet 10.99.0.0/24 --gateway 10.99.0.2 -o parent=cable lan");
+    let output = scene.run("run -d --name a1 --network lan --ip 10.99.0.50 busybox sleep 1000");
+    if output.code == 0 {
+        scene.ok("exec a1 ping -c 1 -W 5 10.99.0.2");
+    } else {
+        assert!(output.stderr.contains("this kernel has no such interfaces"), "{}", output.stderr);
+    }
+});
+
+scenario!(settings_of_an_interface_and_of_a_bridge_are_kept(scene) {
+    scene.ok("network create -o com.docker.network.driver.mtu=1400 -o com.docker.network.bridge.name=mine0 -o com.docker.network.container_iface_prefix=net mine");
+    assert!(scene.daemon.namespace().run("ip link show mine0").contains("mtu 1400"));
+    scene.ok("run -d --name box --network name=mine,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1 busybox sleep 1000");
+    assert!(scene.ok("exec box ip link show net0").contains("mtu 1400"));
+    assert_eq!(scene.ok("exec box cat /proc/sys/net/ipv4/conf/net0/log_martians"), "1");
+    let text = scene.fails(1, "network create -o com.docker.network.driver.mtu=20 tiny");
+    assert!(text.contains("68 to 65535"), "{text}");
+});
+
+#[test]
+fn ports_are_published_and_withdrawn_while_it_runs() {
+    Scene::play(Client::Hull, |scene| {
+        let outside = scene.daemon.namespace().neighbour();
+        web(scene, "--name web -h web");
+        scene.ok("run -d --name other -p 9090:9 busybox sleep 1000");
+        let host = scene.daemon.namespace();
+        scene.ok("update --publish-add 8080:80 --publish-add 127.0.0.1:8081:80 web");
+        until("the new port answers", || {
+            outside.fetch("http://10.99.0.1:8080/").as_deref() == Some("web\n")
+        });
+        assert!(host.fetch("http://127.0.0.1:8081/").is_some());
+        let audit = scene.ok("port audit");
+        assert!(audit.contains("this host only"), "{audit}");
+        assert!(audit.contains("everywhere by IPv4"), "{audit}");
+        let text = scene.fails(1, "update --publish-add 9090:80 web");
+        assert!(text.contains("container other"), "{text}");
+        scene.ok("update --publish-rm 8080:80 web");
+        assert_eq!(outside.fetch("http://10.99.0.1:8080/"), None);
+        assert_eq!(scene.ok("port web"), "80/tcp -> 127.0.0.1:8081");
+        scene.ok("restart -t 0 web");
+        until("it is published again", || {
+            host.fetch("http://127.0.0.1:8081/").is_some()
+        });
+        assert_eq!(outside.fetch("http://10.99.0.1:8080/"), None);
+        scene.ok("update --publish-rm 80 web");
+        assert_eq!(scene.ok("port web"), "");
+        let text = scene.fails(1, "update --publish-rm 80 web");
+        assert!(text.contains("80/tcp is not published"), "{text}");
+    });
+}

@@ -1,11 +1,12 @@
 //! A container's owner changes the networks it is in.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hull_network::Network;
 
 use super::Actor;
 use crate::{
+    container::publish::Bindings,
     error::{Error, Result},
     model::{EndpointConfig, NetworkMode},
     network::{attach, sandbox},
@@ -64,6 +65,20 @@ impl Actor {
         self.record.left_main_network |= self.is_main_network(&network);
         self.record.endpoint_configs.remove(&network.name);
         self.networks_changed();
+        Ok(())
+    }
+
+    pub(super) async fn change_ports(&mut self, add: Bindings, remove: Bindings) -> Result<()> {
+        self.networks_may_change()?;
+        let exposed: Vec<_> = add.keys().copied().collect();
+        let (services, record) = (Arc::clone(&self.services), self.record.clone());
+        let job = move || services.change_ports(&record, &add, &remove);
+        let changed = self.services.block(job).await??;
+        self.record.host.port_bindings = changed.bindings;
+        self.record.published = changed.published;
+        self.record.config.exposed_ports.extend(exposed);
+        self.networks_changed();
+        self.say("update", BTreeMap::new());
         Ok(())
     }
 

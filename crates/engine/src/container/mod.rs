@@ -7,6 +7,7 @@ pub mod files;
 pub mod list;
 pub mod logs;
 pub mod prune;
+pub mod publish;
 pub mod remove;
 pub mod signal;
 pub(crate) mod start;

@@ -29,7 +29,7 @@ const HEAL_AFTER: Duration = Duration::from_millis(200);
 /// All networks of the daemon, with their records in the state file.
 #[derive(Debug)]
 pub(crate) struct Networks {
-    kernel: hull_network::Networks,
+    pub(crate) kernel: hull_network::Networks,
     store: Arc<Store>,
 }
 

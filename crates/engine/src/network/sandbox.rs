@@ -2,6 +2,7 @@
 //! and later. Blocks.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     os::fd::{AsFd, OwnedFd},
 };
@@ -11,7 +12,7 @@ use hull_network::{Endpoint, EndpointRequest, PortRequest, Protocol, Published};
 use crate::{
     container::start::{Connected, network_to_join},
     error::{Attempt, Error, Result},
-    model::{EndpointConfig, NetworkMode, PortProtocol, PublishedPort},
+    model::{EndpointConfig, NetworkMode, PortBinding, PortProtocol, PublishedPort},
     network::BRIDGE,
     record::Record,
     services::Services,
@@ -227,7 +228,7 @@ fn request(record: &Record, network: &str, config: Option<&EndpointConfig>) -> E
 }
 
 /// The same port again, on another endpoint.
-fn as_before(port: &Published) -> PortRequest {
+pub(crate) fn as_before(port: &Published) -> PortRequest {
     PortRequest {
         container_port: port.container_port,
         protocol: port.protocol,
@@ -253,43 +254,41 @@ fn programming_failed(record: &Record, endpoint: &Endpoint, error: &hull_network
 
 /// The ports a container asks the host to offer.
 pub(crate) fn ports(record: &Record) -> Vec<PortRequest> {
-    let protocol = |protocol| match protocol {
-        PortProtocol::Tcp => Protocol::Tcp,
-        PortProtocol::Udp => Protocol::Udp,
-        PortProtocol::Sctp => Protocol::Sctp,
-    };
-    let mut ports = Vec::new();
-    for (port, bindings) in &record.host.port_bindings {
-        let mut request = PortRequest {
-            container_port: port.number,
-            protocol: protocol(port.protocol),
-            host_ip: None,
-            host_ports: None,
-        };
-        if bindings.is_empty() {
-            ports.push(request);
-        }
-        for binding in bindings {
-            request.host_ip = binding.address;
-            request.host_ports = binding.ports;
-            ports.push(request);
-        }
-    }
+    let mut ports = requests(&record.host.port_bindings);
     if record.host.publish_all_ports {
         let open = |port: &&PublishedPort| !record.host.port_bindings.contains_key(port);
-        ports.extend(
-            record
-                .config
-                .exposed_ports
-                .iter()
-                .filter(open)
-                .map(|port| PortRequest {
-                    container_port: port.number,
-                    protocol: protocol(port.protocol),
-                    host_ip: None,
-                    host_ports: None,
-                }),
-        );
+        let open = record.config.exposed_ports.iter().filter(open);
+        ports.extend(open.map(anywhere));
     }
     ports
+}
+
+/// Ports with where the host shall offer them, as the network takes them.
+pub(crate) fn requests(bindings: &BTreeMap<PublishedPort, Vec<PortBinding>>) -> Vec<PortRequest> {
+    let mut ports = Vec::new();
+    for (port, bindings) in bindings {
+        let any = anywhere(port);
+        if bindings.is_empty() {
+            ports.push(any);
+        }
+        ports.extend(bindings.iter().map(|binding| PortRequest {
+            host_ip: binding.address,
+            host_ports: binding.ports,
+            ..any
+        }));
+    }
+    ports
+}
+
+fn anywhere(port: &PublishedPort) -> PortRequest {
+    PortRequest {
+        container_port: port.number,
+        protocol: match port.protocol {
+            PortProtocol::Tcp => Protocol::Tcp,
+            PortProtocol::Udp => Protocol::Udp,
+            PortProtocol::Sctp => Protocol::Sctp,
+        },
+        host_ip: None,
+        host_ports: None,
+    }
 }

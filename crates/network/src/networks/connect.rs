@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use hull_sys::netlink::route::{self, Mac, Veth};
+use hull_sys::netlink::route::{self, Child, ChildKind, Link, Mac, Veth};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Networks;
 use crate::{
     Endpoint, EndpointRequest, Error, NameService,
     bridge::{mac_for, random_id},
-    sandbox::{self, Inside},
+    options::GatewayMode,
+    sandbox::{self, Arrived, Inside},
     state::{Attached, Connected},
 };
 
@@ -34,9 +35,7 @@ impl Networks {
         let mut draft = self.draft(network, request)?;
         let made = self.link(sandbox, &mut draft);
         let mut state = self.state();
-        state
-            .in_the_making
-            .retain(|name| *name != draft.endpoint.host_interface);
+        state.in_the_making.retain(|name| *name != draft.name);
         if let Err(error) = made {
             drop(state);
             // The reaper removes what there is of the link, and frees the addresses after that.
@@ -76,13 +75,11 @@ impl Networks {
     /// Takes a running container's endpoint away: its link has gone on return, and another of its
     /// networks gives the default route.
     pub fn detach(&self, sandbox: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Error> {
-        let link = self
-            .route()
-            .link(&endpoint.host_interface)
-            .map_err(Error::kernel(format!(
-                "remove link {}",
-                endpoint.host_interface
-            )))?;
+        if endpoint.host_interface.is_empty() {
+            let failed = Error::io(format!("remove interface {}", endpoint.interface));
+            sandbox::remove_link(sandbox, &endpoint.interface).map_err(failed)?;
+        }
+        let link = self.host_link(endpoint)?;
         if let Some(link) = link.filter(|link| link.index == endpoint.host_index) {
             match self.route().apply(&[route::delete_link(link.index)]) {
                 Err(error) if !error.is_not_found() => {
@@ -95,6 +92,16 @@ impl Networks {
         let routes = self.default_routes(&endpoint.container_id);
         sandbox::set_default_routes(sandbox, &routes)
             .map_err(Error::io("set the default route in the sandbox"))
+    }
+
+    /// An endpoint's link on the host, if it has one.
+    fn host_link(&self, endpoint: &Endpoint) -> Result<Option<Link>, Error> {
+        let name = &endpoint.host_interface;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let failed = Error::kernel(format!("remove link {name}"));
+        self.route().link(name).map_err(failed)
     }
 
     /// The interfaces and gateways that lead out of a container.
@@ -152,11 +159,11 @@ impl Networks {
             .id
             .clone();
         let attached = state.networks.get_mut(&network_id).ok_or_else(missing)?;
-        let bridge_name = bridge_of(attached)?;
+        let way = way_into(attached)?;
         let endpoint = draft_endpoint(attached, request, given)?;
         let mut draft = Draft {
-            bridge_name,
-            bridge: attached.bridge_index,
+            name: endpoint.host_interface.clone(),
+            way,
             mtu: attached.record.mtu(),
             isolated: !attached.record.icc(),
             interface_prefix: attached.record.interface_prefix().to_owned(),
@@ -181,19 +188,76 @@ impl Networks {
         Ok(draft)
     }
 
-    /// Makes the link: one send on the host's side, one inside.
     fn link(&self, sandbox: BorrowedFd<'_>, draft: &mut Draft) -> Result<(), Error> {
+        match draft.way.clone() {
+            Way::Bridge { name, index } => self.link_to_bridge(sandbox, draft, (&name, index)),
+            Way::Shared { parent, kind } => self.share_link(sandbox, draft, &parent, kind),
+        }
+    }
+
+    /// Makes an interface in the sandbox on a link of the host's.
+    fn share_link(
+        &self,
+        sandbox: BorrowedFd<'_>,
+        draft: &mut Draft,
+        parent: &str,
+        kind: ChildKind,
+    ) -> Result<(), Error> {
+        draft.endpoint.host_interface.clear();
+        let (network, what) = (
+            draft.endpoint.network_name.clone(),
+            draft.endpoint.interface.clone(),
+        );
+        let failed = || Error::kernel(format!("connect to network {network}"));
+        let found = self.route().link(parent).map_err(failed())?;
+        let found = found.ok_or_else(|| Error::Invalid {
+            what: "parent: the host has no such interface",
+            value: parent.to_owned(),
+        })?;
+        let mac = parse_mac(&draft.endpoint.mac)?;
+        let mac = Some(mac).filter(|_| matches!(kind, ChildKind::Macvlan(_)));
+        let child = Child {
+            name: &draft.name,
+            parent: found.index,
+            kind,
+            namespace: sandbox,
+            mac,
+            mtu: draft.mtu,
+        };
+        match self.route().apply(&[route::create_child(&child)]) {
+            Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
+                let what = "endpoints: this kernel has no such interfaces";
+                return Err(Error::Unsupported { network, what });
+            }
+            made => made.map_err(failed())?,
+        }
+        let arrived = Arrived::Name(draft.name.clone(), draft.wanted_name());
+        let set_up = sandbox::set_up(sandbox, &draft.inside(arrived, mac));
+        let (interface, mac) = set_up.map_err(|error| {
+            // Half made, it would stay as long as the container.
+            let _ = sandbox::remove_link(sandbox, &draft.name);
+            Error::io(format!("set up interface {what} in the sandbox"))(error)
+        })?;
+        draft.endpoint.interface = interface;
+        if let Some(mac) = mac {
+            draft.endpoint.mac = show_mac(mac);
+        }
+        Ok(())
+    }
+
+    /// Makes a pair of interfaces: one send on the host's side, one inside.
+    fn link_to_bridge(
+        &self,
+        sandbox: BorrowedFd<'_>,
+        draft: &mut Draft,
+        (bridge_name, bridge): (&str, u32),
+    ) -> Result<(), Error> {
         let name = draft.endpoint.host_interface.clone();
         let mac = parse_mac(&draft.endpoint.mac)?;
-        let requested = draft
-            .endpoint
-            .driver_options
-            .get("com.docker.network.endpoint.ifname");
-        let any = || format!("{}%d", draft.interface_prefix);
-        let peer_name = requested.cloned().unwrap_or_else(any);
+        let peer_name = draft.wanted_name();
         let veth = Veth {
             name: &name,
-            master: draft.bridge,
+            master: bridge,
             peer_name: &peer_name,
             peer_mac: Some(mac),
             peer_namespace: sandbox,
@@ -214,11 +278,12 @@ impl Networks {
         let vanished = || Error::io("find the new link")(std::io::ErrorKind::NotFound.into());
         let link = links.into_iter().next().ok_or_else(vanished)?;
         draft.endpoint.host_index = link.index;
-        let inside = draft.inside(link.peer.ok_or_else(vanished)?, mac);
-        draft.endpoint.interface = sandbox::set_up(sandbox, &inside).map_err(Error::io(
-            format!("set up interface {peer_name} in the sandbox"),
-        ))?;
-        self.wait_until_running(&name, &draft.bridge_name)
+        let arrived = Arrived::Index(link.peer.ok_or_else(vanished)?);
+        let inside = draft.inside(arrived, Some(mac));
+        let set_up = sandbox::set_up(sandbox, &inside);
+        let failed = Error::io(format!("set up interface {peer_name} in the sandbox"));
+        draft.endpoint.interface = set_up.map_err(failed)?.0;
+        self.wait_until_running(&name, bridge_name)
     }
 
     /// Waits until the bridge passes the new link's packets on. Its first ones would be lost before
@@ -244,8 +309,9 @@ impl Networks {
 /// An endpoint that is decided and not yet made.
 struct Draft {
     endpoint: Endpoint,
-    bridge_name: String,
-    bridge: u32,
+    /// What its interface is called while it is made.
+    name: String,
+    way: Way,
     mtu: u32,
     isolated: bool,
     interface_prefix: String,
@@ -254,18 +320,33 @@ struct Draft {
     gateways: Vec<IpAddr>,
 }
 
-/// The bridge that endpoints of a network join.
-fn bridge_of(network: &Attached) -> Result<String, Error> {
+/// How an endpoint gets into its network.
+#[derive(Debug, Clone)]
+enum Way {
+    /// By a bridge of the host.
+    Bridge { name: String, index: u32 },
+    /// On a link of the host.
+    Shared { parent: String, kind: ChildKind },
+}
+
+fn way_into(network: &Attached) -> Result<Way, Error> {
     let unsupported = |what| Error::Unsupported {
         network: network.record.name.clone(),
         what,
     };
+    if let (Some(kind), Some(parent)) = (network.record.child_kind(), network.record.parent()) {
+        let parent = parent.to_owned();
+        return Ok(Way::Shared { parent, kind });
+    }
     match network.record.bridge() {
         None => Err(unsupported("endpoints")),
         Some(_) if network.bridge_index == 0 => {
             Err(unsupported("endpoints while its bridge is missing"))
         }
-        Some(name) => Ok(name.to_owned()),
+        Some(name) => Ok(Way::Bridge {
+            name: name.to_owned(),
+            index: network.bridge_index,
+        }),
     }
 }
 
@@ -288,7 +369,11 @@ fn draft_endpoint(
             .for_each(|address| network.release(address.addr()));
     })?;
     let mac = mac.unwrap_or_else(|| mac_for(&id, ipv4.map(|net| net.addr())));
-    let gateway = |ipv6| network.gateway(ipv6).filter(|_| !network.record.internal);
+    let gateway = |ipv6| {
+        let leads_out =
+            !network.record.internal && network.record.gateway_mode(ipv6) != GatewayMode::Isolated;
+        network.gateway(ipv6).filter(|_| leads_out)
+    };
     Ok(Endpoint {
         host_interface: format!("{PREFIX}{}", &id[..NAME_DIGITS]),
         id,
@@ -311,7 +396,14 @@ fn draft_endpoint(
 }
 
 impl Draft {
-    fn inside(&self, index: u32, mac: Mac) -> Inside {
+    /// The interface's name inside: the one asked for, or the first free one.
+    fn wanted_name(&self) -> String {
+        let options = &self.endpoint.driver_options;
+        let asked = options.get("com.docker.network.endpoint.ifname").cloned();
+        asked.unwrap_or_else(|| format!("{}%d", self.interface_prefix))
+    }
+
+    fn inside(&self, link: Arrived, mac: Option<Mac>) -> Inside {
         let endpoint = &self.endpoint;
         let v4 = endpoint
             .ipv4
@@ -324,7 +416,7 @@ impl Draft {
             (*address, length)
         });
         Inside {
-            index,
+            link,
             mac,
             addresses: v4.into_iter().chain(v6).chain(link_local).collect(),
             gateways: self.gateways.clone(),

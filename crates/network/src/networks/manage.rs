@@ -10,7 +10,7 @@ use hull_sys::netlink::route::Route;
 use ipnet::IpNet;
 
 use super::Networks;
-use crate::{Config, Driver, Error, Network, Subnet, bridge, pool};
+use crate::{Config, Driver, Error, Network, Subnet, bridge, options, pool};
 
 const OPTION: &str = "com.docker.network.bridge.";
 
@@ -18,7 +18,7 @@ impl Networks {
     /// Makes a network. Of `wanted`, an empty id, no creation time, missing subnets, and a missing
     /// bridge name are filled in.
     pub fn create(&self, mut wanted: Network) -> Result<Network, Error> {
-        if wanted.driver != Driver::Bridge {
+        if matches!(wanted.driver, Driver::Host | Driver::Null) {
             let what = "only one instance of this network is allowed";
             return Err(Error::Invalid {
                 what,
@@ -33,6 +33,8 @@ impl Networks {
         {
             return Err(Error::NameTaken(wanted.name));
         }
+        options::check(&wanted)?;
+        self.check_parent(&wanted)?;
         self.complete(&mut wanted)?;
         if let Err(error) = self
             .attach(wanted.clone())
@@ -96,6 +98,9 @@ impl Networks {
             check(part)?;
         }
         fill_subnets(&self.config, wanted, &taken)?;
+        if wanted.driver != Driver::Bridge {
+            return Ok(());
+        }
         let default = format!("br-{}", &wanted.id[..12]);
         wanted
             .options
@@ -109,6 +114,29 @@ impl Networks {
                 .or_insert(self.config.mtu.to_string());
         }
         Ok(())
+    }
+
+    /// Whether the host's interface is there, and shared with no other network.
+    fn check_parent(&self, wanted: &Network) -> Result<(), Error> {
+        let Some(parent) = wanted.parent().filter(|_| wanted.driver != Driver::Bridge) else {
+            return Ok(());
+        };
+        let look = Error::kernel(format!("look for interface {parent}"));
+        if self.route().link(parent).map_err(look)?.is_none() {
+            return Err(Error::Invalid {
+                what: "parent: the host has no such interface",
+                value: parent.to_owned(),
+            });
+        }
+        let same =
+            |other: &Network| other.driver != Driver::Bridge && other.parent() == Some(parent);
+        match self.list().into_iter().find(same) {
+            Some(other) => Err(Error::ParentTaken {
+                parent: parent.to_owned(),
+                network: other.name,
+            }),
+            None => Ok(()),
+        }
     }
 
     fn overlaps_network(&self, subnet: IpNet) -> bool {

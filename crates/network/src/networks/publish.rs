@@ -9,7 +9,7 @@ use crate::{
     Endpoint, Error, PortRequest, Protocol, Published,
     firewall::{self, Forward},
     ports,
-    state::{self, HeldPort},
+    state::HeldPort,
 };
 
 impl Networks {
@@ -20,6 +20,15 @@ impl Networks {
         endpoint: &Endpoint,
         requests: &[PortRequest],
     ) -> Result<Vec<Published>, Error> {
+        let is_bridge = {
+            let state = self.state();
+            let network = state.networks.get(&endpoint.network_id);
+            network.is_some_and(|network| network.record.bridge().is_some())
+        };
+        // Who shares a link of the host's is reached by an address of its own.
+        if !is_bridge {
+            return Ok(Vec::new());
+        }
         let mut held = Vec::new();
         for request in requests {
             held.extend(self.hold(endpoint, request)?);
@@ -183,13 +192,21 @@ impl Networks {
         Ok(endpoint.addresses().map(any).collect())
     }
 
+    fn forwards(&self, endpoint: &Endpoint, published: &[Published]) -> Vec<Forward> {
+        let state = self.state();
+        let forwards = published
+            .iter()
+            .filter_map(|port| state.forward(endpoint, port));
+        forwards.collect()
+    }
+
     fn add_rules(&self, endpoint: &Endpoint, published: &[Published]) -> Result<(), Error> {
         if !self.config.firewall {
             return Ok(());
         }
         let mut transaction = Transaction::default();
         let table = self.config.table();
-        for forward in forwards(endpoint, published) {
+        for forward in self.forwards(endpoint, published) {
             let (map, element) = firewall::element(&forward);
             transaction.add_elements(&table, map, &[element]);
         }
@@ -211,7 +228,7 @@ impl Networks {
         }
         let mut transaction = Transaction::default();
         let table = self.config.table();
-        for forward in forwards(endpoint, published) {
+        for forward in self.forwards(endpoint, published) {
             let (map, element) = firewall::element(&forward);
             transaction.remove_elements(&table, map, &[element]);
         }
@@ -223,12 +240,6 @@ impl Networks {
             result => result.map_err(Error::kernel("unpublish ports")),
         }
     }
-}
-
-fn forwards(endpoint: &Endpoint, published: &[Published]) -> impl Iterator<Item = Forward> {
-    published
-        .iter()
-        .filter_map(|port| state::forward(endpoint, port))
 }
 
 /// A client without connections goes on to where its first packet went, unless that is forgotten.

@@ -159,6 +159,65 @@ pub fn create_veth(veth: &Veth<'_>) -> Message {
     message
 }
 
+/// An interface in a sandbox that shares the link of one of the host's.
+#[derive(Debug, Clone)]
+pub struct Child<'a> {
+    /// Its name in the sandbox.
+    pub name: &'a str,
+    /// Whose link it shares.
+    pub parent: u32,
+    /// How.
+    pub kind: ChildKind,
+    /// The sandbox.
+    pub namespace: std::os::fd::BorrowedFd<'a>,
+    /// Its link-layer address; an ipvlan has its parent's.
+    pub mac: Option<Mac>,
+    /// The largest packet; 0: the kernel's choice.
+    pub mtu: u32,
+}
+
+/// How an interface shares another's link. The numbers are the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildKind {
+    /// With a link-layer address of its own: private (1), vepa (2), bridge (4), passthru (8).
+    Macvlan(u32),
+    /// With the parent's: l2 (0), l3 (1), l3s (2); bridge (0), private (1), vepa (2).
+    Ipvlan(u16, u16),
+}
+
+/// Makes an interface in a sandbox that shares the link of one of the host's.
+pub fn create_child(child: &Child<'_>) -> Message {
+    use std::os::fd::AsRawFd;
+    let action = format!("create link {}", child.name);
+    let mut message = Message::new(action, NEW_LINK, CREATE | EXCLUSIVE, &link_fixed(0, 0));
+    message
+        .text(IFLA_IFNAME, child.name)
+        .number(IFLA_LINK, child.parent)
+        .number(IFLA_NET_NS_FD, child.namespace.as_raw_fd().cast_unsigned());
+    if child.mtu != 0 {
+        message.number(IFLA_MTU, child.mtu);
+    }
+    if let Some(mac) = child.mac {
+        message.attribute(IFLA_ADDRESS, &mac);
+    }
+    message.nested(IFLA_LINKINFO, |info| match child.kind {
+        ChildKind::Macvlan(mode) => {
+            info.attribute(IFLA_INFO_KIND, b"macvlan")
+                .nested(IFLA_INFO_DATA, |data| {
+                    data.number(1, mode);
+                });
+        }
+        ChildKind::Ipvlan(mode, flags) => {
+            info.attribute(IFLA_INFO_KIND, b"ipvlan")
+                .nested(IFLA_INFO_DATA, |data| {
+                    data.attribute(1, &mode.to_ne_bytes())
+                        .attribute(2, &flags.to_ne_bytes());
+                });
+        }
+    });
+    message
+}
+
 /// Sets a bridge port's behaviour: `hairpin` sends packets back where they came from (a container
 /// that reaches itself through the host's port), `isolated` keeps ports from talking.
 pub fn set_bridge_port(name: &str, hairpin: bool, isolated: bool) -> Message {
@@ -200,7 +259,7 @@ pub fn set_up(index: u32, mac: Option<Mac>) -> Message {
     message
 }
 
-/// Renames a link that is down.
+/// Renames a link that is down; `eth%d` picks the first free number.
 pub fn rename(index: u32, name: &str) -> Message {
     let action = format!("name link {index} {name}");
     let mut message = Message::new(action, NEW_LINK, 0, &link_fixed(index, 0));

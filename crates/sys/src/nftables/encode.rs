@@ -167,6 +167,10 @@ impl Program<'_> {
             Match::DestinationPort(protocol, port) => {
                 self.port(*protocol, *port, Side::Destination);
             }
+            Match::ServiceInSet { set, ipv6 } => {
+                self.service(*ipv6);
+                self.lookup(set, true);
+            }
             Match::Established => self.tracked(CT_STATE, STATE_KNOWN),
             Match::DestinationTranslated => self.tracked(CT_STATUS, STATUS_TRANSLATED),
         }
@@ -179,6 +183,7 @@ impl Program<'_> {
             Verdict::Jump(chain) => self.immediate(-3, Some(chain)),
             Verdict::Return => self.immediate(-5, None),
             Verdict::Masquerade => self.expression("masq", |_| {}),
+            Verdict::TranslateSource(address) => self.translate_source(*address),
             Verdict::SetSourcePort(protocol, port) => {
                 self.set_port(*protocol, *port, Side::Source);
             }
@@ -186,11 +191,7 @@ impl Program<'_> {
                 self.set_port(*protocol, *port, Side::Destination);
             }
             Verdict::TranslateByAddress { map, ipv6 } => {
-                self.family(*ipv6);
-                self.meta(META_PROTOCOL, REGISTER_1);
-                let (offset, length) = address_position(*ipv6, Side::Destination);
-                self.payload(BASE_NETWORK, offset, length, REGISTER_WORD + 1);
-                self.payload(BASE_TRANSPORT, 2, 2, REGISTER_WORD + 1 + length / 4);
+                self.service(*ipv6);
                 self.translate(map, *ipv6);
             }
             // The translation itself passes over packets of the other family.
@@ -200,6 +201,31 @@ impl Program<'_> {
                 self.translate(map, *ipv6);
             }
         }
+    }
+
+    /// Loads protocol, destination and port.
+    fn service(&mut self, ipv6: bool) {
+        self.family(ipv6);
+        self.meta(META_PROTOCOL, REGISTER_1);
+        let (offset, length) = address_position(ipv6, Side::Destination);
+        self.payload(BASE_NETWORK, offset, length, REGISTER_WORD + 1);
+        self.payload(BASE_TRANSPORT, 2, 2, REGISTER_WORD + 1 + length / 4);
+    }
+
+    fn translate_source(&mut self, address: IpAddr) {
+        let octets = match address {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        self.expression("immediate", |data| {
+            data.big(1, REGISTER_1)
+                .nested(2, |value| value.value(&octets));
+        });
+        self.expression("nat", |data| {
+            data.big(1, 0)
+                .big(2, family_number(address.is_ipv6()))
+                .big(3, REGISTER_1);
+        });
     }
 
     fn translate(&mut self, map: &str, ipv6: bool) {

@@ -134,6 +134,13 @@ pub enum Match {
     SourcePort(u8, u16),
     /// It has this protocol (by number) and goes to this port.
     DestinationPort(u8, u16),
+    /// Its protocol, destination and port are in a set.
+    ServiceInSet {
+        /// The set.
+        set: String,
+        /// The family of its addresses.
+        ipv6: bool,
+    },
     /// It belongs to a connection known already, or is related to one.
     Established,
     /// Its connection's destination was translated.
@@ -153,6 +160,8 @@ pub enum Verdict {
     Jump(String),
     /// It leaves with this host's address.
     Masquerade,
+    /// It leaves with this address; its family is matched before.
+    TranslateSource(IpAddr),
     /// It goes on with another source port; its protocol is matched before.
     SetSourcePort(u8, u16),
     /// It goes on with another destination port; its protocol is matched before.

@@ -163,6 +163,10 @@ impl Display for Match {
             Self::DestinationPort(protocol, port) => {
                 write!(f, "{} dport {port}", Value::Protocol(*protocol))
             }
+            Self::ServiceInSet { set, ipv6 } => {
+                let ip = if *ipv6 { "ip6" } else { "ip" };
+                write!(f, "meta l4proto . {ip} daddr . th dport @{set}")
+            }
             Self::Established => f.write_str("ct state established,related"),
             Self::DestinationTranslated => f.write_str("ct status dnat"),
         }
@@ -178,6 +182,9 @@ impl Display for Verdict {
             Self::Return => f.write_str("return"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::TranslateSource(address) => {
+                write!(f, "snat {} to {address}", version(&address.is_ipv6()))
+            }
             Self::SetSourcePort(protocol, port) => {
                 write!(f, "{} sport set {port}", Value::Protocol(*protocol))
             }

@@ -374,6 +374,7 @@ mod tests {
             ),
             set("v6", vec![Protocol, V6, Port], vec![V6, Port], vec![v6]),
             set("v6any", vec![Protocol, Port], vec![V6, Port], vec![]),
+            set("direct", vec![Protocol, V4, Port], vec![], vec![]),
         ]
     }
 
@@ -421,6 +422,10 @@ mod tests {
                 vec![Source("fd00:1::".parse().unwrap(), 64)],
                 Verdict::Masquerade,
             ),
+            rule(
+                vec![Source([172, 18, 0, 0].into(), 16)],
+                Verdict::TranslateSource([192, 0, 2, 1].into()),
+            ),
         ];
         vec![
             Chain {
@@ -449,6 +454,10 @@ mod tests {
             accept(Match::Established),
             accept(Match::InterfacePair("pairs".into())),
             accept(Match::DestinationTranslated),
+            accept(Match::ServiceInSet {
+                set: "direct".into(),
+                ipv6: false,
+            }),
         ]
     }
 
@@ -489,7 +498,7 @@ mod tests {
             let mut transaction = Transaction::default();
             transaction.replace(&everything());
             firewall.commit(transaction).unwrap();
-            assert_eq!(firewall.table_size("hull").unwrap(), Some(13));
+            assert_eq!(firewall.table_size("hull").unwrap(), Some(14));
             assert_eq!(firewall.table_size("other").unwrap(), None);
             let mut transaction = Transaction::default();
             transaction.add_elements("hull", "v4any", &[port(1)]);

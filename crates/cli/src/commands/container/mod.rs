@@ -20,6 +20,7 @@ pub(super) mod logs;
 pub(super) mod ls;
 pub(super) mod pause;
 pub(super) mod port;
+pub(super) mod port_audit;
 pub(super) mod prune;
 pub(super) mod rename;
 pub(super) mod restart;

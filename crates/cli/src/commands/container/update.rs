@@ -1,6 +1,6 @@
 //! `container update`
 
-use hull_api::types::ContainerUpdate;
+use hull_api::types::{ContainerUpdate, PortMap};
 
 use crate::commands::each::each;
 use crate::commands::{About, Call, Command, Operands};
@@ -8,7 +8,7 @@ use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::{FlagSet, One};
 use crate::options::number::{Bytes, NanoCpus, SwapBytes};
-use crate::options::restart;
+use crate::options::{port, restart};
 use crate::ui;
 
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub(crate) struct Update {
     memory_reservation: One<Bytes>,
     memory_swap: One<SwapBytes>,
     pids_limit: Option<i64>,
+    publish_add: Vec<String>,
+    publish_remove: Vec<String>,
     restart: String,
 }
 
@@ -52,6 +54,8 @@ impl Command for Update {
         set.add("memory-reservation", "bytes", "Memory soft limit", &mut self.memory_reservation);
         set.add("memory-swap", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap", &mut self.memory_swap);
         set.add("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)", &mut self.pids_limit);
+        set.hidden("publish-add", "list", &mut self.publish_add);
+        set.hidden("publish-rm", "list", &mut self.publish_remove);
         set.add("restart", "string", "Restart policy to apply when a container exits", &mut self.restart);
     }
 
@@ -77,6 +81,8 @@ impl Command for Update {
             memory_reservation: bytes(&self.memory_reservation),
             memory_swap: self.memory_swap.0.map_or(0, |bytes| bytes.0),
             pids_limit: self.pids_limit,
+            publish_add: ports(&self.publish_add)?,
+            publish_remove: ports(&self.publish_remove)?,
             ..ContainerUpdate::default()
         };
         let client = connect(&call.globals).await?;
@@ -97,4 +103,11 @@ impl Command for Update {
         })
         .await
     }
+}
+
+/// `8080:80/tcp`, or `80/tcp` for any port of the host.
+fn ports(texts: &[String]) -> Result<PortMap> {
+    let ports = port::read(texts, &[]).map_err(Error::new)?;
+    let bindings = ports.bindings.into_iter();
+    Ok(bindings.map(|(port, list)| (port, Some(list))).collect())
 }
