@@ -55,13 +55,22 @@ pub enum Error {
         network: String,
     },
     /// All pools are in use.
-    #[error("all predefined address pools have been fully subnetted")]
+    #[error(
+        "all predefined address pools have been fully subnetted: remove unused networks, or add \
+         pools with --default-address-pool"
+    )]
     NoFreeSubnet,
     /// It overlaps another network or a route of the host.
-    #[error("invalid pool request: subnet {0} overlaps with another one on this address space")]
+    #[error(
+        "invalid pool request: subnet {0} overlaps with another one on this address space: choose \
+         another, or remove the network that has it"
+    )]
     SubnetTaken(ipnet::IpNet),
     /// The network is full.
-    #[error("no available addresses on network {0}")]
+    #[error(
+        "no available addresses on network {0}: remove containers from it, or make one with a \
+         larger --subnet"
+    )]
     NoFreeAddress(String),
     /// Another endpoint has the address.
     #[error("address already in use: {0}")]
@@ -156,15 +165,6 @@ impl Error {
                     None => advice,
                 })
             }
-            Self::NoFreeSubnet => {
-                Some("remove unused networks, or add pools with --default-address-pool".to_owned())
-            }
-            Self::SubnetTaken(_) => {
-                Some("choose another subnet, or remove the network that has it".to_owned())
-            }
-            Self::NoFreeAddress(_) => Some(
-                "remove containers from it, or make a network with a larger --subnet".to_owned(),
-            ),
             _ => None,
         }
     }

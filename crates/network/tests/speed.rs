@@ -339,11 +339,11 @@ fn resolver_pid() -> u32 {
     let own = std::process::id();
     let children = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = children.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| {
+    let mut pids = pids;
+    pids.find(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.contains("(hull-resolver) ") && stat.split(' ').nth(3) == Some(&own.to_string())
     })
-    .next()
     .unwrap()
 }
 
