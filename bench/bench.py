@@ -587,4 +587,5 @@ def main():
         measure(options, directory)
 
 
-main()
+if __name__ == "__main__":
+    main()

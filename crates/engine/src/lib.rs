@@ -16,6 +16,7 @@ pub mod fsck;
 pub mod image;
 pub mod log;
 pub mod logs;
+pub mod manifests;
 pub mod model;
 pub mod network;
 pub mod record;

@@ -258,3 +258,57 @@ fn statements_about_an_image_are_found() {
     );
     assert!(ask(Some(&platform("linux/mips64le")), &[], true).is_err());
 }
+
+#[test]
+fn images_become_one_list() {
+    use hull_image::store::PlatformChange;
+    let lab = Lab::new();
+    let host = host();
+    several(&lab, "app:here", &[&host]);
+    several(&lab, "app:there", &["linux/arm"]);
+    let name = "app:1".parse().unwrap();
+    let members = ["app:here".to_owned(), "app:there".to_owned()];
+    let first = lab.store.create_list(&name, &members, false).unwrap();
+    assert_eq!(
+        here(&lab, "app:1"),
+        (vec![host.clone(), "linux/arm/v7".to_owned()], 2)
+    );
+    let error = lab.store.create_list(&name, &members, false).unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    // Adding what is there changes nothing but the order.
+    lab.store.create_list(&name, &members[..1], true).unwrap();
+    assert_eq!(here(&lab, "app:1").0.len(), 2);
+    lab.store.create_list(&name, &members, true).unwrap();
+
+    let change = PlatformChange {
+        variant: Some("v6".to_owned()),
+        ..PlatformChange::default()
+    };
+    let changed = lab
+        .store
+        .annotate_list("app:1", "app:there", &change)
+        .unwrap();
+    assert_ne!(changed, first);
+    assert_eq!(here(&lab, "app:1").0[1], "linux/arm/v6");
+    let error = lab
+        .store
+        .annotate_list("app:1", "app:1", &change)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("stands for 2 manifests"),
+        "{error}"
+    );
+    // Earlier lists are gone, the images are not.
+    assert_eq!(
+        lab.store
+            .list(&hull_image::store::ListFilter::default())
+            .unwrap()
+            .len(),
+        3
+    );
+    assert!(lab.store.resolve("app:1", None).is_ok());
+    let error = lab
+        .store
+        .create_list(&"x".parse().unwrap(), &["nosuch".to_owned()], false);
+    assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
+}

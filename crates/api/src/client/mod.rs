@@ -20,6 +20,7 @@ mod container;
 mod error;
 mod exec;
 mod image;
+mod manifest;
 mod network;
 mod system;
 mod transport;
@@ -52,6 +53,7 @@ pub use container::{
 };
 pub use error::ClientError;
 pub use image::{ImageCreateOptions, ImageListOptions};
+pub use manifest::ManifestAnnotation;
 pub use system::{decode_auth, encode_auth};
 pub use transport::{Connect, Connecting, Duplex, Hijacked, TcpEndpoint, UnixEndpoint};
 

@@ -234,3 +234,11 @@ pub struct AttestationStatement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<Box<serde_json::value::RawValue>>,
 }
+
+/// An index or manifest as it is, and what points at it. (Hull's own.)
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ManifestDocument {
+    pub descriptor: Descriptor,
+    pub document: Box<serde_json::value::RawValue>,
+}

@@ -46,7 +46,8 @@ pub use host::{
 pub use image::{
     AttestationStatement, Descriptor, DistributionInspect, ImageAttestationData, ImageConfig,
     ImageData, ImageDataSize, ImageDeleted, ImageHistoryItem, ImageInspect, ImageManifest,
-    ImageManifestSize, ImageMetadata, ImagePrune, ImageSearchItem, ImageSummary, Platform, RootFs,
+    ImageManifestSize, ImageMetadata, ImagePrune, ImageSearchItem, ImageSummary, ManifestDocument,
+    Platform, RootFs,
 };
 pub use network::{
     ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, FlatNetworkSettings,

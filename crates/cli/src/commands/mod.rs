@@ -18,6 +18,7 @@ mod inspect;
 mod inspection;
 mod json;
 mod login;
+mod manifest;
 pub(crate) mod network;
 mod pages;
 mod reference;

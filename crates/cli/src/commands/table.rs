@@ -1,8 +1,8 @@
 //! Every command and every group of commands.
 
 use super::{
-    Entry, builder, completion, container, context, entry, explain, image, inspect, login, network,
-    reference, registry, system, unavailable, version, volume,
+    Entry, builder, completion, container, context, entry, explain, image, inspect, login,
+    manifest, network, reference, registry, system, unavailable, version, volume,
 };
 
 use crate::context::Program;
@@ -119,6 +119,11 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<image::rm::Rm>(),
     entry::<image::save::Save>(),
     entry::<image::tag::Tag>(),
+    entry::<manifest::annotate::Annotate>(),
+    entry::<manifest::create::Create>(),
+    entry::<manifest::inspect::Inspect>(),
+    entry::<manifest::push::Push>(),
+    entry::<manifest::rm::Rm>(),
     entry::<system::df::Df>(),
     entry::<system::dial_stdio::DialStdio>(),
     entry::<system::events::Events>(),

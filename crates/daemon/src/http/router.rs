@@ -64,6 +64,7 @@ pub(crate) enum Op {
     ImagePrune,
     Registry(RegistryOp),
     ImageAttestations,
+    Manifest(ManifestOp),
     NetworkList,
     NetworkInspect,
     NetworkConnect,
@@ -102,6 +103,14 @@ pub(crate) enum VolumeOp {
     ArchiveStat,
     ArchiveGet,
     ArchivePut,
+}
+
+/// An operation on lists of manifests, Hull's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ManifestOp {
+    Create,
+    Annotate,
+    Inspect,
 }
 
 /// An operation of builds.
@@ -152,6 +161,9 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/system/df", Op::DiskUsage),
     (GET, "/hull/system/account", Op::DiskAccount),
     (POST, "/hull/system/fsck", Op::Fsck),
+    (POST, "/hull/manifests/{name...}/annotate", Op::Manifest(ManifestOp::Annotate)),
+    (POST, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Create)),
+    (GET, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Inspect)),
     (POST, "/auth", Op::Registry(RegistryOp::Login)),
     (GET, "/containers/json", Op::ContainerList),
     (POST, "/containers/create", Op::ContainerCreate),

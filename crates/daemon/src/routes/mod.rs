@@ -7,6 +7,7 @@ mod container;
 mod disk;
 mod exec;
 mod image;
+mod manifest;
 mod network;
 mod registry;
 mod select;
@@ -80,6 +81,7 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::ImageSave | Op::ImageSaveMany => image::save(request).await,
         Op::ImageLoad => image::load(request).await,
         Op::ImageAttestations => image::attestations(request).await,
+        Op::Manifest(op) => manifest::perform(op, request).await,
         Op::ImagePrune => image::prune(request).await,
         Op::Registry(op) => registry::perform(op, request).await,
         Op::NetworkList => network::list(&request),

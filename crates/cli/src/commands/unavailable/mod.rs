@@ -47,11 +47,6 @@ const fn known(
 
 #[rustfmt::skip]
 static MISSING: &[Missing] = &[
-    missing(&["manifest annotate"], "[OPTIONS] MANIFEST_LIST MANIFEST", "Add additional information to a local image manifest"),
-    missing(&["manifest create"], "MANIFEST_LIST MANIFEST [MANIFEST...]", "Create a local manifest list for annotating and pushing to a registry"),
-    missing(&["manifest inspect"], "[OPTIONS] [MANIFEST_LIST] MANIFEST", "Display an image manifest, or manifest list"),
-    missing(&["manifest push"], "[OPTIONS] MANIFEST_LIST", "Push a manifest list to a repository"),
-    missing(&["manifest rm"], "MANIFEST_LIST [MANIFEST_LIST...]", "Delete one or more manifest lists from local storage"),
     missing(&["search"], "[OPTIONS] TERM", "Search Docker Hub for images"),
 ];
 

@@ -1,0 +1,70 @@
+//! Lists of manifests. Docker's client makes them by itself; here they are images like others.
+
+use http::StatusCode;
+use hull_api::types::{IdResponse, ManifestDocument};
+use hull_image::store::PlatformChange;
+use serde_json::value::RawValue;
+
+use crate::{
+    convert::image::descriptor,
+    http::{
+        answer::{Failure, Outcome, json, json_with},
+        request::Request,
+        router::ManifestOp,
+    },
+};
+
+/// Carries an operation out.
+pub(super) async fn perform(op: ManifestOp, request: Request) -> Outcome {
+    match op {
+        ManifestOp::Create => create(request).await,
+        ManifestOp::Annotate => annotate(request).await,
+        ManifestOp::Inspect => inspect(request).await,
+    }
+}
+
+async fn create(request: Request) -> Outcome {
+    let members: Vec<String> = request.query.all("member").map(str::to_owned).collect();
+    if members.is_empty() {
+        return Err(Failure::invalid("a list needs at least one member"));
+    }
+    let amend = request.query.flag("amend");
+    let engine = &request.app.engine;
+    let id = engine
+        .manifest_create(request.name(), members, amend)
+        .await?;
+    Ok(json_with(StatusCode::CREATED, &IdResponse { id }))
+}
+
+async fn annotate(request: Request) -> Outcome {
+    let text = |key: &str| {
+        let value = request.query.text(key);
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let features: Vec<String> = request.query.all("os-feature").map(str::to_owned).collect();
+    let change = PlatformChange {
+        os: text("os"),
+        architecture: text("arch"),
+        variant: text("variant"),
+        os_version: text("os-version"),
+        os_features: (!features.is_empty()).then_some(features),
+    };
+    let member = request.query.text("member");
+    let engine = &request.app.engine;
+    let id = engine
+        .manifest_annotate(request.name(), member, change)
+        .await?;
+    Ok(json(&IdResponse { id }))
+}
+
+async fn inspect(request: Request) -> Outcome {
+    let engine = &request.app.engine;
+    let (target, bytes) = engine.manifest_document(request.name()).await?;
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let document = RawValue::from_string(text)
+        .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(json(&ManifestDocument {
+        descriptor: descriptor(&target),
+        document,
+    }))
+}
