@@ -63,6 +63,19 @@ pub fn buildx(name: &str) -> PathBuf {
     )
 }
 
+/// The unchanged Compose of Docker's, as a program of its own.
+pub fn compose() -> PathBuf {
+    env::var_os("HULL_TEST_COMPOSE").map_or_else(
+        || {
+            existing(
+                repository().join(".dev/compose/docker-compose"),
+                "./dev test",
+            )
+        },
+        PathBuf::from,
+    )
+}
+
 /// A Python that can import `docker`.
 pub fn python() -> PathBuf {
     env::var_os("HULL_TEST_PYTHON")

@@ -1,7 +1,7 @@
 //! Command line → command: global flags, then the words that name it: a command, a group and its command, or a plugin.
 
 use super::table::{self, COMMANDS, group_called};
-use super::{SHORT_HELP, completion, guide, pages, unavailable};
+use super::{SHORT_HELP, completion, compose, guide, pages, unavailable};
 use crate::context::{Globals, Program};
 use crate::error::{Error, Result, Usage};
 use crate::flags::suggest;
@@ -68,7 +68,15 @@ fn command(globals: Globals, arguments: &[String], word: &str, rest: &[String]) 
     run(globals, word, rest)
 }
 
-fn group(globals: Globals, group: &str, rest: &[String]) -> Result<u8> {
+fn group(mut globals: Globals, group: &str, rest: &[String]) -> Result<u8> {
+    let own;
+    let rest = match group {
+        "compose" => {
+            own = compose::read(&mut globals, rest)?;
+            own.as_slice()
+        }
+        _ => rest,
+    };
     let Some((word, rest)) = rest.split_first() else {
         ui::err_bytes(pages::group(globals.program, group).as_bytes());
         return Ok(0);

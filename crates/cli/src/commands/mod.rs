@@ -5,6 +5,7 @@
 
 mod builder;
 mod completion;
+pub(crate) mod compose;
 pub(crate) mod container;
 mod context;
 mod dispatch;

@@ -120,8 +120,13 @@ pub(super) fn group(program: Program, group: &str) -> String {
         true => String::new(),
         false => format!("Management Commands:\n{}\n", list(&groups, width)),
     };
+    let options = match group {
+        "compose" => format!("Options:\n{}\n", super::compose::option_lines()),
+        _ => String::new(),
+    };
+    let flags = if options.is_empty() { "" } else { "[OPTIONS] " };
     format!(
-        "Usage:  {full} COMMAND\n\n{summary}\n\n{groups}Commands:\n{}\n\
+        "Usage:  {full} {flags}COMMAND\n\n{summary}\n\n{options}{groups}Commands:\n{}\n\
          Run '{full} COMMAND --help' for more information on a command.\n",
         list(&commands, width)
     )

@@ -55,8 +55,10 @@ impl Program {
 }
 
 /// The flags before the command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Globals {
+    /// Those between `compose` and its verb.
+    pub(crate) compose: crate::commands::compose::ProjectFlags,
     pub(crate) program: Program,
     pub(crate) wants_help: bool,
     pub(crate) wants_help_by_letter: bool,
@@ -99,6 +101,7 @@ impl Globals {
         let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
         let directory = environment("DOCKER_CONFIG").unwrap_or_else(|| format!("{home}/.docker"));
         Self {
+            compose: Default::default(),
             program,
             wants_help: false,
             wants_help_by_letter: false,
@@ -153,6 +156,16 @@ impl Globals {
             ));
         }
         Ok((globals, parsed.operands))
+    }
+
+    /// The flags once more, for a command that this program runs itself.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = vec![format!("--config={}", self.config_directory)];
+        if !self.context.is_empty() {
+            words.push(format!("--context={}", self.context));
+        }
+        words.extend(self.hosts.iter().map(|host| format!("--host={host}")));
+        words
     }
 
     /// Binds the flags.

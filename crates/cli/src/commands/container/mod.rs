@@ -26,7 +26,7 @@ pub(super) mod rename;
 pub(super) mod restart;
 pub(super) mod rm;
 pub(super) mod run;
-mod session;
+pub(super) mod session;
 pub(super) mod start;
 pub(crate) mod stats;
 pub(super) mod stop;

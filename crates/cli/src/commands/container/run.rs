@@ -176,7 +176,7 @@ impl Run {
 ///
 /// # Errors
 /// A key that has no name.
-pub(super) fn detach_keys(flag: &str, call: &Call) -> Result<DetachKeys> {
+pub(in crate::commands) fn detach_keys(flag: &str, call: &Call) -> Result<DetachKeys> {
     let keys = match flag {
         "" => Settings::read(&call.globals.config_directory).detach_keys,
         keys => keys.to_owned(),
@@ -201,7 +201,7 @@ async fn attach(client: &Client, id: &str, body: &ContainerCreate, keys: &str) -
 ///
 /// # Errors
 /// When waiting fails.
-pub(super) async fn exit_code(waiting: Waiting) -> Result<u8> {
+pub(in crate::commands) async fn exit_code(waiting: Waiting) -> Result<u8> {
     let end = waiting.result().await.map_err(failure)?;
     if let Some(error) = end.error.filter(|error| !error.message.is_empty()) {
         ui::note(&format!("Error waiting for container: {}", error.message));

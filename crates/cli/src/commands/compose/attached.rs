@@ -1,0 +1,316 @@
+//! What goes on while `up` is attached: output is shown, ends are told, Ctrl-C stops.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::time::Duration;
+
+use hull_api::Filters;
+use hull_api::client::{JsonStream, LogsOptions, StopOptions};
+use hull_api::types::Event;
+use hull_compose::apply::ApplyError;
+use hull_compose::plan::state::Container;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::output::{Printer, Said, Style, follow, queue, short_name};
+use super::project::{Scene, apply_failure};
+use super::up::Up;
+use crate::commands::Call;
+use crate::connection::failure;
+use crate::error::{Error, Result};
+use crate::ui;
+
+/// How long what is on its way is waited for.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The time as the API takes it.
+pub(super) fn now() -> String {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+}
+
+/// Starts what has been made, and stays until all has ended or Ctrl-C is pressed.
+///
+/// # Errors
+/// What cannot be started.
+pub(super) async fn run(
+    up: &Up,
+    call: &Call,
+    scene: &Scene,
+    shown: BTreeSet<String>,
+    began: &str,
+) -> Result<u8> {
+    let style = Style::new(up.no_color, up.no_prefix, &call.globals.compose.ansi);
+    let mut attached = Attached {
+        up,
+        scene,
+        shown,
+        running: BTreeSet::new(),
+        printer: Printer::new(style),
+        code: None,
+        stopping: false,
+    };
+    let containers = scene.containers(&[], false).await?;
+    let names: Vec<String> = containers
+        .iter()
+        .filter(|container| attached.shown.contains(container.service()))
+        .map(|container| short_name(container, &scene.project.name))
+        .collect();
+    names.iter().for_each(|name| attached.printer.know(name));
+    ui::note(&format!("Attaching to {}", names.join(", ")));
+    attached.run(&containers, began).await
+}
+
+/// Work that goes on beside the rest.
+type Work<'w, E> = Pin<Box<dyn Future<Output = std::result::Result<(), E>> + 'w>>;
+
+/// What is waited for.
+struct Sources<'w> {
+    lines: mpsc::Receiver<Said>,
+    events: JsonStream<Event>,
+    starting: Work<'w, ApplyError>,
+    stopping: Work<'w, Error>,
+    interrupts: Signal,
+    terminations: Signal,
+}
+
+/// What happened.
+enum News {
+    Line(Said),
+    Started(std::result::Result<(), ApplyError>),
+    Event(Box<Event>),
+    Gone,
+    Stopped(Result<()>),
+    Interrupt,
+    Termination,
+}
+
+impl Sources<'_> {
+    async fn next(&mut self) -> News {
+        tokio::select! {
+            biased;
+            Some(said) = self.lines.recv() => News::Line(said),
+            result = &mut self.starting => {
+                self.starting = Box::pin(std::future::pending());
+                News::Started(result)
+            }
+            event = self.events.next_item() => match event {
+                Some(Ok(event)) => News::Event(Box::new(event)),
+                _ => News::Gone,
+            },
+            result = &mut self.stopping => News::Stopped(result),
+            _ = self.interrupts.recv() => News::Interrupt,
+            _ = self.terminations.recv() => News::Termination,
+        }
+    }
+}
+
+/// How it stands.
+struct Attached<'a> {
+    up: &'a Up,
+    scene: &'a Scene,
+    shown: BTreeSet<String>,
+    running: BTreeSet<String>,
+    printer: Printer,
+    /// The first code that ended the whole, if one did.
+    code: Option<u8>,
+    stopping: bool,
+}
+
+impl<'a> Attached<'a> {
+    async fn run(&mut self, containers: &[Container], began: &str) -> Result<u8> {
+        let scene = self.scene;
+        let (sender, lines) = queue();
+        let listener = |kind| {
+            signal(kind).map_err(|error| Error::new(format!("cannot listen to signals: {error}")))
+        };
+        let mut sources = Sources {
+            lines,
+            events: events(scene, began).await?,
+            starting: Box::pin(async move { scene.engine().start().await }),
+            stopping: Box::pin(std::future::pending()),
+            interrupts: listener(SignalKind::interrupt())?,
+            terminations: listener(SignalKind::terminate())?,
+        };
+        for container in containers.iter().filter(|container| container.is_running()) {
+            self.running.insert(container.id().to_owned());
+            let name = short_name(container, &scene.project.name);
+            self.follow(container.id(), &name, container.service(), began, &sender);
+        }
+        let mut started = false;
+        loop {
+            match sources.next().await {
+                News::Line(said) => self.printer.print(&said)?,
+                News::Started(result) => {
+                    started = true;
+                    if let Err(error) = result {
+                        self.drain(&mut sources.lines).await?;
+                        return Err(apply_failure(error));
+                    }
+                }
+                News::Event(event) => {
+                    if self.event(&event, &sender) {
+                        self.begin_to_stop(&mut sources, None);
+                    }
+                }
+                News::Gone => return Err(Error::new("the daemon is gone")),
+                News::Stopped(result) => {
+                    result?;
+                    self.drain(&mut sources.lines).await?;
+                    return Ok(self.code.unwrap_or(0));
+                }
+                News::Interrupt if self.stopping => return kill_all(scene).await,
+                News::Interrupt => {
+                    ui::note("Gracefully Stopping... press Ctrl+C again to force");
+                    self.begin_to_stop(&mut sources, Some(130));
+                }
+                News::Termination => self.begin_to_stop(&mut sources, Some(143)),
+            }
+            if started && self.running.is_empty() && !self.stopping {
+                self.drain(&mut sources.lines).await?;
+                return Ok(self.code.unwrap_or(0));
+            }
+        }
+    }
+
+    fn begin_to_stop(&mut self, sources: &mut Sources<'a>, code: Option<u8>) {
+        if !self.stopping {
+            self.stopping = true;
+            self.code = self.code.or(code);
+            sources.stopping = Box::pin(stop_all(self.scene, self.up.timeout));
+        }
+    }
+
+    /// Prints what is still on its way.
+    async fn drain(&mut self, lines: &mut tokio::sync::mpsc::Receiver<Said>) -> Result<()> {
+        while let Ok(Some(said)) = tokio::time::timeout(PATIENCE, lines.recv()).await {
+            self.printer.print(&said)?;
+        }
+        Ok(())
+    }
+
+    fn follow(
+        &self,
+        id: &str,
+        name: &str,
+        service: &str,
+        since: &str,
+        sender: &tokio::sync::mpsc::Sender<Said>,
+    ) {
+        if !self.shown.contains(service) {
+            return;
+        }
+        let options = LogsOptions {
+            follow: true,
+            stdout: true,
+            stderr: true,
+            timestamps: self.up.timestamps,
+            since: since.to_owned(),
+            tail: "all".into(),
+            ..LogsOptions::default()
+        };
+        follow(&self.scene.client, id, name, options, sender.clone());
+    }
+
+    /// Takes an event in; whether all is to be stopped now.
+    fn event(&mut self, event: &Event, sender: &tokio::sync::mpsc::Sender<Said>) -> bool {
+        let attributes = &event.actor.attributes;
+        let text = |key: &str| attributes.get(key).map_or("", String::as_str);
+        let service = text("com.docker.compose.service");
+        let id = event.actor.id.as_str();
+        if text("com.docker.compose.oneoff") == "True"
+            || !self.scene.project.services.contains_key(service)
+        {
+            return false;
+        }
+        let name = text("name");
+        let name = name
+            .strip_prefix(&self.scene.project.name)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .unwrap_or(name);
+        match event.action.as_str() {
+            "start" if self.running.insert(id.to_owned()) => {
+                let since = format!(
+                    "{}.{:09}",
+                    event.time_nano / 1_000_000_000,
+                    event.time_nano % 1_000_000_000
+                );
+                // What it said while the event was on its way counts, too.
+                self.follow(id, name, service, &before(&since), sender);
+                false
+            }
+            "die" if self.running.remove(id) => {
+                let code: u8 = text("exitCode")
+                    .parse::<i64>()
+                    .unwrap_or_default()
+                    .to_le_bytes()[0];
+                if self.shown.contains(service) {
+                    ui::note(&format!("{name} exited with code {code}"));
+                }
+                self.ends(service, code)
+            }
+            _ => false,
+        }
+    }
+
+    fn ends(&mut self, service: &str, code: u8) -> bool {
+        let from = self.up.exit_code_from.as_str();
+        let aborts =
+            self.up.abort_on_exit || !from.is_empty() || (self.up.abort_on_failure && code != 0);
+        if aborts && self.code.is_none() && (from.is_empty() || from == service) {
+            self.code = Some(code);
+        }
+        aborts
+    }
+}
+
+async fn events(scene: &Scene, since: &str) -> Result<JsonStream<Event>> {
+    let mut filters = Filters::default();
+    filters.add("type", "container");
+    filters.add(
+        "label",
+        format!("com.docker.compose.project={}", scene.project.name),
+    );
+    scene
+        .client
+        .events(since, "", &filters)
+        .await
+        .map_err(failure)
+}
+
+/// A moment before: a line may carry an earlier time than the event of the start.
+fn before(time: &str) -> String {
+    let (seconds, rest) = time.split_once('.').unwrap_or((time, "0"));
+    let seconds: i64 = seconds.parse().unwrap_or_default();
+    format!("{}.{rest}", seconds - 1)
+}
+
+async fn stop_all(scene: &Scene, timeout: Option<i64>) -> Result<()> {
+    let services: Vec<String> = scene.project.services.keys().cloned().collect();
+    let mut containers = scene.containers(&services, false).await?;
+    containers.retain(Container::is_running);
+    scene
+        .engine()
+        .stop(&containers, timeout)
+        .await
+        .map_err(apply_failure)
+}
+
+async fn kill_all(scene: &Scene) -> Result<u8> {
+    let services: Vec<String> = scene.project.services.keys().cloned().collect();
+    let options = StopOptions {
+        timeout_s: Some(0),
+        ..StopOptions::default()
+    };
+    for container in scene
+        .containers(&services, false)
+        .await?
+        .iter()
+        .filter(|container| container.is_running())
+    {
+        _ = scene.client.container_stop(container.id(), &options).await;
+    }
+    Ok(130)
+}

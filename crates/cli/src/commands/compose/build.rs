@@ -1,0 +1,263 @@
+//! `compose build`, and the builds that `up` needs.
+//!
+//! A service is built by `build` of this same program: there is one way to build.
+
+use std::io::Write;
+use std::process::{Command as Process, Stdio};
+
+use hull_compose::model::{self, Project, Service};
+
+use super::project::Scene;
+use crate::commands::{About, Call, Command, Operands};
+use crate::context::Globals;
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::ui;
+
+#[derive(Default)]
+pub(crate) struct Build {
+    arguments: Vec<String>,
+    memory: String,
+    no_cache: bool,
+    pull: bool,
+    push: bool,
+    quiet: bool,
+    with_dependencies: bool,
+}
+
+impl Command for Build {
+    const ABOUT: About = About::new(
+        &["compose build"],
+        "[OPTIONS] [SERVICE...]",
+        "Build or rebuild services",
+        Operands::AtLeast(0),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("build-arg", "stringArray", "Set build-time variables for services", &mut self.arguments);
+        set.add("m,memory", "bytes", "Set memory limit for the build container. Not supported by BuildKit.", &mut self.memory);
+        set.add("no-cache", "", "Do not use cache when building the image", &mut self.no_cache);
+        set.add("pull", "", "Always attempt to pull a newer version of the image", &mut self.pull);
+        set.add("push", "", "Push service images", &mut self.push);
+        set.add("q,quiet", "", "Suppress the build output", &mut self.quiet);
+        set.add("with-dependencies", "", "Also build dependencies (transitively)", &mut self.with_dependencies);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let mut scene = Scene::of_files(&call, &call.operands).await?;
+        scene.project.select(&call.operands, self.with_dependencies);
+        let services: Vec<&Service> = scene
+            .project
+            .services
+            .values()
+            .filter(|service| service.build.is_some())
+            .collect();
+        if services.is_empty() {
+            ui::note("No services to build");
+            return Ok(0);
+        }
+        let more = More {
+            arguments: self.arguments,
+            memory: self.memory,
+            no_cache: self.no_cache,
+            pull: self.pull,
+            quiet: self.quiet,
+        };
+        for service in services {
+            build(&call.globals, &scene.project, service, &more)?;
+            if self.push && !service.image.is_empty() {
+                scene
+                    .engine()
+                    .push(service)
+                    .await
+                    .map_err(super::project::apply_failure)?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// What a command line adds to what a file says.
+#[derive(Debug, Default, Clone)]
+pub(super) struct More {
+    arguments: Vec<String>,
+    memory: String,
+    no_cache: bool,
+    pull: bool,
+    quiet: bool,
+}
+
+impl More {
+    /// Nothing, but perhaps to be quiet.
+    pub(super) fn quiet(quiet: bool) -> Self {
+        Self {
+            quiet,
+            ..Self::default()
+        }
+    }
+}
+
+/// Builds the services whose images are not there, or all that can be built.
+pub(super) async fn build_missing(
+    call: &Call,
+    scene: &Scene,
+    all: bool,
+    quiet: bool,
+) -> Result<()> {
+    let more = More::quiet(quiet);
+    for service in scene
+        .project
+        .services
+        .values()
+        .filter(|service| service.build.is_some())
+    {
+        let name = service.image_name(&scene.project.name);
+        let is_there = scene.client.image(&name).await.is_ok();
+        // One that also has a name to pull by is pulled if that is what its policy says.
+        let is_pulled =
+            !service.image.is_empty() && matches!(service.pull_policy.as_str(), "always" | "never");
+        if all || service.pull_policy == "build" || (!is_there && !is_pulled) {
+            build(&call.globals, &scene.project, service, &more)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds one service.
+pub(super) fn build(
+    globals: &Globals,
+    project: &Project,
+    service: &Service,
+    more: &More,
+) -> Result<()> {
+    let words = words(project, service, more);
+    let inline = service
+        .build
+        .as_ref()
+        .map(|build| build.dockerfile_inline.as_str())
+        .unwrap_or_default();
+    let program = std::env::current_exe()
+        .map_err(|error| Error::new(format!("cannot find this program: {error}")))?;
+    let mut process = Process::new(program);
+    process.args(globals.words()).arg("build").args(words);
+    process.stdin(if inline.is_empty() {
+        Stdio::null()
+    } else {
+        Stdio::piped()
+    });
+    let failed = |error: std::io::Error| {
+        Error::new(format!(
+            "cannot start the build of {}: {error}",
+            service.name
+        ))
+    };
+    let mut child = process.spawn().map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(inline.as_bytes()).map_err(failed)?;
+    }
+    let status = child.wait().map_err(failed)?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(
+            Error::new(format!("service {}: the build failed", service.name))
+                .with_code(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
+        ),
+    }
+}
+
+/// The command line of `build`.
+fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
+    let Some(build) = &service.build else {
+        return Vec::new();
+    };
+    let mut words = vec![format!("--tag={}", service.image_name(&project.name))];
+    words.extend(dockerfile(build));
+    let mut add = |flag: &str, value: &str| words.push(format!("--{flag}={value}"));
+    for (key, value) in &build.args {
+        match value {
+            Some(value) => add("build-arg", &format!("{key}={value}")),
+            None => add("build-arg", key),
+        }
+    }
+    for (key, value) in &build.labels {
+        add("label", &format!("{key}={value}"));
+    }
+    for (key, value) in [
+        ("project", project.name.as_str()),
+        ("service", &service.name),
+        ("version", hull_compose::COMPOSE_VERSION),
+    ] {
+        add("label", &format!("com.docker.compose.{key}={value}"));
+    }
+    let hosts: Vec<String> = build
+        .extra_hosts
+        .iter()
+        .map(|host| host.replacen('=', ":", 1))
+        .collect();
+    for (flag, values) in [
+        ("tag", &build.tags),
+        ("build-arg", &more.arguments),
+        ("cache-from", &build.cache_from),
+        ("platform", &build.platforms),
+        ("ssh", &build.ssh),
+        ("add-host", &hosts),
+        ("target", &vec![build.target.clone()]),
+        ("network", &vec![build.network.clone()]),
+        ("shm-size", &vec![build.shm_size.clone()]),
+        ("memory", &vec![more.memory.clone()]),
+    ] {
+        values
+            .iter()
+            .filter(|value| !value.is_empty())
+            .for_each(|value| add(flag, value));
+    }
+    for (name, context) in &build.additional_contexts {
+        add("build-context", &format!("{name}={context}"));
+    }
+    words.extend(secrets(project, build));
+    for (flag, given) in [
+        ("no-cache", build.no_cache || more.no_cache),
+        ("pull", build.pull || more.pull),
+        ("quiet", more.quiet),
+    ] {
+        if given {
+            words.push(format!("--{flag}"));
+        }
+    }
+    words.push(build.context.clone());
+    words
+}
+
+/// Where the Dockerfile is: `build` takes it from where it is called, a file from its context.
+fn dockerfile(build: &model::Build) -> Option<String> {
+    if !build.dockerfile_inline.is_empty() {
+        return Some("--file=-".into());
+    }
+    if build.dockerfile.is_empty() {
+        return None;
+    }
+    let is_local = build.context.starts_with('/') && !build.dockerfile.starts_with('/');
+    Some(match is_local {
+        true => format!("--file={}/{}", build.context, build.dockerfile),
+        false => format!("--file={}", build.dockerfile),
+    })
+}
+
+fn secrets(project: &Project, build: &model::Build) -> Vec<String> {
+    let mut words = Vec::new();
+    for secret in &build.secrets {
+        if let Some(object) = project.secrets.get(&secret.source) {
+            let id = if secret.target.is_empty() {
+                &secret.source
+            } else {
+                &secret.target
+            };
+            words.push(match object.environment.is_empty() {
+                true => format!("--secret=id={id},src={}", object.file),
+                false => format!("--secret=id={id},env={}", object.environment),
+            });
+        }
+    }
+    words
+}

@@ -1,0 +1,287 @@
+//! `compose config`
+
+use std::collections::BTreeSet;
+
+use hull_compose::model::Project;
+use hull_compose::node::{Map, Node};
+use hull_compose::{Loaded, load, render};
+
+use super::project::{load_failure, loaded};
+use crate::commands::{About, Call, Command, Operands};
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::format::tabwriter::align_with;
+use crate::ui;
+
+#[derive(Default)]
+pub(crate) struct Config {
+    environment: bool,
+    format: String,
+    hash: String,
+    images: bool,
+    lock_image_digests: bool,
+    models: bool,
+    networks: bool,
+    no_consistency: bool,
+    no_env_resolution: bool,
+    no_interpolate: bool,
+    no_normalize: bool,
+    no_path_resolution: bool,
+    output: String,
+    profiles: bool,
+    quiet: bool,
+    resolve_image_digests: bool,
+    services: bool,
+    variables: bool,
+    volumes: bool,
+}
+
+impl Command for Config {
+    const ABOUT: About = About::new(
+        &["compose config", "compose convert"],
+        "[OPTIONS] [SERVICE...]",
+        "Parse, resolve and render compose file in canonical format",
+        Operands::AtLeast(0),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("environment", "", "Print environment used for interpolation.", &mut self.environment);
+        set.add("format", "string", "Format the output. Values: [yaml | json]", &mut self.format);
+        set.add("hash", "string", "Print the service config hash, one per line.", &mut self.hash);
+        set.add("images", "", "Print the image names, one per line.", &mut self.images);
+        set.add("lock-image-digests", "", "Produces an override file with image digests", &mut self.lock_image_digests);
+        set.add("models", "", "Print the model names, one per line.", &mut self.models);
+        set.add("networks", "", "Print the network names, one per line.", &mut self.networks);
+        set.add("no-consistency", "", "Don't check model consistency - warning: may produce invalid Compose output", &mut self.no_consistency);
+        set.add("no-env-resolution", "", "Don't resolve service env files", &mut self.no_env_resolution);
+        set.add("no-interpolate", "", "Don't interpolate environment variables", &mut self.no_interpolate);
+        set.add("no-normalize", "", "Don't normalize compose model", &mut self.no_normalize);
+        set.add("no-path-resolution", "", "Don't resolve file paths", &mut self.no_path_resolution);
+        set.add("o,output", "string", "Save to file (default to stdout)", &mut self.output);
+        set.add("profiles", "", "Print the profile names, one per line.", &mut self.profiles);
+        set.add("q,quiet", "", "Only validate the configuration, don't print anything", &mut self.quiet);
+        set.add("resolve-image-digests", "", "Pin image tags to digests", &mut self.resolve_image_digests);
+        set.add("services", "", "Print the service names, one per line.", &mut self.services);
+        set.add("variables", "", "Print model variables and default values.", &mut self.variables);
+        set.add("volumes", "", "Print the volume names, one per line.", &mut self.volumes);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let mut loaded = self.load(&call)?;
+        if self.quiet {
+            return Ok(0);
+        }
+        if let Some(text) = self.listing(&loaded)? {
+            ui::out(&text)?;
+            return Ok(0);
+        }
+        if !call.operands.is_empty() {
+            keep_services(&mut loaded.project, &call.operands)?;
+        }
+        if self.resolve_image_digests || self.lock_image_digests {
+            pin_images(&call, &mut loaded.project).await?;
+        }
+        let text = self.document(&loaded)?;
+        match self.output.as_str() {
+            "" => ui::out(&text)?,
+            path => std::fs::write(path, text).map_err(|error| Error::io("write", path, &error))?,
+        }
+        Ok(0)
+    }
+}
+
+impl Config {
+    fn load(&self, call: &Call) -> Result<Loaded> {
+        let plain = !(self.no_consistency
+            || self.no_env_resolution
+            || self.no_interpolate
+            || self.no_normalize
+            || self.no_path_resolution
+            || self.profiles
+            || self.variables
+            || self.networks
+            || self.volumes);
+        if plain {
+            return loaded(call, &call.operands);
+        }
+        let mut options = call.globals.compose.options()?;
+        options.services.clone_from(&call.operands);
+        options.check = !self.no_consistency;
+        options.resolve_environment = !(self.no_env_resolution || self.no_interpolate);
+        options.interpolate = !self.no_interpolate;
+        options.normalize = !self.no_normalize;
+        options.resolve_paths = !self.no_path_resolution;
+        options.keep_unused |= self.networks || self.volumes;
+        if self.profiles {
+            options.check = false;
+        }
+        load(&options).map_err(load_failure)
+    }
+
+    /// The list that a flag asks for.
+    fn listing(&self, loaded: &Loaded) -> Result<Option<String>> {
+        let empty = Map::default();
+        let keys = |section: &str| -> Vec<String> {
+            loaded
+                .project
+                .map(section)
+                .unwrap_or(&empty)
+                .iter()
+                .map(|entry| entry.key.clone())
+                .collect()
+        };
+        let mut lines: Vec<String> = if self.services {
+            keys("services")
+        } else if self.volumes {
+            keys("volumes")
+        } else if self.networks {
+            keys("networks")
+        } else if self.models {
+            keys("models")
+        } else if self.images {
+            let project = Project::of(loaded).map_err(load_failure)?;
+            project
+                .services
+                .values()
+                .map(|service| service.image_name(&project.name))
+                .collect()
+        } else if self.profiles {
+            profiles(loaded)
+        } else if !self.hash.is_empty() {
+            self.hashes(loaded)?
+        } else if self.environment {
+            loaded
+                .environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect()
+        } else if self.variables {
+            return Ok(Some(variables(loaded)));
+        } else {
+            return Ok(None);
+        };
+        lines.sort();
+        Ok(Some(lines.iter().map(|line| format!("{line}\n")).collect()))
+    }
+
+    fn hashes(&self, loaded: &Loaded) -> Result<Vec<String>> {
+        let project = Project::of(loaded).map_err(load_failure)?;
+        let wanted: Vec<&str> = self.hash.split(',').collect();
+        if let Some(name) = wanted
+            .iter()
+            .find(|name| **name != "*" && !project.services.contains_key(**name))
+        {
+            return Err(Error::new(format!("no such service: {name}")));
+        }
+        let services = project
+            .services
+            .values()
+            .filter(|service| wanted.contains(&"*") || wanted.contains(&service.name.as_str()));
+        Ok(services
+            .map(|service| format!("{} {}", service.name, service.hash))
+            .collect())
+    }
+
+    fn document(&self, loaded: &Loaded) -> Result<String> {
+        let project = &loaded.project;
+        let is_json = match self.format.as_str() {
+            "" | "yaml" => false,
+            "json" => true,
+            other => return Err(Error::new(format!("unsupported format \"{other}\""))),
+        };
+        let text = match is_json {
+            true => render::project_json(project) + "\n",
+            false => render::project_yaml(project),
+        };
+        // What was not interpolated keeps its dollars.
+        Ok(if self.no_interpolate {
+            text.replace("$$", "$")
+        } else {
+            text
+        })
+    }
+}
+
+fn profiles(loaded: &Loaded) -> Vec<String> {
+    let empty = Map::default();
+    let services = loaded
+        .project
+        .map("services")
+        .unwrap_or(&empty)
+        .iter()
+        .chain(loaded.disabled.iter());
+    let names: BTreeSet<String> = services
+        .filter_map(|entry| entry.node.as_map())
+        .flat_map(|service| {
+            service
+                .list("profiles")
+                .iter()
+                .filter_map(Node::as_text)
+                .map(str::to_owned)
+        })
+        .collect();
+    names.into_iter().collect()
+}
+
+fn variables(loaded: &Loaded) -> String {
+    let mut text = "NAME\tREQUIRED\tDEFAULT VALUE\tALTERNATE VALUE\n".to_owned();
+    for variable in &loaded.variables {
+        text.push_str(&format!(
+            "{}\t{}\t{}\t{}\n",
+            variable.name, variable.required, variable.default, variable.alternate
+        ));
+    }
+    align_with(&text, 20, 3)
+}
+
+fn keep_services(project: &mut Map, names: &[String]) -> Result<()> {
+    let Some(services) = project.get_mut("services").and_then(Node::as_map_mut) else {
+        return Ok(());
+    };
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    let mut open: Vec<String> = names.to_vec();
+    while let Some(name) = open.pop() {
+        let Some(service) = services.map(&name) else {
+            return Err(Error::new(format!("no such service: {name}")));
+        };
+        let dependencies = service.map("depends_on").map(|map| {
+            map.iter()
+                .map(|entry| entry.key.clone())
+                .collect::<Vec<_>>()
+        });
+        if kept.insert(name) {
+            open.extend(dependencies.unwrap_or_default());
+        }
+    }
+    services.0.retain(|entry| kept.contains(&entry.key));
+    Ok(())
+}
+
+/// Puts the digest into the names of images, as the daemon knows it.
+async fn pin_images(call: &Call, project: &mut Map) -> Result<()> {
+    let client = connect(&call.globals).await?;
+    let services = project.get_mut("services").and_then(Node::as_map_mut);
+    for entry in services.into_iter().flat_map(|services| &mut services.0) {
+        let Some(image) = entry
+            .node
+            .as_map()
+            .and_then(|service| service.text("image"))
+            .map(str::to_owned)
+        else {
+            continue;
+        };
+        let found = client.image(&image).await.map_err(failure)?;
+        let Some(digest) = found.repo_digests.first() else {
+            return Err(Error::new(format!(
+                "the image {image} has no digest: it was never pulled or pushed"
+            )));
+        };
+        let place = entry.node.place.clone();
+        if let Some(service) = entry.node.as_map_mut() {
+            service.set("image", Node::text_at(&place, digest.clone()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `compose diff`: what `up` would do, and why.
+
+use hull_compose::plan::{Change, Plan, Step};
+
+use super::project::{Scene, apply_failure};
+use super::upping::Making;
+use crate::commands::{About, Call, Command, Operands};
+use crate::error::Result;
+use crate::flags::FlagSet;
+use crate::ui;
+
+#[derive(Default)]
+pub(crate) struct Diff {
+    quiet: bool,
+}
+
+impl Command for Diff {
+    const ABOUT: About = About::new(
+        &["compose diff"],
+        "[OPTIONS] [SERVICE...]",
+        "Show what up would change, and why",
+        Operands::AtLeast(0),
+    )
+    .described("Show what up would change, and why. Exits with 2 if there is something to change.");
+
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add(
+            "q,quiet",
+            "",
+            "Say nothing, only exit with 2 if there is something to change",
+            &mut self.quiet,
+        );
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        let options = Making::default().options(&call.operands)?;
+        let mut scene = Scene::of_files(&call, &call.operands).await?;
+        scene.project.select(&call.operands, true);
+        let (plan, _) = scene
+            .engine()
+            .difference(&options.wishes)
+            .await
+            .map_err(apply_failure)?;
+        if !self.quiet {
+            ui::out(&text(
+                &plan,
+                &|key| {
+                    scene
+                        .project
+                        .networks
+                        .get(key)
+                        .map_or_else(String::new, |network| network.name.clone())
+                },
+                &|key| {
+                    scene
+                        .project
+                        .volumes
+                        .get(key)
+                        .map_or_else(String::new, |volume| volume.name.clone())
+                },
+            ))?;
+        }
+        Ok(if plan.is_empty() { 0 } else { 2 })
+    }
+}
+
+/// One line a change: `+` is made, `~` is made anew, `-` goes, `!` is missing.
+pub(super) fn text(
+    plan: &Plan,
+    network: &dyn Fn(&str) -> String,
+    volume: &dyn Fn(&str) -> String,
+) -> String {
+    let mut text = String::new();
+    let mut object = |what: &str, name: String, change: &Change| match change {
+        Change::Create => text.push_str(&format!("+ {what} {name}\n")),
+        Change::Replace(reason) => text.push_str(&format!("~ {what} {name}: {reason}\n")),
+        Change::Missing => {
+            text.push_str(&format!("! {what} {name}: it is external, and not there\n"))
+        }
+        Change::Keep => {}
+    };
+    for (key, change) in &plan.networks {
+        object("network", network(key), change);
+    }
+    for (key, change) in &plan.volumes {
+        object("volume", volume(key), change);
+    }
+    for step in plan.services.values().flatten() {
+        match step {
+            Step::Create { name, .. } => text.push_str(&format!("+ container {name}\n")),
+            Step::Recreate { old, reason } => {
+                text.push_str(&format!("~ container {}: {reason}\n", old.name()))
+            }
+            Step::Remove { old, reason } => {
+                text.push_str(&format!("- container {}: {reason}\n", old.name()))
+            }
+            Step::Keep(_) => {}
+        }
+    }
+    for orphan in &plan.orphans {
+        text.push_str(&format!(
+            "? container {}: its service is not in the file\n",
+            orphan.name()
+        ));
+    }
+    text
+}

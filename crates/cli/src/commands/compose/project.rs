@@ -1,0 +1,269 @@
+//! Which project is meant, and the daemon it lives on.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use hull_api::Client;
+use hull_compose::apply::{self, ApplyError};
+use hull_compose::error::LoadError;
+use hull_compose::model::Project;
+use hull_compose::plan::state::Container;
+use hull_compose::{Loaded, Options, load};
+
+use super::progress::Progress;
+use crate::commands::Call;
+use crate::connection::{connect, failure};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::ui;
+
+/// The flags between `compose` and its verb.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct ProjectFlags {
+    all_resources: bool,
+    pub(super) ansi: String,
+    compatibility: bool,
+    pub(super) dry_run: bool,
+    env_files: Vec<String>,
+    files: Vec<String>,
+    parallel: Option<i64>,
+    profiles: Vec<String>,
+    pub(super) progress: String,
+    project_directory: Option<String>,
+    project_name: Option<String>,
+}
+
+impl ProjectFlags {
+    #[rustfmt::skip]
+    pub(super) fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        set.add("all-resources", "", "Include all resources, even those not used by services", &mut self.all_resources);
+        set.add("ansi", "string", "Control when to print ANSI control characters (\"never\"|\"always\"|\"auto\") (default \"auto\")", &mut self.ansi);
+        set.add("compatibility", "", "Run compose in backward compatibility mode", &mut self.compatibility);
+        set.add("dry-run", "", "Show what would be done, and do nothing", &mut self.dry_run);
+        set.add("env-file", "stringArray", "Specify an alternate environment file", &mut self.env_files);
+        set.add("f,file", "stringArray", "Compose configuration files", &mut self.files);
+        set.add("parallel", "int", "Control max parallelism, -1 for unlimited (default -1)", &mut self.parallel);
+        set.add("profile", "stringArray", "Specify a profile to enable", &mut self.profiles);
+        set.add("progress", "string", "Set type of progress output (auto, tty, plain, json, quiet)", &mut self.progress);
+        set.add("project-directory", "string", "Specify an alternate working directory (default: the path of the, first specified, Compose file)", &mut self.project_directory);
+        set.add("p,project-name", "string", "Project name", &mut self.project_name);
+    }
+
+    /// How to load, before a verb's own wishes.
+    pub(super) fn options(&self) -> Result<Options> {
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let current = std::env::current_dir().map_err(|error| Error::io("open", ".", &error))?;
+        let mut files = self.files.clone();
+        if files.is_empty()
+            && let Some(listed) = environment
+                .get("COMPOSE_FILE")
+                .filter(|listed| !listed.is_empty())
+        {
+            let separator = environment
+                .get("COMPOSE_PATH_SEPARATOR")
+                .map_or(":", String::as_str);
+            files = listed.split(separator).map(str::to_owned).collect();
+        }
+        let mut env_files = self.env_files.clone();
+        if env_files.is_empty()
+            && let Some(listed) = environment
+                .get("COMPOSE_ENV_FILES")
+                .filter(|listed| !listed.is_empty())
+        {
+            env_files = listed.split(',').map(str::to_owned).collect();
+        }
+        let mut standard_input = String::new();
+        if files.iter().any(|file| file == "-") {
+            std::io::stdin()
+                .lock()
+                .read_to_string(&mut standard_input)
+                .map_err(|error| Error::io("read", "/dev/stdin", &error))?;
+        }
+        Ok(Options {
+            files,
+            standard_input,
+            current_directory: current.to_string_lossy().into_owned(),
+            project_directory: self.project_directory.clone(),
+            project_name: self.project_name.clone(),
+            env_files: (!env_files.is_empty()).then_some(env_files),
+            environment,
+            profiles: self.profiles.clone(),
+            keep_unused: self.all_resources,
+            ..Options::default()
+        })
+    }
+
+    fn named(&self) -> Option<String> {
+        let name = self
+            .project_name
+            .clone()
+            .or_else(|| std::env::var("COMPOSE_PROJECT_NAME").ok());
+        name.filter(|name| !name.is_empty())
+    }
+}
+
+/// Says what is wrong with the files.
+pub(super) fn load_failure(error: LoadError) -> Error {
+    let hint = error.hint().map(str::to_owned);
+    let failure = Error::new(error.full());
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// Says what could not be carried out.
+pub(super) fn apply_failure(error: ApplyError) -> Error {
+    match error {
+        ApplyError::Request {
+            operation,
+            object,
+            source,
+        } => match source {
+            hull_api::ClientError::Refused { .. } => Error::new(format!(
+                "cannot {operation} {object}: {}",
+                failure(source).message()
+            )),
+            other => failure(other),
+        },
+        other => Error::new(other.to_string()),
+    }
+}
+
+/// Loads the project, with the services that are named even if their profile is off.
+pub(super) fn loaded(call: &Call, services: &[String]) -> Result<Loaded> {
+    let mut options = call.globals.compose.options()?;
+    options.services = services.to_vec();
+    let loaded = load(&options).map_err(load_failure)?;
+    for warning in &loaded.warnings {
+        ui::warn(warning);
+    }
+    Ok(loaded)
+}
+
+/// A project and its daemon.
+pub(super) struct Scene {
+    pub(super) client: Client,
+    pub(super) project: Project,
+    pub(super) progress: Progress,
+    pub(super) parallel: usize,
+}
+
+impl Scene {
+    /// From the files.
+    pub(super) async fn of_files(call: &Call, services: &[String]) -> Result<Self> {
+        let loaded = loaded(call, services)?;
+        Self::of_loaded(call, &loaded).await
+    }
+
+    /// From what was loaded.
+    pub(super) async fn of_loaded(call: &Call, loaded: &Loaded) -> Result<Self> {
+        let project = Project::of(loaded).map_err(load_failure)?;
+        Self::of_project(call, project).await
+    }
+
+    /// From the files if there are any; the name is enough for what only looks at the daemon.
+    pub(super) async fn of_name(call: &Call, services: &[String]) -> Result<Self> {
+        let flags = &call.globals.compose;
+        let mut options = flags.options()?;
+        // Profiles do not matter for what is there already.
+        if options.profiles.is_empty() {
+            options.profiles = vec!["*".to_owned()];
+        }
+        options.check = false;
+        let project = match (load(&options), flags.named()) {
+            (Ok(loaded), _) => Project::of(&loaded).map_err(load_failure)?,
+            (Err(_), Some(name)) if flags.files.is_empty() => Project {
+                name,
+                ..Project::default()
+            },
+            (Err(error), _) => return Err(load_failure(error)),
+        };
+        let scene = Self::of_project(call, project).await?;
+        scene.check_names(services).await?;
+        Ok(scene)
+    }
+
+    async fn of_project(call: &Call, project: Project) -> Result<Self> {
+        let flags = &call.globals.compose;
+        let limit = flags
+            .parallel
+            .or_else(|| std::env::var("COMPOSE_PARALLEL_LIMIT").ok()?.parse().ok());
+        Ok(Self {
+            client: connect(&call.globals).await?,
+            project,
+            progress: Progress::new(&flags.progress, &flags.ansi),
+            parallel: limit
+                .and_then(|limit| usize::try_from(limit).ok())
+                .filter(|limit| *limit > 0)
+                .unwrap_or(usize::MAX),
+        })
+    }
+
+    async fn check_names(&self, services: &[String]) -> Result<()> {
+        if services.is_empty() {
+            return Ok(());
+        }
+        let all = self.all().await?;
+        for name in services {
+            let is_known = self.project.services.contains_key(name)
+                || self.project.disabled.contains(name)
+                || all.iter().any(|container| container.service() == name);
+            if !is_known {
+                return Err(Error::new(format!("no such service: {name}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What works on it.
+    pub(super) fn engine(&self) -> apply::Engine<'_> {
+        let mut engine = apply::Engine::new(&self.client, &self.project, &self.progress);
+        engine.parallel = self.parallel;
+        engine
+    }
+
+    async fn all(&self) -> Result<Vec<Container>> {
+        apply::containers(&self.client, &self.project.name)
+            .await
+            .map_err(apply_failure)
+    }
+
+    /// The containers of some services, or of all, in their order; those of `run` only if they are
+    /// wanted.
+    pub(super) async fn containers(
+        &self,
+        services: &[String],
+        one_off: bool,
+    ) -> Result<Vec<Container>> {
+        let mut containers: Vec<Container> = self
+            .all()
+            .await?
+            .into_iter()
+            .filter(|container| {
+                services.is_empty() || services.iter().any(|name| name == container.service())
+            })
+            .filter(|container| one_off || !container.is_one_off())
+            .collect();
+        containers.sort_by(|a, b| {
+            (a.service(), a.number(), a.name()).cmp(&(b.service(), b.number(), b.name()))
+        });
+        Ok(containers)
+    }
+
+    /// One running container of a service: the one with that number, or the first.
+    pub(super) async fn one(&self, service: &str, index: i64) -> Result<Container> {
+        let containers = self.containers(&[service.to_owned()], false).await?;
+        let found = containers.into_iter().find(|container| {
+            container.is_running() && (index == 0 || container.number() == index)
+        });
+        found.ok_or_else(|| match index {
+            0 => Error::new(format!("service \"{service}\" is not running")),
+            index => Error::new(format!(
+                "service \"{service}\" is not running container #{index}"
+            )),
+        })
+    }
+}

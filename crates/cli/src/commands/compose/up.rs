@@ -1,0 +1,217 @@
+//! `compose up`
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hull_compose::apply::RollingOptions;
+use hull_compose::plan::Recreate;
+
+use super::build::build_missing;
+use super::project::{Scene, apply_failure, loaded};
+use super::upping::{Making, scale};
+use super::{attached, history};
+use crate::commands::{About, Call, Command, Operands};
+use crate::error::{Error, Result};
+use crate::flags::FlagSet;
+use crate::ui;
+
+#[derive(Default)]
+pub(crate) struct Up {
+    making: Making,
+    pub(super) abort_on_exit: bool,
+    pub(super) abort_on_failure: bool,
+    always_recreate_deps: bool,
+    attach: Vec<String>,
+    attach_dependencies: bool,
+    detach: bool,
+    pub(super) exit_code_from: String,
+    menu: Option<bool>,
+    no_attach: Vec<String>,
+    pub(super) no_color: bool,
+    no_deps: bool,
+    pub(super) no_prefix: bool,
+    no_start: bool,
+    renew_volumes: bool,
+    rolling: bool,
+    pub(super) timeout: Option<i64>,
+    pub(super) timestamps: bool,
+    undo: bool,
+    wait: bool,
+    watch: bool,
+    wait_timeout: Option<i64>,
+}
+
+impl Command for Up {
+    const ABOUT: About = About::new(
+        &["compose up"],
+        "[OPTIONS] [SERVICE...]",
+        "Create and start containers",
+        Operands::AtLeast(0),
+    );
+
+    #[rustfmt::skip]
+    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
+        self.making.flags(set);
+        set.add("abort-on-container-exit", "", "Stops all containers if any container was stopped. Incompatible with -d", &mut self.abort_on_exit);
+        set.add("abort-on-container-failure", "", "Stops all containers if any container exited with failure. Incompatible with -d", &mut self.abort_on_failure);
+        set.add("always-recreate-deps", "", "Recreate dependent containers. Incompatible with --no-recreate.", &mut self.always_recreate_deps);
+        set.add("attach", "stringArray", "Restrict attaching to the specified services. Incompatible with --attach-dependencies.", &mut self.attach);
+        set.add("attach-dependencies", "", "Automatically attach to log output of dependent services", &mut self.attach_dependencies);
+        set.add("d,detach", "", "Detached mode: Run containers in the background", &mut self.detach);
+        set.add("exit-code-from", "string", "Return the exit code of the selected service container. Implies --abort-on-container-exit", &mut self.exit_code_from);
+        set.hidden("menu", "", &mut self.menu);
+        set.add("no-attach", "stringArray", "Do not attach (stream logs) to the specified services", &mut self.no_attach);
+        set.add("no-color", "", "Produce monochrome output", &mut self.no_color);
+        set.add("no-deps", "", "Don't start linked services", &mut self.no_deps);
+        set.add("no-log-prefix", "", "Don't print prefix in logs", &mut self.no_prefix);
+        set.add("no-start", "", "Don't start the services after creating them", &mut self.no_start);
+        set.add("V,renew-anon-volumes", "", "Recreate anonymous volumes instead of retrieving data from the previous containers", &mut self.renew_volumes);
+        set.add("rolling", "", "Replace containers one by one: the old one goes when the new one is healthy", &mut self.rolling);
+        set.add("t,timeout", "int", "Use this timeout in seconds for container shutdown when attached or when containers are already running", &mut self.timeout);
+        set.add("timestamps", "", "Show timestamps", &mut self.timestamps);
+        set.add("undo", "", "Return to what the project was before the last up that changed it", &mut self.undo);
+        set.add("w,watch", "", "Watch source code and rebuild/refresh containers when files are updated.", &mut self.watch);
+        set.add("wait", "", "Wait for services to be running|healthy. Implies detached mode.", &mut self.wait);
+        set.add("wait-timeout", "int", "Maximum duration in seconds to wait for the project to be running|healthy", &mut self.wait_timeout);
+    }
+
+    async fn run(self, call: Call) -> Result<u8> {
+        self.check()?;
+        let mut options = self.making.options(&call.operands)?;
+        let wishes = &mut options.wishes;
+        wishes.renew_volumes = self.renew_volumes;
+        if self.always_recreate_deps {
+            wishes.recreate_dependencies = Recreate::Force;
+        }
+        options.timeout_s = self.timeout;
+        options.rolling = self.rolling.then(RollingOptions::default);
+        let mut loaded = loaded(&call, &call.operands)?;
+        if self.undo {
+            loaded = history::before(&loaded)?;
+        }
+        let mut scene = Scene::of_loaded(&call, &loaded).await?;
+        scene.project.select(&call.operands, !self.no_deps);
+        scale(&mut scene.project, &self.making.scale)?;
+        if scene.project.services.is_empty() {
+            return Err(Error::new("no service selected")
+                .with_hint("a profile that is off hides its services: `--profile NAME`"));
+        }
+        if call.globals.compose.dry_run {
+            return dry(&scene, &options.wishes).await;
+        }
+        let began = attached::now();
+        if !self.making.no_build {
+            build_missing(&call, &scene, self.making.build, self.making.quiet_build).await?;
+        }
+        scene
+            .engine()
+            .create_all(&options)
+            .await
+            .map_err(apply_failure)?;
+        history::keep(&loaded);
+        if self.no_start {
+            return Ok(0);
+        }
+        if self.detach || self.wait {
+            scene.engine().start().await.map_err(apply_failure)?;
+            if self.wait {
+                wait_healthy(&scene, self.wait_timeout).await?;
+            }
+            return Ok(0);
+        }
+        if self.watch {
+            scene.engine().start().await.map_err(apply_failure)?;
+            scene.progress.settle();
+            return super::watch::watch(&call, &scene, false).await;
+        }
+        let shown = self.shown(&call, &scene);
+        attached::run(&self, &call, &scene, shown, &began).await
+    }
+}
+
+/// What would be done, in the words of `diff`.
+async fn dry(scene: &Scene, wishes: &hull_compose::plan::Wishes) -> Result<u8> {
+    let (plan, _) = scene
+        .engine()
+        .difference(wishes)
+        .await
+        .map_err(apply_failure)?;
+    let network = |key: &str| {
+        scene
+            .project
+            .networks
+            .get(key)
+            .map_or_else(String::new, |network| network.name.clone())
+    };
+    let volume = |key: &str| {
+        scene
+            .project
+            .volumes
+            .get(key)
+            .map_or_else(String::new, |volume| volume.name.clone())
+    };
+    ui::out(&super::diff::text(&plan, &network, &volume))?;
+    Ok(0)
+}
+
+/// Waits until all is up, for so many seconds at most.
+pub(super) async fn wait_healthy(scene: &Scene, seconds: Option<i64>) -> Result<()> {
+    let engine = scene.engine();
+    let waiting = engine.wait_healthy();
+    let limit = seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0);
+    let result = match limit {
+        Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds), waiting).await {
+            Ok(result) => result,
+            Err(_) => {
+                return Err(Error::new(format!(
+                    "the project is not healthy after {seconds} seconds"
+                )));
+            }
+        },
+        None => waiting.await,
+    };
+    result.map_err(apply_failure)
+}
+
+impl Up {
+    fn check(&self) -> Result<()> {
+        let aborts = self.abort_on_exit || self.abort_on_failure || !self.exit_code_from.is_empty();
+        if (self.detach || self.wait) && aborts {
+            return Err(Error::new(
+                "--detach and --wait cannot be combined with --abort-on-container-exit, --abort-on-container-failure or --exit-code-from",
+            ));
+        }
+        if self.detach && !self.attach.is_empty() {
+            return Err(Error::new("--detach cannot be combined with --attach"));
+        }
+        if self.always_recreate_deps && self.making.no_recreate {
+            return Err(Error::new(
+                "--always-recreate-deps and --no-recreate are incompatible",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The services whose output is shown.
+    fn shown(&self, call: &Call, scene: &Scene) -> BTreeSet<String> {
+        let named = |names: &[String]| names.iter().cloned().collect::<BTreeSet<String>>();
+        let mut shown = if !self.attach.is_empty() {
+            named(&self.attach)
+        } else if call.operands.is_empty() || self.attach_dependencies {
+            scene.project.services.keys().cloned().collect()
+        } else {
+            named(&call.operands)
+        };
+        shown.retain(|name| !self.no_attach.contains(name));
+        shown.retain(|name| {
+            scene
+                .project
+                .services
+                .get(name)
+                .is_some_and(|service| service.attach != Some(false))
+        });
+        shown
+    }
+}

@@ -1,0 +1,226 @@
+//! Bringing a project to what its files say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::graph::{self, Before, Order};
+use super::{Engine, Pull, RemoveOptions, Result};
+use crate::model::Service;
+use crate::plan::state::{Container, State};
+use crate::plan::{self, Plan, Step, Wishes};
+
+/// How a project is brought up.
+#[derive(Debug, Clone, Default)]
+pub struct UpOptions {
+    /// What is asked for besides the files.
+    pub wishes: Wishes,
+    /// When images are pulled.
+    pub pull: Pull,
+    /// Say little about it.
+    pub quiet_pull: bool,
+    /// Say nothing of containers of services that are not in the file.
+    pub ignore_orphans: bool,
+    /// Seconds before a container that is replaced is killed.
+    pub timeout_s: Option<i64>,
+    /// The old container goes when the new one is healthy.
+    pub rolling: Option<RollingOptions>,
+}
+
+/// How containers are replaced one by one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RollingOptions {}
+
+impl Engine<'_> {
+    /// What `up` would do.
+    ///
+    /// # Errors
+    /// When the daemon cannot be asked.
+    pub async fn difference(&self, wishes: &Wishes) -> Result<(Plan, State)> {
+        let state = super::observe(self.client, self.project).await?;
+        Ok((plan::plan(self.project, &state, wishes), state))
+    }
+
+    /// Makes networks, volumes and containers; starts nothing.
+    ///
+    /// # Errors
+    /// What cannot be made.
+    pub async fn create_all(&self, options: &UpOptions) -> Result<()> {
+        let before = graph::of_project(self.project, Order::DependenciesFirst);
+        self.create_some(before, options).await
+    }
+
+    /// Brings up all that a container for one command of a service needs, but no container of the
+    /// service itself.
+    ///
+    /// # Errors
+    /// What cannot be made or started.
+    pub async fn prepare(&self, service: &str, options: &UpOptions) -> Result<()> {
+        let mut before = graph::of_project(self.project, Order::DependenciesFirst);
+        before.remove(service);
+        self.create_some(before.clone(), options).await?;
+        let state = State {
+            containers: super::containers(self.client, &self.project.name).await?,
+            ..State::default()
+        };
+        self.start_some(before, &state).await?;
+        match self.project.services.get(service) {
+            Some(service) => self.wait_for_all(service).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn create_some(&self, before: Before, options: &UpOptions) -> Result<()> {
+        let images = self
+            .ensure_images(&options.pull, options.quiet_pull)
+            .await?;
+        let mut state = super::observe(self.client, self.project).await?;
+        state.images = images;
+        let plan = plan::plan(self.project, &state, &options.wishes);
+        self.orphans(&plan, options).await?;
+        if plan.is_empty() {
+            for container in plan.services.values().flatten().filter_map(kept) {
+                if container.is_running() {
+                    self.done(&format!("Container {}", container.name()), "Running");
+                }
+            }
+            return Ok(());
+        }
+        self.ensure_networks(&plan, &state).await?;
+        self.ensure_volumes(&plan).await?;
+        self.stop_dependents(&plan, &state, options.timeout_s)
+            .await?;
+        let (plan, state) = (&plan, &state);
+        graph::walk(before, self.parallel, |name| async move {
+            let (Some(service), Some(steps)) =
+                (self.project.services.get(&name), plan.services.get(&name))
+            else {
+                return Ok(());
+            };
+            self.converge(service, steps, state, options).await
+        })
+        .await
+    }
+
+    async fn orphans(&self, plan: &Plan, options: &UpOptions) -> Result<()> {
+        if plan.orphans.is_empty() || options.ignore_orphans {
+            return Ok(());
+        }
+        if !options.wishes.remove_orphans {
+            let names: Vec<&str> = plan.orphans.iter().map(Container::name).collect();
+            self.report.warn(&format!(
+                "Found orphan containers ([{}]) for this project. If you removed or renamed this service in your compose file, you can run this command with the --remove-orphans flag to clean it up.",
+                names.join(" ")
+            ));
+            return Ok(());
+        }
+        self.stop(&plan.orphans, options.timeout_s).await?;
+        let remove = RemoveOptions {
+            volumes: false,
+            force: true,
+        };
+        self.remove(&plan.orphans, remove).await
+    }
+
+    /// Services that want to be restarted with what they depend on stop before that is replaced.
+    async fn stop_dependents(
+        &self,
+        plan: &Plan,
+        state: &State,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        let replaced: BTreeSet<&str> = plan
+            .services
+            .iter()
+            .filter(|(_, steps)| {
+                steps
+                    .iter()
+                    .any(|step| matches!(step, Step::Recreate { .. }))
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let follows = |service: &&Service| {
+            service
+                .depends_on
+                .iter()
+                .any(|(name, dependency)| dependency.restart && replaced.contains(name.as_str()))
+        };
+        let dependents: Vec<Container> = self
+            .project
+            .services
+            .values()
+            .filter(follows)
+            .flat_map(|service| state.of_service(&service.name))
+            .filter(|container| container.is_running())
+            .cloned()
+            .collect();
+        self.stop(&dependents, timeout_s).await
+    }
+
+    async fn converge(
+        &self,
+        service: &Service,
+        steps: &[Step],
+        state: &State,
+        options: &UpOptions,
+    ) -> Result<()> {
+        let known = self.known_containers().await?;
+        let known: &BTreeMap<String, String> = &known;
+        if options.rolling.is_some() {
+            // One after the other: there is always one that answers.
+            for step in steps {
+                self.step(service, step, state, known, options).await?;
+            }
+            return Ok(());
+        }
+        graph::each(steps, self.parallel, |step| {
+            self.step(service, step, state, known, options)
+        })
+        .await
+    }
+
+    async fn step(
+        &self,
+        service: &Service,
+        step: &Step,
+        state: &State,
+        known: &BTreeMap<String, String>,
+        options: &UpOptions,
+    ) -> Result<()> {
+        match step {
+            Step::Keep(container) => {
+                if container.is_running() {
+                    self.done(&format!("Container {}", container.name()), "Running");
+                }
+                Ok(())
+            }
+            Step::Create { number, name } => {
+                let making = self.making(service, state, *number, known);
+                self.create(service, name, &making).await.map(drop)
+            }
+            Step::Remove { old, .. } => {
+                self.stop_one(old, options.timeout_s).await?;
+                let remove = RemoveOptions {
+                    volumes: false,
+                    force: true,
+                };
+                self.remove_one(old, remove).await
+            }
+            Step::Recreate { old, .. } => {
+                let making = self.making(service, state, old.number(), known);
+                match options.rolling {
+                    Some(_) => self.roll(service, old, making).await,
+                    None => self
+                        .recreate(service, old, making, options.wishes.renew_volumes)
+                        .await
+                        .map(drop),
+                }
+            }
+        }
+    }
+}
+
+fn kept(step: &Step) -> Option<&Container> {
+    match step {
+        Step::Keep(container) => Some(container),
+        _ => None,
+    }
+}

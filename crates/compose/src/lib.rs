@@ -1,0 +1,17 @@
+//! Compose: the whole application in one file, up with one command.
+//!
+//! `load` makes a model of files; `render` prints it as Docker's Compose does; `plan` compares it
+//! with what the daemon has; `apply` carries the difference out through the API.
+
+pub mod apply;
+pub mod error;
+mod labels;
+mod load;
+pub mod model;
+pub mod node;
+pub mod plan;
+pub mod render;
+mod words;
+
+pub use labels::COMPOSE_VERSION;
+pub use load::{Loaded, Options, Variable, load};

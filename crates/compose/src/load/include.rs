@@ -1,0 +1,136 @@
+//! `include`: whole projects that become part of this one.
+
+use super::loader::{Loader, Scope};
+use super::paths;
+use crate::error::{LoadError, Result};
+use crate::node::{Map, Node, Value};
+
+/// How deep inclusions may lie in one another.
+const DEPTH_MAX: usize = 32;
+/// What is taken over from an included project.
+const SECTIONS: [&str; 6] = [
+    "services", "networks", "volumes", "secrets", "configs", "models",
+];
+
+impl Loader<'_> {
+    /// Reads what a file includes and puts it beside what the file says itself.
+    pub(super) fn apply_include(&mut self, project: &mut Map, scope: &Scope) -> Result<()> {
+        let Some(include) = project.remove("include") else {
+            return Ok(());
+        };
+        for item in include.as_list().unwrap_or_default() {
+            let included = self.included(item, scope)?;
+            for section in SECTIONS {
+                take_over(project, section, &included, item)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn included(&mut self, item: &Node, scope: &Scope) -> Result<Map> {
+        let empty = Map::default();
+        let map = item.as_map().unwrap_or(&empty);
+        let texts = |key: &str| -> Vec<String> {
+            map.list(key)
+                .iter()
+                .filter_map(Node::as_text)
+                .map(str::to_owned)
+                .collect()
+        };
+        let files: Vec<String> = texts("path")
+            .iter()
+            .map(|path| paths::join(&scope.directory, path))
+            .collect();
+        let Some(first) = files.first() else {
+            return Err(LoadError::at(item, "`include` needs a path"));
+        };
+        if let Some(remote) = texts("path").iter().find(|path| path.contains("://")) {
+            return Err(
+                LoadError::at(item, format!("`{remote}` is not on this machine"))
+                    .with_hint("Hull includes local files only; fetch it first"),
+            );
+        }
+        if scope.files.contains(first) || scope.files.len() > DEPTH_MAX {
+            let chain: Vec<&str> = scope
+                .files
+                .iter()
+                .map(String::as_str)
+                .chain([first.as_str()])
+                .collect();
+            return Err(LoadError::at(
+                item,
+                format!(
+                    "files include each other in a circle: {}",
+                    chain.join(" → ")
+                ),
+            ));
+        }
+        let directory = match map.text("project_directory") {
+            Some(directory) => paths::join(&scope.directory, directory),
+            None => paths::parent(first).to_owned(),
+        };
+        let env_files: Vec<String> = match map.get("env_file") {
+            Some(_) => texts("env_file")
+                .iter()
+                .map(|path| paths::join(&scope.directory, path))
+                .collect(),
+            None => Vec::from_iter(
+                Some(paths::join(&directory, ".env"))
+                    .filter(|path| std::path::Path::new(path).is_file()),
+            ),
+        };
+        let mut environment = self.env_files(&env_files, &scope.environment)?;
+        environment.extend(scope.environment.clone());
+        let inner = Scope {
+            directory,
+            environment,
+            files: [scope.files.clone(), vec![first.clone()]].concat(),
+        };
+        self.model(&files, &inner)
+    }
+}
+
+fn take_over(project: &mut Map, section: &str, included: &Map, item: &Node) -> Result<()> {
+    let Some(from) = included.map(section) else {
+        return Ok(());
+    };
+    if project.get(section).is_none() {
+        project.set(section, Node::at(&item.place, Value::Map(Map::default())));
+    }
+    let Some(to) = project.get_mut(section).and_then(Node::as_map_mut) else {
+        return Ok(());
+    };
+    for entry in from.iter() {
+        match to.get(&entry.key) {
+            None => to.0.push(entry.clone()),
+            Some(own) if same(own, &entry.node) => {}
+            Some(own) => {
+                let message = format!(
+                    "{section}.{} is also in {}, and differs",
+                    entry.key, entry.node.place
+                );
+                return Err(LoadError::at(own, message)
+                    .with_hint("change what is included in an override file: `include: [{path: [file.yaml, override.yaml]}]`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether two values are the same, wherever they stand.
+fn same(left: &Node, right: &Node) -> bool {
+    match (&left.value, &right.value) {
+        (Value::Map(a), Value::Map(b)) => {
+            a.0.len() == b.0.len()
+                && a.iter().all(|entry| {
+                    b.get(&entry.key)
+                        .is_some_and(|other| same(&entry.node, other))
+                })
+        }
+        (Value::List(a), Value::List(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Null, Value::Null) => true,
+        _ => left.scalar_text().is_some() && left.scalar_text() == right.scalar_text(),
+    }
+}

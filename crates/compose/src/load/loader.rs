@@ -1,0 +1,201 @@
+//! Reading: files → one tree in its long form, with all that they extend and include.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use super::interpolate::{Interpolation, Variable, variables};
+use super::schema::{Kind, PROJECT};
+use super::shape::{Path, shape};
+use super::{Options, environment, merge, paths, yaml};
+use crate::error::{LoadError, Result};
+use crate::node::{Map, Node, Place, Value};
+
+/// Files one project may be made of, with all that is extended and included.
+const FILES_MAX: usize = 512;
+
+/// Variables by their name.
+pub(crate) type Environment = BTreeMap<String, String>;
+
+/// In whose name files are read.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    /// What relative paths begin at.
+    pub(super) directory: String,
+    pub(super) environment: Environment,
+    /// The files whose inclusion is going on.
+    pub(super) files: Vec<String>,
+}
+
+/// Reads files for one project.
+pub(super) struct Loader<'o> {
+    pub(super) options: &'o Options,
+    pub(super) missing: BTreeSet<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) variables: Vec<Variable>,
+    /// Documents as parsed: a file that is extended ten times is read once.
+    cache: BTreeMap<String, Vec<Node>>,
+}
+
+impl<'o> Loader<'o> {
+    pub(super) fn new(options: &'o Options) -> Self {
+        Self {
+            options,
+            missing: BTreeSet::new(),
+            warnings: Vec::new(),
+            variables: Vec::new(),
+            cache: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn home(&self) -> Option<&'o str> {
+        self.options.environment.get("HOME").map(String::as_str)
+    }
+
+    /// The documents of a file as they are written.
+    pub(super) fn documents(&mut self, file: &str, asked_by: Option<&Node>) -> Result<Vec<Node>> {
+        if let Some(known) = self.cache.get(file) {
+            return Ok(known.clone());
+        }
+        if self.cache.len() >= FILES_MAX {
+            return Err(LoadError::project(format!(
+                "the project is made of more than {FILES_MAX} files"
+            )));
+        }
+        let text = match file {
+            "-" => self.options.standard_input.clone(),
+            file => read(file).map_err(|source| unreadable(file, source, asked_by))?,
+        };
+        let documents = yaml::parse(if file == "-" { "(stdin)" } else { file }, &text)?;
+        for document in &documents {
+            if document.as_map().is_none() {
+                return Err(LoadError::at(
+                    document,
+                    format!("a Compose file is a mapping, this is {}", document.kind()),
+                ));
+            }
+        }
+        self.cache.insert(file.to_owned(), documents.clone());
+        Ok(documents)
+    }
+
+    /// One file in its long form, without what it extends and includes.
+    pub(super) fn read_whole(
+        &mut self,
+        file: &str,
+        scope: &Scope,
+        asked_by: Option<&Node>,
+    ) -> Result<Map> {
+        let mut project = Map::default();
+        for document in self.documents(file, asked_by)? {
+            let map = self.long_form(document, scope)?;
+            project = merge::merge_objects(project, map, &PROJECT);
+        }
+        let mut node = Node::at(&Place::nowhere(), Value::Map(project));
+        merge::without_tags(&mut node);
+        Ok(node.as_map().cloned().unwrap_or_default())
+    }
+
+    fn long_form(&mut self, mut document: Node, scope: &Scope) -> Result<Map> {
+        if self.options.interpolate {
+            variables(&document, &mut self.variables);
+            let lookup = |name: &str| scope.environment.get(name).cloned();
+            let mut interpolation = Interpolation {
+                lookup: &lookup,
+                missing: std::mem::take(&mut self.missing),
+            };
+            let result = interpolation.tree(&mut document);
+            self.missing = interpolation.missing;
+            result?;
+        }
+        let document = shape(document, &Kind::Object(&PROJECT), Path::top())?;
+        match document.value {
+            Value::Map(map) => Ok(map),
+            _ => Ok(Map::default()),
+        }
+    }
+
+    /// The model of some files, laid one over the other; paths are absolute.
+    pub(super) fn model(&mut self, files: &[String], scope: &Scope) -> Result<Map> {
+        let mut project = Map::default();
+        for file in files {
+            let documents = self.documents(file, None)?;
+            if documents.is_empty() && files.len() == 1 {
+                return Err(LoadError::project(format!("{file} is empty")));
+            }
+            for document in documents {
+                let mut map = self.long_form(document, scope)?;
+                if let Some(version) = map.remove("version") {
+                    self.warnings.push(format!(
+                        "{}: the key `version` means nothing any more, and can be removed",
+                        version.place
+                    ));
+                }
+                self.apply_extends(&mut map, file, scope)?;
+                self.apply_include(&mut map, scope)?;
+                project = merge::merge_objects(project, map, &PROJECT);
+            }
+        }
+        let mut node = Node::at(&Place::nowhere(), Value::Map(project));
+        merge::without_tags(&mut node);
+        let mut project = node.as_map().cloned().unwrap_or_default();
+        super::normalize::finish(&mut project);
+        if self.options.resolve_paths {
+            paths::resolve(&mut project, &scope.directory, self.home());
+        }
+        Ok(project)
+    }
+
+    /// The variables of some files, later ones over earlier ones; `outside` is what they may refer to.
+    pub(super) fn env_files(&self, files: &[String], outside: &Environment) -> Result<Environment> {
+        let mut found = Environment::new();
+        for file in files {
+            let text = read(file).map_err(|source| LoadError::Read {
+                path: file.clone(),
+                source,
+            })?;
+            let lookup = |name: &str| outside.get(name).or_else(|| found.get(name)).cloned();
+            let variables = environment::parse(file, &text, &lookup)?;
+            for (key, value) in variables {
+                if let Some(value) = value {
+                    found.insert(key, value);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn unreadable(file: &str, source: std::io::Error, asked_by: Option<&Node>) -> LoadError {
+    match asked_by {
+        Some(node) => LoadError::at(node, format!("cannot read {file}: {source}")),
+        None => LoadError::Read {
+            path: file.to_owned(),
+            source,
+        },
+    }
+}
+
+/// The text of a file that may be a few megabytes long, and must be a file.
+pub(super) fn read(path: &str) -> std::io::Result<String> {
+    let file = std::fs::File::open(path)?;
+    let is_endless = {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = file.metadata()?.file_type();
+        kind.is_char_device() || kind.is_block_device() || kind.is_dir()
+    };
+    // `/dev/null` is a file of variables for some, and reads as empty.
+    if is_endless && path != "/dev/null" {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut text = String::new();
+    let length = file
+        .take(yaml::FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)?;
+    if length as u64 > yaml::FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "it has more than {} bytes",
+            yaml::FILE_BYTES_MAX
+        )));
+    }
+    Ok(text)
+}

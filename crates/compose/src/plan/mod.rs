@@ -1,0 +1,337 @@
+//! The difference between what should be and what is, as steps with reasons. Pure.
+
+pub(crate) mod container;
+pub(crate) mod mounts;
+mod resources;
+pub mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hull_api::types::MountPoint;
+
+use crate::labels;
+use crate::model::{Project, Service};
+use state::{Container, State};
+
+/// When containers are made anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Recreate {
+    /// When what they should be differs from what they are.
+    #[default]
+    Diverged,
+    /// Always.
+    Force,
+    /// Never.
+    Never,
+}
+
+/// What is asked for besides the files.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// For the services that were named, or all of them.
+    pub recreate: Recreate,
+    /// For what they depend on.
+    pub recreate_dependencies: Recreate,
+    /// The services that were named; none means all.
+    pub services: Vec<String>,
+    /// Anonymous volumes are made anew, too.
+    pub renew_volumes: bool,
+    /// Containers of services that are no longer there go.
+    pub remove_orphans: bool,
+}
+
+/// What happens to a place for a container.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A container is made.
+    Create {
+        /// Its number.
+        number: i64,
+        /// Its name.
+        name: String,
+    },
+    /// A container is replaced.
+    Recreate {
+        /// The one there is.
+        old: Box<Container>,
+        /// Why.
+        reason: String,
+    },
+    /// A container goes.
+    Remove {
+        /// Which.
+        old: Box<Container>,
+        /// Why.
+        reason: String,
+    },
+    /// A container is what it should be.
+    Keep(Box<Container>),
+}
+
+/// What happens to an object that a project has beside its containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is made.
+    Create,
+    /// It differs, and is made anew.
+    Replace(String),
+    /// It is what it should be.
+    Keep,
+    /// It should be there, and is not.
+    Missing,
+}
+
+/// The whole difference.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Networks by their key.
+    pub networks: BTreeMap<String, Change>,
+    /// Volumes by their key.
+    pub volumes: BTreeMap<String, Change>,
+    /// Steps by service.
+    pub services: BTreeMap<String, Vec<Step>>,
+    /// Containers of services that are not in the file.
+    pub orphans: Vec<Container>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        let kept = |change: &Change| *change == Change::Keep;
+        self.networks.values().all(kept)
+            && self.volumes.values().all(kept)
+            && self
+                .services
+                .values()
+                .flatten()
+                .all(|step| matches!(step, Step::Keep(_)))
+    }
+}
+
+/// Compares.
+pub fn plan(project: &Project, state: &State, wishes: &Wishes) -> Plan {
+    let mut plan = Plan::default();
+    for (key, network) in &project.networks {
+        let change = match state.networks.get(&network.name) {
+            None if network.external => Change::Missing,
+            None => Change::Create,
+            Some(found) if network.external => known(found.labels.as_ref(), None),
+            Some(found) => known(found.labels.as_ref(), Some(&network.hash)),
+        };
+        plan.networks.insert(key.clone(), change);
+    }
+    for (key, volume) in &project.volumes {
+        let change = match state.volumes.get(&volume.name) {
+            None if volume.external => Change::Missing,
+            None => Change::Create,
+            Some(found) if volume.external => known(found.labels.as_ref(), None),
+            Some(found) => known(found.labels.as_ref(), Some(&volume.hash)),
+        };
+        plan.volumes.insert(key.clone(), change);
+    }
+    let known = first_containers(project, state);
+    for service in in_order(project) {
+        let compare = Compare {
+            known: &known,
+            project,
+            state,
+            plan: &plan,
+            recreate: match wishes.services.is_empty() || wishes.services.contains(&service.name) {
+                true => wishes.recreate,
+                false => wishes.recreate_dependencies,
+            },
+        };
+        let steps = compare.service(service);
+        plan.services.insert(service.name.clone(), steps);
+    }
+    plan.orphans = orphans(project, state);
+    plan
+}
+
+/// Containers whose service the file does not have, not even switched off.
+pub fn orphans(project: &Project, state: &State) -> Vec<Container> {
+    let is_known =
+        |name: &str| project.services.contains_key(name) || project.disabled.contains(name);
+    state
+        .containers
+        .iter()
+        .filter(|container| !is_known(container.service()) && !container.is_one_off())
+        .cloned()
+        .collect()
+}
+
+fn known(found: Option<&BTreeMap<String, String>>, wanted: Option<&String>) -> Change {
+    let hash = found.and_then(|labels| labels.get(labels::HASH));
+    match (hash, wanted) {
+        (Some(hash), Some(wanted)) if hash != wanted => {
+            Change::Replace("its configuration changed".into())
+        }
+        _ => Change::Keep,
+    }
+}
+
+/// The first container of each service that has one.
+pub(crate) fn first_containers(project: &Project, state: &State) -> BTreeMap<String, String> {
+    let first = |name: &String| {
+        let id = state.of_service(name).first()?.id().to_owned();
+        Some((name.clone(), id))
+    };
+    project.services.keys().filter_map(first).collect()
+}
+
+/// Services, those first whose containers others share.
+fn in_order(project: &Project) -> Vec<&Service> {
+    let mut ordered: Vec<&Service> = Vec::new();
+    let mut left: Vec<&Service> = project.services.values().collect();
+    while !left.is_empty() {
+        let is_open = |name: &str| left.iter().any(|service| service.name == name);
+        let (ready, waiting): (Vec<_>, Vec<_>) = left
+            .iter()
+            .partition(|service| !service.shares_with().iter().any(|name| is_open(name)));
+        // Loading refuses circles; should there be one, the order does not matter.
+        if ready.is_empty() {
+            ordered.extend(waiting);
+            break;
+        }
+        ordered.extend(ready);
+        left = waiting;
+    }
+    ordered
+}
+
+struct Compare<'c> {
+    known: &'c BTreeMap<String, String>,
+    project: &'c Project,
+    state: &'c State,
+    plan: &'c Plan,
+    recreate: Recreate,
+}
+
+impl Compare<'_> {
+    fn service(&self, service: &Service) -> Vec<Step> {
+        if service.provider.is_some() {
+            return Vec::new();
+        }
+        let mut containers = self.state.of_service(&service.name);
+        let wanted = usize::try_from(service.replicas()).unwrap_or_default();
+        // If there are too many, those go first that would have to be replaced anyway.
+        let mut surplus = Vec::new();
+        while containers.len() > wanted {
+            let at = containers
+                .iter()
+                .rposition(|container| self.reason(service, container).is_some())
+                .unwrap_or(containers.len() - 1);
+            surplus.push(containers.remove(at));
+        }
+        let mut steps: Vec<Step> = surplus
+            .into_iter()
+            .map(|container| Step::Remove {
+                old: Box::new(container.clone()),
+                reason: format!(
+                    "the service has {wanted} of {}",
+                    if wanted == 1 { "it" } else { "them" }
+                ),
+            })
+            .collect();
+        let taken: BTreeSet<i64> = containers
+            .iter()
+            .map(|container| container.number())
+            .collect();
+        for container in &containers {
+            let old = Box::new((*container).clone());
+            steps.push(match self.reason(service, container) {
+                Some(reason) => Step::Recreate { old, reason },
+                None => Step::Keep(old),
+            });
+        }
+        let free = (1..).filter(|number| !taken.contains(number));
+        for number in free.take(wanted.saturating_sub(containers.len())) {
+            let name = container::name(&self.project.name, service, number);
+            steps.push(Step::Create { number, name });
+        }
+        steps
+    }
+
+    /// Why a container must be replaced.
+    fn reason(&self, service: &Service, container: &Container) -> Option<String> {
+        match self.recreate {
+            Recreate::Never => return None,
+            Recreate::Force => return Some("it was asked for".into()),
+            Recreate::Diverged => {}
+        }
+        let shares = service.shares_with();
+        let is_new = |name: &&&str| {
+            let steps = self.plan.services.get(**name);
+            steps.is_some_and(|steps| {
+                steps
+                    .iter()
+                    .any(|step| matches!(step, Step::Recreate { .. } | Step::Create { .. }))
+            })
+        };
+        if let Some(name) = shares.iter().find(is_new) {
+            return Some(format!("it shares with `{name}`, which is made anew"));
+        }
+        if container.label(labels::HASH) != service.hash_beside(self.known) {
+            return Some("its configuration changed".into());
+        }
+        let image = self
+            .state
+            .images
+            .get(&service.image_name(&self.project.name));
+        let made_from = container.label(labels::IMAGE);
+        if image.is_some_and(|image| !made_from.is_empty() && image.id != made_from) {
+            return Some("its image changed".into());
+        }
+        self.networks(service, container)
+            .or_else(|| self.volumes(service, container))
+    }
+
+    fn networks(&self, service: &Service, container: &Container) -> Option<String> {
+        if !service.network_mode.is_empty() {
+            return None;
+        }
+        let joined = &container.summary.network_settings.networks;
+        for key in service.networks.keys() {
+            let network = self.project.networks.get(key)?;
+            if matches!(
+                self.plan.networks.get(key),
+                Some(Change::Replace(_) | Change::Create)
+            ) {
+                return Some(format!("the network `{key}` is made anew"));
+            }
+            let id = self
+                .state
+                .networks
+                .get(&network.name)
+                .map(|found| found.id.as_str());
+            let is_joined = joined.iter().any(|(name, endpoint)| {
+                *name == network.name || (id.is_some() && Some(endpoint.network_id.as_str()) == id)
+            });
+            if !is_joined {
+                return Some(format!("it is not on the network `{key}`"));
+            }
+        }
+        None
+    }
+
+    fn volumes(&self, service: &Service, container: &Container) -> Option<String> {
+        let mounted = |name: &str| {
+            container
+                .summary
+                .mounts
+                .iter()
+                .any(|mount: &MountPoint| mount.kind == "volume" && mount.name == name)
+        };
+        for mount in service
+            .volumes
+            .iter()
+            .filter(|mount| mount.kind == "volume" && !mount.source.is_empty())
+        {
+            let volume = self.project.volumes.get(&mount.source)?;
+            if !mounted(&volume.name) {
+                return Some(format!("it has not the volume `{}`", mount.source));
+            }
+        }
+        None
+    }
+}

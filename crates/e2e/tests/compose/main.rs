@@ -1,0 +1,196 @@
+//! Applications: brought up, used and taken away with Docker's own Compose and with `hull compose`,
+//! against a running daemon.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare its files fails right there"
+)]
+
+mod same;
+mod verbs;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use hull_testkit::{Daemon, Output, places, words};
+use serde_json::Value;
+
+/// Who drives an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// Docker's own Compose, unchanged.
+    Docker,
+    /// `hull compose`.
+    Hull,
+}
+
+/// A daemon and a directory with an application.
+pub(crate) struct Application {
+    pub(crate) daemon: Daemon,
+    pub(crate) driver: Driver,
+}
+
+impl Application {
+    /// Plays a test on a fresh daemon that has the image `busybox`, and asserts that nothing is left.
+    #[track_caller]
+    pub(crate) fn play(driver: Driver, file: &str, test: impl FnOnce(&mut Self)) {
+        let daemon = Daemon::start();
+        daemon.load("busybox");
+        std::fs::create_dir(daemon.path("app")).unwrap();
+        let mut application = Self { daemon, driver };
+        application.write("compose.yaml", file);
+        test(&mut application);
+        application.daemon.finish();
+    }
+
+    /// The application's directory.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.daemon.path("app")
+    }
+
+    /// Writes a file of the application.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.directory().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// The command that runs a line, `compose` left out.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let mut command = match self.driver {
+            Driver::Docker => Command::new(places::compose()),
+            Driver::Hull => {
+                let mut command = Command::new(places::program("hull"));
+                command.arg("compose");
+                command
+            }
+        };
+        command
+            .args(words::split(line))
+            .current_dir(self.directory())
+            .env("DOCKER_HOST", self.daemon.host())
+            .env("DOCKER_CONFIG", self.daemon.path("config"))
+            .env("HOME", self.daemon.directory())
+            .env("TOKEN", "from-outside")
+            .env_remove("DOCKER_API_VERSION")
+            .env_remove("COMPOSE_PROFILES");
+        command
+    }
+
+    /// Runs a line to its end.
+    #[track_caller]
+    pub(crate) fn run(&self, line: &str) -> Output {
+        let inner = self.command(line);
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=5", "90"])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .current_dir(self.directory());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = command.output().unwrap();
+        let output = Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        assert_ne!(output.code, 124, "hung: {line}\n{output:?}");
+        output
+    }
+
+    /// Runs a line that must succeed; what it wrote.
+    #[track_caller]
+    pub(crate) fn ok(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert_eq!(
+            output.code, 0,
+            "`{line}` failed: {}{}",
+            output.stdout, output.stderr
+        );
+        output.stdout.trim_end().to_owned()
+    }
+
+    /// Runs a line that must fail with a code; what it complained.
+    #[track_caller]
+    pub(crate) fn fails(&self, code: i32, line: &str) -> String {
+        let output = self.run(line);
+        assert_eq!(
+            output.code, code,
+            "`{line}` should fail with {code}: {}{}",
+            output.stdout, output.stderr
+        );
+        output.stderr.trim_end().to_owned()
+    }
+
+    /// A container's whole description.
+    #[track_caller]
+    pub(crate) fn document(&self, container: &str) -> Value {
+        self.daemon
+            .api(
+                "GET",
+                &format!("/containers/{container}/json"),
+                &Value::Null,
+            )
+            .json()
+    }
+
+    /// A field of a container by a pointer such as `/State/Status`.
+    #[track_caller]
+    pub(crate) fn field(&self, container: &str, pointer: &str) -> Value {
+        self.document(container)
+            .pointer(pointer)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The names of all containers, sorted.
+    #[track_caller]
+    pub(crate) fn containers(&self) -> Vec<String> {
+        let list = self
+            .daemon
+            .api("GET", "/containers/json?all=1", &Value::Null)
+            .json();
+        let mut names: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|container| {
+                container["Names"][0]
+                    .as_str()
+                    .unwrap()
+                    .trim_start_matches('/')
+                    .to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// Declares a test that is played with both programs.
+#[macro_export]
+macro_rules! application {
+    ($(#[$meta:meta])* $name:ident($file:expr, $application:ident) $body:block) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "not every test uses what its file imports")]
+            use super::*;
+
+            fn test($application: &mut $crate::Application) $body
+
+            #[test]
+            fn docker() {
+                $crate::Application::play($crate::Driver::Docker, $file, test);
+            }
+
+            #[test]
+            fn hull() {
+                $crate::Application::play($crate::Driver::Hull, $file, test);
+            }
+        }
+    };
+}
