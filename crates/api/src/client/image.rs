@@ -195,13 +195,16 @@ impl Client {
         term: &str,
         limit: i64,
         filters: &Filters,
+        auth: Option<&AuthConfig>,
     ) -> Result<Vec<ImageSearchItem>, ClientError> {
         let mut query = Query::default();
         query.add("term", term);
         if limit > 0 {
             query.add("limit", limit.to_string());
         }
-        self.get("/images/search", filtered(query, filters)).await
+        let call = Call::with(filtered(query, filters)).auth(auth);
+        let answer = self.send(Method::GET, "/images/search", call).await?;
+        super::json("/images/search", answer).await
     }
 
     /// Removes images nobody needs.

@@ -59,7 +59,7 @@ impl Command for Login {
             auth.identitytoken = answer.identity_token;
         }
         settings.store(&auth)?;
-        if !settings.has_helper() {
+        if settings.helper(&auth.serveraddress).is_none() {
             let path = format!("{}/config.json", call.globals.config_directory);
             ui::note(&format!(
                 "\nWARNING! Your credentials are stored unencrypted in '{path}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n"

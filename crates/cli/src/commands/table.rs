@@ -130,6 +130,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<system::fsck::Fsck>(),
     entry::<system::info::Info>(),
     entry::<system::prune::Prune>(),
+    entry::<registry::search::Search>(),
     entry::<registry::serve::Serve>(),
     entry::<network::connect::Connect>(),
     entry::<network::create::Create>(),

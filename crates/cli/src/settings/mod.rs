@@ -124,11 +124,7 @@ impl Settings {
 
     /// The credentials for a registry's host, if there are any.
     pub(crate) fn credentials(&self, server: &str) -> Option<AuthConfig> {
-        let helper = match self.cred_helpers.get(server) {
-            Some(helper) => helper,
-            None => &self.creds_store,
-        };
-        if !helper.is_empty() {
+        if let Some(helper) = self.helper(server) {
             return from_helper(helper, server);
         }
         let stored = self.auths.get(server).or_else(|| {
@@ -149,9 +145,14 @@ impl Settings {
         })
     }
 
-    /// Whether credentials are kept by a helper program.
-    pub(crate) fn has_helper(&self) -> bool {
-        !self.creds_store.is_empty()
+    /// The program that keeps a server's credentials: its own, or the one for all.
+    pub(crate) fn helper(&self, server: &str) -> Option<&str> {
+        let own = self
+            .cred_helpers
+            .get(server)
+            .or_else(|| self.cred_helpers.get(host_of(server)));
+        let helper = own.unwrap_or(&self.creds_store);
+        (!helper.is_empty()).then_some(helper)
     }
 
     /// Keeps credentials.
@@ -160,8 +161,10 @@ impl Settings {
     /// When the settings cannot be written.
     pub(crate) fn store(&self, auth: &AuthConfig) -> Result<()> {
         let server = auth.serveraddress.clone();
-        if self.has_helper() {
-            return store_in_helper(&self.creds_store, auth);
+        if let Some(helper) = self.helper(&server) {
+            store_in_helper(helper, auth)?;
+            // As Docker has it: that there are credentials is told, not which.
+            return self.change(|auths| _ = auths.insert(server, json!({})));
         }
         let mut entry = json!({
             "auth": STANDARD.encode(format!("{}:{}", auth.username, auth.password)),
@@ -184,8 +187,8 @@ impl Settings {
             .filter(|key| host_of(key) == host_of(server))
             .cloned()
             .collect();
-        if self.has_helper() {
-            return run_helper(&self.creds_store, "erase", server).map(drop);
+        if let Some(helper) = self.helper(server) {
+            run_helper(helper, "erase", server)?;
         }
         if keys.is_empty() {
             return Ok(());

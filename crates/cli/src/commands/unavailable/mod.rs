@@ -23,14 +23,6 @@ pub(super) struct Missing {
 /// A flag: `s,long`, what its value is called (nothing for a switch), and what it is for.
 struct Flag(&'static str, &'static str, &'static str);
 
-const fn missing(
-    names: &'static [&'static str],
-    usage: &'static str,
-    summary: &'static str,
-) -> Missing {
-    known(names, usage, summary, &[])
-}
-
 const fn known(
     names: &'static [&'static str],
     usage: &'static str,
@@ -45,16 +37,8 @@ const fn known(
     }
 }
 
-#[rustfmt::skip]
-static MISSING: &[Missing] = &[
-    missing(&["search"], "[OPTIONS] TERM", "Search Docker Hub for images"),
-];
-
 fn all() -> impl Iterator<Item = &'static Missing> {
-    MISSING
-        .iter()
-        .chain(cluster::COMMANDS)
-        .chain(others::COMMANDS)
+    cluster::COMMANDS.iter().chain(others::COMMANDS)
 }
 
 /// The command called `name`.

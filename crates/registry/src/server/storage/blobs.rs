@@ -68,10 +68,8 @@ impl Storage {
             return Ok(None);
         }
         let has = |name: &RepositoryName| self.link_path(name, digest).exists();
-        Ok(self
-            .repositories()?
-            .into_iter()
-            .find(|name| has(name) && may_read(name)))
+        let mut names = self.all_repositories()?.into_iter();
+        Ok(names.find(|name| has(name) && may_read(name)))
     }
 
     /// Takes a blob out of a repository; false: it had none. The bytes stay for the collector.

@@ -146,7 +146,7 @@ impl Storage {
     }
 
     /// Repositories with blobs only count, too.
-    fn all_repositories(&self) -> Result<Vec<RepositoryName>> {
+    pub(super) fn all_repositories(&self) -> Result<Vec<RepositoryName>> {
         let mut names = Vec::new();
         walk(&self.root.join("repositories"), "", &mut names)?;
         Ok(names)

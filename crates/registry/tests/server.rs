@@ -1,0 +1,475 @@
+//! The server, spoken to as any client may, and as none should.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod fake;
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fake::{Image, Lab, settings};
+use hull_oci::{Digest, Reference, media_type};
+use hull_registry::server::{Options, Registry, UpstreamOptions};
+use hull_registry::{Error, Settings};
+
+/// A served registry.
+struct Served {
+    registry: Arc<Registry>,
+    address: SocketAddr,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Served {
+    async fn start(options: Options) -> Self {
+        let registry = Registry::open(options).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(Arc::clone(&registry).serve(listener));
+        Self {
+            registry,
+            address,
+            serving,
+        }
+    }
+
+    async fn at(root: &Path) -> Self {
+        Self::start(Options {
+            root: root.to_owned(),
+            ..Options::default()
+        })
+        .await
+    }
+
+    /// Ends it, with its last connection: the next one finds what is on the disk.
+    async fn stop(mut self) {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+        while Arc::strong_count(&self.registry) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn reference(&self, rest: &str) -> Reference {
+        format!("{}/{rest}", self.address).parse().unwrap()
+    }
+
+    /// One request on a connection of its own.
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answered {
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            self.address,
+            body.len()
+        );
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let request = [text.as_bytes(), b"\r\n", body].concat();
+        let address = self.address;
+        tokio::task::spawn_blocking(move || exchange(address, &request))
+            .await
+            .unwrap()
+    }
+
+    /// Pushes an image by hand.
+    async fn put(&self, name: &str, tag: &str, image: &Image) {
+        for (digest, (media_type, bytes)) in &image.blobs {
+            if *digest != image.manifest {
+                let path = format!("/v2/{name}/blobs/uploads/?digest={digest}");
+                assert_eq!(
+                    self.ask("POST", &path, &[], bytes).await.status,
+                    201,
+                    "{media_type}"
+                );
+            }
+        }
+        let answer = self
+            .ask(
+                "PUT",
+                &format!("/v2/{name}/manifests/{tag}"),
+                &[("Content-Type", media_type::MANIFEST)],
+                &image.bytes(&image.manifest),
+            )
+            .await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+}
+
+struct Answered {
+    status: u16,
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+fn exchange(address: SocketAddr, request: &[u8]) -> Answered {
+    let mut stream = TcpStream::connect(address).unwrap();
+    // A server that refuses may not read it all.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok())
+        .unwrap_or(0);
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    Answered {
+        status,
+        headers,
+        body: answer.get(end + 4..).unwrap_or_default().to_vec(),
+    }
+}
+
+type Case<'a> = (
+    &'a str,
+    String,
+    Vec<(&'a str, &'a str)>,
+    &'a str,
+    u16,
+    &'a str,
+);
+
+#[rustfmt::skip]
+fn senseless<'a>(image: &Image, absent: &Digest, lonely: &'a str) -> Vec<Case<'a>> {
+    let (manifest, layer) = (&image.manifest, &image.layer);
+    let json = ("Content-Type", media_type::MANIFEST);
+    vec![
+        ("GET", "/v2/".to_owned(), vec![], "", 200, ""),
+        ("GET", "/".to_owned(), vec![], "", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/UPPER/tags/list".to_owned(), vec![], "", 400, "NAME_INVALID"),
+        ("GET", "/v2/nosuch/tags/list".to_owned(), vec![], "", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/some/app/manifests/nosuch".to_owned(), vec![], "", 404, "MANIFEST_UNKNOWN"),
+        ("GET", "/v2/some/app/manifests/.x".to_owned(), vec![], "", 404, "MANIFEST_UNKNOWN"),
+        ("GET", format!("/v2/some/app/blobs/{absent}"), vec![], "", 404, "BLOB_UNKNOWN"),
+        ("GET", format!("/v2/other/blobs/{layer}"), vec![], "", 404, "BLOB_UNKNOWN"),
+        ("GET", "/v2/some/app/blobs/sha256:1".to_owned(), vec![], "", 400, "DIGEST_INVALID"),
+        ("GET", format!("/v2/some/app/blobs/{layer}"), vec![("Range", "bytes=999999999-")], "", 416, "RANGE_INVALID"),
+        ("POST", "/v2/some/app/blobs/uploads/?digest=sha256:1".to_owned(), vec![], "", 400, "DIGEST_INVALID"),
+        ("POST", format!("/v2/some/app/blobs/uploads/?digest={absent}"), vec![], "other", 400, "DIGEST_INVALID"),
+        ("PATCH", "/v2/some/app/blobs/uploads/0123456789abcdef0123456789abcdef".to_owned(), vec![], "x", 404, "BLOB_UPLOAD_UNKNOWN"),
+        ("PUT", "/v2/some/app/manifests/2".to_owned(), vec![json], lonely, 404, "MANIFEST_BLOB_UNKNOWN"),
+        ("PUT", "/v2/some/app/manifests/2".to_owned(), vec![json], "{", 400, "MANIFEST_INVALID"),
+        ("PUT", "/v2/some/app/manifests/2".to_owned(), vec![], "{}", 400, "MANIFEST_INVALID"),
+        ("PUT", "/v2/some/app/manifests/2".to_owned(), vec![("Content-Type", media_type::INDEX)], lonely, 400, "MANIFEST_INVALID"),
+        ("PUT", format!("/v2/some/app/manifests/{absent}"), vec![json], lonely, 400, "DIGEST_INVALID"),
+        ("DELETE", "/v2/some/app/manifests/nosuch".to_owned(), vec![], "", 404, "MANIFEST_UNKNOWN"),
+        ("DELETE", format!("/v2/some/app/blobs/{absent}"), vec![], "", 404, "BLOB_UNKNOWN"),
+        ("DELETE", "/v2/some/app/tags/list".to_owned(), vec![], "", 405, "UNSUPPORTED"),
+        ("GET", format!("/v2/some/app/referrers/{manifest}"), vec![], "", 200, ""),
+        ("GET", "/v2/some/app/referrers/x".to_owned(), vec![], "", 400, "DIGEST_INVALID"),
+        ("GET", "/v2/some/app/tags/list?n=x".to_owned(), vec![], "", 400, "UNSUPPORTED"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_make_no_sense_get_the_specifications_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::at(directory.path()).await;
+    let image = Image::new(30);
+    served.put("some/app", "1", &image).await;
+    let absent = Digest::of(b"absent");
+    let layer = &image.layer;
+    let lonely = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{absent}","size":6}},"layers":[]}}"#
+    );
+    let json = ("Content-Type", media_type::MANIFEST);
+    for (method, path, headers, body, status, code) in senseless(&image, &absent, &lonely) {
+        let answer = served.ask(method, &path, &headers, body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        assert!(
+            answer.text().contains(code),
+            "{method} {path}: {}",
+            answer.text()
+        );
+    }
+    let large = vec![b' '; (4 << 20) + 1];
+    let answer = served
+        .ask("PUT", "/v2/some/app/manifests/2", &[json], &large)
+        .await;
+    assert_eq!(answer.status, 413);
+    let part = served
+        .ask(
+            "GET",
+            &format!("/v2/some/app/blobs/{layer}"),
+            &[("Range", "bytes=10-19")],
+            b"",
+        )
+        .await;
+    assert_eq!(
+        (part.status, part.body.as_slice()),
+        (206, &image.bytes(layer)[10..20])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_after_the_registry_was_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::at(directory.path()).await;
+    let bytes = Image::new(31).bytes(&Image::new(31).layer);
+    let digest = Digest::of(&bytes);
+    let place = served
+        .ask("POST", "/v2/app/blobs/uploads/", &[], b"")
+        .await
+        .header("location")
+        .to_owned();
+    let half = bytes.len() / 2;
+    let first = served
+        .ask(
+            "PATCH",
+            &place,
+            &[("Content-Range", &format!("0-{}", half - 1))],
+            &bytes[..half],
+        )
+        .await;
+    assert_eq!(
+        (first.status, first.header("range")),
+        (202, format!("0-{}", half - 1).as_str())
+    );
+    let wrong = served
+        .ask("PATCH", &place, &[("Content-Range", "7-9")], b"abc")
+        .await;
+    assert_eq!(
+        (wrong.status, wrong.header("range")),
+        (416, format!("0-{}", half - 1).as_str())
+    );
+    served.stop().await;
+    let served = Served::at(directory.path()).await;
+    assert_eq!(
+        served.ask("GET", &place, &[], b"").await.header("range"),
+        format!("0-{}", half - 1)
+    );
+    let done = served
+        .ask(
+            "PUT",
+            &format!("{place}?digest={digest}"),
+            &[],
+            &bytes[half..],
+        )
+        .await;
+    assert_eq!(done.status, 201, "{}", done.text());
+    assert_eq!(
+        served
+            .ask("GET", &format!("/v2/app/blobs/{digest}"), &[], b"")
+            .await
+            .body,
+        bytes
+    );
+    assert_eq!(served.ask("GET", &place, &[], b"").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_needs_is_collected_while_it_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::at(directory.path()).await;
+    let (kept, gone) = (Image::new(32), Image::new(33));
+    served.put("app", "kept", &kept).await;
+    served.put("app", "gone", &gone).await;
+    served.put("other", "also", &kept).await;
+    let storage = served.registry.storage();
+    let nothing = storage.collect(Duration::ZERO).unwrap();
+    assert_eq!((nothing.blobs, nothing.uploads), (0, 0));
+    served.ask("POST", "/v2/app/blobs/uploads/", &[], b"").await;
+    let deleted = served
+        .ask(
+            "DELETE",
+            &format!("/v2/app/manifests/{}", gone.manifest),
+            &[],
+            b"",
+        )
+        .await;
+    assert_eq!(deleted.status, 202);
+    assert_eq!(
+        served
+            .ask("GET", "/v2/app/tags/list", &[], b"")
+            .await
+            .text(),
+        r#"{"name":"app","tags":["kept"]}"#
+    );
+    let young = storage.collect(Duration::from_secs(3600)).unwrap();
+    assert_eq!((young.blobs, young.uploads), (0, 0), "what is young stays");
+    let before = storage.used();
+    let collected = storage.collect(Duration::ZERO).unwrap();
+    assert_eq!((collected.blobs, collected.uploads), (3, 1));
+    assert_eq!(before - storage.used(), collected.bytes);
+    served
+        .ask(
+            "DELETE",
+            &format!("/v2/app/manifests/{}", kept.manifest),
+            &[],
+            b"",
+        )
+        .await;
+    assert_eq!(
+        storage.collect(Duration::ZERO).unwrap().blobs,
+        0,
+        "another repository needs them"
+    );
+    Lab::new()
+        .pull(settings(), &served.reference("other:also"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_and_read_only_are_kept_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = Image::new(34);
+    let layer = image.bytes(&image.layer);
+    let options = |quota, read_only| Options {
+        root: directory.path().to_owned(),
+        quota,
+        read_only,
+        ..Options::default()
+    };
+    let small = Served::start(options(layer.len() as u64 - 1, false)).await;
+    let path = format!("/v2/app/blobs/uploads/?digest={}", image.layer);
+    let refused = small.ask("POST", &path, &[], &layer).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("quota"), "{}", refused.text());
+    small.stop().await;
+    let enough = Served::start(options(10 << 20, false)).await;
+    enough.put("app", "1", &image).await;
+    enough.stop().await;
+    let fixed = Served::start(options(0, true)).await;
+    assert_eq!(
+        fixed
+            .ask("POST", "/v2/app/blobs/uploads/", &[], b"")
+            .await
+            .status,
+        405
+    );
+    assert_eq!(
+        fixed
+            .ask("DELETE", "/v2/app/manifests/1", &[], b"")
+            .await
+            .status,
+        405
+    );
+    Lab::new()
+        .pull(settings(), &fixed.reference("app:1"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_fetches_once_and_serves_without_its_upstream() {
+    let (origin_root, cache_root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let origin = Served::at(origin_root.path()).await;
+    let image = Image::new(35);
+    origin.put("team/app", "1", &image).await;
+    let cache = Served::start(Options {
+        root: cache_root.path().to_owned(),
+        upstream: Some(UpstreamOptions {
+            host: origin.address.to_string(),
+            settings: Settings {
+                attempts: 1,
+                ..settings()
+            },
+            ..UpstreamOptions::default()
+        }),
+        ..Options::default()
+    })
+    .await;
+    for _ in 0..2 {
+        Lab::new()
+            .pull(settings(), &cache.reference("team/app:1"))
+            .await
+            .unwrap();
+    }
+    let count = |registry: &Registry, name: &str| {
+        let page = registry.metrics();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&format!("hull_registry_{name} ")))
+            .unwrap()
+            .to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let sent_once: u64 = image
+        .blobs
+        .iter()
+        .filter(|(digest, _)| **digest != image.manifest)
+        .map(|(_, (_, bytes))| bytes.len() as u64)
+        .sum();
+    assert_eq!(count(&origin.registry, "sent_bytes_total"), sent_once);
+    let error = Lab::new()
+        .pull(settings(), &cache.reference("team/nosuch:1"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    origin.stop().await;
+    Lab::new()
+        .pull(settings(), &cache.reference("team/app:1"))
+        .await
+        .unwrap();
+    assert_eq!(
+        cache
+            .ask("POST", "/v2/team/app/blobs/uploads/", &[], b"")
+            .await
+            .status,
+        405
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_tls_is_pulled_from() {
+    let (root, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| keys.path().join(name);
+    let line = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry -addext subjectAltName=IP:127.0.0.1";
+    let made = std::process::Command::new("openssl")
+        .args(line.split(' '))
+        .arg("-keyout")
+        .arg(path("key"))
+        .arg("-out")
+        .arg(path("cert"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let image = Image::new(36);
+    let plain = Served::at(root.path()).await;
+    plain.put("app", "1", &image).await;
+    plain.stop().await;
+    let served = Served::start(Options {
+        root: root.path().to_owned(),
+        tls: Some((path("cert"), path("key"))),
+        ..Options::default()
+    })
+    .await;
+    // Loopback is insecure by itself: whoever answers with TLS is believed.
+    Lab::new()
+        .pull(settings(), &served.reference("app:1"))
+        .await
+        .unwrap();
+}
