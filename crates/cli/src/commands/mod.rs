@@ -24,6 +24,7 @@ pub(crate) mod network;
 mod pages;
 mod reference;
 mod registry;
+mod stakes;
 mod system;
 mod table;
 mod unavailable;

@@ -40,7 +40,7 @@ pub(super) fn root(globals: &Globals) -> String {
          Common Commands:\n{}\nManagement Commands:\n{}\nSwarm Commands:\n{}\nCommands:\n{}\n{}\
          Global Options:\n{}\nRun '{name} COMMAND --help' for more information on a command.\n",
         list(&common, 12),
-        management(&plugins),
+        management(program, &plugins),
         list(&section(Section::Swarm), 12),
         list(&others, 12),
         invalid(&plugins),
@@ -63,9 +63,13 @@ fn section(wanted: Section) -> Vec<(&'static str, &'static str)> {
 }
 
 /// Groups and plugins, the latter with a star.
-fn management(plugins: &[Described]) -> String {
-    let own = section(Section::Management).into_iter();
-    let mut lines: Vec<(String, String)> = own
+fn management(program: Program, plugins: &[Described]) -> String {
+    let mut groups = section(Section::Management);
+    if program == Program::Hull {
+        groups.extend(section(Section::Own));
+    }
+    let mut lines: Vec<(String, String)> = groups
+        .into_iter()
         .map(|(name, summary)| (name.to_owned(), summary.to_owned()))
         .collect();
     for described in plugins {

@@ -11,6 +11,8 @@ use crate::context::Program;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
     Management,
+    /// The same, where Docker has nothing of the kind.
+    Own,
     Swarm,
     /// Not on the front page.
     Hidden,
@@ -52,7 +54,7 @@ pub(super) static GROUPS: &[Group] = &[
     group("manifest", "Manage Docker image manifests and manifest lists", Section::Management).usage("COMMAND"),
     group("network", "Manage networks", Section::Management),
     group("plugin", "Manage plugins", Section::Management),
-    group("registry", "Run a registry", Section::Management),
+    group("registry", "Run a registry", Section::Own),
     group("system", "Manage Docker", Section::Management),
     group("trust", "Manage trust on Docker images", Section::Management),
     group("trust key", "Manage keys for signing Docker images", Section::Hidden),
@@ -235,8 +237,8 @@ const UNLISTED: [&str; 10] = [
 
 /// Commands that Docker does not have: its pages do not list them.
 #[rustfmt::skip]
-const OWN: [&str; 9] = [
-    "explain", "debug", "container clone", "volume rename", "volume clone", "volume snapshot", "volume export",
+const OWN: [&str; 10] = [
+    "explain", "debug", "container clone", "system fsck", "volume rename", "volume clone", "volume snapshot", "volume export",
     "volume import", "volume cp",
 ];
 

@@ -56,7 +56,9 @@ fn debug_brings_tools_into_a_container() {
         assert!(shown.contains("sleep 1234"), "{shown}");
         assert!(shown.ends_with(&scene.ok("exec bare hostname")), "{shown}");
         let mut shell = scene.terminal("debug bare");
-        shell.expect("debug of bare:/proc/1/root #");
+        shell.expect("debug of bare:/ #");
+        shell.line("ls /target/etc");
+        shell.expect("passwd");
         shell.line("echo in''side");
         shell.expect("inside");
         shell.line("exit");

@@ -1,5 +1,5 @@
 //! `debug`: a shell with tools beside a container that has none. It is another container, of an image with tools, in the
-//! namespaces of the first; the first one's files are below `/proc/1/root`, where the shell begins.
+//! namespaces of the first; the first one's files are below `/proc/1/root`.
 
 use super::run::Run;
 use crate::commands::{About, Call, Command, Operands, invoke};
@@ -10,8 +10,8 @@ use crate::ui;
 
 /// An image with tools that is small and everywhere.
 const TOOLS: &str = "busybox";
-/// Begins among the container's files, with a prompt that says so.
-const SHELL: &str = "cd /proc/1/root 2>/dev/null; export PS1=\"debug of $TARGET:\\w # \"; exec sh";
+/// Says where the container's files are, and whose shell it is.
+const SHELL: &str = "ln -sfn /proc/1/root /target; echo \"The files of $TARGET are below /target.\"; export PS1=\"debug of $TARGET:\\w # \"; exec sh";
 
 #[derive(Default)]
 pub(crate) struct Debug {

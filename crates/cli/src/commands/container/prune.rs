@@ -1,6 +1,7 @@
 //! `container prune`
 
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::stakes::{self, Stakes};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
@@ -31,6 +32,13 @@ impl Command for Prune {
     async fn run(self, call: Call) -> Result<u8> {
         const QUESTION: &str =
             "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
+        if !self.force {
+            let stakes = Stakes {
+                containers: true,
+                ..Stakes::default()
+            };
+            stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+        }
         if !self.force && !ui::confirm(QUESTION)? {
             return Err(crate::error::Error::Silent(0));
         }

@@ -4,6 +4,7 @@ use hull_api::types::ImagePrune;
 
 use crate::commands::container::prune::reclaimed;
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::stakes::{self, Extent, Stakes};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -41,6 +42,13 @@ impl Command for Prune {
                 "WARNING! This will remove all dangling images.\nAre you sure you want to continue?"
             }
         };
+        if !self.force {
+            let stakes = Stakes {
+                images: Extent::of(self.all),
+                ..Stakes::default()
+            };
+            stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+        }
         if !self.force && !ui::confirm(question)? {
             return Err(Error::Silent(0));
         }

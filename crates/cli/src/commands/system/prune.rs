@@ -5,6 +5,7 @@ use hull_api::client::BuildPruneOptions;
 use crate::commands::container::prune::{deleted_list, reclaimed};
 use crate::commands::filters::{Conditions, filters};
 use crate::commands::image::prune::deleted;
+use crate::commands::stakes::{self, Extent, Stakes};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -46,6 +47,17 @@ impl Command for Prune {
             return Err(Error::new(
                 "ERROR: The \"until\" filter is not supported with \"--volumes\"",
             ));
+        }
+        if !self.force {
+            let stakes = Stakes {
+                containers: true,
+                images: Extent::of(self.all),
+                volumes: match self.volumes {
+                    true => Extent::Nameless,
+                    false => Extent::Nothing,
+                },
+            };
+            stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
         }
         if !self.force && !ui::confirm(&self.question())? {
             return Err(Error::Silent(0));

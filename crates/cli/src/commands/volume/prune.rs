@@ -2,6 +2,7 @@
 
 use crate::commands::container::prune::{deleted_list, reclaimed};
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::stakes::{self, Extent, Stakes};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -39,6 +40,13 @@ impl Command for Prune {
                 "WARNING! This will remove anonymous local volumes not used by at least one container.\nAre you sure you want to continue?"
             }
         };
+        if !self.force {
+            let stakes = Stakes {
+                volumes: Extent::of(self.all),
+                ..Stakes::default()
+            };
+            stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+        }
         if !self.force && !ui::confirm(question)? {
             return Err(Error::Silent(0));
         }
