@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hull_buildkit::{Front, Lender, Push, Pushing, Worker, grpc, session::Offer};
-use hull_engine::Engine;
+use hull_engine::{Engine, ship::PushOptions};
+use hull_registry::{
+    Credentials, Progress,
+    progress::{Event, Stage},
+};
 
 use crate::{
     app::App,
@@ -51,12 +55,46 @@ impl Lender for Lent {
     }
 
     fn push(self: Arc<Self>, push: Push) -> Pushing {
-        let name = push.reference.familiar();
+        let Push {
+            reference,
+            credentials,
+            tell,
+        } = push;
+        let options = PushOptions {
+            reference: reference.to_string(),
+            platform: None,
+            credentials: credentials.map(registry_credentials),
+        };
         Box::pin(async move {
-            Err(format!(
-                "pushing images is not available in this version: save it with docker save {name}"
-            ))
+            let progress = Progress::default();
+            let pushing = self.0.image_push(options, &progress);
+            let telling = async {
+                loop {
+                    if let Event::Layer(layer, Stage::Uploading(amount)) = progress.next().await {
+                        tell(layer.as_str(), amount.current, amount.total);
+                    }
+                }
+            };
+            tokio::select! {
+                pushed = pushing => pushed.map_err(|error| Failure::from(error).message),
+                () = telling => Ok(()),
+            }
         })
+    }
+}
+
+/// Without a user, a client's secret is an identity token.
+fn registry_credentials(client: hull_buildkit::session::Credentials) -> Credentials {
+    if client.user.is_empty() {
+        return Credentials {
+            identity_token: client.secret,
+            ..Credentials::default()
+        };
+    }
+    Credentials {
+        username: client.user,
+        password: client.secret,
+        ..Credentials::default()
     }
 }
 
