@@ -28,6 +28,7 @@ use crate::{
     paths,
     record::{MountKind, MountPoint, Record},
     services::Services,
+    ship::PullOptions,
     state::State,
     time::now_ns,
     undo::Undo,
@@ -101,18 +102,20 @@ impl Host for BuildHost {
     fn pull(
         &self,
         reference: &str,
-        _platform: &Platform,
-        newer: bool,
+        platform: &Platform,
+        _newer: bool,
         _tell: &mut dyn FnMut(&str),
     ) -> Result<(), HostError> {
-        if newer {
-            // What is here is as new as anything this daemon can get.
-            return Ok(());
-        }
-        Err(HostError(format!(
-            "{reference} is not here, and pulling images is not available in this version: load or \
-             import it"
-        )))
+        let engine = self.engine()?;
+        let options = PullOptions {
+            reference: reference.to_owned(),
+            platform: Some(platform.to_string()),
+            credentials: None,
+        };
+        let progress = hull_registry::Progress::default();
+        self.runtime
+            .block_on(engine.image_pull(options, &progress))
+            .map_err(|error| HostError(crate::shim::chain(&error)))
     }
 
     fn can_run(&self, platform: &Platform) -> bool {
