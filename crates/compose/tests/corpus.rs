@@ -17,6 +17,8 @@ use hull_compose::{Options, load, render};
 
 /// What a path in a case begins with, wherever the case lies.
 const PLACE: &str = "/CASE";
+/// The same for a path beside the case.
+const CORPUS: &str = "/CORPUS";
 
 #[derive(Default)]
 struct Case {
@@ -80,7 +82,9 @@ impl Case {
     }
 
     fn neutral(&self, text: &str) -> String {
+        let corpus = self.directory.parent().unwrap();
         text.replace(self.directory.to_str().unwrap(), PLACE)
+            .replace(corpus.to_str().unwrap(), CORPUS)
     }
 
     fn recorded(&self, name: &str) -> Option<String> {

@@ -134,6 +134,19 @@ fn ask(from: BorrowedFd<'_>, address: &str) -> io::Result<String> {
     })
 }
 
+/// The same after a change of links, when the first packets may be lost.
+fn ask_again(from: BorrowedFd<'_>, address: &str) -> io::Result<String> {
+    let tries = (0..10).map(|_| ask(from, address));
+    let mut last = None;
+    for answer in tries {
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => last = Some(error),
+            answer => return answer,
+        }
+    }
+    Err(last.unwrap())
+}
+
 fn here() -> OwnedFd {
     namespace::current().unwrap()
 }
@@ -408,7 +421,7 @@ fn flushed_rules_and_a_deleted_bridge_come_back_and_foreign_rules_stay() {
         assert!(is_readable(networks.monitor_fd()));
         assert_eq!(networks.heal().unwrap().bridges, ["hull0"]);
         assert_eq!(
-            ask(outside.0.as_fd(), &format!("{HOST}:8080")).unwrap(),
+            ask_again(outside.0.as_fd(), &format!("{HOST}:8080")).unwrap(),
             OUTSIDE
         );
         assert_eq!(networks.heal().unwrap(), hull_network::Healed::default());
