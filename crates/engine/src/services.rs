@@ -313,6 +313,10 @@ pub(crate) fn lock(path: &Path) -> Result<OwnedFd> {
     Ok(file)
 }
 
+/// A second in all.
+const SEAL_TRIES: u32 = 100;
+const SEAL_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// A program's bytes in memory that nobody can change, to be executed from there.
 pub(crate) fn seal(program: &PathBuf) -> Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags};
@@ -323,6 +327,18 @@ pub(crate) fn seal(program: &PathBuf) -> Result<OwnedFd> {
     let mut copy = fs::File::from(sealed);
     std::io::copy(&mut file, &mut copy).attempt(attempt)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&copy, seals).attempt(attempt)?;
-    Ok(copy.into())
+    for _ in 0..SEAL_TRIES {
+        match rustix::fs::fcntl_add_seals(&copy, seals) {
+            // Under load the kernel still holds pages of what was written a moment ago.
+            Err(rustix::io::Errno::BUSY) => std::thread::sleep(SEAL_PAUSE),
+            sealed => {
+                sealed.attempt(attempt)?;
+                return Ok(copy.into());
+            }
+        }
+    }
+    Err(Error::Host {
+        attempt: attempt(),
+        source: rustix::io::Errno::BUSY.into(),
+    })
 }

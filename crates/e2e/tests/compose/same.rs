@@ -117,17 +117,23 @@ fn state(application: &Application) -> Value {
     json!({"containers": containers, "networks": networks, "volumes": volumes})
 }
 
-/// The first places at which two documents differ.
+/// The first places at which two documents differ. Docker's Compose gives some lists in the order of a
+/// hash table, another one each time.
 fn differences(path: &str, docker: &Value, hull: &Value, found: &mut Vec<String>) {
     match (docker, hull) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                let (a, b) = (
-                    a.get(key).unwrap_or(&Value::Null),
-                    b.get(key).unwrap_or(&Value::Null),
+                let (mut a, mut b) = (
+                    a.get(key).cloned().unwrap_or_default(),
+                    b.get(key).cloned().unwrap_or_default(),
                 );
-                differences(&format!("{path}/{key}"), a, b, found);
+                if key == "ExtraHosts" {
+                    for list in [&mut a, &mut b].into_iter().filter_map(Value::as_array_mut) {
+                        list.sort_by_key(Value::to_string);
+                    }
+                }
+                differences(&format!("{path}/{key}"), &a, &b, found);
             }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {

@@ -184,7 +184,7 @@ fn secrets_are_there_for_the_step_and_nowhere_else() {
         fs::write(&secret, "s3cr3t-value").unwrap();
         let dockerfile = "FROM busybox\n\
             RUN --mount=type=secret,id=key,mode=0440,uid=3 stat -c '%a %u' /run/secrets/key > /looks; wc -c < /run/secrets/key > /size\n\
-            RUN --mount=type=secret,id=key,env=KEY [ \"$KEY\" = s3cr3t-value ]\n\
+            RUN --mount=type=secret,id=key,env=KEY [ \"${KEY#s3cr3t}\" = -value ]\n\
             RUN --mount=type=secret,id=absent ! ls /run/secrets/absent\n\
             RUN find / -xdev -path /proc -prune -o -name '*secret*' -print > /found\n";
         let directory = context(scene, &[("Dockerfile", dockerfile)]);

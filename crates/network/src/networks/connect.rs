@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     os::fd::{BorrowedFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hull_sys::netlink::route::{self, Child, ChildKind, Link, Mac, Veth};
@@ -22,6 +22,10 @@ use crate::{
 const PREFIX: &str = "hv";
 const NAME_DIGITS: usize = 12;
 
+/// How long an address may be on its way back: longer than links take to go.
+const LEAVING_MAX: Duration = Duration::from_secs(3);
+const LEAVING_PAUSE: Duration = Duration::from_millis(10);
+
 impl Networks {
     /// Gives a sandbox an interface and addresses in a network (an id or a name).
     ///
@@ -32,7 +36,7 @@ impl Networks {
         network: &str,
         request: &EndpointRequest,
     ) -> Result<Endpoint, Error> {
-        let mut draft = self.draft(network, request)?;
+        let mut draft = self.draft_in_turn(network, request)?;
         let made = self.link(sandbox, &mut draft);
         let mut state = self.state();
         state.in_the_making.retain(|name| *name != draft.name);
@@ -144,6 +148,31 @@ impl Networks {
     /// After [`restore`](Self::restore): the same for all containers that kept running.
     pub fn restore_names(&self, all: Vec<(NameService, OwnedFd)>) -> Result<(), Error> {
         self.names.take_up(all)
+    }
+
+    /// Waits for an address that is asked for while its last owner's link is still going.
+    fn draft_in_turn(&self, network: &str, request: &EndpointRequest) -> Result<Draft, Error> {
+        let deadline = Instant::now() + LEAVING_MAX;
+        loop {
+            match self.draft(network, request) {
+                Err(Error::AddressTaken(address))
+                    if !self.has_endpoint_at(network, address) && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(LEAVING_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn has_endpoint_at(&self, network: &str, address: IpAddr) -> bool {
+        let state = self.state();
+        let id = state.network(network).map(|found| found.record.id.clone());
+        state.endpoints.values().any(|connected| {
+            let endpoint = &connected.endpoint;
+            Some(&endpoint.network_id) == id.as_ref()
+                && endpoint.addresses().any(|own| own == address)
+        })
     }
 
     /// Decides everything about an endpoint, and takes its addresses.
