@@ -276,7 +276,9 @@ async fn who_holds_us_up_is_left_in_favour_of_another_one() {
         });
         let origin = Fake::start(move |seen| good.answer(seen));
         let reference = origin.reference("app:1");
-        let (_certs, settings) = with_mirrors(&reference, &[&mirror]);
+        let (_certs, mut settings) = with_mirrors(&reference, &[&mirror]);
+        // Far more than the origin takes on a busy machine.
+        settings.patience = std::time::Duration::from_secs(4);
         Lab::new().pull(settings, &reference).await.unwrap();
         assert_eq!(origin.asked_for(&image.layer).len(), 1);
     }

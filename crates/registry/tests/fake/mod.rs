@@ -335,7 +335,6 @@ pub(crate) fn settings() -> Settings {
     Settings {
         attempts: 4,
         pause: Duration::from_millis(5),
-        patience: Duration::from_millis(600),
         ..Settings::default()
     }
 }
