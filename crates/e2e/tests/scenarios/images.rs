@@ -98,3 +98,22 @@ scenario!(prune_takes_what_has_no_name(scene) {
     scene.ok("image prune -f");
     assert_eq!(scene.ok("images -aq").lines().count(), 1);
 });
+
+#[test]
+fn a_list_of_manifests_is_an_image() {
+    hull_testkit::Scene::play(hull_testkit::Client::Hull, |scene| {
+        scene.ok("tag busybox box:amd64");
+        scene.ok("manifest create box:1 box:amd64");
+        scene.fails(1, "manifest create box:1 box:amd64");
+        scene.ok("manifest annotate --os-version 6.1 box:1 box:amd64");
+        let list: serde_json::Value =
+            serde_json::from_str(&scene.ok("manifest inspect box:1")).unwrap();
+        assert_eq!(list["manifests"][0]["platform"]["os.version"], "6.1");
+        assert_eq!(scene.ok("run --rm box:1 echo works"), "works");
+        let tree = scene.ok("image ls --tree box:1");
+        assert!(tree.contains("└─ linux/"), "{tree}");
+        scene.ok("manifest rm box:1");
+        scene.fails(1, "manifest inspect box:1");
+        assert_eq!(scene.ok("run --rm box:amd64 echo works"), "works");
+    });
+}
