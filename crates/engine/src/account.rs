@@ -66,8 +66,14 @@ pub(crate) fn images(services: &Services) -> Result<DiskUsage> {
 
 fn used_images(services: &Services) -> HashSet<String> {
     let containers = services.registry.all().into_iter();
+    let images = |record: std::sync::Arc<crate::record::Record>| {
+        let mounted = record.mounts.iter().filter_map(|mount| mount.image.clone());
+        let mut images: Vec<String> = mounted.collect();
+        images.push(record.image_id.clone());
+        images
+    };
     containers
-        .map(|handle| handle.record().image_id.clone())
+        .flat_map(|handle| images(handle.record()))
         .collect()
 }
 

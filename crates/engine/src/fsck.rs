@@ -3,6 +3,8 @@
 //! The image store compares itself; here stands what concerns containers, too. Each kind of thing
 //! is one function that returns its findings.
 
+mod own;
+
 use std::{path::Path, sync::Arc};
 
 use hull_image::store::{Finding, Fsck, Outcome, Trouble};
@@ -26,6 +28,9 @@ impl Engine {
             .services()
             .block(move || images(&services, options))
             .await??;
+        let services = Arc::clone(self.services());
+        let own = move || own::own(&services, options.repair);
+        found.extend(self.services().block(own).await??);
         found.extend(self.layers_of_containers(options).await?);
         self.services().sweep();
         Ok(found)

@@ -413,3 +413,51 @@ fn files_go_into_a_volume_and_out_of_it() {
         );
     });
 }
+
+#[test]
+fn a_check_finds_what_is_nobodys_and_what_is_gone() {
+    Scene::play(Client::Hull, |scene| {
+        scene.ok("create --name box -v kept:/d busybox true");
+        assert_eq!(scene.ok("system fsck"), "all is sound");
+        let data = scene.daemon.path("data");
+        fs::create_dir_all(data.join("volumes/lost/_data")).unwrap();
+        fs::write(data.join("volumes/lost/_data/f"), "found").unwrap();
+        fs::create_dir_all(data.join("volumes/hollow/_data")).unwrap();
+        fs::create_dir_all(data.join("containers").join("0".repeat(64)).join("upper")).unwrap();
+        fs::rename(data.join("volumes/kept/_data"), scene.daemon.path("away")).unwrap();
+        let report = scene.run("system fsck --quick");
+        assert!(
+            report.code == 1 && report.stdout.contains("4 found"),
+            "{report:?}"
+        );
+        for text in [
+            "volumes/lost: it has content",
+            "volumes/hollow: it is empty",
+            "no record tells of its container",
+            "volume kept: its content",
+        ] {
+            assert!(report.stdout.contains(text), "{report:?}");
+        }
+        assert!(scene.fails(1, "start box").contains("its content is gone"));
+        let text = scene.ok("system fsck --quick --repair");
+        assert!(text.contains("4 found, all mended"), "{text}");
+        assert_eq!(scene.ok("system fsck"), "all is sound");
+        assert_eq!(scene.ok("volume ls -q"), "kept\nlost");
+        assert_eq!(scene.ok("run --rm -v lost:/l busybox cat /l/f"), "found");
+        scene.ok("start -a box");
+    });
+}
+
+scenario!(a_size_is_limited_or_refused(scene) {
+    // Where the file system has no project quotas, saying so is all there is.
+    let output = scene.run("volume create -o size=1m small");
+    if output.code != 0 {
+        assert!(output.stderr.contains("has no project quotas") && output.stderr.contains("prjquota"), "{output:?}");
+        assert_eq!(scene.ok("volume ls -q"), "");
+        let text = scene.fails(125, "run --rm --storage-opt size=1m busybox true");
+        assert!(text.contains("has no project quotas"), "{text}");
+        return;
+    }
+    let full = scene.run("run --rm -v small:/s busybox dd if=/dev/zero of=/s/f bs=64k count=40");
+    assert!(full.code != 0, "{full:?}");
+});

@@ -12,7 +12,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -114,6 +114,15 @@ impl Volumes {
         Ok(unowned)
     }
 
+    /// Takes what lies in a directory that is nobody's as a volume.
+    pub(crate) fn adopt(&self, directory: &Path) -> Result<()> {
+        let _changing = self.change();
+        match directory.file_name().and_then(|name| name.to_str()) {
+            Some(id) if !self.read().contains_key(id) => self.take_up(id),
+            _ => Ok(()),
+        }
+    }
+
     fn directories(&self) -> Result<Vec<String>> {
         let what = || format!("list {}", self.directory.display());
         let entries = fs::read_dir(&self.directory).attempt(what)?;
@@ -134,7 +143,7 @@ impl Volumes {
     }
 
     /// Keeps others from making or renaming volumes, for as long as the guard lives.
-    pub(super) fn change(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
