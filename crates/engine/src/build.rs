@@ -286,6 +286,7 @@ fn make(services: &Arc<Services>, request: &RunRequest) -> Result<Record> {
         log_path: None,
         left_main_network: false,
         is_build_step: true,
+        step_env: request.env.clone(),
         id,
     };
     let kind = crate::store::Kind::Container;
@@ -304,7 +305,6 @@ fn config(request: &RunRequest) -> Config {
         }
         .to_owned(),
         user: request.user.clone(),
-        env: request.env.clone(),
         cmd: Some(request.args.clone()),
         working_dir: request.working_dir.clone(),
         attach_stdout: true,

@@ -62,6 +62,9 @@ pub struct Record {
     /// It runs a command of a build: nobody sees it, and it ends with the build.
     #[serde(default)]
     pub is_build_step: bool,
+    /// A build step's environment. In memory only: there may be secrets in it.
+    #[serde(skip)]
+    pub step_env: Vec<String>,
 }
 
 /// Something mounted into a container, all resolved.

@@ -635,7 +635,7 @@ fn is_archive(file: &File) -> bool {
         return false;
     };
     let first =
-        hull_image::archive::Members::new(&mut copy).and_then(|mut archive| archive.next_member());
-    let is_archive = matches!(first, Ok(Some(_)));
+        hull_image::archive::Members::new(&mut copy).and_then(|mut archive| archive.has_member());
+    let is_archive = matches!(first, Ok(true));
     copy.seek(SeekFrom::Start(0)).is_ok() && is_archive
 }

@@ -126,6 +126,7 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
         health: None,
         log_path,
         is_build_step: false,
+        step_env: Vec::new(),
     };
     crate::logs::forward::plan(&record)?;
     services

@@ -249,7 +249,10 @@ fn plan(
         &record.config.user,
         &record.host.group_add,
     )?;
-    let config = named_like_donor(services, record)?;
+    let mut config = named_like_donor(services, record)?;
+    if record.is_build_step {
+        config.to_mut().env.clone_from(&record.step_env);
+    }
     let ready = volume::ready(services, record, record.id.as_str(), Some(&user), undo)?;
     let input = spec::SpecInput {
         id: record.id.as_str(),

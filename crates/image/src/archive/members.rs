@@ -60,6 +60,11 @@ impl<'a> Members<'a> {
         self.reader.next()?.as_ref().map(member).transpose()
     }
 
+    /// Whether there is a member, whatever it is: one that leads out is refused when it is taken.
+    pub fn has_member(&mut self) -> Result<bool> {
+        Ok(self.reader.next()?.is_some())
+    }
+
     /// Reads what follows the last member, to the end.
     pub fn drain(&mut self) -> Result<()> {
         self.reader.drain()
