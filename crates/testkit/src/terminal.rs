@@ -148,8 +148,9 @@ mod tests {
         terminal.resize(33, 99);
         terminal.line("stty size");
         terminal.expect("33 99");
-        terminal.line("sleep 1000");
-        terminal.expect("sleep 1000");
+        // An interrupt that comes before the job has the terminal would be the shell's own.
+        terminal.line("sh -c 'printf \"has %s\\n\" begun; exec sleep 1000'");
+        terminal.expect("has begun");
         terminal.send("\x03");
         terminal.line("exit 7");
         assert_eq!(terminal.wait(), 7);
