@@ -331,6 +331,22 @@ def timed(engine, *words):
     return answer["wall"] * 1e3, engine.group.processor_ms() - before
 
 
+def shell(engine, line):
+    """Milliseconds of a line with $ENGINE for the client, by the shell of the engine's own root."""
+    client = " ".join(engine.command)
+    answer = engine.agent.ask(run=["sh", "-c", line.replace("$ENGINE", client)], keep=False)
+    if answer["code"] != 0:
+        raise RuntimeError(f"{engine.name}: {line} returned {answer['code']}")
+    return answer["wall"] * 1e3
+
+
+def home_of(engine, directory):
+    """A directory of this machine the engine's client sees, and its path as the client sees it."""
+    visible = getattr(engine, "home", directory)
+    root = getattr(engine, "root", "")
+    return visible, visible[len(root):] if root and visible.startswith(root) else visible
+
+
 def column(results, index):
     return {name: median([value[index] for value in values]) for name, values in results.items()}
 

@@ -17,15 +17,6 @@ import bench
 HUNDRED = 100
 
 
-def shell(engine, line):
-    """Milliseconds of a line with $ENGINE for the client, by the shell of the engine's own root."""
-    client = " ".join(engine.command)
-    answer = engine.agent.ask(run=["sh", "-c", line.replace("$ENGINE", client)], keep=False)
-    if answer["code"] != 0:
-        raise RuntimeError(f"{engine.name}: {line} returned {answer['code']}")
-    return answer["wall"] * 1e3
-
-
 def measure_one(table, engines, places, name, rounds):
     columns = {"load": {}, "again": {}, "save": {}, "rmi": {}}
     results = bench.interleaved(engines, rounds, lambda engine: round_of(engine, places[engine.name], name))
@@ -38,10 +29,10 @@ def measure_one(table, engines, places, name, rounds):
 
 
 def round_of(engine, place, name):
-    load = shell(engine, f"$ENGINE load -q -i {place} >/dev/null")
-    again = shell(engine, f"$ENGINE load -q -i {place} >/dev/null")
-    save = shell(engine, f"$ENGINE save {name} | cat >/dev/null")
-    rmi = shell(engine, f"$ENGINE rmi {name} >/dev/null")
+    load = bench.shell(engine, f"$ENGINE load -q -i {place} >/dev/null")
+    again = bench.shell(engine, f"$ENGINE load -q -i {place} >/dev/null")
+    save = bench.shell(engine, f"$ENGINE save {name} | cat >/dev/null")
+    rmi = bench.shell(engine, f"$ENGINE rmi {name} >/dev/null")
     return load, again, save, rmi
 
 
@@ -61,7 +52,7 @@ def measure_hundred(table, engines, homes, rounds):
         for number in range(HUNDRED):
             with open(f"{visible}/tiny.tar", "wb") as file:
                 file.write(tiny_tar(number))
-            shell(engine, f"$ENGINE import {inside}/tiny.tar tiny:{number} >/dev/null")
+            bench.shell(engine, f"$ENGINE import {inside}/tiny.tar tiny:{number} >/dev/null")
     results = bench.interleaved(engines, rounds, lambda engine: bench.timed(engine, "images"))
     table.add("images, 100 images", bench.column(results, 0), "≤ 4")
     results = bench.interleaved(engines, rounds, lambda engine: bench.timed(engine, "system", "df"))
@@ -75,8 +66,7 @@ def measure(options, directory):
         table = bench.Table([engine.name for engine in engines])
         places, homes = {}, {}
         for engine in engines:
-            visible = getattr(engine, "home", directory)
-            inside = visible[len(root):] if root and visible.startswith(root) else visible
+            visible, inside = bench.home_of(engine, directory)
             shutil.copy(options.large, f"{visible}/large.tar")
             places[engine.name] = f"{inside}/large.tar"
             homes[engine.name] = (visible, inside)
