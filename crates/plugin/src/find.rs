@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::talk::Error;
+use crate::{talk::Error, tls::Certificates};
 
 /// Files that tell an address are not larger.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -34,6 +34,8 @@ pub enum Address {
     Unix(PathBuf),
     /// `host:port`.
     Tcp(String),
+    /// `host:port`, with certificates.
+    Tls(String, Certificates),
 }
 
 /// What `NAME.json` holds.
@@ -42,7 +44,7 @@ pub enum Address {
 struct Description {
     addr: String,
     #[serde(rename = "TLSConfig")]
-    tls: Option<serde_json::Value>,
+    tls: Option<Certificates>,
 }
 
 /// Finds a plugin by its name.
@@ -100,10 +102,19 @@ fn read(path: &Path) -> io::Result<Option<String>> {
 
 fn described(text: &str) -> Result<Address, String> {
     let description: Description = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    if description.tls.is_some_and(|tls| !tls.is_null()) {
-        return Err("plugins over TLS are not available: let it listen on a socket".to_owned());
+    let text = description.addr.trim();
+    let Some(certificates) = description.tls else {
+        return address(text);
+    };
+    certificates.check()?;
+    let place = text
+        .strip_prefix("https://")
+        .map(|rest| format!("tcp://{rest}"));
+    match address(place.as_deref().unwrap_or(text))? {
+        Address::Tcp(place) => Ok(Address::Tls(place, certificates)),
+        // Who has the socket needs no certificate.
+        other => Ok(other),
     }
-    address(&description.addr)
 }
 
 /// `unix:///path`, `tcp://host:port`, `http://host:port`.
@@ -141,6 +152,10 @@ mod tests {
             "tls.json",
             r#"{"Addr":"https://x:1","TLSConfig":{"CAFile":"x"}}"#,
         );
+        write(
+            "open.json",
+            r#"{"Addr":"https://x:1","TLSConfig":{"InsecureSkipVerify":true}}"#,
+        );
         write("bad.spec", "here");
         let places = Directories(vec![directory.join("none"), directory.to_owned()]);
         let found = |name: &str| find(name, &places);
@@ -149,7 +164,15 @@ mod tests {
         assert_eq!(found("own").unwrap(), unix("own/own.sock"));
         assert_eq!(found("spec").unwrap(), Address::Tcp("10.0.0.1:9000".into()));
         assert_eq!(found("json").unwrap(), Address::Unix("/run/x.sock".into()));
-        assert!(found("tls").unwrap_err().to_string().contains("TLS"));
+        assert!(
+            matches!(found("tls").unwrap(), Address::Tls(place, own) if place == "x:1" && own != Certificates::default())
+        );
+        assert!(
+            found("open")
+                .unwrap_err()
+                .to_string()
+                .contains("InsecureSkipVerify is not available")
+        );
         assert!(found("bad").unwrap_err().to_string().contains("no address"));
         for name in ["none", "../plain", ""] {
             let text = found(name).unwrap_err().to_string();

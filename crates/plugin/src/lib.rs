@@ -6,8 +6,10 @@
 
 mod find;
 mod talk;
+mod tls;
 mod volume;
 
 pub use find::{Address, Directories, find};
 pub use talk::Error;
+pub use tls::Certificates;
 pub use volume::{VolumeDriver, VolumeFacts};

@@ -134,6 +134,10 @@ impl Peer {
                 let stream = TcpStream::connect(address).await.map_err(connect)?;
                 speak(stream, question, body).await
             }
+            Address::Tls(address, certificates) => {
+                let stream = certificates.connect(address).await?;
+                speak(stream, question, body).await
+            }
         }
     }
 }
