@@ -9,13 +9,19 @@ use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::ui;
 
-/// Whether a file can be made at `path`; the empty path is the standard output.
+/// Whether a file can be made at `path`; the empty path is the standard output, unless that is a
+/// terminal.
 ///
 /// # Errors
 /// What stands in the way, after `doing`.
 pub(crate) fn check(path: &str, doing: &str) -> Result<()> {
     if path.is_empty() {
-        return Ok(());
+        return match ui::out_is_terminal() {
+            true => Err(Error::new(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+            )),
+            false => Ok(()),
+        };
     }
     let directory = Path::new(path)
         .parent()

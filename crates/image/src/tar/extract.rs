@@ -5,24 +5,27 @@
 //! never followed at the last component, and attributes are set on open files or without following
 //! links. For layers, whiteouts become overlayfs's marks.
 
+mod attributes;
+mod content;
+
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use hull_sys::beneath::Root;
 use hull_sys::xattr;
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::read::Reader;
 use super::{Entry, EntryKind};
-use crate::dir::{self, OPAQUE, file_type, is_portable_xattr, is_whiteout, stat_if_any};
+use crate::dir::{self, OPAQUE, file_type, is_whiteout, stat_if_any};
 use crate::error::{Context as _, Error, Result};
+use attributes::{chmod_node, set_times, set_xattrs, timestamps};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
@@ -34,8 +37,6 @@ const CONTENT_BYTES_MAX: u64 = 1 << 40;
 /// The most entries a layer may have: an inode each.
 const ENTRIES_MAX: u64 = 20_000_000;
 const COPY_BYTES: usize = 128 << 10;
-/// Fewer zeros are written as they are.
-const HOLE_BYTES_MIN: usize = 4 << 10;
 
 /// How to extract.
 #[derive(Debug, Clone, Default)]
@@ -330,7 +331,7 @@ impl<'a> Extractor<'a> {
                 let device = rustix::fs::makedev(entry.device.0, entry.device.1);
                 let mode = Mode::from_raw_mode(entry.mode);
                 rustix::fs::mknodat(self.current(), name, kind, mode, device).context(what)?;
-                self.chmod_node(name, mode, kind).context(what)?;
+                chmod_node(self.current(), name, mode, kind).context(what)?;
             }
             EntryKind::Unknown(_) => return Ok(()),
         }
@@ -350,8 +351,11 @@ impl<'a> Extractor<'a> {
         let fd = rustix::fs::openat(self.current(), name, flags | OFlags::CLOEXEC, mode)?;
         let mut file = File::from(fd);
         match &entry.segments {
-            None => self.copy(reader, &mut file)?,
-            Some(segments) => self.copy_segments(reader, &file, segments, entry.size)?,
+            None => content::copy(reader, &mut file, &mut self.buffer)?,
+            Some(segments) => {
+                let buffer = &mut self.buffer;
+                content::copy_segments(reader, &file, segments, entry.size, buffer)?;
+            }
         }
         let (uid, gid) = self.owner(entry);
         // The owner first: changing it takes setuid and capabilities away.
@@ -359,53 +363,6 @@ impl<'a> Extractor<'a> {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
         set_xattrs(self.current(), name, entry)?;
         Ok(rustix::fs::futimens(&file, &timestamps(entry.mtime))?)
-    }
-
-    fn copy(&mut self, reader: &mut impl Read, file: &mut File) -> io::Result<()> {
-        let mut ends_in_hole = false;
-        loop {
-            let got = reader.read(&mut self.buffer)?;
-            if got == 0 {
-                break;
-            }
-            let piece = &self.buffer[..got];
-            // Archives of most tools write holes out as zeros: they are holes again on the disk.
-            ends_in_hole = got >= HOLE_BYTES_MIN && piece.iter().all(|&byte| byte == 0);
-            if ends_in_hole {
-                file.seek(SeekFrom::Current(i64::try_from(got).unwrap_or(0)))?;
-            } else {
-                file.write_all(piece)?;
-            }
-        }
-        if ends_in_hole {
-            let end = file.stream_position()?;
-            file.set_len(end)?;
-        }
-        Ok(())
-    }
-
-    fn copy_segments(
-        &mut self,
-        reader: &mut impl Read,
-        file: &File,
-        segments: &[(u64, u64)],
-        size: u64,
-    ) -> io::Result<()> {
-        file.set_len(size)?;
-        for &(offset, length) in segments {
-            let mut at = offset;
-            while at < offset + length {
-                let want = usize::try_from(offset + length - at).unwrap_or(usize::MAX);
-                let limit = want.min(self.buffer.len());
-                let got = reader.read(&mut self.buffer[..limit])?;
-                if got == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                file.write_all_at(&self.buffer[..got], at)?;
-                at += got as u64;
-            }
-        }
-        Ok(())
     }
 
     fn directory(&mut self, entry: &Entry, path: &Path, name: &OsStr) -> Result<()> {
@@ -485,17 +442,6 @@ impl<'a> Extractor<'a> {
         rustix::fs::chownat(self.current(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// Sets a node's mode (the umask took some) without following a link that took its place.
-    fn chmod_node(&self, name: &OsStr, mode: Mode, kind: FileType) -> rustix::io::Result<()> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(self.current(), name, flags, Mode::empty())?;
-        if file_type(&rustix::fs::fstat(&fd)?) != kind {
-            return Err(Errno::STALE);
-        }
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        rustix::fs::chmodat(CWD, path, mode, AtFlags::empty())
-    }
-
     fn owner(&self, entry: &Entry) -> (u32, u32) {
         self.options.owner.unwrap_or((entry.uid, entry.gid))
     }
@@ -530,46 +476,4 @@ pub(crate) fn clean(name: &[u8]) -> Result<PathBuf> {
         }
     }
     Ok(PathBuf::from(OsString::from_vec(parts.join(&b'/'))))
-}
-
-/// Sets the attributes that may travel; a file system that has none is no failure.
-fn set_xattrs(directory: impl AsFd, name: &OsStr, entry: &Entry) -> Result<()> {
-    for (attribute, value) in &entry.xattrs {
-        if !is_portable_xattr(attribute) {
-            continue;
-        }
-        match xattr::set(&directory, name, attribute, value) {
-            Ok(()) => {}
-            Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::OPNOTSUPP | Errno::PERM)
-                ) => {}
-            Err(error) => {
-                let what = || format!("set {} of {}", attribute.display(), name.display());
-                return Err(error).context(what);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn set_times(directory: impl AsFd, name: &OsStr, mtime: (i64, u32)) -> rustix::io::Result<()> {
-    rustix::fs::utimensat(
-        directory,
-        name,
-        &timestamps(mtime),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-}
-
-fn timestamps((seconds, nanoseconds): (i64, u32)) -> Timestamps {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
 }

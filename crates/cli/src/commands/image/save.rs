@@ -4,7 +4,6 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::ui;
 use crate::ui::download;
 
 #[derive(Default)]
@@ -28,11 +27,6 @@ impl Command for Save {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        if self.output.is_empty() && ui::out_is_terminal() {
-            return Err(Error::new(
-                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-            ));
-        }
         download::check(&self.output, "failed to save image")?;
         let platforms = platforms(&self.platforms)?;
         let client = connect(&call.globals).await?;
