@@ -7,13 +7,15 @@ use std::{collections::HashSet, fs, path::Path, sync::Arc};
 
 use hull_image::{
     allocated,
-    store::{DiskUsage, Standing, Summary},
+    store::{DiskUsage, Standing},
 };
 use hull_oci::Digest;
 
 use crate::{
     Engine,
+    budget::Candidate,
     error::{Attempt, Result},
+    record::Record,
     services::Services,
 };
 
@@ -37,10 +39,10 @@ pub struct Account {
     pub lines: Vec<Line>,
     /// The data root, in all.
     pub total: u64,
-    /// Bytes that images may take.
+    /// Bytes that images and disposable volumes may take.
     pub budget: Option<u64>,
-    /// Images, in the order in which they would be let go, and why some are not.
-    pub images: Vec<(Summary, Standing)>,
+    /// What would be let go, in that order, and why some of it is not.
+    pub standings: Vec<(Candidate, Standing)>,
 }
 
 impl Engine {
@@ -48,6 +50,12 @@ impl Engine {
     pub async fn images_usage(&self) -> Result<DiskUsage> {
         let services = Arc::clone(self.services());
         self.services().block(move || images(&services)).await?
+    }
+
+    /// Bytes of disk that are a container's: its layer, log and records.
+    pub async fn container_disk(&self, record: &Record) -> Result<u64> {
+        let bundle = self.services().paths.bundle(&record.id);
+        Ok(self.services().block(move || allocated(&bundle)).await??)
     }
 
     /// What of the data root belongs to whom.
@@ -66,7 +74,7 @@ pub(crate) fn images(services: &Services) -> Result<DiskUsage> {
 
 fn used_images(services: &Services) -> HashSet<String> {
     let containers = services.registry.all().into_iter();
-    let images = |record: std::sync::Arc<crate::record::Record>| {
+    let images = |record: Arc<Record>| {
         let mounted = record.mounts.iter().filter_map(|mount| mount.image.clone());
         let mut images: Vec<String> = mounted.collect();
         images.push(record.image_id.clone());
@@ -104,6 +112,8 @@ fn account(services: &Services) -> Result<Account> {
         ),
         line("Directories of the image store", frame, 0, ""),
     ];
+    let standings = crate::budget::standings(services)?;
+    let spare = standings.iter().map(spare_bytes).sum();
     let data = services.paths.data();
     let own = [services.paths.images(), data.join("layers")];
     let mut rest = allocated_alone(data);
@@ -126,7 +136,7 @@ fn account(services: &Services) -> Result<Account> {
                 0,
                 "container prune",
             )),
-            "volumes" => lines.push(line("Volumes", bytes, 0, "volume prune -a")),
+            "volumes" => lines.push(line("Volumes", bytes, spare, "volume prune -a")),
             "trash" => lines.push(line("Being deleted", bytes, bytes, "nothing to do")),
             "build" => lines.push(line("Build cache", bytes, 0, "builder prune")),
             _ => rest += bytes,
@@ -135,17 +145,21 @@ fn account(services: &Services) -> Result<Account> {
     lines.push(line("The daemon's own state", rest, 0, ""));
     lines.retain(|line| line.bytes > 0);
     let total = lines.iter().map(|line| line.bytes).sum();
-    let used = used_images(services);
-    let images = services
-        .images
-        .standings(&|id| used.contains(id.as_str()))?;
     let budget = services.config.storage_budget;
     Ok(Account {
         lines,
         total,
         budget,
-        images,
+        standings,
     })
+}
+
+/// Bytes of a disposable volume that nobody uses.
+fn spare_bytes((candidate, standing): &(Candidate, Standing)) -> u64 {
+    match candidate {
+        Candidate::Volume(own) if *standing != Standing::InUse => own.bytes,
+        _ => 0,
+    }
 }
 
 /// This directory's own blocks.

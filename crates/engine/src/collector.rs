@@ -1,4 +1,4 @@
-//! Keeps images within the budget the administrator set.
+//! Keeps images and disposable volumes within the budget the administrator set.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,14 +19,15 @@ pub(crate) async fn keep_budget(services: Arc<Services>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match engine.images_keep_within(budget).await {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => tracing::info!(
+        match engine.keep_within(budget).await {
+            Ok(gone) if gone.images.is_empty() && gone.volumes.is_empty() => {}
+            Ok(gone) => tracing::info!(
                 budget,
-                count = removed.len(),
-                "images over budget are let go"
+                images = gone.images.len(),
+                volumes = gone.volumes.len(),
+                "what is over budget is let go"
             ),
-            Err(error) => tracing::warn!(%error, "cannot keep images within the budget"),
+            Err(error) => tracing::warn!(%error, "cannot keep within the budget"),
         }
     }
 }

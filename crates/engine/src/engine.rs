@@ -144,7 +144,7 @@ fn open(config: EngineConfig) -> Result<Services> {
         waiter: tokio::runtime::Handle::current(),
         shim,
         starts_anew: opened.is_new,
-        making: std::sync::RwLock::default(),
+        makings: crate::making::Makings::default(),
         builder: std::sync::OnceLock::new(),
         trash,
         trash_filled: Notify::new(),

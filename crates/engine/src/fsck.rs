@@ -91,7 +91,7 @@ fn images(services: &Services, options: FsckOptions) -> Result<Vec<Finding>> {
         user.map(|record| record.name.to_string())
     };
     // Containers that are being made count on layers no record tells of yet.
-    let _nobody_makes = options.repair.then(|| services.nobody_makes());
+    let _nobody_makes = options.repair.then(|| services.makings.nobody_makes());
     Ok(services.images.fsck(&Fsck {
         repair: options.repair,
         contents: options.contents,

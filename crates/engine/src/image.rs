@@ -139,24 +139,9 @@ impl Engine {
 
     /// Takes a name, or an image with all its names, away.
     pub async fn image_remove(&self, name: &str, force: bool) -> Result<Vec<Removed>> {
-        let (services, name) = (Arc::clone(self.services()), name.to_owned());
-        let removed = self
-            .services()
-            .block(move || {
-                let users = |id: &Digest| users_of(&services, id);
-                let _nobody_makes = services.nobody_makes();
-                services.images.remove(
-                    &name,
-                    &Removal {
-                        force,
-                        users: &users,
-                    },
-                )
-            })
-            .await??;
-        self.services().sweep();
-        self.say_removed(&removed);
-        Ok(removed)
+        let name = name.to_owned();
+        self.remove_images(move |images, users| images.remove(&name, &Removal { force, users }))
+            .await
     }
 
     /// Takes single platforms of an image away.
@@ -165,14 +150,27 @@ impl Engine {
         name: &str,
         platforms: &[String],
     ) -> Result<Vec<Removed>> {
-        let platforms = parse_platforms(platforms)?;
-        let (services, name) = (Arc::clone(self.services()), name.to_owned());
+        let (name, platforms) = (name.to_owned(), parse_platforms(platforms)?);
+        self.remove_images(move |images, users| images.remove_platforms(&name, &platforms, users))
+            .await
+    }
+
+    /// Removes while nobody chooses an image, and tells.
+    async fn remove_images(
+        &self,
+        remove: impl FnOnce(
+            &hull_image::Store,
+            &dyn Fn(&Digest) -> Vec<User>,
+        ) -> hull_image::Result<Vec<Removed>>
+        + Send
+        + 'static,
+    ) -> Result<Vec<Removed>> {
+        let services = Arc::clone(self.services());
         let removed = self
             .services()
             .block(move || {
-                let users = |id: &Digest| users_of(&services, id);
-                let _nobody_makes = services.nobody_makes();
-                services.images.remove_platforms(&name, &platforms, &users)
+                let _nobody_chooses = services.makings.nobody_chooses();
+                remove(&services.images, &|id| users_of(&services, id))
             })
             .await??;
         self.services().sweep();
@@ -202,7 +200,7 @@ impl Engine {
         let pruned = self
             .services()
             .block(move || {
-                let _nobody_makes = services.nobody_makes();
+                let _nobody_chooses = services.makings.nobody_chooses();
                 services
                     .images
                     .prune(&filter, &|id| users_of(&services, id))
@@ -212,25 +210,6 @@ impl Engine {
         self.say_removed(&pruned.removed);
         self.say_pruned("image", pruned.reclaimed_bytes);
         Ok(pruned)
-    }
-
-    /// Lets the least useful images go until all take no more than `budget` bytes.
-    pub async fn images_keep_within(&self, budget: u64) -> Result<Vec<Removed>> {
-        let services = Arc::clone(self.services());
-        let removed = self
-            .services()
-            .block(move || {
-                let _nobody_makes = services.nobody_makes();
-                services
-                    .images
-                    .keep_within(budget, &|id| users_of(&services, id))
-            })
-            .await??;
-        if !removed.is_empty() {
-            self.services().sweep();
-        }
-        self.say_removed(&removed);
-        Ok(removed)
     }
 
     /// The images that pass the filter, the youngest first.
@@ -302,7 +281,7 @@ impl Engine {
         Ok(id)
     }
 
-    fn say_removed(&self, removed: &[Removed]) {
+    pub(crate) fn say_removed(&self, removed: &[Removed]) {
         for one in removed {
             match one {
                 Removed::Untagged(name) => self.say_image("untag", name, name),
@@ -323,7 +302,7 @@ impl Engine {
 }
 
 /// The containers that use an image.
-fn users_of(services: &Services, id: &Digest) -> Vec<User> {
+pub(crate) fn users_of(services: &Services, id: &Digest) -> Vec<User> {
     let records = services
         .registry
         .all()
@@ -334,13 +313,21 @@ fn users_of(services: &Services, id: &Digest) -> Vec<User> {
         let mounted = |mount: &crate::record::MountPoint| mount.image.as_ref() == Some(&id);
         record.image_id == id || record.mounts.iter().any(mounted)
     });
-    records
+    let mut users: Vec<User> = records
         .map(|record| User {
             container: record.id.to_string(),
             is_running: record.state.is_running(),
             platform: record.platform.clone(),
         })
-        .collect()
+        .collect();
+    // Of one that is being made, nothing may be taken away, whatever is forced.
+    let making = services.makings.users_of_image(&id).into_iter();
+    users.extend(making.map(|(container, platform)| User {
+        container: container.to_string(),
+        is_running: true,
+        platform,
+    }));
+    users
 }
 
 fn commit(

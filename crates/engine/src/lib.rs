@@ -7,6 +7,7 @@ mod engine;
 
 pub mod account;
 pub mod actor;
+pub mod budget;
 pub mod build;
 pub mod config;
 pub mod container;
@@ -31,6 +32,7 @@ pub mod volume;
 mod apparmor;
 mod collector;
 mod filter;
+mod making;
 mod names;
 mod paths;
 mod quota;

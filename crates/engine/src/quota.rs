@@ -7,7 +7,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use hull_sys::quota;
+use hull_sys::{
+    capability::{self, Capability},
+    quota,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,6 +18,13 @@ use crate::{
     services::Services,
     store::Kind,
 };
+
+/// Runs a job that fills directories on a user's behalf. Who has this privilege is above all limits
+/// on some file systems (ext4): what is copied in counts as what a container writes.
+pub(crate) fn within_limits<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
+    let resource = Capability::from_name("SYS_RESOURCE").expect("it is among the known ones");
+    capability::without(resource, job).attempt(|| "put a privilege aside".to_owned())?
+}
 
 /// The setting that holds the project number given last.
 const LAST_PROJECT: &str = "last-project";
@@ -32,16 +42,19 @@ impl Services {
         for path in directories {
             let directory = File::open(path).attempt(|| format!("open {}", path.display()))?;
             let limited = quota::set_project(directory.as_fd(), project)
-                .and_then(|()| quota::limit_project(directory.as_fd(), project, bytes));
-            limited.map_err(|error| {
-                Error::Invalid(format!(
-                    "the size of {} cannot be limited: its file system ({}) has no project quotas \
-                     ({error}); mount ext4 (made with -O quota,project) or xfs with the option \
-                     prjquota",
-                    path.display(),
-                    crate::system::file_system(path)
-                ))
-            })?;
+                .and_then(|()| quota::limit_project(directory.as_fd(), project, bytes))
+                .and_then(|()| quota::enforces_projects(directory.as_fd()));
+            let why = match limited {
+                Ok(true) => continue,
+                Ok(false) => "has limits that do not hold".to_owned(),
+                Err(error) => format!("has no project quotas ({error})"),
+            };
+            return Err(Error::Invalid(format!(
+                "the size of {} cannot be limited: its file system ({}) {why}; mount ext4 (made \
+                 with -O quota,project) or xfs with the option prjquota",
+                path.display(),
+                crate::system::file_system(path)
+            )));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{
     fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use crate::{
     container::exec::ExecOptions,
     error::{Attempt, Error, Result},
     events::{Events, Subject},
+    making::Makings,
     model::ContainerId,
     paths::Paths,
     record::Record,
@@ -62,9 +63,8 @@ pub(crate) struct Services {
     pub(crate) shim: OwnedFd,
     /// The state file is new: what the data root holds must be found by itself.
     pub(crate) starts_anew: bool,
-    /// Held for reading while a container is made: what it will use cannot be taken away meanwhile,
-    /// though no record tells of it yet. Held for writing by what takes volumes and images away.
-    pub(crate) making: RwLock<()>,
+    /// What containers that are being made will use.
+    pub(crate) makings: Makings,
     /// The builder, once somebody builds.
     pub(crate) builder: std::sync::OnceLock<Arc<hull_build::Builder>>,
     /// What is being deleted.
@@ -92,11 +92,6 @@ impl Services {
         tokio::task::spawn_blocking(job)
             .await
             .map_err(|panic| Error::Internal(format!("a job broke off: {panic}")))
-    }
-
-    /// Keeps containers from being made, for as long as the guard lives.
-    pub(crate) fn nobody_makes(&self) -> RwLockWriteGuard<'_, ()> {
-        self.making.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The way to a container's shim.
@@ -232,6 +227,9 @@ impl Services {
     /// Takes everything of a container that does not run away, without waiting for the disk.
     pub(crate) fn discard(self: &Arc<Self>, record: &Record, volumes: bool) {
         let id = &record.id;
+        for volume in record.mounts.iter().filter_map(|m| self.volume_of(m)) {
+            crate::budget::note_use(self, &volume);
+        }
         for directory in [self.paths.bundle(id), self.paths.run(id)] {
             if let Err(error) = self.discard_directory(&directory) {
                 tracing::error!(path = %directory.display(), %error, "cannot remove");

@@ -1,6 +1,6 @@
 //! What the disk says a tree takes.
 //!
-//! Blocks, as `du` counts them: of files and directories, each file once. (How many bytes files
+//! Blocks, as `du` counts them: of files and directories, each file once, and of one file system. (How many bytes files
 //! contain is another question: see [`usage`](crate::snapshot::usage).)
 
 use std::collections::HashSet;
@@ -32,7 +32,10 @@ pub fn allocated(path: &Path) -> Result<u64> {
         let mut seen = HashSet::new();
         match Dir::open(path) {
             Err(error) if is_gone(&error) => {}
-            root => total += below(&root.context(what)?, 0, &mut seen).context(what)?,
+            root => {
+                let device = own.dev();
+                total += below(&root.context(what)?, device, 0, &mut seen).context(what)?;
+            }
         }
     }
     Ok(total)
@@ -43,7 +46,12 @@ pub(crate) fn allocated_alone(path: &Path) -> u64 {
     fs::symlink_metadata(path).map_or(0, |meta| meta.blocks() * BLOCK_BYTES)
 }
 
-fn below(directory: &Dir, depth: usize, seen: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
+fn below(
+    directory: &Dir,
+    device: u64,
+    depth: usize,
+    seen: &mut HashSet<(u64, u64)>,
+) -> io::Result<u64> {
     if depth > DEPTH_MAX {
         return Err(Errno::NAMETOOLONG.into());
     }
@@ -52,9 +60,13 @@ fn below(directory: &Dir, depth: usize, seen: &mut HashSet<(u64, u64)>) -> io::R
         let Some(stat) = directory.stat_if_any(&name)? else {
             continue;
         };
+        // What is mounted there lies elsewhere.
+        if stat.st_dev != device {
+            continue;
+        }
         total += of(&stat, seen);
         if file_type(&stat) == FileType::Directory {
-            total += child(directory, &name, depth, seen)?;
+            total += child(directory, &name, device, depth, seen)?;
         }
     }
     Ok(total)
@@ -63,11 +75,12 @@ fn below(directory: &Dir, depth: usize, seen: &mut HashSet<(u64, u64)>) -> io::R
 fn child(
     directory: &Dir,
     name: &OsStr,
+    device: u64,
     depth: usize,
     seen: &mut HashSet<(u64, u64)>,
 ) -> io::Result<u64> {
     match directory.child(name) {
-        Ok(child) => below(&child, depth + 1, seen),
+        Ok(child) => below(&child, device, depth + 1, seen),
         Err(error) if is_gone(&error) => Ok(0),
         Err(error) => Err(error),
     }

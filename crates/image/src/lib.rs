@@ -12,6 +12,7 @@
 pub mod archive;
 pub mod copy;
 pub mod diff;
+pub mod parts;
 pub mod snapshot;
 pub mod store;
 

@@ -1,13 +1,15 @@
 //! The distribution protocol, both ends: how images travel.
 //!
 //! [`client`] speaks to any registry; [`pull`](mod@pull) and [`push`](mod@push) carry whole images
-//! between a registry and the image store. [`server`] is a registry of our own.
+//! between a registry and the image store, [`artifact`] what is no image. [`server`] is a registry of
+//! our own.
 //!
 //! Words: a *reference* names an image; a *repository* is a reference without tag and digest; an
 //! *origin* is the registry a reference names, a *mirror* another one that has the same.
 //!
 //! What Docker's clients are told, and in which words, is left to others.
 
+pub mod artifact;
 pub mod client;
 pub mod progress;
 pub mod pull;

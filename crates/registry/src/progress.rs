@@ -38,6 +38,17 @@ pub enum Event {
         /// The image.
         target: Box<Descriptor>,
     },
+    /// A volume was filled.
+    Filled {
+        /// From where.
+        reference: Reference,
+        /// What that is.
+        digest: Digest,
+        /// Its name.
+        volume: String,
+    },
+    /// Something people may want to know.
+    Note(String),
     /// One platform's image was pushed, for the others are not all here.
     PushedOne {
         /// The image's index.

@@ -285,6 +285,24 @@ pub fn keep_on_user_change(keep: bool) -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).map(drop)
 }
 
+/// Runs `job` on the calling thread without a privilege in use.
+pub fn without<T>(privilege: Capability, job: impl FnOnce() -> T) -> io::Result<T> {
+    /// Takes it up again, also when the job panics.
+    struct Again(ThreadCapabilities);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            // What is permitted can be taken up at any time.
+            let _ = set_thread(self.0.effective, self.0.permitted, self.0.inheritable);
+        }
+    }
+    let before = current()?;
+    let mut fewer = before.effective;
+    fewer.remove(privilege);
+    set_thread(fewer, before.permitted, before.inheritable)?;
+    let _again = Again(before);
+    Ok(job())
+}
+
 /// `_LINUX_CAPABILITY_VERSION_3`: 64 bits in two halves.
 const VERSION_3: u32 = 0x2008_0522;
 
@@ -364,6 +382,15 @@ mod tests {
             .map(|name| Capability::from_name(name).unwrap())
             .collect();
         assert_eq!(set.bits(), 0xa804_25fb);
+    }
+
+    #[test]
+    fn a_privilege_is_put_aside_for_a_while() {
+        let chown = Capability::from_name("CHOWN").unwrap();
+        let has = || current().unwrap().effective.contains(chown);
+        let before = has();
+        assert!(!without(chown, has).unwrap());
+        assert_eq!(has(), before);
     }
 
     #[test]

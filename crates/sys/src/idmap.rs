@@ -38,7 +38,8 @@ pub fn write(
     write_one(&format!("/proc/{pid}/gid_map"), &text(groups))
 }
 
-/// A user namespace that nobody is in, for a mount that translates owners.
+/// A user namespace that nobody is in, for a mount that translates owners. Callers may have threads:
+/// the process that is made for it does nothing but wait in the kernel.
 pub fn user_namespace(users: &[Mapping], groups: &[Mapping]) -> io::Result<OwnedFd> {
     let (reader, writer) = io::pipe()?;
     let clone = Clone {

@@ -18,6 +18,11 @@ const INHERIT: u32 = 0x200;
 const SET_QUOTA: u32 = (0x80_0008 << 8) | 2;
 const BLOCK_LIMITS: u32 = 1;
 
+/// `Q_XGETQSTAT` for projects; every file system's quotas answer it, not only xfs's.
+const GET_STATE: u32 = (0x5805 << 8) | 2;
+/// `FS_QUOTA_PDQ_ENFD`: limits of projects hold.
+const PROJECTS_ENFORCED: u16 = 1 << 5;
+
 /// The kernel counts limits in these.
 const BLOCK_BYTES: u64 = 1024;
 
@@ -46,6 +51,46 @@ struct Limits {
     blocks_time: u64,
     inodes_time: u64,
     valid: u32,
+}
+
+/// The kernel's `struct fs_qfilestat`.
+#[repr(C)]
+#[derive(Default)]
+struct QuotaFile {
+    inode: u64,
+    blocks: u64,
+    extents: u32,
+}
+
+/// The kernel's `struct fs_quota_stat`.
+#[repr(C)]
+#[derive(Default)]
+struct State {
+    version: i8,
+    flags: u16,
+    padding: i8,
+    users: QuotaFile,
+    groups: QuotaFile,
+    in_core: u32,
+    times: [i32; 3],
+    warnings: [u16; 2],
+}
+
+/// Whether limits of projects hold on the file system of `directory`. Some only count what projects
+/// take unless they are mounted to do more, and accept limits all the same.
+pub fn enforces_projects(directory: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut state = State::default();
+    // SAFETY: the descriptor is open and the structure is the kernel's, to be written.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_quotactl_fd,
+            directory.as_raw_fd(),
+            GET_STATE,
+            0,
+            &raw mut state,
+        )
+    })?;
+    Ok(state.flags & PROJECTS_ENFORCED != 0)
 }
 
 /// Makes the open directory, which should be empty, the root of a project.

@@ -1,12 +1,14 @@
 //! Volumes.
 
 use bytes::Bytes;
+use http::Method;
 
-use super::{ByteStream, Call, Client, ClientError, RequestBody, container::filtered};
+use super::{ByteStream, Call, Client, ClientError, JsonStream, RequestBody, container::filtered};
 use crate::{
     filters::Filters,
+    progress::ProgressMessage,
     query::{Query, encoded},
-    types::{Volume, VolumeCreate, VolumeList, VolumePrune},
+    types::{AuthConfig, Volume, VolumeCreate, VolumeList, VolumePrune},
 };
 
 impl Client {
@@ -74,6 +76,39 @@ impl Client {
         query.add_flag("overwrite", overwrite);
         let call = Call::bytes(query, tar, "application/x-tar");
         self.post(&format!("{}/import", of(name)), call).await
+    }
+
+    /// Pushes its content to a registry.
+    pub async fn volume_push(
+        &self,
+        name: &str,
+        reference: &str,
+        auth: Option<&AuthConfig>,
+    ) -> Result<JsonStream<ProgressMessage>, ClientError> {
+        let mut query = Query::default();
+        query.add("reference", reference);
+        let call = Call::with(query).auth(auth);
+        let path = format!("{}/push", of(name));
+        let answer = self.send(Method::POST, &path, call).await?;
+        Ok(ByteStream::new(answer).json())
+    }
+
+    /// Pulls a volume from a registry; an empty name: as it was called.
+    pub async fn volume_pull(
+        &self,
+        reference: &str,
+        name: &str,
+        overwrite: bool,
+        auth: Option<&AuthConfig>,
+    ) -> Result<JsonStream<ProgressMessage>, ClientError> {
+        let mut query = Query::default();
+        query
+            .add("reference", reference)
+            .add_some("name", name)
+            .add_flag("overwrite", overwrite);
+        let call = Call::with(query).auth(auth);
+        let answer = self.send(Method::POST, "/volumes/pull", call).await?;
+        Ok(ByteStream::new(answer).json())
     }
 
     /// Removes it.

@@ -31,9 +31,9 @@ pub struct FsckFinding {
 pub struct DiskAccount {
     pub lines: Vec<DiskAccountLine>,
     pub total: i64,
-    /// Bytes that images may take; 0: as many as there are.
+    /// Bytes that images and disposable volumes may take; 0: as many as there are.
     pub budget: i64,
-    pub images: Vec<ImageStanding>,
+    pub standings: Vec<DiskStanding>,
 }
 
 /// One line of it.
@@ -47,10 +47,12 @@ pub struct DiskAccountLine {
     pub hint: String,
 }
 
-/// An image, and why it is kept or when its turn to go comes.
+/// An image or a disposable volume, and why it is kept or when its turn to go comes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub struct ImageStanding {
+pub struct DiskStanding {
+    /// `image` or `volume`.
+    pub kind: String,
     pub id: String,
     pub names: Vec<String>,
     pub size: i64,

@@ -36,7 +36,7 @@ pub use container::{
     HealthResult, HealthSummary, MountPoint, PathStat, PortSummary, SnapshotStorage, Storage,
     SummaryHostConfig, SummaryNetworkSettings, WaitError,
 };
-pub use disk::{DiskAccount, DiskAccountLine, FsckFinding, FsckReport, ImageStanding};
+pub use disk::{DiskAccount, DiskAccountLine, DiskStanding, FsckFinding, FsckReport};
 pub use exec::{ExecCreate, ExecInspect, ExecProcess, ExecStart};
 pub use host::{
     BindOptions, ContainerUpdate, DeviceMapping, DeviceRequest, HostConfig, ImageOptions,

@@ -56,6 +56,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("image prune", &[("All that no container uses", "image prune -a")]),
     ("image tag", &[("Another name for the same image", "tag app localhost:5000/app:1")]),
     ("network create", &[("Containers on it find each other by name", "network create back && hull run -d --network back --name db postgres")]),
+    ("volume push", &[("To another machine, which runs: volume pull registry.example/data", "volume push data registry.example/data")]),
     ("volume create", &[("Kept apart from the containers that use it", "volume create data && hull run -v data:/data app")]),
     ("system df", &[("What fills the disk, object by object", "system df -v")]),
     ("system prune", &[("All that is unused, volumes too", "system prune -a --volumes")]),

@@ -149,6 +149,8 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<volume::inspect::Inspect>(),
     entry::<volume::ls::Ls>(),
     entry::<volume::prune::Prune>(),
+    entry::<volume::pull::Pull>(),
+    entry::<volume::push::Push>(),
     entry::<volume::rename::Rename>(),
     entry::<volume::rm::Rm>(),
     entry::<volume::snapshot::Snapshot>(),
@@ -237,9 +239,9 @@ const UNLISTED: [&str; 10] = [
 
 /// Commands that Docker does not have: its pages do not list them.
 #[rustfmt::skip]
-const OWN: [&str; 10] = [
+const OWN: [&str; 12] = [
     "explain", "debug", "container clone", "system fsck", "volume rename", "volume clone", "volume snapshot", "volume export",
-    "volume import", "volume cp",
+    "volume import", "volume cp", "volume push", "volume pull",
 ];
 
 /// Name and summary of the commands below a group, or of the top-level ones for no group.

@@ -170,7 +170,7 @@ pub(super) const TABLE: &[Row] = &[
     row("selinux-enabled", "selinux-enabled", Switch, Nothing, "Enable selinux support"),
     row("shim", "", Text, Works, "Path to hull-shim (default: beside hulld)"),
     row("shutdown-timeout", "shutdown-timeout", Number, Works, "Set the default shutdown timeout"),
-    row("storage-budget", "storage-budget", Size, Works, "Size images may take: the least useful are let go beyond it"),
+    row("storage-budget", "storage-budget", Size, Works, "Size images and disposable volumes may take: the least useful are let go beyond it"),
     short('s', row("storage-driver", "storage-driver", Text, Works, "Storage driver to use")),
     row("storage-opt", "storage-opts", List, Nothing, "Storage driver options"),
     row("swarm-default-advertise-addr", "swarm-default-advertise-addr", Text, Nothing, "Default address or interface for swarm advertised address"),

@@ -40,6 +40,19 @@ pub(crate) fn messages(event: &Event) -> Vec<ProgressMessage> {
                 aux(json!({"Tag": tag, "Digest": digest, "Size": size})),
             ]
         }
+        Event::Filled {
+            reference,
+            digest,
+            volume,
+        } => vec![
+            ProgressMessage::status(format!("Digest: {digest}")),
+            ProgressMessage::status(format!(
+                "Status: Volume {volume} holds what {} does",
+                reference.familiar()
+            )),
+            aux(json!({"Volume": volume, "Digest": digest})),
+        ],
+        Event::Note(text) => vec![ProgressMessage::status(text.clone())],
         Event::PushedOne { index, manifest } => vec![aux(json!({
             "manifestPushedInsteadOfIndex": true,
             "originalIndex": super::image::descriptor(index),

@@ -1,8 +1,8 @@
 //! What Hull tells of its disk beyond Docker's `df`.
 
-use hull_api::types::{DiskAccount, DiskAccountLine, FsckFinding, FsckReport, ImageStanding};
-use hull_engine::fsck::FsckOptions;
-use hull_image::store::{Finding, Outcome as Mending, Standing, Summary, Trouble};
+use hull_api::types::{DiskAccount, DiskAccountLine, DiskStanding, FsckFinding, FsckReport};
+use hull_engine::{budget::Candidate, fsck::FsckOptions};
+use hull_image::store::{Finding, Outcome as Mending, Standing, Trouble};
 
 use crate::{
     convert::image::bytes,
@@ -56,20 +56,33 @@ pub(super) async fn account(request: Request) -> Outcome {
         lines: account.lines.into_iter().map(line).collect(),
         total: bytes(account.total),
         budget: bytes(account.budget.unwrap_or(0)),
-        images: account.images.into_iter().map(standing).collect(),
+        standings: account.standings.into_iter().map(standing).collect(),
     }))
 }
 
-fn standing((image, standing): (Summary, Standing)) -> ImageStanding {
-    ImageStanding {
-        id: image.id.to_string(),
-        names: image.repo_tags,
-        size: bytes(image.size),
-        last_used: image.last_used.map_or(0, jiff::Timestamp::as_second),
-        standing: match standing {
-            Standing::InUse => "in use".to_owned(),
-            Standing::Recent => "recent".to_owned(),
-            Standing::Turn(turn) => turn.to_string(),
+fn standing((candidate, standing): (Candidate, Standing)) -> DiskStanding {
+    let standing = match standing {
+        Standing::InUse => "in use".to_owned(),
+        Standing::Recent => "recent".to_owned(),
+        Standing::Turn(turn) => turn.to_string(),
+    };
+    let seconds = |time: Option<jiff::Timestamp>| time.map_or(0, jiff::Timestamp::as_second);
+    match candidate {
+        Candidate::Image(image) => DiskStanding {
+            kind: "image".to_owned(),
+            id: image.id.to_string(),
+            names: image.repo_tags,
+            size: bytes(image.size),
+            last_used: seconds(image.last_used),
+            standing,
+        },
+        Candidate::Volume(own) => DiskStanding {
+            kind: "volume".to_owned(),
+            id: own.volume.id.clone(),
+            names: vec![own.volume.name.clone()],
+            size: bytes(own.bytes),
+            last_used: seconds(own.last_used),
+            standing,
         },
     }
 }

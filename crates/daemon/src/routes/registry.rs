@@ -9,6 +9,7 @@ use hull_api::{
 use hull_engine::{
     Error,
     ship::{PullOptions, PushOptions},
+    volume::PullVolume,
 };
 use hull_registry::client::SearchFilter;
 use hull_registry::{Credentials, Progress};
@@ -77,6 +78,36 @@ async fn push(request: Request) -> Outcome {
         progress,
         async move { engine.image_push(options, &told).await },
     )
+    .await
+}
+
+/// Hull's own: a volume's content goes to a registry.
+pub(super) async fn push_volume(request: Request) -> Outcome {
+    let (name, reference) = (request.name().to_owned(), request.query.text("reference"));
+    let (reference, credentials) = (reference.to_owned(), credentials(&request)?);
+    let (engine, progress) = (request.app.engine.clone(), Progress::default());
+    let told = progress.clone();
+    carried(progress, async move {
+        engine
+            .volume_push(&name, &reference, credentials, &told)
+            .await
+    })
+    .await
+}
+
+/// Hull's own: and comes from there.
+pub(super) async fn pull_volume(request: Request) -> Outcome {
+    let order = PullVolume {
+        reference: request.query.text("reference").to_owned(),
+        name: request.query.text("name").to_owned(),
+        overwrite: request.query.flag("overwrite"),
+        credentials: credentials(&request)?,
+    };
+    let (engine, progress) = (request.app.engine.clone(), Progress::default());
+    let told = progress.clone();
+    carried(progress, async move {
+        engine.volume_pull(order, &told).await.map(drop)
+    })
     .await
 }
 

@@ -471,7 +471,11 @@ async fn images_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), Fa
 
 async fn containers_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), Failure> {
     let records = request.app.engine.containers();
-    let containers = container::summaries(request, &records, true).await?;
+    let mut containers = container::summaries(request, &records, false).await?;
+    for (wire, record) in containers.iter_mut().zip(&records) {
+        let own = request.app.engine.container_disk(record).await?;
+        wire.size_rw = Some(bytes(own));
+    }
     let size = |container: &&hull_api::types::ContainerSummary| container.size_rw.unwrap_or(0);
     let stopped = |container: &&hull_api::types::ContainerSummary| {
         !["running", "paused", "restarting"].contains(&container.state.as_str())

@@ -8,7 +8,7 @@ use hull_api::{
 };
 use hull_engine::{Engine, volume::Volume};
 
-use super::{select, volume_files};
+use super::{registry, select, volume_files};
 use crate::{
     convert::{null_if_empty, volume as to_wire},
     http::{
@@ -30,6 +30,8 @@ pub(super) async fn perform(op: VolumeOp, request: Request) -> Outcome {
         VolumeOp::Clone => volume_files::copy(request).await,
         VolumeOp::Export => volume_files::export(request).await,
         VolumeOp::Import => volume_files::import(request).await,
+        VolumeOp::Push => registry::push_volume(request).await,
+        VolumeOp::Pull => registry::pull_volume(request).await,
         VolumeOp::ArchiveStat => volume_files::stat(request).await,
         VolumeOp::ArchiveGet => volume_files::get(request).await,
         VolumeOp::ArchivePut => volume_files::put(request).await,

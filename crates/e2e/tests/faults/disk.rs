@@ -277,3 +277,56 @@ fn a_mount_that_somebody_else_holds_keeps_nothing() {
         holder.wait().unwrap();
     });
 }
+
+/// Every wish to have something on the disk takes a day from now on: `strace` on all threads of the
+/// daemon. What must not wait for the disk ends before.
+fn slow_down(scene: &Scene) -> std::process::Child {
+    let pid = scene.daemon.pid();
+    let mut command = Command::new("strace");
+    let calls = "fsync,fdatasync,sync_file_range,syncfs,msync";
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
+    command.arg(format!("trace={calls}")).arg("-e");
+    command.arg(format!("inject={calls}:delay_enter=86400000000"));
+    for thread in hull_testkit::host::names(format!("/proc/{pid}/task")) {
+        command.args(["-p", &thread]);
+    }
+    let child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("the tracer is attached", || {
+        let tasks = hull_testkit::host::names(format!("/proc/{pid}/task"));
+        tasks.iter().all(|task| {
+            let status = fs::read_to_string(format!("/proc/{pid}/task/{task}/status"));
+            status.is_ok_and(|text| !text.contains("TracerPid:\t0\n"))
+        })
+    });
+    child
+}
+
+#[test]
+fn a_disk_that_takes_its_time_holds_no_question_up() {
+    super::play(|scene| {
+        scene.ok("run -d --name keeper busybox sleep 100000");
+        let mut tracer = slow_down(scene);
+        let tar = scene.daemon.path("tiny.tar");
+        run(Command::new("tar")
+            .arg("-cf")
+            .arg(&tar)
+            .args(["-C", "/", "etc/hostname"]));
+        let mut importing = scene.begin(&format!("import {} tiny:1", tar.display()));
+        assert_alive(scene, "keeper");
+        assert_eq!(scene.ok("exec keeper echo on"), "on");
+        scene.ok("volume create data");
+        scene.ok("create --name next -v data:/d busybox true");
+        assert_eq!(scene.ok("run --rm busybox echo works"), "works");
+        scene.ok("rm -v next");
+        scene.ok("volume rm data");
+        scene.ok("images");
+        // The disk is as quick again as it was: what waited for it ends well.
+        tracer.kill().unwrap();
+        tracer.wait().unwrap();
+        let (code, _, complaint) = importing.wait();
+        assert_eq!(code, 0, "{complaint}");
+        assert!(scene.ok("images").contains("tiny"));
+        scene.daemon.crash();
+        assert_alive(scene, "keeper");
+    });
+}

@@ -20,6 +20,7 @@ mod limits;
 mod listing;
 mod logs;
 mod many;
+mod mounts;
 mod names;
 mod network;
 mod plugins;

@@ -290,3 +290,45 @@ fn a_plugin_that_misbehaves_harms_nobody_else() {
         assert_eq!(scene.ok("volume ls -q"), "plain");
     });
 }
+
+#[test]
+fn nobody_waits_for_a_plugin_but_who_asked_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugins = directory.path().join("plugins");
+    let plugin = Plugin::start(&plugins, &directory.path().join("content"));
+    let option = format!("--volume-plugin-dir={}", plugins.display());
+    // Nobody waits that long: what must not wait for the plugin ends before.
+    let options = [option.as_str(), "--volume-plugin-timeout=100000"];
+    Scene::play_with(Client::Hull, &options, |scene| {
+        scene.ok("volume create old");
+        scene.ok("tag busybox other:1");
+        plugin.mood(Mood::Hangs);
+        let line = "create --name waiter -v kept:/k --volume-driver shelf -v books:/b busybox true";
+        scene.ok("volume create kept");
+        let mut waiting = scene.begin(line);
+        until("the plugin is asked", || {
+            plugin.was_asked("VolumeDriver.Create") > 0
+        });
+        scene.ok("volume rm old");
+        scene.ok("rmi other:1");
+        assert_eq!(scene.ok("run --rm -v plain:/p busybox echo fine"), "fine");
+        scene.ok("volume prune -af");
+        // What the container will use stays, though no record tells of it.
+        assert_eq!(scene.ok("volume ls -q"), "kept");
+        let text = scene.fails(1, "volume rm kept");
+        assert!(text.contains("volume is in use"), "{text}");
+        let text = scene.fails(1, "rmi busybox");
+        assert!(text.contains("container"), "{text}");
+        plugin.mood(Mood::Good);
+        let (code, _, complaint) = waiting.wait();
+        assert!(
+            code != 0 && complaint.contains("plugin \"shelf\""),
+            "{complaint}"
+        );
+        // And no longer than it is made.
+        scene.ok("volume rm kept");
+        scene.ok(line);
+        scene.ok("rm waiter");
+        scene.ok("volume rm books kept");
+    });
+}

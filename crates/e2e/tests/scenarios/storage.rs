@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use hull_testkit::{Client, Scene, scenario};
+use hull_testkit::{Client, Daemon, Registry, Scene, scenario};
 
 /// What is mounted on the host below the daemon's volumes.
 fn mounted(scene: &Scene) -> usize {
@@ -331,6 +331,97 @@ fn a_volume_is_exported_and_imported_with_everything() {
         scene.fails(1, &format!("volume import broken {}", file.display()));
         assert_eq!(scene.ok("volume ls -q"), "again\nfull");
     });
+}
+
+/// How many parts of a volume were sent, of how many.
+fn parts_sent(output: &str) -> (u32, u32) {
+    let line = output.lines().find(|line| line.starts_with("Sent "));
+    let numbers: Vec<u32> = line
+        .expect("a push tells how much it sent")
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    (numbers[0], numbers[1])
+}
+
+#[test]
+fn a_volume_goes_to_another_daemon_through_a_registry() {
+    Scene::play(Client::Hull, |scene| {
+        let registry = Registry::start(&scene.daemon);
+        let data = one_of_everything(scene, "full");
+        // Enough for several parts, of bytes that are not alike.
+        let noise = scene.ok("run --rm -v full:/v busybox sh -c 'dd if=/dev/urandom of=/v/noise bs=1M count=40 2>/dev/null; sha256sum /v/noise'");
+        let pushed = scene.ok("volume push full localhost:5000/data:1");
+        assert!(pushed.contains("1: digest: sha256:"), "{pushed}");
+        let (sent, all) = parts_sent(&pushed);
+        assert!(sent == all && all > 3, "{pushed}");
+        let again = scene.ok("volume push full localhost:5000/data:1");
+        assert_eq!(parts_sent(&again), (0, all), "{again}");
+        // A small change costs a few parts, whatever else there is.
+        scene.ok("run --rm -v full:/v busybox sh -c 'echo more > /v/another'");
+        let changed = scene.ok("volume push full localhost:5000/data:2");
+        let (sent, _) = parts_sent(&changed);
+        assert!((1..=2).contains(&sent), "{changed}");
+
+        let other = Scene {
+            daemon: Daemon::prepare_in(
+                scene.daemon.namespace().neighbour(),
+                &["--insecure-registry", "10.99.0.0/24"],
+            ),
+            client: Client::Hull,
+        };
+        pulled_there(other, &data, &noise);
+        drop(registry);
+        assert!(
+            scene
+                .fails(1, "volume pull localhost:5000/data:1 again")
+                .contains("connection refused")
+        );
+        assert_eq!(scene.ok("volume ls -q"), "full");
+    });
+}
+
+/// The other daemon's side.
+fn pulled_there(mut scene: Scene, data: &std::path::Path, noise: &str) {
+    scene.daemon.launch();
+    scene.daemon.load("busybox");
+    let images = || {
+        fs::read_dir(scene.daemon.path("data/image/blobs/sha256"))
+            .unwrap()
+            .count()
+    };
+    let before = images();
+    let pulled = scene.ok("volume pull 10.99.0.1:5000/data:2");
+    assert!(
+        pulled.contains("Status: Volume full holds what 10.99.0.1:5000/data:2 does"),
+        "{pulled}"
+    );
+    let copy = scene.daemon.path("data/volumes/full/_data");
+    assert_eq!(described(&copy), described(data));
+    assert_eq!(
+        scene.ok("run --rm -v full:/v busybox sha256sum /v/noise"),
+        noise
+    );
+    assert_eq!(images(), before, "what came has gone into the volume");
+    let text = scene.fails(1, "volume pull 10.99.0.1:5000/data:2");
+    assert!(text.contains("it is not empty"), "{text}");
+    assert_eq!(scene.ok("volume pull -q 10.99.0.1:5000/data:1 old"), "old");
+    let output = scene.run("run --rm -v old:/v busybox ls /v/another");
+    assert!(output.stderr.contains("No such file"), "{output:?}");
+    scene.ok("tag busybox 10.99.0.1:5000/box:1");
+    scene.ok("push 10.99.0.1:5000/box:1");
+    let text = scene.fails(1, "volume pull 10.99.0.1:5000/box:1");
+    assert!(text.contains("is not a volume"), "{text}");
+    let text = scene.fails(1, "volume pull 10.99.0.1:5000/none:1");
+    assert!(text.contains("10.99.0.1:5000/none:1: not found"), "{text}");
+    assert!(
+        scene
+            .fails(1, "volume push none 10.99.0.1:5000/x")
+            .contains("no such volume")
+    );
+    assert_eq!(scene.ok("volume ls -q"), "full\nold");
+    assert_eq!(scene.ok("system fsck --quick"), "all is sound");
+    scene.daemon.finish();
 }
 
 #[test]

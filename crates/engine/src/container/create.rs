@@ -1,15 +1,13 @@
 //! Makes a container: image and request merged, name taken, layer laid, record stored.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use hull_image::{Image, Snapshotter as _};
 
 use crate::{
     Engine, actor,
     error::{Attempt, Error, Result},
+    making::Reservation,
     model::{
         Config, ContainerId, CreateContainer, HealthProbe, Healthcheck, HostConfig, IpcNamespace,
         LogConfig, Name, NetworkMode, PidNamespace, PublishedPort, RestartPolicy,
@@ -40,13 +38,14 @@ impl Engine {
     pub async fn create(&self, order: CreateContainer) -> Result<Created> {
         let services = Arc::clone(self.services());
         let job = move || {
-            let _making = services
-                .making
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            let (record, warnings) = make(&services, order)?;
-            let (id, attributes) = (record.id.clone(), record.event_attributes());
+            let id = ContainerId::random();
+            let mut undo = Undo::default();
+            // After the undo: what is taken back is reserved no more.
+            let reserved = Reservation::begin(&services, &id);
+            let (record, warnings) = make(&services, &reserved, order, id.clone(), &mut undo)?;
+            let attributes = record.event_attributes();
             actor::launch(&services, record, None);
+            undo.keep();
             Ok((id, attributes, warnings))
         };
         let made = self.services().block(job).await?;
@@ -71,16 +70,20 @@ fn named_in_vain(error: Error) -> Error {
     }
 }
 
-fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec<String>)> {
-    let image = services.resolve_image(&order.config.image, order.platform.as_deref())?;
-    let id = ContainerId::random();
+fn make(
+    services: &Arc<Services>,
+    reserved: &Reservation,
+    order: CreateContainer,
+    id: ContainerId,
+    undo: &mut Undo,
+) -> Result<(Record, Vec<String>)> {
+    let image = reserved.image(&order.config.image, order.platform.as_deref())?;
     let mut config = merge(order.config, &image, &id)?;
     let mut host = order.host;
     let warnings = settle(services, &mut config, &mut host)?;
     let mut endpoint_configs = order.endpoints;
     settle_network(services, &mut host, &mut config, &mut endpoint_configs)?;
 
-    let mut undo = Undo::default();
     let name = take_name(services, order.name, &id)?;
     let held = (Arc::clone(services), name.clone(), id.clone());
     undo.push("release the name", move || {
@@ -104,7 +107,7 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
         services.limit(&[&snapshot.upper, &snapshot.work], bytes)?;
     }
 
-    let mounts = volume::settle(services, &id, &config, &host, &image, &mut undo)?;
+    let mounts = volume::settle(services, reserved, &id, &config, &host, &image, undo)?;
     let log_path = (host.log.driver != "none").then(|| bundle.join(format!("{id}-json.log")));
     let record = Record {
         id,
@@ -133,7 +136,6 @@ fn make(services: &Arc<Services>, order: CreateContainer) -> Result<(Record, Vec
         .store
         .put(crate::store::Kind::Container, record.id.as_str(), &record)?;
     services.keep_copy(&record);
-    undo.keep();
     Ok((record, warnings))
 }
 

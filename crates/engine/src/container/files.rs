@@ -16,6 +16,7 @@ use crate::{
     Engine,
     error::{Attempt, Error, Result},
     events::Subject,
+    quota::within_limits,
     record::Record,
     services::Services,
 };
@@ -191,13 +192,13 @@ pub(crate) fn carry(job: impl FnOnce() + Send + 'static) -> Result<()> {
     started.map(drop).attempt(|| "start a thread".to_owned())
 }
 
-/// Runs what reads a client's bytes, and waits for its outcome.
+/// Runs what unpacks a client's bytes, and waits for its outcome.
 pub(crate) async fn carried<T: Send + 'static>(
     job: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (report, done) = oneshot::channel();
     carry(move || {
-        let _ = report.send(job());
+        let _ = report.send(within_limits(job));
     })?;
     done.await
         .map_err(|_| Error::Internal("a job broke off".to_owned()))?

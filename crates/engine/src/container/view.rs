@@ -18,6 +18,7 @@ use std::{
 use hull_image::Snapshotter as _;
 use hull_sys::{
     beneath::Root,
+    idmap::{self, Mapping},
     mount::{self, Change, Propagation, attr},
     namespace::{self, Namespaces},
 };
@@ -25,11 +26,14 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::{
     error::{Attempt, Error, Result},
+    model::{IdMap, IdRange},
     record::{MountKind, MountPoint, Record},
     services::Services,
     undo::Undo,
     volume,
 };
+
+use super::start::resolve_user;
 
 /// A container's files, for as long as it lives.
 pub(crate) struct View {
@@ -82,7 +86,11 @@ pub(crate) fn of_stopped(services: &Arc<Services>, record: &Record) -> Result<Vi
     let mut undo = Undo::default();
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let holder = format!("files of {} ({serial})", record.id);
-    let ready = volume::ready(services, record, &holder, None, &mut undo)?;
+    let user = match owners_matter(record) {
+        true => Some(resolve_user(services, record, &record.config.user, &[])?),
+        false => None,
+    };
+    let ready = volume::ready(services, record, &holder, user.as_ref(), &mut undo)?;
     let mut mounts: Vec<(MountPoint, OwnedFd)> = Vec::new();
     for mount in &ready.mounts {
         if let Some(tree) = tree_of(services, mount)? {
@@ -109,6 +117,12 @@ pub(crate) fn of_stopped(services: &Arc<Services>, record: &Record) -> Result<Vi
     })
 }
 
+/// Whether a mount shows its owner's files as the container's user's.
+fn owners_matter(record: &Record) -> bool {
+    let mut mounts = record.mounts.iter();
+    mounts.any(|mount| mount.idmap == Some(IdMap::Owner))
+}
+
 /// A detached copy of what is mounted there.
 fn tree_of(services: &Services, point: &MountPoint) -> Result<Option<OwnedFd>> {
     let attempt = || format!("mount {}", point.destination);
@@ -128,7 +142,29 @@ fn tree_of(services: &Services, point: &MountPoint) -> Result<Option<OwnedFd>> {
         ..Change::default()
     };
     mount::change(tree.as_fd(), true, &change).attempt(attempt)?;
+    if let Some(IdMap::Ranges { users, groups }) = &point.idmap {
+        translate(&tree, users, groups).attempt(attempt)?;
+    }
     Ok(Some(tree))
+}
+
+/// Shows other owners than the disk has, as the runtime does.
+fn translate(tree: &OwnedFd, users: &[IdRange], groups: &[IdRange]) -> io::Result<()> {
+    let map = |ranges: &[IdRange]| -> Vec<Mapping> {
+        let one = |range: &IdRange| Mapping {
+            inside: range.host,
+            outside: range.container,
+            size: range.count,
+        };
+        ranges.iter().map(one).collect()
+    };
+    let namespace = idmap::user_namespace(&map(users), &map(groups))?;
+    let change = Change {
+        set: attr::IDMAP,
+        user_namespace: Some(namespace.as_fd()),
+        ..Change::default()
+    };
+    mount::change(tree.as_fd(), false, &change)
 }
 
 /// Moves the calling thread, which ends soon, into a namespace of its own and mounts all there.

@@ -13,7 +13,7 @@ use crate::{
 /// Compares records and directories, both ways.
 pub(crate) fn own(services: &Arc<Services>, repair: bool) -> Result<Vec<Finding>> {
     // What is being made has a directory before it has a record.
-    let _nobody_makes = services.nobody_makes();
+    let _nobody_makes = services.makings.nobody_makes();
     let mut found = containers(services, repair)?;
     found.extend(volumes(services, repair)?);
     Ok(found)

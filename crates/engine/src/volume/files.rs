@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{BufReader, BufWriter, Write as _},
+    io::{BufReader, BufWriter, Read, Write as _},
     os::fd::OwnedFd,
     path::Path,
     sync::{
@@ -30,6 +30,12 @@ use crate::{
     state::State,
     time::now_ns,
     undo::Undo,
+};
+
+/// An archive of a volume loses nothing that a tar can hold.
+pub(super) const EXACT: PackOptions = PackOptions {
+    sparse: true,
+    nanoseconds: true,
 };
 
 /// How a volume is copied to a new one.
@@ -113,13 +119,9 @@ impl Engine {
             .services()
             .block(move || view(&services, &volume))
             .await??;
-        let options = PackOptions {
-            sparse: true,
-            nanoseconds: true,
-        };
         write_out(move |pipe| {
             let mut pipe = BufWriter::with_capacity(256 << 10, pipe);
-            archive::pack_with(&view, "/.", &mut pipe, options)?;
+            archive::pack_with(&view, "/.", &mut pipe, EXACT)?;
             pipe.flush().attempt(|| "write the archive".to_owned())
         })
     }
@@ -135,34 +137,11 @@ impl Engine {
         let (services, name) = (Arc::clone(self.services()), name.to_owned());
         carried(move || {
             let reader = BufReader::with_capacity(256 << 10, File::from(pipe));
-            let options = UnpackOptions {
-                describes_base: true,
-                ..UnpackOptions::default()
+            let order = CreateVolume {
+                name,
+                ..CreateVolume::default()
             };
-            let Ok(volume) = services.volumes.find(&name) else {
-                let order = CreateVolume {
-                    name,
-                    ..CreateVolume::default()
-                };
-                return make(&services, order, |data| {
-                    let root = Root::new(data).attempt(|| format!("open {}", data.display()))?;
-                    Ok(archive::unpack(&root, "/", reader, options)?)
-                });
-            };
-            let (data, _undo) = held(&services, &volume)?;
-            let is_empty = fs::read_dir(&data)
-                .attempt(|| format!("list {}", data.display()))?
-                .next()
-                .is_none();
-            if !is_empty && !overwrite {
-                return Err(Error::Conflict(format!(
-                    "cannot import into volume {name}: it is not empty; import into a new one, or \
-                     overwrite what is in it"
-                )));
-            }
-            let root = Root::new(&data).attempt(|| format!("open volume {name}"))?;
-            archive::unpack(&root, "/", reader, options)?;
-            Ok(volume)
+            import(&services, order, overwrite, reader)
         })
         .await
     }
@@ -248,9 +227,51 @@ fn held(services: &Arc<Services>, volume: &Arc<Volume>) -> Result<(std::path::Pa
 }
 
 fn view(services: &Arc<Services>, volume: &Arc<Volume>) -> Result<View> {
+    view_at(services, volume).map(|(view, _)| view)
+}
+
+/// A volume's content, and where it lies meanwhile.
+pub(super) fn view_at(
+    services: &Arc<Services>,
+    volume: &Arc<Volume>,
+) -> Result<(View, std::path::PathBuf)> {
     let (data, undo) = held(services, volume)?;
     let root = Root::new(&data).attempt(|| format!("open volume {}", volume.name))?;
-    Ok(View::held(root, undo))
+    Ok((View::held(root, undo), data))
+}
+
+/// Unpacks an archive into a volume: one that is made, one that is empty, or with `overwrite` any.
+pub(super) fn import(
+    services: &Arc<Services>,
+    order: CreateVolume,
+    overwrite: bool,
+    reader: impl Read + Send,
+) -> Result<Arc<Volume>> {
+    let options = UnpackOptions {
+        describes_base: true,
+        ..UnpackOptions::default()
+    };
+    let Ok(volume) = services.volumes.find(&order.name) else {
+        return make(services, order, |data| {
+            let root = Root::new(data).attempt(|| format!("open {}", data.display()))?;
+            Ok(archive::unpack(&root, "/", reader, options)?)
+        });
+    };
+    let (data, _undo) = held(services, &volume)?;
+    let is_empty = fs::read_dir(&data)
+        .attempt(|| format!("list {}", data.display()))?
+        .next()
+        .is_none();
+    if !is_empty && !overwrite {
+        return Err(Error::Conflict(format!(
+            "cannot import into volume {}: it is not empty; import into a new one, or overwrite \
+             what is in it",
+            volume.name
+        )));
+    }
+    let root = Root::new(&data).attempt(|| format!("open volume {}", volume.name))?;
+    archive::unpack(&root, "/", reader, options)?;
+    Ok(volume)
 }
 
 /// Makes a volume that begins with what `fill` puts into its directory.

@@ -12,6 +12,7 @@ mod options;
 mod ready;
 mod rename;
 mod settle;
+mod ship;
 mod usage;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
@@ -23,6 +24,7 @@ pub(crate) use index::Volumes;
 pub(crate) use options::bytes;
 pub(crate) use ready::{Ready, ready};
 pub(crate) use settle::settle;
+pub use ship::PullVolume;
 
 use crate::{
     Engine,
@@ -85,6 +87,13 @@ pub struct CreateVolume {
     pub options: BTreeMap<String, String>,
 }
 
+impl CreateVolume {
+    /// Whether no plugin is needed.
+    fn is_local(&self) -> bool {
+        self.driver.is_empty() || self.driver == LOCAL
+    }
+}
+
 impl Engine {
     /// Makes a volume, or returns the one that is there.
     pub async fn volume_create(&self, order: CreateVolume) -> Result<Arc<Volume>> {
@@ -142,7 +151,7 @@ impl Engine {
                     // A plugin takes its time: containers are made meanwhile.
                     return remove(&services, &name, force);
                 }
-                let _nobody_makes = services.nobody_makes();
+                let _nobody_chooses = services.makings.nobody_chooses();
                 remove(&services, &name, force)
             })
             .await?;
@@ -172,11 +181,11 @@ impl Engine {
         Ok((names, bytes))
     }
 
-    /// Bytes a volume's content takes on disk.
+    /// Bytes of disk that are a volume's. (What its options mount there lies elsewhere.)
     pub async fn volume_size(&self, volume: &Volume) -> Result<u64> {
-        let path = self.services().volumes.data_of(volume);
-        let measure = move || hull_image::snapshot::usage(&path).map_or(0, |usage| usage.bytes);
-        self.services().block(measure).await
+        let directory = self.services().volumes.directory_of(volume);
+        let measure = move || hull_image::allocated(&directory);
+        Ok(self.services().block(measure).await??)
     }
 }
 
@@ -248,7 +257,7 @@ fn existing(services: &Services, name: &str, driver: &str) -> Result<Option<Arc<
     Ok(Some(volume))
 }
 
-fn remove(services: &Services, name: &str, force: bool) -> Result<()> {
+pub(crate) fn remove(services: &Services, name: &str, force: bool) -> Result<()> {
     let volume = services.volumes.find(name)?;
     let users = users(services, &volume);
     if !users.is_empty() {
@@ -301,7 +310,7 @@ pub(crate) fn remove_anonymous(services: &Arc<Services>, record: &Record) {
     }
 }
 
-fn users(services: &Services, volume: &Volume) -> Vec<ContainerId> {
+pub(crate) fn users(services: &Services, volume: &Volume) -> Vec<ContainerId> {
     let uses = |record: &Record| {
         !matches!(record.state, crate::state::State::Removing { .. })
             && record
@@ -314,10 +323,12 @@ fn users(services: &Services, volume: &Volume) -> Vec<ContainerId> {
         .all()
         .into_iter()
         .map(|handle| handle.record());
-    records
+    let mut users: Vec<ContainerId> = records
         .filter(|record| uses(record))
         .map(|record| record.id.clone())
-        .collect()
+        .collect();
+    users.extend(services.makings.users_of_volume(&volume.id));
+    users
 }
 
 fn check_name(name: &str) -> Result<()> {

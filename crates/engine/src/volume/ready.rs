@@ -76,6 +76,7 @@ fn volume(
         ))
     })?;
     let data = services.acquire_volume(&volume, holder)?;
+    crate::budget::note_use(services, &volume);
     let (owner, held, user) = (Arc::clone(services), Arc::clone(&volume), holder.to_owned());
     undo.push("give the volume back", move || {
         owner.release_volume(&held, &user)

@@ -13,10 +13,12 @@ use hull_sys::beneath::Root;
 use super::{CreateVolume, Volume, create, ready::beneath, remove};
 use crate::{
     error::{Attempt, Error, Kind, Result},
+    making::Reservation,
     model::{
         BindOptions, Config, ContainerId, HostConfig, MountSource, MountSpec, Propagation,
         TmpfsOptions, VolumeOptions,
     },
+    quota::within_limits,
     record::{MountKind, MountPoint},
     services::Services,
     undo::Undo,
@@ -25,6 +27,8 @@ use crate::{
 /// A container that is being made, as far as its mounts need it.
 struct Making<'a> {
     services: &'a Arc<Services>,
+    /// What it will use stays.
+    reserved: &'a Reservation,
     id: &'a ContainerId,
     /// The driver of volumes that name none.
     driver: &'a str,
@@ -35,6 +39,7 @@ struct Making<'a> {
 /// Resolves all mounts of a new container: makes volumes, fills empty ones from the image.
 pub(crate) fn settle(
     services: &Arc<Services>,
+    reserved: &Reservation,
     id: &ContainerId,
     config: &Config,
     host: &HostConfig,
@@ -43,6 +48,7 @@ pub(crate) fn settle(
 ) -> Result<Vec<MountPoint>> {
     let mut making = Making {
         services,
+        reserved,
         id,
         driver: &host.volume_driver,
         image,
@@ -50,7 +56,7 @@ pub(crate) fn settle(
     };
     let mut mounts: BTreeMap<String, MountPoint> = BTreeMap::new();
     for reference in &host.volumes_from {
-        for mount in borrowed(services, reference)? {
+        for mount in making.borrowed(reference)? {
             mounts.insert(mount.destination.clone(), mount);
         }
     }
@@ -99,8 +105,8 @@ fn anonymous(target: &str) -> MountSpec {
     }
 }
 
-/// The volumes and binds of another container.
-fn borrowed(services: &Services, reference: &str) -> Result<Vec<MountPoint>> {
+/// The container that another one borrows from, and whether to read only.
+fn lender(reference: &str) -> Result<(&str, bool)> {
     let (name, mode) = reference.split_once(':').unwrap_or((reference, ""));
     let mut read_only = false;
     for word in mode.split(',').filter(|word| !word.is_empty()) {
@@ -116,18 +122,32 @@ fn borrowed(services: &Services, reference: &str) -> Result<Vec<MountPoint>> {
             }
         }
     }
-    let owner = services.registry.find(name)?.record();
-    let lend = |mount: &MountPoint| MountPoint {
-        read_only: mount.read_only || read_only,
-        // It goes with the container it was made for.
-        anonymous: false,
-        ..mount.clone()
-    };
-    let lendable = |m: &&MountPoint| matches!(m.kind, MountKind::Bind | MountKind::Volume);
-    Ok(owner.mounts.iter().filter(lendable).map(lend).collect())
+    Ok((name, read_only))
 }
 
 impl Making<'_> {
+    /// The volumes and binds of another container.
+    fn borrowed(&self, reference: &str) -> Result<Vec<MountPoint>> {
+        let (name, read_only) = lender(reference)?;
+        let owner = self.services.registry.find(name)?.record();
+        let lend = |mount: &MountPoint| MountPoint {
+            read_only: mount.read_only || read_only,
+            // It goes with the container it was made for.
+            anonymous: false,
+            ..mount.clone()
+        };
+        let lendable = |m: &&MountPoint| matches!(m.kind, MountKind::Bind | MountKind::Volume);
+        let lent: Vec<_> = owner.mounts.iter().filter(lendable).map(lend).collect();
+        for mount in &lent {
+            if let Some(id) = mount.volume_id() {
+                let gone = || Error::NoSuchVolume(mount.name.clone().unwrap_or_default());
+                let look = || self.services.volumes.by_id(id).ok_or_else(gone);
+                self.reserved.volume(look)?;
+            }
+        }
+        Ok(lent)
+    }
+
     fn resolve(&mut self, spec: &MountSpec) -> Result<MountPoint> {
         let mut mount = MountPoint {
             kind: MountKind::Tmpfs,
@@ -168,11 +188,7 @@ impl Making<'_> {
             labels: options.labels.clone(),
             options: options.driver_options.clone(),
         };
-        // Whoever names no driver takes the volume that is there.
-        let volume = match self.services.volumes.find(&order.name) {
-            Ok(volume) if options.driver.is_empty() => volume,
-            _ => create(self.services, order, anonymous)?,
-        };
+        let volume = self.find_or_create(order, !options.driver.is_empty(), anonymous)?;
         if !existed {
             let (services, volume) = (Arc::clone(self.services), Arc::clone(&volume));
             self.undo.push("remove the new volume", move || {
@@ -199,6 +215,27 @@ impl Making<'_> {
         Ok(())
     }
 
+    /// The volume of that name. Whoever names no driver takes the one that is there.
+    fn find_or_create(
+        &self,
+        order: CreateVolume,
+        names_driver: bool,
+        anonymous: bool,
+    ) -> Result<Arc<Volume>> {
+        let find = |name: &str| self.reserved.volume(|| self.services.volumes.find(name));
+        if !names_driver && let Ok(volume) = find(&order.name) {
+            return Ok(volume);
+        }
+        if order.is_local() {
+            return self
+                .reserved
+                .volume(|| create(self.services, order, anonymous));
+        }
+        // A plugin takes its time: others go on choosing.
+        let made = create(self.services, order, anonymous)?;
+        find(&made.name)
+    }
+
     /// Gives an empty volume the image's content at `target`.
     fn fill(&self, volume: &Volume, target: &str) -> Result<()> {
         let from = self.services.snapshots.mount_image(self.image)?;
@@ -218,8 +255,8 @@ impl Making<'_> {
     fn image(&self, mount: &mut MountPoint, reference: &str, subpath: &str) -> Result<()> {
         // "Not found" of a create means the container's own image, which clients then pull.
         let image = self
-            .services
-            .resolve_image(reference, None)
+            .reserved
+            .image(reference, None)
             .map_err(|error| match error.kind() {
                 Kind::NotFound => Error::Invalid(format!(
                     "invalid mount config for type \"image\": {error}: pull it first"
@@ -247,7 +284,7 @@ fn fill_if_empty(from: &Root, path: &Path, data: &Path) -> Result<()> {
         return Ok(());
     }
     let to = Root::new(data).attempt(|| format!("open {}", data.display()))?;
-    hull_image::copy::copy_tree(from, path, &to)?;
+    within_limits(|| Ok(hull_image::copy::copy_tree(from, path, &to)?))?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::remove::{Removal, Removed, User};
 use crate::error::{Kind, Result};
 
 /// Images used or brought in since then are spared: somebody is about to use them.
-const SPARED_FOR: Duration = Duration::from_secs(10 * 60);
+pub const SPARED_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Why an image is kept, or when its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,7 @@ impl Store {
         if self.total_bytes()? <= budget {
             return Ok(removed);
         }
-        self.blobs.remove_partial()?;
-        self.collect_garbage()?;
+        self.remove_leftovers()?;
         let is_used = |id: &Digest| !users(id).is_empty();
         for (image, standing) in self.standings(&is_used)? {
             if self.total_bytes()? <= budget {
@@ -59,6 +58,13 @@ impl Store {
         let here: HashSet<&Digest> = entries.iter().map(|entry| &entry.target.digest).collect();
         self.used.retain(|image| here.contains(image));
         Ok(removed)
+    }
+
+    /// Removes downloads nobody goes on with, and what nothing reaches.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        self.blobs.remove_partial()?;
+        self.collect_garbage()?;
+        Ok(())
     }
 
     /// All images, in the order in which they would go, and why some would not.

@@ -61,7 +61,7 @@ pub use attestations::Statement;
 pub use blobs::BlobWriter;
 pub use built::NewLayer;
 pub use changes::apply_changes;
-pub use collect::Standing;
+pub use collect::{SPARED_FOR, Standing};
 pub use commit::Commit;
 pub use disk_usage::DiskUsage;
 pub use fsck::{Finding, Fsck, Outcome, Trouble};

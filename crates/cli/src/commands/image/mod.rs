@@ -9,7 +9,7 @@ pub(super) mod ls;
 pub(super) mod prune;
 pub(super) mod pull;
 pub(super) mod push;
-pub(super) mod reference;
+pub(in crate::commands) mod reference;
 pub(super) mod rm;
 pub(super) mod save;
 pub(super) mod tag;

@@ -44,7 +44,7 @@ impl Command for Df {
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("format", "string", FORMAT, &mut self.format);
         set.add("v,verbose", "", "Show detailed information on space usage", &mut self.verbose);
-        set.own("why", "", "Show what fills the disk to the byte, and which images would be let go first", &mut self.why);
+        set.own("why", "", "Show what fills the disk to the byte, and what would be let go first", &mut self.why);
     }
 
     async fn run(self, call: Call) -> Result<u8> {

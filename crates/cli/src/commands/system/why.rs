@@ -1,6 +1,6 @@
 //! `system df --why`: what fills the disk, and what would go first.
 
-use hull_api::types::{DiskAccount, DiskAccountLine, ImageStanding};
+use hull_api::types::{DiskAccount, DiskAccountLine, DiskStanding};
 
 use super::df::table;
 use crate::error::Result;
@@ -17,12 +17,11 @@ pub(super) fn text(account: &DiskAccount) -> Result<String> {
         hint: String::new(),
     };
     let lines: Vec<Value> = account.lines.iter().chain([&total]).map(line_row).collect();
-    let images: Vec<Value> = account.images.iter().map(image_row).collect();
+    let standings: Vec<Value> = account.standings.iter().map(standing_row).collect();
     let budget = match account.budget {
         0 => "No budget is set (storage-budget): nothing is let go by itself.".to_owned(),
         bytes => format!(
-            "Images may take {} bytes; beyond it, they go in this order.",
-            bytes
+            "Images and disposable volumes may take {bytes} bytes; beyond it, they go in this order."
         ),
     };
     Ok(format!(
@@ -39,15 +38,16 @@ pub(super) fn text(account: &DiskAccount) -> Result<String> {
             &lines
         )?,
         table(
-            "{{.Standing}}\t{{.ID}}\t{{.Name}}\t{{.Size}}\t{{.LastUsed}}",
+            "{{.Standing}}\t{{.Kind}}\t{{.ID}}\t{{.Name}}\t{{.Size}}\t{{.LastUsed}}",
             &[
                 ("Standing", "TURN"),
-                ("ID", "IMAGE ID"),
-                ("Name", "IMAGE"),
+                ("Kind", "KIND"),
+                ("ID", "ID"),
+                ("Name", "NAME"),
                 ("Size", "SIZE"),
                 ("LastUsed", "LAST USED"),
             ],
-            &images
+            &standings
         )?,
     ))
 }
@@ -63,17 +63,22 @@ fn line_row(line: &DiskAccountLine) -> Value {
     row("*formatter.accountContext", fields, Vec::new())
 }
 
-fn image_row(image: &ImageStanding) -> Value {
-    let name = image.names.first().map_or("<none>", String::as_str);
-    let last_used = match image.last_used {
+fn standing_row(own: &DiskStanding) -> Value {
+    let name = own.names.first().map_or("<none>", String::as_str);
+    let last_used = match own.last_used {
         0 => "never".to_owned(),
         seconds => time::ago(seconds),
     };
+    let id = match own.kind.as_str() {
+        "image" => short_id(&own.id),
+        _ => own.id.as_str(),
+    };
     let fields = vec![
-        ("Standing", image.standing.clone()),
-        ("ID", short_id(&image.id).to_owned()),
+        ("Standing", own.standing.clone()),
+        ("Kind", own.kind.clone()),
+        ("ID", id.to_owned()),
         ("Name", name.to_owned()),
-        ("Size", human(image.size)),
+        ("Size", human(own.size)),
         ("LastUsed", last_used),
     ];
     row("*formatter.standingContext", fields, Vec::new())
