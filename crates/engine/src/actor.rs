@@ -86,6 +86,8 @@ pub type AttachTicket = oneshot::Receiver<std::os::unix::net::UnixStream>;
 #[derive(Debug)]
 pub(crate) enum Order {
     Start(Reply<()>),
+    /// What waits to start again does so now.
+    StartAgain(Reply<()>),
     Signal {
         signal: i32,
         intent: Intent,
@@ -257,10 +259,10 @@ impl Actor {
         }
     }
 
-    /// After a daemon's restart: what was due is due at once.
+    /// After a daemon's restart: what was due is due at once, but for a restart, which is
+    /// [ordered](crate::order) when what it waits for is there.
     fn resume(&mut self) {
-        let restarting = matches!(self.record.state, State::Restarting { .. });
-        if restarting || (self.record.state.is_running() && self.events.is_none()) {
+        if self.record.state.is_running() && self.events.is_none() {
             self.wake_at = Some(Instant::now());
         }
     }
@@ -280,6 +282,7 @@ impl Actor {
                 let outcome = self.start_asked().await;
                 let _ = reply.send(outcome);
             }
+            Order::StartAgain(reply) => self.start_again(reply).await,
             Order::Signal {
                 signal,
                 intent,
@@ -353,6 +356,15 @@ impl Actor {
         self.start().await
     }
 
+    /// What it waited for is there.
+    async fn start_again(&mut self, reply: Reply<()>) {
+        if matches!(self.record.state, State::Restarting { .. }) {
+            self.wake_at = None;
+            self.restart().await;
+        }
+        let _ = reply.send(Ok(()));
+    }
+
     async fn restart(&mut self) {
         self.record.restarts += 1;
         self.backoff_step += 1;
@@ -393,14 +405,22 @@ impl Actor {
         let outcome = outcome.and_then(|started| {
             let events = EventStream::new(started.events)
                 .map_err(|error| start::Failed::internal(error.to_string()))?;
-            Ok((started.run, started.endpoints, started.published, events))
+            let health = started.has_probe.then(unknown_health);
+            Ok((
+                started.run,
+                started.endpoints,
+                started.published,
+                health,
+                events,
+            ))
         });
         match outcome {
-            Ok((run, endpoints, published, events)) => {
+            Ok((run, endpoints, published, health, events)) => {
                 self.events = Some(events);
                 self.record.endpoints = endpoints;
                 self.record.published = published;
-                self.record.health = None;
+                // Who looks before the first probe must find that there will be one.
+                self.record.health = health;
                 self.record.state = State::Running(run);
                 self.save();
                 self.services
@@ -802,12 +822,17 @@ impl Actor {
             signal: libc::SIGKILL,
             all: false,
         };
-        let outcome = match self.record.host.health_action {
+        let policy = self.record.host.restart_policy;
+        let action = match self.record.host.health_action {
+            HealthAction::None if policy == RestartPolicy::OnUnhealthy => HealthAction::Restart,
+            action => action,
+        };
+        let outcome = match action {
             HealthAction::None => return,
             // The exit that follows is not the user's wish, so the restart policy decides.
             HealthAction::Kill => self.link().ask(kill).await.map(drop),
             HealthAction::Restart | HealthAction::Stop => {
-                let stop = self.record.host.health_action == HealthAction::Stop;
+                let stop = action == HealthAction::Stop;
                 let (services, id) = (Arc::clone(&self.services), self.record.id.to_string());
                 tokio::spawn(async move {
                     let engine = crate::Engine::of(services);
@@ -986,6 +1011,15 @@ impl Actor {
         self.services
             .events
             .publish(Subject::Container, action, id, attributes);
+    }
+}
+
+/// The health of a container that was not probed yet.
+fn unknown_health() -> HealthState {
+    HealthState {
+        status: HealthStatus::Starting,
+        failing_streak: 0,
+        log: Vec::new(),
     }
 }
 

@@ -34,6 +34,7 @@ mod collector;
 mod filter;
 mod making;
 mod names;
+mod order;
 mod paths;
 mod quota;
 mod registry;

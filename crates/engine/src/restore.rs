@@ -17,6 +17,7 @@ use crate::{
     actor,
     error::Result,
     model::{ContainerId, RestartPolicy},
+    order,
     record::Record,
     services::{RECORD_COPY, Services, recorded_exit},
     shim::{EventStream, ShimLink},
@@ -66,18 +67,11 @@ pub(crate) async fn take_up(services: &Arc<Services>) -> Result<()> {
             continue;
         }
         if wants_start(&record) {
-            to_start.push(id.to_string());
+            to_start.push(id);
         }
         actor::launch(services, record, events);
     }
-    let engine = crate::Engine::of(Arc::clone(services));
-    tokio::spawn(async move {
-        for id in to_start {
-            if let Err(error) = engine.start(&id).await {
-                tracing::warn!(container = id, %error, "cannot start again");
-            }
-        }
-    });
+    order::begin(services, to_start);
     Ok(())
 }
 
@@ -89,7 +83,7 @@ fn wants_start(record: &Record) -> bool {
     match record.host.restart_policy {
         RestartPolicy::Always => true,
         RestartPolicy::UnlessStopped => !record.asked_to_stop,
-        RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
+        RestartPolicy::No | RestartPolicy::OnFailure { .. } | RestartPolicy::OnUnhealthy => false,
     }
 }
 

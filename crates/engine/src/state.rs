@@ -224,6 +224,7 @@ pub fn after_exit(context: &ExitContext) -> AfterExit {
         _ if context.asked_to_stop => false,
         RestartPolicy::No => false,
         RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+        RestartPolicy::OnUnhealthy => context.code != 0,
         RestartPolicy::OnFailure { retries_max } => {
             context.code != 0 && (retries_max == 0 || context.restarts < retries_max)
         }
@@ -333,6 +334,19 @@ mod tests {
             ..context(policy)
         };
         assert_eq!(after_exit(&well), AfterExit::Stay);
+    }
+
+    #[test]
+    fn on_unhealthy_starts_again_what_failed() {
+        let with_code = |code| {
+            after_exit(&ExitContext {
+                code,
+                restarts: 1000,
+                ..context(RestartPolicy::OnUnhealthy)
+            })
+        };
+        assert_eq!(with_code(0), AfterExit::Stay);
+        assert_eq!(with_code(1), AfterExit::Restart(Duration::from_millis(100)));
     }
 
     #[test]

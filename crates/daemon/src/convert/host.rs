@@ -106,6 +106,7 @@ pub(crate) fn restart_policy(wire: &types::RestartPolicy) -> Result<RestartPolic
         "" | "no" => RestartPolicy::No,
         "always" => RestartPolicy::Always,
         "unless-stopped" => RestartPolicy::UnlessStopped,
+        "on-unhealthy" => RestartPolicy::OnUnhealthy,
         "on-failure" => {
             let Ok(retries_max) = u32::try_from(retries) else {
                 return refused("maximum retry count cannot be negative");
@@ -134,6 +135,7 @@ fn restart_to_wire(policy: RestartPolicy) -> types::RestartPolicy {
         RestartPolicy::No => ("no", 0),
         RestartPolicy::Always => ("always", 0),
         RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+        RestartPolicy::OnUnhealthy => ("on-unhealthy", 0),
         RestartPolicy::OnFailure { retries_max } => ("on-failure", i64::from(retries_max)),
     };
     types::RestartPolicy {

@@ -54,6 +54,8 @@ pub(crate) struct Started {
     pub(crate) run: Run,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) published: Vec<Published>,
+    /// Its health is watched from now on.
+    pub(crate) has_probe: bool,
     /// A connection on which the shim tells what happens.
     pub(crate) events: UnixStream,
 }
@@ -151,6 +153,7 @@ fn start(
         .set_timeout(Some(ANSWER_TIMEOUT))
         .map_err(shim::refused)?;
     let create = create_order(services, record, &spec)?;
+    let has_probe = create.health.is_some();
     let fds: Vec<_> = connected.namespace.iter().map(AsFd::as_fd).collect();
     let link = services.shim_of(&record.id);
     let created = client.request(&Request::Create(Box::new(create)), &fds);
@@ -181,6 +184,7 @@ fn start(
         },
         endpoints: connected.endpoints,
         published: connected.published,
+        has_probe,
         events,
     })
 }

@@ -132,6 +132,8 @@ pub enum RestartPolicy {
         /// 0: without end.
         retries_max: u32,
     },
+    /// It starts again after a failure, and being found unhealthy is one. Hull's own.
+    OnUnhealthy,
 }
 
 /// What happens when a container is found unhealthy.

@@ -1,0 +1,282 @@
+//! Who starts after whom when the daemon starts: after a reboot an application comes up as it did the
+//! first time, each part when what it depends on runs, is healthy or has done its work.
+//!
+//! What a container depends on stands in the label that Compose gives it,
+//! `com.docker.compose.depends_on`: `db:service_healthy:false,cache:service_started:true`; and who
+//! lives in another container's namespaces needs that one first. What will not come is not waited for:
+//! a dependency that has no restart policy, or that somebody stopped, keeps nothing down.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hull_shim::protocol::HealthStatus;
+use tokio::{sync::Notify, time::timeout};
+
+use crate::{
+    actor::{Handle, Order},
+    model::{ContainerId, IpcNamespace, NetworkMode, PidNamespace},
+    record::Record,
+    services::Services,
+    state::State,
+};
+
+/// The label with the project a container belongs to.
+const PROJECT: &str = "com.docker.compose.project";
+/// The label with its service.
+const SERVICE: &str = "com.docker.compose.service";
+/// The label that tells containers of `compose run`.
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+/// The label with what its service depends on.
+const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+
+/// The longest wait for a dependency: longer than databases need for their recovery, and short enough
+/// that an application whose dependency stays unhealthy is not down for ever.
+const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// Between two looks when no event calls for one.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What must be the case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Started,
+    Healthy,
+    Completed,
+}
+
+/// Who is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Whom {
+    /// All containers of a service of the same project.
+    Service { project: String, service: String },
+    /// One container, by name or id.
+    Container(String),
+}
+
+/// What a container waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Gate {
+    whom: Whom,
+    condition: Condition,
+}
+
+/// How a gate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Open,
+    Closed,
+    /// It cannot open by itself.
+    Stuck,
+}
+
+/// What the starts of one daemon's start share.
+struct Starts {
+    services: Arc<Services>,
+    /// Stopped containers that will be started and were not yet.
+    coming: Mutex<HashSet<ContainerId>>,
+    /// Rung when one of them was.
+    tried: Notify,
+}
+
+/// Starts what wants to be started: `stopped`, and all that were about to start again.
+pub(crate) fn begin(services: &Arc<Services>, stopped: Vec<ContainerId>) {
+    let handles = services.registry.all();
+    let starts = Arc::new(Starts {
+        services: Arc::clone(services),
+        coming: Mutex::new(stopped.into_iter().collect()),
+        tried: Notify::new(),
+    });
+    for handle in handles {
+        let waits = matches!(handle.record().state, State::Restarting { .. });
+        if waits || starts.is_coming(&handle.id) {
+            tokio::spawn(Arc::clone(&starts).start(handle));
+        }
+    }
+}
+
+impl Starts {
+    fn is_coming(&self, id: &ContainerId) -> bool {
+        let coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        coming.contains(id)
+    }
+
+    async fn start(self: Arc<Self>, handle: Arc<Handle>) {
+        let gates = gates(&handle.record());
+        if !gates.is_empty()
+            && timeout(WAIT_MAX, self.opened(&handle, &gates))
+                .await
+                .is_err()
+        {
+            tracing::warn!(
+                container = handle.id.short(),
+                "what it depends on has not come up; it is started all the same"
+            );
+        }
+        let outcome = if self.is_coming(&handle.id) {
+            handle.order(Order::Start).await
+        } else {
+            handle.order(Order::StartAgain).await
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(container = handle.id.short(), %error, "cannot start again");
+        }
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        coming.remove(&handle.id);
+        drop(coming);
+        self.tried.notify_waiters();
+    }
+
+    /// Waits until no gate is closed.
+    async fn opened(&self, handle: &Handle, gates: &[Gate]) {
+        let mut events = self.services.events.watch();
+        for gate in gates {
+            loop {
+                let tried = self.tried.notified();
+                match self.standing(gate) {
+                    Standing::Open => break,
+                    Standing::Stuck => {
+                        tracing::warn!(
+                            container = handle.id.short(),
+                            ?gate,
+                            "what it depends on will not come by itself"
+                        );
+                        break;
+                    }
+                    Standing::Closed => {}
+                }
+                let news = async {
+                    tokio::select! {
+                        _ = events.next() => {}
+                        () = tried => {}
+                    }
+                };
+                // However it goes, it is looked at again.
+                let _ = timeout(LOOK_AGAIN, news).await;
+            }
+        }
+    }
+
+    fn standing(&self, gate: &Gate) -> Standing {
+        let containers: Vec<Arc<Handle>> = match &gate.whom {
+            Whom::Container(reference) => {
+                self.services.registry.find(reference).into_iter().collect()
+            }
+            Whom::Service { project, service } => {
+                let mut all = self.services.registry.all();
+                all.retain(|handle| belongs(&handle.record(), project, service));
+                all
+            }
+        };
+        let each = containers.iter().map(|handle| {
+            let is_coming = self.is_coming(&handle.id);
+            standing(gate.condition, &handle.record(), is_coming)
+        });
+        each.max_by_key(|standing| match standing {
+            Standing::Open => 0,
+            Standing::Stuck => 1,
+            Standing::Closed => 2,
+        })
+        .unwrap_or(Standing::Open)
+    }
+}
+
+fn belongs(record: &Record, project: &str, service: &str) -> bool {
+    let label = |key: &str| record.config.labels.get(key).map(String::as_str);
+    label(PROJECT) == Some(project)
+        && label(SERVICE) == Some(service)
+        && label(ONE_OFF) != Some("True")
+}
+
+/// What a container waits for.
+fn gates(record: &Record) -> Vec<Gate> {
+    let labels = &record.config.labels;
+    let mut gates = Vec::new();
+    if let (Some(project), Some(text)) = (labels.get(PROJECT), labels.get(DEPENDS_ON)) {
+        gates = declared(project, text);
+    }
+    let mut donors = Vec::new();
+    if let NetworkMode::Container(donor) = &record.host.network_mode {
+        donors.push(donor);
+    }
+    if let IpcNamespace::Container(donor) = &record.host.ipc {
+        donors.push(donor);
+    }
+    if let PidNamespace::Container(donor) = &record.host.pid {
+        donors.push(donor);
+    }
+    gates.extend(donors.into_iter().map(|donor| Gate {
+        whom: Whom::Container(donor.clone()),
+        condition: Condition::Started,
+    }));
+    gates
+}
+
+/// `db:service_healthy:false,cache:service_started:true`
+fn declared(project: &str, text: &str) -> Vec<Gate> {
+    let each = text.split(',').filter(|part| !part.is_empty());
+    each.map(|part| {
+        let (service, rest) = part.split_once(':').unwrap_or((part, ""));
+        let condition = match rest.split(':').next() {
+            Some("service_healthy") => Condition::Healthy,
+            Some("service_completed_successfully") => Condition::Completed,
+            _ => Condition::Started,
+        };
+        Gate {
+            whom: Whom::Service {
+                project: project.to_owned(),
+                service: service.to_owned(),
+            },
+            condition,
+        }
+    })
+    .collect()
+}
+
+/// How a gate stands as far as one container is concerned.
+fn standing(condition: Condition, record: &Record, is_coming: bool) -> Standing {
+    let health = record.health.as_ref().map(|health| health.status);
+    let code = record.state.exit().map(|exit| exit.code);
+    let is_running = record.state.is_running();
+    match condition {
+        Condition::Started if is_running => Standing::Open,
+        Condition::Healthy if is_running => match health {
+            None | Some(HealthStatus::Healthy) => Standing::Open,
+            Some(HealthStatus::Starting | HealthStatus::Unhealthy) => Standing::Closed,
+        },
+        Condition::Completed if is_running => Standing::Closed,
+        _ if is_coming || matches!(record.state, State::Restarting { .. }) => Standing::Closed,
+        Condition::Completed if code == Some(0) => Standing::Open,
+        _ => Standing::Stuck,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_compose_writes_is_read() {
+        let gates = declared(
+            "shop",
+            "db:service_healthy:false,jobs:service_completed_successfully:false,cache",
+        );
+        let read: Vec<(&str, Condition)> = gates
+            .iter()
+            .filter_map(|gate| match &gate.whom {
+                Whom::Service { service, .. } => Some((service.as_str(), gate.condition)),
+                Whom::Container(_) => None,
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("db", Condition::Healthy),
+                ("jobs", Condition::Completed),
+                ("cache", Condition::Started)
+            ]
+        );
+        assert_eq!(declared("shop", ""), []);
+    }
+}
