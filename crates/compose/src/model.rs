@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{LoadError, Result};
 use crate::load::Loaded;
-use crate::node::{Map, Node};
+use crate::node::{Map, Node, Place};
 use crate::render;
 
 /// Text to text.
@@ -86,6 +86,22 @@ impl Project {
             }
         }
         Ok(project)
+    }
+
+    /// Gives variables of a service that a program provides to those that depend on it: `URL` of `db`
+    /// is `DB_URL` to them.
+    pub fn provide(&mut self, provider: &str, variables: &[(String, String)]) {
+        let prefix = format!("{}_", provider.to_uppercase());
+        let dependents = self
+            .services
+            .values_mut()
+            .filter(|service| service.depends_on.contains_key(provider));
+        for service in dependents {
+            for (key, value) in variables {
+                service.set_variable(format!("{prefix}{key}"), value.clone());
+            }
+            service.hash = render::service_hash(&service.raw);
+        }
     }
 
     /// Keeps some services, and with them what they depend on unless they shall stand alone.
@@ -189,7 +205,7 @@ pub struct Service {
     pub(crate) domainname: String,
     pub(crate) entrypoint: Option<Vec<String>>,
     /// A program that provides the service instead of a container.
-    pub provider: Option<Value>,
+    pub provider: Option<Provider>,
     pub(crate) environment: BTreeMap<String, Option<String>>,
     pub(crate) expose: Vec<String>,
     pub(crate) external_links: Vec<String>,
@@ -270,6 +286,20 @@ impl Service {
             .collect()
     }
 
+    /// Sets a variable, also in what its hash is made of.
+    fn set_variable(&mut self, key: String, value: String) {
+        let place = Place::nowhere();
+        if self.raw.get("environment").is_none() {
+            let empty = Node::at(&place, crate::node::Value::Map(Map::default()));
+            self.raw.set("environment", empty);
+        }
+        let raw = self.raw.get_mut("environment").and_then(Node::as_map_mut);
+        if let Some(raw) = raw {
+            raw.set(&key, Node::text_at(&place, value.clone()));
+        }
+        self.environment.insert(key, Some(value));
+    }
+
     /// The hash once containers of others are known by their ids.
     pub(crate) fn hash_beside(&self, containers: &BTreeMap<String, String>) -> String {
         if self.shares_with().is_empty() {
@@ -326,6 +356,17 @@ impl Service {
     pub fn has_terminal(&self) -> bool {
         self.tty
     }
+}
+
+/// A program that provides a service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Provider {
+    /// Its name: the program is `docker-NAME`, or `NAME`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is told, each as `--KEY=VALUE`.
+    pub options: BTreeMap<String, Value>,
 }
 
 /// How an image is built.

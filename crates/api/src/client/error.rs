@@ -43,6 +43,14 @@ pub enum ClientError {
         /// Its words.
         message: String,
     },
+    /// It would change something, and only what would be done is asked for.
+    #[error("{method} {path} changes something, and is not sent in a dry run")]
+    Withheld {
+        /// What would be sent.
+        method: http::Method,
+        /// Where to.
+        path: String,
+    },
     /// The daemon did not hand the connection over.
     #[error("unable to upgrade to tcp, received {status}")]
     NotUpgraded {
@@ -73,6 +81,11 @@ impl ClientError {
             Self::Refused { status, .. } | Self::NotUpgraded { status } => Some(*status),
             _ => None,
         }
+    }
+
+    /// Whether it was not sent, for it would change something.
+    pub fn is_withheld(&self) -> bool {
+        matches!(self, Self::Withheld { .. })
     }
 
     /// Whether the daemon does not know the object.

@@ -64,6 +64,7 @@ const USER_AGENT: &str = concat!("Hull-Client/", env!("CARGO_PKG_VERSION"), " (l
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    is_rehearsal: bool,
 }
 
 #[derive(Debug)]
@@ -100,7 +101,23 @@ impl Client {
                 minor,
                 headers,
             }),
+            is_rehearsal: false,
         }
+    }
+
+    /// The same daemon, of which nothing is changed: what would change something is not sent. Orders,
+    /// whose answers are empty, count as carried out; all else is [`ClientError::Withheld`].
+    #[must_use]
+    pub fn rehearsal(self) -> Self {
+        Self {
+            is_rehearsal: true,
+            ..self
+        }
+    }
+
+    /// Whether nothing is changed by this client.
+    pub fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
     }
 
     /// `unix:///path` or `tcp://host:port` (`http://` means the same). For TLS and SSH see
@@ -166,14 +183,21 @@ impl Client {
 
     /// Posts and expects no content.
     pub(crate) async fn order(&self, path: &str, call: Call) -> Result<(), ClientError> {
-        let answer = self.send(Method::POST, path, call).await?;
-        collected(answer).await.map(drop)
+        self.carried_out(Method::POST, path, call).await
     }
 
     /// Deletes and expects no content.
     pub(crate) async fn delete(&self, path: &str, query: Query) -> Result<(), ClientError> {
-        let answer = self.send(Method::DELETE, path, Call::with(query)).await?;
-        collected(answer).await.map(drop)
+        self.carried_out(Method::DELETE, path, Call::with(query))
+            .await
+    }
+
+    async fn carried_out(&self, method: Method, path: &str, call: Call) -> Result<(), ClientError> {
+        match self.send(method, path, call).await {
+            Ok(answer) => collected(answer).await.map(drop),
+            Err(error) if error.is_withheld() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// One exchange in the current version; an answer that reports a failure is an error.
@@ -194,6 +218,10 @@ impl Client {
         path: &str,
         call: Call,
     ) -> Result<Response<Incoming>, ClientError> {
+        if self.is_rehearsal && !only_looks(&method, path) {
+            let path = path.to_owned();
+            return Err(ClientError::Withheld { method, path });
+        }
         let request = self.request(method, path, call)?;
         let answer =
             transport::exchange(self.shared.endpoint.as_ref(), &self.shared.pool, request).await?;
@@ -224,6 +252,12 @@ impl Client {
         request.headers_mut().extend(call.headers);
         Ok(request)
     }
+}
+
+/// Whether a request changes nothing. Waiting is a `POST` that only looks.
+fn only_looks(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+        || (*method == Method::POST && path.contains("/containers/") && path.ends_with("/wait"))
 }
 
 impl Call {
@@ -305,4 +339,32 @@ async fn checked(answer: Response<Incoming>) -> Result<Response<Incoming>, Clien
         _ => String::from_utf8_lossy(&bytes).trim().to_owned(),
     };
     Err(ClientError::Refused { status, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rehearsal_sends_nothing_that_changes_something() {
+        let looks = |method: Method, path: &str| only_looks(&method, path);
+        assert!(looks(Method::GET, "/v1.50/containers/json"));
+        assert!(looks(Method::HEAD, "/_ping"));
+        assert!(looks(Method::POST, "/v1.50/containers/ab/wait"));
+        assert!(!looks(Method::POST, "/v1.50/containers/ab/start"));
+        assert!(!looks(Method::POST, "/v1.50/volumes/wait"));
+        assert!(!looks(Method::PUT, "/v1.50/containers/ab/archive"));
+        assert!(!looks(Method::DELETE, "/v1.50/images/wait"));
+
+        // The address leads nowhere: whoever tried to send would fail to connect.
+        let client = Client::new(UnixEndpoint::new("/nowhere")).rehearsal();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime without drivers is always to be had");
+        runtime.block_on(async {
+            assert!(client.container_start("ab").await.is_ok());
+            let made = client.volume_create(&Default::default()).await;
+            assert!(made.is_err_and(|error| error.is_withheld()));
+        });
+    }
 }

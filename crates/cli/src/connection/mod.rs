@@ -38,6 +38,10 @@ const GREETING_MAX_SSH: Duration = Duration::from_secs(120);
 /// No such endpoint, or no daemon there.
 pub(crate) async fn connect(globals: &Globals) -> Result<Client> {
     let client = unnegotiated(globals)?;
+    let client = match globals.compose.is_dry_run() {
+        true => client.rehearsal(),
+        false => client,
+    };
     match std::env::var("DOCKER_API_VERSION")
         .ok()
         .filter(|version| !version.is_empty())

@@ -41,6 +41,10 @@ impl Engine<'_> {
             .into_iter()
             .filter(|container| container.service() == name && !container.is_one_off())
             .collect();
+        if self.client.is_rehearsal() {
+            // Nothing was started that could become healthy or end.
+            return Ok(());
+        }
         super::graph::each(&containers, usize::MAX, |container| async move {
             match condition {
                 "service_healthy" => self.healthy(container, true).await,
@@ -113,12 +117,16 @@ fn health(state: &ContainerState, required: bool) -> Option<std::result::Result<
     if state.status == "removing" {
         return Some(Err("is being removed".into()));
     }
+    // What a container was before it was started says nothing about how it is now.
+    if !state.running || state.restarting {
+        return None;
+    }
     let health = state.health.as_ref().map(|health| health.status.as_str());
     match health {
         Some("healthy") => Some(Ok(())),
         Some("unhealthy") => Some(Err("is unhealthy".into())),
         None | Some("none" | "") if required => Some(Err("has no healthcheck configured".into())),
-        None | Some("none" | "") => state.running.then_some(Ok(())),
+        None | Some("none" | "") => Some(Ok(())),
         Some(_) => None,
     }
 }
@@ -156,6 +164,13 @@ mod tests {
         assert!(matches!(health(&state("running", ""), true), Some(Err(_))));
         assert_eq!(health(&state("running", ""), false), Some(Ok(())));
         assert_eq!(health(&state("created", ""), false), None);
+        assert_eq!(health(&state("created", ""), true), None);
+        assert_eq!(health(&state("restarting", "healthy"), true), None);
+        let restarting = ContainerState {
+            restarting: true,
+            ..state("running", "unhealthy")
+        };
+        assert_eq!(health(&restarting, true), None);
         assert!(matches!(
             health(&state("exited", "starting"), false),
             Some(Err(_))

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use hull_api::client::ImageCreateOptions;
-use hull_api::types::AuthConfig;
 
 use super::graph::each;
 use super::{ApplyError, Engine, Named, Result, Standing};
@@ -32,7 +31,7 @@ impl Engine<'_> {
         quiet: bool,
     ) -> Result<BTreeMap<String, Image>> {
         let found = super::observe::images(self.client, self.project).await?;
-        let mut wanted: BTreeMap<String, &Service> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, Service> = BTreeMap::new();
         for service in self
             .project
             .services
@@ -41,7 +40,15 @@ impl Engine<'_> {
         {
             let name = service.image_name(&self.project.name);
             if self.must_pull(service, pull, found.contains_key(&name))? {
-                wanted.entry(name).or_insert(service);
+                wanted.entry(name).or_insert_with(|| service.clone());
+            }
+            for image in service.pre_start.iter().map(|hook| &hook.image) {
+                if !image.is_empty() && !found.contains_key(image) {
+                    let mut step = service.clone();
+                    step.image.clone_from(image);
+                    step.build = None;
+                    wanted.entry(image.clone()).or_insert(step);
+                }
             }
         }
         if wanted.is_empty() {
@@ -63,7 +70,8 @@ impl Engine<'_> {
             Pull::Never => "never",
         };
         if service.build.is_some() && (is_there || service.image.is_empty() || policy == "build") {
-            return match is_there {
+            // In a rehearsal nothing was built, and all goes on as if it had been.
+            return match is_there || self.client.is_rehearsal() {
                 true => Ok(false),
                 false => Err(ApplyError::Service {
                     service: service.name.clone(),
@@ -93,6 +101,9 @@ impl Engine<'_> {
         let name = service.image_name(&self.project.name);
         let what = service.name.clone();
         self.working(&what, "Pulling");
+        if self.client.is_rehearsal() {
+            return self.told(&what, "Pulled", Ok(()));
+        }
         let (image, tag) = split(&name);
         let options = ImageCreateOptions {
             from_image: image.to_owned(),
@@ -111,10 +122,10 @@ impl Engine<'_> {
         what: &str,
         quiet: bool,
     ) -> Result<()> {
-        let auth: Option<&AuthConfig> = None;
+        let auth = (self.credentials)(name);
         let mut stream = self
             .client
-            .image_create(options, auth, None)
+            .image_create(options, auth.as_ref(), None)
             .await
             .named("pull", name)?;
         while let Some(message) = stream.next_item().await {
@@ -147,11 +158,15 @@ impl Engine<'_> {
         let name = service.image_name(&self.project.name);
         let what = service.name.clone();
         self.working(&what, "Pushing");
+        if self.client.is_rehearsal() {
+            return self.told(&what, "Pushed", Ok(()));
+        }
         let (image, tag) = split(&name);
+        let auth = (self.credentials)(&name);
         let result = async {
             let mut stream = self
                 .client
-                .image_push(image, tag, "", None)
+                .image_push(image, tag, "", auth.as_ref())
                 .await
                 .named("push", &name)?;
             while let Some(message) = stream.next_item().await {

@@ -9,11 +9,14 @@ mod images;
 mod inject;
 mod networks;
 mod observe;
+mod pre_start;
+mod rehearse;
 mod run;
 mod start;
 mod stop;
 mod up;
 
+use hull_api::types::AuthConfig;
 use hull_api::{Client, ClientError};
 
 use crate::model::Project;
@@ -96,6 +99,9 @@ impl<T> Named<T> for std::result::Result<T, ClientError> {
     }
 }
 
+/// What a registry wants to know of who asks, by the name of an image.
+pub type Credentials = dyn Fn(&str) -> Option<AuthConfig>;
+
 /// Works on one project.
 pub struct Engine<'e> {
     /// The daemon.
@@ -106,6 +112,8 @@ pub struct Engine<'e> {
     pub report: &'e dyn Report,
     /// How many requests go on at once.
     pub parallel: usize,
+    /// What registries are told.
+    pub credentials: &'e Credentials,
 }
 
 impl<'e> Engine<'e> {
@@ -116,6 +124,7 @@ impl<'e> Engine<'e> {
             project,
             report,
             parallel: usize::MAX,
+            credentials: &|_| None,
         }
     }
 

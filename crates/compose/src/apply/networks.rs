@@ -56,6 +56,7 @@ impl Engine<'_> {
         };
         let result = self.client.network_create(&body).await;
         let result = match result {
+            Err(error) if error.is_withheld() => Ok(()),
             // Another run of ours was quicker.
             Err(error) if error.status().is_some_and(|status| status.as_u16() == 409) => {
                 match self.client.network(&network.name).await {
@@ -133,7 +134,10 @@ impl Engine<'_> {
             driver_opts: volume.driver_opts.clone(),
             labels: self.own_labels(&volume.labels, labels::VOLUME, key, &volume.hash),
         };
-        let result = self.client.volume_create(&body).await.map(drop);
+        let result = match self.client.volume_create(&body).await {
+            Err(error) if error.is_withheld() => Ok(()),
+            other => other.map(drop),
+        };
         self.told(
             &what,
             "Created",

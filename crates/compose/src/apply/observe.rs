@@ -112,7 +112,11 @@ pub(super) async fn images(client: &Client, project: &Project) -> Result<BTreeMa
     let names: BTreeSet<String> = project
         .services
         .values()
-        .map(|service| service.image_name(&project.name))
+        .flat_map(|service| {
+            let steps = service.pre_start.iter().map(|hook| hook.image.clone());
+            steps.chain([service.image_name(&project.name)])
+        })
+        .filter(|name| !name.is_empty())
         .collect();
     let found = join_all(names.into_iter().map(|name| async {
         let image = client.image(&name).await;

@@ -117,6 +117,9 @@ impl Engine<'_> {
         let name = container::name(&self.project.name, service, old.number());
         let what = format!("Container {name}");
         self.working(&what, "Rolling");
+        if self.client.is_rehearsal() {
+            return self.told(&what, "Rolled", Ok(()));
+        }
         let short = old.id().get(..12).unwrap_or(old.id());
         let temporary = format!("{short}_{name}");
         let making = Making {
@@ -133,6 +136,7 @@ impl Engine<'_> {
         let id = created.id;
         let replaced = async {
             self.inject(service, &id).await?;
+            self.run_pre_start(service, Some(&name)).await?;
             self.client
                 .container_start(&id)
                 .await

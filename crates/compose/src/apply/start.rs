@@ -50,6 +50,7 @@ impl Engine<'_> {
             self.wait_for(service, name, dependency)
         })
         .await?;
+        self.run_pre_start(service, None).await?;
         graph::each(containers, self.parallel, |container| {
             self.start_container(service, container)
         })
@@ -69,6 +70,7 @@ impl Engine<'_> {
             return Ok(());
         }
         let name = container.name();
+        self.run_pre_start(service, Some(name)).await?;
         let what = format!("Container {name}");
         self.working(&what, "Starting");
         let started = async {

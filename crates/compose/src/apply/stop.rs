@@ -190,7 +190,7 @@ impl Engine<'_> {
                     self.done(&what, "Removed");
                     Ok(())
                 }
-                Err(error) if error.is_not_found() => {
+                Err(error) if error.is_not_found() || error.is_withheld() => {
                     self.done(&what, "Removed");
                     Ok(())
                 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{self, Before, Order};
-use super::{Engine, Pull, RemoveOptions, Result};
+use super::{ApplyError, Engine, Pull, RemoveOptions, Result};
 use crate::model::Service;
+use crate::plan::container;
 use crate::plan::state::{Container, State};
 use crate::plan::{self, Plan, Step, Wishes};
 
@@ -69,6 +70,14 @@ impl Engine<'_> {
     }
 
     async fn create_some(&self, before: Before, options: &UpOptions) -> Result<()> {
+        for service in self.project.services.values() {
+            container::refuse_unavailable(self.project, service).map_err(|message| {
+                ApplyError::Service {
+                    service: service.name.clone(),
+                    message,
+                }
+            })?;
+        }
         let images = self
             .ensure_images(&options.pull, options.quiet_pull)
             .await?;
@@ -165,6 +174,12 @@ impl Engine<'_> {
         let known = self.known_containers().await?;
         let known: &BTreeMap<String, String> = &known;
         if options.rolling.is_some() {
+            if steps
+                .iter()
+                .any(|step| matches!(step, Step::Recreate { .. }))
+            {
+                self.run_pre_start(service, None).await?;
+            }
             // One after the other: there is always one that answers.
             for step in steps {
                 self.step(service, step, state, known, options).await?;

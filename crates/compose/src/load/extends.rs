@@ -95,6 +95,7 @@ impl Loader<'_> {
         scope: &Scope,
         chain: &mut Vec<Link>,
     ) -> Result<Node> {
+        paths::refuse_remote(extends, "extends", path)?;
         let path = paths::join(directory, path);
         let project = self.read_whole(&path, scope, Some(extends))?;
         let services = project.map("services").cloned().unwrap_or_default();

@@ -37,6 +37,9 @@ impl Loader<'_> {
                 .map(str::to_owned)
                 .collect()
         };
+        for path in texts("path") {
+            paths::refuse_remote(item, "include", &path)?;
+        }
         let files: Vec<String> = texts("path")
             .iter()
             .map(|path| paths::join(&scope.directory, path))
@@ -44,12 +47,6 @@ impl Loader<'_> {
         let Some(first) = files.first() else {
             return Err(LoadError::at(item, "`include` needs a path"));
         };
-        if let Some(remote) = texts("path").iter().find(|path| path.contains("://")) {
-            return Err(
-                LoadError::at(item, format!("`{remote}` is not on this machine"))
-                    .with_hint("Hull includes local files only; fetch it first"),
-            );
-        }
         if scope.files.contains(first) || scope.files.len() > DEPTH_MAX {
             let chain: Vec<&str> = scope
                 .files

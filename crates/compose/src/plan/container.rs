@@ -62,7 +62,6 @@ pub(crate) fn body(
     service: &Service,
     making: &Making<'_>,
 ) -> Result<ContainerCreate, String> {
-    refuse_unavailable(project, service)?;
     let seconds =
         |text: &String| words::nanoseconds(text).map(|time| (time / 1_000_000_000).max(0));
     let attach_stdin = making
@@ -125,12 +124,16 @@ pub(crate) fn body(
     })
 }
 
-fn refuse_unavailable(project: &Project, service: &Service) -> Result<(), String> {
+/// Refuses what a service wants and nobody here has.
+///
+/// # Errors
+/// What it is, and what to do instead.
+pub(crate) fn refuse_unavailable(project: &Project, service: &Service) -> Result<(), String> {
     if service.models.is_some() {
-        return Err("`models` is not available: Hull runs no model".into());
-    }
-    if service.provider.is_some() {
-        return Err("`provider` is not available in Hull yet".into());
+        return Err(
+            "`models` is not available: Hull runs no model; run one as a service, and give its address in `environment`"
+                .into(),
+        );
     }
     let externals = service
         .secrets
@@ -145,7 +148,7 @@ fn refuse_unavailable(project: &Project, service: &Service) -> Result<(), String
     for (what, object) in externals {
         if let Some(object) = object.filter(|object| object.external) {
             return Err(format!(
-                "the external {what} `{}` is not available: only Swarm keeps those",
+                "the external {what} `{}` is not available, for only a Swarm keeps those; say where it comes from with `file:` or `environment:` in place of `external:`",
                 object.name
             ));
         }

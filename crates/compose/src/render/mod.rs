@@ -2,6 +2,7 @@
 //! has, so that what one prints the other prints, too; and the hash that both write on containers.
 
 mod json;
+mod order;
 mod yaml;
 
 use sha2::{Digest, Sha256};
@@ -52,12 +53,12 @@ pub fn project_json(project: &Map) -> String {
 
 /// A tree as YAML, in the order of its keys.
 pub fn tree_yaml(node: &Node) -> String {
-    yaml::print(&plain(node))
+    yaml::print(&plain(node, Format::Yaml))
 }
 
 /// A tree as JSON.
 pub fn tree_json(node: &Node) -> String {
-    json::pretty(&plain(node))
+    json::pretty(&plain(node, Format::Json))
 }
 
 /// The hash of what a service says about its containers: what `com.docker.compose.config-hash`
@@ -111,7 +112,7 @@ fn arranged(project: &Map, format: Format) -> Out {
                 ))
             })
             .collect();
-        objects.sort_by(|a, b| a.0.cmp(&b.0));
+        sort(&mut objects, format);
         Some(Out::Map(objects))
     };
     entries.push((
@@ -126,19 +127,19 @@ fn arranged(project: &Map, format: Format) -> Out {
         }
     }
     if let Some(models) = project.get("models") {
-        entries.push(("models".to_owned(), plain(models)));
+        entries.push(("models".to_owned(), plain(models, format)));
     }
-    entries.extend(extensions(project));
+    entries.extend(extensions(project, format));
     Out::Map(entries)
 }
 
-fn extensions(map: &Map) -> Vec<(String, Out)> {
+fn extensions(map: &Map, format: Format) -> Vec<(String, Out)> {
     let mut own: Vec<(String, Out)> = map
         .iter()
         .filter(|entry| entry.key.starts_with("x-") && entry.key != SINGLE)
-        .map(|entry| (entry.key.clone(), plain(&entry.node)))
+        .map(|entry| (entry.key.clone(), plain(&entry.node, format)))
         .collect();
-    own.sort_by(|a, b| a.0.cmp(&b.0));
+    sort(&mut own, format);
     own
 }
 
@@ -157,7 +158,7 @@ fn object(map: &Map, kind: &Object, format: Format) -> Out {
         }
     }
     if format == Format::Yaml {
-        entries.extend(extensions(map));
+        entries.extend(extensions(map, format));
     }
     Out::Map(entries)
 }
@@ -226,7 +227,7 @@ fn value(node: &Node, kind: &Kind, format: Format) -> Out {
                 .iter()
                 .map(|entry| (entry.key.clone(), value(&entry.node, inner, format)))
                 .collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            sort(&mut entries, format);
             Out::Map(entries)
         }
         (Kind::List(inner) | Kind::OneOrMany(inner), Value::List(items)) => Out::List(
@@ -237,25 +238,33 @@ fn value(node: &Node, kind: &Kind, format: Format) -> Out {
         ),
         // A size that is nothing is left out.
         (Kind::Bytes | Kind::Duration, Value::Text(text)) if text == "0" => Out::Int(0),
-        _ => plain(node),
+        _ => plain(node, format),
     }
 }
 
+/// Keys in the order of the format: JSON's is that of bytes.
+fn sort(entries: &mut [(String, Out)], format: Format) {
+    entries.sort_by(|a, b| match format {
+        Format::Json => a.0.cmp(&b.0),
+        Format::Yaml => order::compare(&a.0, &b.0),
+    });
+}
+
 /// A tree as it is, keys sorted.
-fn plain(node: &Node) -> Out {
+fn plain(node: &Node, format: Format) -> Out {
     match &node.value {
         Value::Null => Out::Null,
         Value::Bool(yes) => Out::Bool(*yes),
         Value::Int(number) => Out::Int(*number),
         Value::Float(number) => Out::Float(*number),
         Value::Text(text) => Out::Text(text.clone()),
-        Value::List(items) => Out::List(items.iter().map(plain).collect()),
+        Value::List(items) => Out::List(items.iter().map(|item| plain(item, format)).collect()),
         Value::Map(map) => {
             let mut entries: Vec<(String, Out)> = map
                 .iter()
-                .map(|entry| (entry.key.clone(), plain(&entry.node)))
+                .map(|entry| (entry.key.clone(), plain(&entry.node, format)))
                 .collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            sort(&mut entries, format);
             Out::Map(entries)
         }
     }
@@ -264,5 +273,5 @@ fn plain(node: &Node) -> Out {
 /// A model as a JSON value, for reading it into types.
 pub(crate) fn to_value(map: &Map) -> serde_json::Value {
     let node = Node::at(&crate::node::Place::nowhere(), Value::Map(map.clone()));
-    json::value(&plain(&node))
+    json::value(&plain(&node, Format::Json))
 }

@@ -1,6 +1,6 @@
 //! What goes on while `up` is attached: output is shown, ends are told, Ctrl-C stops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -46,8 +46,14 @@ pub(super) async fn run(
     let mut attached = Attached {
         up,
         scene,
+        watched: match call.operands.is_empty() {
+            true => shown.clone(),
+            false => call.operands.iter().cloned().collect(),
+        },
         shown,
-        running: BTreeSet::new(),
+        waited: BTreeSet::new(),
+        followed: BTreeSet::new(),
+        ended: BTreeMap::new(),
         printer: Printer::new(style),
         code: None,
         stopping: false,
@@ -81,6 +87,8 @@ enum News {
     Line(Said),
     Started(std::result::Result<(), ApplyError>),
     Event(Box<Event>),
+    /// For a while nothing happened.
+    Quiet,
     Gone,
     Stopped(Result<()>),
     Interrupt,
@@ -88,7 +96,7 @@ enum News {
 }
 
 impl Sources<'_> {
-    async fn next(&mut self) -> News {
+    async fn next(&mut self, may_leave: bool) -> News {
         tokio::select! {
             biased;
             Some(said) = self.lines.recv() => News::Line(said),
@@ -103,6 +111,7 @@ impl Sources<'_> {
             result = &mut self.stopping => News::Stopped(result),
             _ = self.interrupts.recv() => News::Interrupt,
             _ = self.terminations.recv() => News::Termination,
+            () = tokio::time::sleep(PATIENCE), if may_leave => News::Quiet,
         }
     }
 }
@@ -111,8 +120,16 @@ impl Sources<'_> {
 struct Attached<'a> {
     up: &'a Up,
     scene: &'a Scene,
+    /// Services whose output is shown.
     shown: BTreeSet<String>,
-    running: BTreeSet<String>,
+    /// Services whose ends count.
+    watched: BTreeSet<String>,
+    /// Containers whose end is waited for.
+    waited: BTreeSet<String>,
+    /// Containers whose output is on its way.
+    followed: BTreeSet<String>,
+    /// Containers that ended since `up` began, and when: it may be before their start is waited for.
+    ended: BTreeMap<String, String>,
     printer: Printer,
     /// The first code that ended the whole, if one did.
     code: Option<u8>,
@@ -135,13 +152,14 @@ impl<'a> Attached<'a> {
             terminations: listener(SignalKind::terminate())?,
         };
         for container in containers.iter().filter(|container| container.is_running()) {
-            self.running.insert(container.id().to_owned());
+            self.wait_for(container);
             let name = short_name(container, &scene.project.name);
             self.follow(container.id(), &name, container.service(), began, &sender);
         }
         let mut started = false;
         loop {
-            match sources.next().await {
+            let may_leave = started && self.waited.is_empty() && !self.stopping;
+            match sources.next(may_leave).await {
                 News::Line(said) => self.printer.print(&said)?,
                 News::Started(result) => {
                     started = true;
@@ -149,12 +167,17 @@ impl<'a> Attached<'a> {
                         self.drain(&mut sources.lines).await?;
                         return Err(apply_failure(error));
                     }
+                    // The news of their starts may still be on its way.
+                    for container in &scene.containers(&[], false).await? {
+                        self.wait_for(container);
+                    }
                 }
                 News::Event(event) => {
-                    if self.event(&event, &sender) {
+                    if self.event(&event, &sender).await {
                         self.begin_to_stop(&mut sources, None);
                     }
                 }
+                News::Quiet => return Ok(self.code.unwrap_or(0)),
                 News::Gone => return Err(Error::new("the daemon is gone")),
                 News::Stopped(result) => {
                     result?;
@@ -168,10 +191,18 @@ impl<'a> Attached<'a> {
                 }
                 News::Termination => self.begin_to_stop(&mut sources, Some(143)),
             }
-            if started && self.running.is_empty() && !self.stopping {
-                self.drain(&mut sources.lines).await?;
-                return Ok(self.code.unwrap_or(0));
-            }
+        }
+    }
+
+    fn wait_for(&mut self, container: &Container) {
+        let is_watched = self.watched.is_empty() || self.watched.contains(container.service());
+        let is_ours = self
+            .scene
+            .project
+            .services
+            .contains_key(container.service());
+        if is_watched && is_ours && !self.ended.contains_key(container.id()) {
+            self.waited.insert(container.id().to_owned());
         }
     }
 
@@ -192,14 +223,14 @@ impl<'a> Attached<'a> {
     }
 
     fn follow(
-        &self,
+        &mut self,
         id: &str,
         name: &str,
         service: &str,
         since: &str,
         sender: &tokio::sync::mpsc::Sender<Said>,
     ) {
-        if !self.shown.contains(service) {
+        if !self.shown.contains(service) || !self.followed.insert(id.to_owned()) {
             return;
         }
         let options = LogsOptions {
@@ -215,7 +246,7 @@ impl<'a> Attached<'a> {
     }
 
     /// Takes an event in; whether all is to be stopped now.
-    fn event(&mut self, event: &Event, sender: &tokio::sync::mpsc::Sender<Said>) -> bool {
+    async fn event(&mut self, event: &Event, sender: &tokio::sync::mpsc::Sender<Said>) -> bool {
         let attributes = &event.actor.attributes;
         let text = |key: &str| attributes.get(key).map_or("", String::as_str);
         let service = text("com.docker.compose.service");
@@ -230,29 +261,49 @@ impl<'a> Attached<'a> {
             .strip_prefix(&self.scene.project.name)
             .and_then(|rest| rest.strip_prefix('-'))
             .unwrap_or(name);
+        let is_watched = self.watched.is_empty() || self.watched.contains(service);
+        let time = format!(
+            "{}.{:09}",
+            event.time_nano / 1_000_000_000,
+            event.time_nano % 1_000_000_000
+        );
         match event.action.as_str() {
-            "start" if self.running.insert(id.to_owned()) => {
-                let since = format!(
-                    "{}.{:09}",
-                    event.time_nano / 1_000_000_000,
-                    event.time_nano % 1_000_000_000
-                );
-                // What it said while the event was on its way counts, too.
-                self.follow(id, name, service, &before(&since), sender);
+            "start" => {
+                // What it said while the event was on its way counts, too; what it said in an
+                // earlier run was shown.
+                let since = self.ended.remove(id).unwrap_or_else(|| before(&time));
+                if is_watched {
+                    self.waited.insert(id.to_owned());
+                }
+                self.follow(id, name, service, &since, sender);
                 false
             }
-            "die" if self.running.remove(id) => {
+            "die" => {
+                self.ended.insert(id.to_owned(), time);
+                self.followed.remove(id);
+                let starts_again = self.starts_again(id).await;
                 let code: u8 = text("exitCode")
                     .parse::<i64>()
                     .unwrap_or_default()
                     .to_le_bytes()[0];
                 if self.shown.contains(service) {
-                    ui::note(&format!("{name} exited with code {code}"));
+                    let more = if starts_again { " (restarting)" } else { "" };
+                    ui::note(&format!("{name} exited with code {code}{more}"));
                 }
-                self.ends(service, code)
+                if starts_again {
+                    return false;
+                }
+                self.waited.remove(id);
+                is_watched && self.ends(service, code)
             }
             _ => false,
         }
+    }
+
+    /// Whether the daemon starts a container again that has just ended.
+    async fn starts_again(&self, id: &str) -> bool {
+        let found = self.scene.client.container(id).await;
+        found.is_ok_and(|container| container.state.restarting || container.state.running)
     }
 
     fn ends(&mut self, service: &str, code: u8) -> bool {

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::process::{Command as Process, Stdio};
 
+use hull_compose::apply::{Report, Standing};
 use hull_compose::model::{self, Project, Service};
 
 use super::project::Scene;
@@ -65,7 +66,7 @@ impl Command for Build {
             quiet: self.quiet,
         };
         for service in services {
-            build(&call.globals, &scene.project, service, &more)?;
+            build(&call.globals, &scene, service, &more)?;
             if self.push && !service.image.is_empty() {
                 scene
                     .engine()
@@ -118,7 +119,7 @@ pub(super) async fn build_missing(
         let is_pulled =
             !service.image.is_empty() && matches!(service.pull_policy.as_str(), "always" | "never");
         if all || service.pull_policy == "build" || (!is_there && !is_pulled) {
-            build(&call.globals, &scene.project, service, &more)?;
+            build(&call.globals, scene, service, &more)?;
         }
     }
     Ok(())
@@ -127,11 +128,20 @@ pub(super) async fn build_missing(
 /// Builds one service.
 pub(super) fn build(
     globals: &Globals,
-    project: &Project,
+    scene: &Scene,
     service: &Service,
     more: &More,
 ) -> Result<()> {
-    let words = words(project, service, more);
+    if globals.compose.is_dry_run() {
+        // It is another program that builds, so nothing else would keep it from doing so.
+        let image = format!("Image {}", service.image_name(&scene.project.name));
+        scene
+            .progress
+            .progress(&image, "Building", Standing::Working);
+        scene.progress.progress(&image, "Built", Standing::Done);
+        return Ok(());
+    }
+    let words = words(&scene.project, service, more);
     let inline = service
         .build
         .as_ref()

@@ -28,6 +28,7 @@ impl Command for Create {
         let options = self.making.options(&call.operands)?;
         let mut scene = Scene::of_files(&call, &call.operands).await?;
         scene.project.select(&call.operands, true);
+        super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &self.making.scale)?;
         if !self.making.no_build {
             build_missing(&call, &scene, self.making.build, self.making.quiet_build).await?;

@@ -65,11 +65,7 @@ impl Command for Diff {
 }
 
 /// One line a change: `+` is made, `~` is made anew, `-` goes, `!` is missing.
-pub(super) fn text(
-    plan: &Plan,
-    network: &dyn Fn(&str) -> String,
-    volume: &dyn Fn(&str) -> String,
-) -> String {
+fn text(plan: &Plan, network: &dyn Fn(&str) -> String, volume: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     let mut object = |what: &str, name: String, change: &Change| match change {
         Change::Create => text.push_str(&format!("+ {what} {name}\n")),

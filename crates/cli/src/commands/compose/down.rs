@@ -48,6 +48,7 @@ impl Command for Down {
             timeout_s: self.timeout,
         };
         scene.engine().down(&options).await.map_err(apply_failure)?;
+        super::provider::withdraw(&call.globals, &scene, &call.operands)?;
         Ok(0)
     }
 }

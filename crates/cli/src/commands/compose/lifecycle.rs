@@ -38,7 +38,7 @@ impl Command for Start {
         let mut scene = Scene::of_files(&call, &call.operands).await?;
         scene.project.select(&call.operands, true);
         scene.engine().start().await.map_err(apply_failure)?;
-        if self.wait {
+        if self.wait && !call.globals.compose.is_dry_run() {
             super::up::wait_healthy(&scene, self.wait_timeout).await?;
         }
         Ok(0)

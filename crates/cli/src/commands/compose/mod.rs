@@ -8,6 +8,7 @@ pub(super) mod cp;
 pub(super) mod create;
 pub(super) mod diff;
 pub(super) mod down;
+mod dry_run;
 pub(super) mod events;
 pub(super) mod exec;
 pub(super) mod from;
@@ -21,6 +22,7 @@ mod output;
 pub(super) mod port;
 mod progress;
 mod project;
+mod provider;
 pub(super) mod ps;
 pub(super) mod pull;
 pub(super) mod run;
@@ -61,6 +63,11 @@ pub(super) fn read(globals: &mut Globals, arguments: &[String]) -> Result<Vec<St
     let mut rest = parsed.operands;
     if parsed.help {
         rest.insert(0, "--help".to_owned());
+    }
+    if flags.is_dry_run()
+        && let Some(verb) = rest.first()
+    {
+        dry_run::check(verb)?;
     }
     globals.compose = flags;
     Ok(rest)

@@ -8,6 +8,9 @@ use hull_compose::apply::{Report, Standing};
 use crate::terminal;
 use crate::ui;
 
+/// What stands before the steps that are only told.
+const DRY_RUN: &str = "DRY-RUN MODE -  ";
+
 /// Where steps are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -21,6 +24,7 @@ enum Mode {
 #[derive(Debug)]
 pub(super) struct Progress {
     mode: Mode,
+    prefix: &'static str,
     lines: RefCell<Lines>,
 }
 
@@ -41,7 +45,7 @@ struct Line {
 }
 
 impl Progress {
-    pub(super) fn new(wanted: &str, ansi: &str) -> Self {
+    pub(super) fn new(wanted: &str, ansi: &str, is_dry_run: bool) -> Self {
         let mode = match wanted {
             "quiet" => Mode::Quiet,
             "json" => Mode::Json,
@@ -52,6 +56,7 @@ impl Progress {
         };
         Self {
             mode,
+            prefix: if is_dry_run { DRY_RUN } else { "" },
             lines: RefCell::default(),
         }
     }
@@ -64,6 +69,7 @@ impl Progress {
 
 impl Report for Progress {
     fn progress(&self, what: &str, status: &str, standing: Standing) {
+        let what = &format!("{}{what}", self.prefix);
         match self.mode {
             Mode::Quiet => {}
             Mode::Plain => ui::note(&format!(" {what}  {status}")),

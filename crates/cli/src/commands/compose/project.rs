@@ -12,9 +12,11 @@ use hull_compose::{Loaded, Options, load};
 
 use super::progress::Progress;
 use crate::commands::Call;
+use crate::commands::image::reference;
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
+use crate::settings::Settings;
 use crate::ui;
 
 /// The flags between `compose` and its verb.
@@ -23,7 +25,7 @@ pub(crate) struct ProjectFlags {
     all_resources: bool,
     pub(super) ansi: String,
     compatibility: bool,
-    pub(super) dry_run: bool,
+    dry_run: bool,
     env_files: Vec<String>,
     files: Vec<String>,
     parallel: Option<i64>,
@@ -47,6 +49,11 @@ impl ProjectFlags {
         set.add("progress", "string", "Set type of progress output (auto, tty, plain, json, quiet)", &mut self.progress);
         set.add("project-directory", "string", "Specify an alternate working directory (default: the path of the, first specified, Compose file)", &mut self.project_directory);
         set.add("p,project-name", "string", "Project name", &mut self.project_name);
+    }
+
+    /// Whether nothing may be changed, only told.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
     }
 
     /// How to load, before a verb's own wishes.
@@ -143,12 +150,21 @@ pub(super) fn loaded(call: &Call, services: &[String]) -> Result<Loaded> {
     Ok(loaded)
 }
 
+/// What the settings hold for the registry of an image.
+fn credentials(directory: String) -> Box<apply::Credentials> {
+    Box::new(move |image| {
+        let name = reference::parse(image).ok()?;
+        Settings::read(&directory).credentials(&reference::server(&name))
+    })
+}
+
 /// A project and its daemon.
 pub(super) struct Scene {
     pub(super) client: Client,
     pub(super) project: Project,
     pub(super) progress: Progress,
     pub(super) parallel: usize,
+    credentials: Box<apply::Credentials>,
 }
 
 impl Scene {
@@ -194,11 +210,12 @@ impl Scene {
         Ok(Self {
             client: connect(&call.globals).await?,
             project,
-            progress: Progress::new(&flags.progress, &flags.ansi),
+            progress: Progress::new(&flags.progress, &flags.ansi, flags.dry_run),
             parallel: limit
                 .and_then(|limit| usize::try_from(limit).ok())
                 .filter(|limit| *limit > 0)
                 .unwrap_or(usize::MAX),
+            credentials: credentials(call.globals.config_directory.clone()),
         })
     }
 
@@ -221,6 +238,7 @@ impl Scene {
     /// What works on it.
     pub(super) fn engine(&self) -> apply::Engine<'_> {
         let mut engine = apply::Engine::new(&self.client, &self.project, &self.progress);
+        engine.credentials = &*self.credentials;
         engine.parallel = self.parallel;
         engine
     }

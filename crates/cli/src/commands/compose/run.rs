@@ -88,6 +88,7 @@ impl Command for Run {
         scene
             .project
             .select(std::slice::from_ref(&name), !self.no_deps);
+        super::provider::provide(&call.globals, &mut scene)?;
         let service = scene
             .project
             .services

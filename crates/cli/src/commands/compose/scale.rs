@@ -37,7 +37,13 @@ impl Command for Scale {
         let options = Making::default().options(&names)?;
         let mut scene = Scene::of_files(&call, &names).await?;
         scene.project.select(&names, !self.no_deps);
+        super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &call.operands)?;
+        if call.globals.compose.is_dry_run() {
+            let engine = scene.engine();
+            engine.rehearse_up(&options).await.map_err(apply_failure)?;
+            return Ok(0);
+        }
         scene
             .engine()
             .create_all(&options)

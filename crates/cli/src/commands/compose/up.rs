@@ -13,7 +13,6 @@ use super::{attached, history};
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::ui;
 
 #[derive(Default)]
 pub(crate) struct Up {
@@ -91,17 +90,24 @@ impl Command for Up {
         }
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
         scene.project.select(&call.operands, !self.no_deps);
+        super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &self.making.scale)?;
         if scene.project.services.is_empty() {
             return Err(Error::new("no service selected")
                 .with_hint("a profile that is off hides its services: `--profile NAME`"));
         }
-        if call.globals.compose.dry_run {
-            return dry(&scene, &options.wishes).await;
-        }
         let began = attached::now();
         if !self.making.no_build {
             build_missing(&call, &scene, self.making.build, self.making.quiet_build).await?;
+        }
+        if call.globals.compose.is_dry_run() {
+            let engine = scene.engine();
+            match self.no_start {
+                true => engine.create_all(&options).await,
+                false => engine.rehearse_up(&options).await,
+            }
+            .map_err(apply_failure)?;
+            return Ok(0);
         }
         scene
             .engine()
@@ -127,31 +133,6 @@ impl Command for Up {
         let shown = self.shown(&call, &scene);
         attached::run(&self, &call, &scene, shown, &began).await
     }
-}
-
-/// What would be done, in the words of `diff`.
-async fn dry(scene: &Scene, wishes: &hull_compose::plan::Wishes) -> Result<u8> {
-    let (plan, _) = scene
-        .engine()
-        .difference(wishes)
-        .await
-        .map_err(apply_failure)?;
-    let network = |key: &str| {
-        scene
-            .project
-            .networks
-            .get(key)
-            .map_or_else(String::new, |network| network.name.clone())
-    };
-    let volume = |key: &str| {
-        scene
-            .project
-            .volumes
-            .get(key)
-            .map_or_else(String::new, |volume| volume.name.clone())
-    };
-    ui::out(&super::diff::text(&plan, &network, &volume))?;
-    Ok(0)
 }
 
 /// Waits until all is up, for so many seconds at most.

@@ -166,7 +166,7 @@ async fn rebuild(call: &Call, scene: &Scene, service: &Service, quiet: bool) -> 
         service.name
     ));
     let more = More::quiet(quiet);
-    build::build(&call.globals, &scene.project, service, &more)?;
+    build::build(&call.globals, scene, service, &more)?;
     let options = UpOptions {
         wishes: Wishes {
             recreate: Recreate::Force,
