@@ -76,6 +76,20 @@ pub fn compose() -> PathBuf {
     )
 }
 
+/// The Compose of Debian's stable suite, a year older.
+pub fn older_compose() -> PathBuf {
+    env::var_os("HULL_TEST_COMPOSE_OLDER").map_or_else(
+        || {
+            let package = repository().join(".dev/compose-stable");
+            existing(
+                package.join("usr/libexec/docker/cli-plugins/docker-compose"),
+                "./dev test",
+            )
+        },
+        PathBuf::from,
+    )
+}
+
 /// A Python that can import `docker`.
 pub fn python() -> PathBuf {
     env::var_os("HULL_TEST_PYTHON")

@@ -5,6 +5,10 @@
     reason = "a test that cannot prepare its files fails right there"
 )]
 
+mod attached;
+mod dry_run;
+mod more;
+mod reboot;
 mod same;
 mod verbs;
 
@@ -19,6 +23,8 @@ use serde_json::Value;
 pub(crate) enum Driver {
     /// Docker's own Compose, unchanged.
     Docker,
+    /// The one that Debian has.
+    Older,
     /// `hull compose`.
     Hull,
 }
@@ -58,6 +64,7 @@ impl Application {
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = match self.driver {
             Driver::Docker => Command::new(places::compose()),
+            Driver::Older => Command::new(places::older_compose()),
             Driver::Hull => {
                 let mut command = Command::new(places::program("hull"));
                 command.arg("compose");
@@ -171,7 +178,7 @@ impl Application {
     }
 }
 
-/// Declares a test that is played with both programs.
+/// Declares a test that is played with all programs.
 #[macro_export]
 macro_rules! application {
     ($(#[$meta:meta])* $name:ident($file:expr, $application:ident) $body:block) => {
@@ -185,6 +192,11 @@ macro_rules! application {
             #[test]
             fn docker() {
                 $crate::Application::play($crate::Driver::Docker, $file, test);
+            }
+
+            #[test]
+            fn older() {
+                $crate::Application::play($crate::Driver::Older, $file, test);
             }
 
             #[test]

@@ -34,6 +34,17 @@ const CHANGING: [&str; 24] = [
     "GraphDriver",
 ];
 
+/// Lists without an order: Docker's Compose gives them in that of a hash table, another one each time.
+const UNORDERED: [&str; 7] = [
+    "Env",
+    "Mounts",
+    "Binds",
+    "Aliases",
+    "Links",
+    "Ulimits",
+    "ExtraHosts",
+];
+
 /// A document without what differs, lists without an order sorted.
 fn settled(value: &Value, id: &str) -> Value {
     match value {
@@ -53,8 +64,7 @@ fn settled(value: &Value, id: &str) -> Value {
             .map(|(key, value)| {
                 let mut value = settled(value, id);
                 if let Value::Array(items) = &mut value
-                    && ["Env", "Mounts", "Binds", "Aliases", "Links", "Ulimits"]
-                        .contains(&key.as_str())
+                    && UNORDERED.contains(&key.as_str())
                 {
                     items.sort_by_key(Value::to_string);
                 }
@@ -117,23 +127,15 @@ fn state(application: &Application) -> Value {
     json!({"containers": containers, "networks": networks, "volumes": volumes})
 }
 
-/// The first places at which two documents differ. Docker's Compose gives some lists in the order of a
-/// hash table, another one each time.
+/// The first places at which two documents differ.
 fn differences(path: &str, docker: &Value, hull: &Value, found: &mut Vec<String>) {
     match (docker, hull) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                let (mut a, mut b) = (
-                    a.get(key).cloned().unwrap_or_default(),
-                    b.get(key).cloned().unwrap_or_default(),
-                );
-                if key == "ExtraHosts" {
-                    for list in [&mut a, &mut b].into_iter().filter_map(Value::as_array_mut) {
-                        list.sort_by_key(Value::to_string);
-                    }
-                }
-                differences(&format!("{path}/{key}"), &a, &b, found);
+                let null = Value::Null;
+                let (a, b) = (a.get(key).unwrap_or(&null), b.get(key).unwrap_or(&null));
+                differences(&format!("{path}/{key}"), a, b, found);
             }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {

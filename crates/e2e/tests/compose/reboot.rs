@@ -1,0 +1,136 @@
+//! What the engine remembers of an application: its order and its gates, when all containers are dead
+//! and only restart policies bring them up.
+
+use std::fs;
+use std::process::Command;
+
+use hull_testkit::until;
+
+use crate::{Application, Driver, application};
+
+/// Kills the daemon and all supervisors, as a power cut would, and starts the daemon again.
+fn reboot(app: &mut Application) {
+    app.daemon.kill();
+    let place = app.daemon.directory().to_string_lossy().into_owned();
+    let is_supervisor = |pid: &String| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.starts_with("hull-shim ") && line.contains(&place)
+    };
+    let supervisors: Vec<String> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(is_supervisor)
+        .collect();
+    assert!(!supervisors.is_empty());
+    for pid in &supervisors {
+        Command::new("kill").args(["-KILL", pid]).status().unwrap();
+    }
+    until("all supervisors are gone", || {
+        !supervisors.iter().any(is_supervisor)
+    });
+    app.daemon.launch();
+}
+
+/// Waits until a container runs again, and returns when it was started.
+fn started(app: &Application, name: &str, before: &str) -> String {
+    until("it runs again", || {
+        app.field(name, "/State/Running") == true && app.field(name, "/State/StartedAt") != before
+    });
+    time(app, name, "/State/StartedAt")
+}
+
+fn time(app: &Application, name: &str, pointer: &str) -> String {
+    app.field(name, pointer)
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[test]
+fn a_reboot_brings_the_application_up_in_its_order_and_through_its_gates() {
+    let file = "
+        name: boot
+        services:
+          web:
+            image: busybox
+            command: sleep 1000
+            init: true
+            restart: always
+            depends_on: {db: {condition: service_healthy}, jobs: {condition: service_completed_successfully}}
+          front:
+            image: busybox
+            command: sleep 1000
+            init: true
+            restart: unless-stopped
+            depends_on: [web]
+          side: {image: busybox, command: sleep 1000, init: true, restart: always, network_mode: 'service:front'}
+          db:
+            image: busybox
+            command: sh -c 'rm -f /ready; sleep 0.7; touch /ready; sleep 1000'
+            restart: always
+            healthcheck: {test: test -e /ready, interval: 500ms, retries: 100}
+          jobs: {image: busybox, command: 'true', depends_on: {db: {condition: service_healthy}}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        let names = ["boot-db-1", "boot-web-1", "boot-front-1", "boot-side-1"];
+        let before = names.map(|name| time(app, name, "/State/StartedAt"));
+        reboot(app);
+        let [_, web, front, side] = [0, 1, 2, 3].map(|n| started(app, names[n], &before[n]));
+        // The gate opened with the first probe that went well.
+        let log = app.field("boot-db-1", "/State/Health/Log");
+        let well = log
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|probe| probe["ExitCode"] == 0);
+        let healthy = well.map(|probe| probe["End"].as_str().unwrap_or_default().to_owned());
+        assert!(
+            healthy.is_some_and(|healthy| healthy < web),
+            "web came before its gate: {log}"
+        );
+        assert!(web < front && front < side, "{web} {front} {side}");
+        app.ok("down -t 0");
+    });
+}
+
+#[test]
+fn what_will_not_come_keeps_nothing_down() {
+    let file = "
+        name: lone
+        services:
+          web: {image: busybox, command: sleep 1000, init: true, restart: always, depends_on: {db: {condition: service_healthy}}}
+          db:
+            image: busybox
+            command: sleep 1000
+            init: true
+            healthcheck: {test: 'true', interval: 100ms}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        let before = time(app, "lone-web-1", "/State/StartedAt");
+        reboot(app);
+        started(app, "lone-web-1", &before);
+        assert_eq!(app.field("lone-db-1", "/State/Running"), false);
+        app.ok("down -t 0");
+    });
+}
+
+application!(what_is_found_unhealthy_starts_again_if_the_file_says_so("
+    name: ill
+    services:
+      a:
+        image: busybox
+        command: sh -c 'touch /well; trap exit TERM; sleep 1000 & wait'
+        restart: on-unhealthy
+        healthcheck: {test: test -e /well, interval: 100ms, retries: 2}
+", app) {
+    app.ok("up -d --wait");
+    assert_eq!(app.field("ill-a-1", "/HostConfig/RestartPolicy/Name"), "on-unhealthy");
+    let before = time(app, "ill-a-1", "/State/StartedAt");
+    app.ok("exec -T a rm /well");
+    started(app, "ill-a-1", &before);
+    until("it is well again", || app.field("ill-a-1", "/State/Health/Status") == "healthy");
+    app.ok("down -t 0");
+});
