@@ -12,6 +12,9 @@ use ipnet::IpNet;
 
 use super::{Invalid, Result, null_if_empty, time};
 
+/// The option that names a network's bridge.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+
 /// The text of `NetworkMode`.
 pub(crate) fn mode(text: &str) -> Result<NetworkMode> {
     Ok(match text {
@@ -200,6 +203,10 @@ pub(crate) fn endpoints(
 
 /// A network; its containers only on its own.
 pub(crate) fn to_wire(network: Network, endpoints: Option<&[Endpoint]>) -> types::Network {
+    // A bridge's name that nobody chose is no option: clients compare these with what they asked for.
+    let own_name = network.id.get(..12).map(|short| format!("br-{short}"));
+    let mut options = network.options;
+    options.retain(|key, value| key != BRIDGE_NAME || Some(&*value) != own_name.as_ref());
     let created = i64::try_from(network.created_at)
         .unwrap_or(0)
         .saturating_mul(1_000_000_000);
@@ -219,7 +226,7 @@ pub(crate) fn to_wire(network: Network, endpoints: Option<&[Endpoint]>) -> types
         internal: network.internal,
         attachable: network.attachable,
         containers: endpoints.map(|all| all.iter().map(resource).collect()),
-        options: Some(network.options),
+        options: Some(options),
         labels: Some(network.labels),
         ..types::Network::default()
     }
