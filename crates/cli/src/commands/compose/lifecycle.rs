@@ -1,8 +1,8 @@
 //! `compose start`, `stop`, `restart`, `kill`, `pause`, `unpause`, `rm`: what is done to containers
 //! that are there.
 
-use hull_api::ClientError;
 use hull_api::client::StopOptions;
+use hull_api::{Client, ClientError};
 use hull_compose::apply::{RemoveOptions, Report, Standing};
 use hull_compose::plan;
 use hull_compose::plan::state::{Container, State};
@@ -245,12 +245,9 @@ impl Command for Pause {
     );
 
     async fn run(self, call: Call) -> Result<u8> {
-        let scene = Scene::of_name(&call, &call.operands).await?;
-        let mut containers = scene.containers(&call.operands, false).await?;
-        containers.retain(|container| container.summary.state == "running");
-        each(&scene, &containers, "Pausing", "Paused", |id| {
-            let client = scene.client.clone();
-            async move { client.container_pause(&id).await }
+        let words = ("Pausing", "Paused");
+        each_that_is(&call, "running", words, |client, id| async move {
+            client.container_pause(&id).await
         })
         .await
     }
@@ -268,15 +265,32 @@ impl Command for Unpause {
     );
 
     async fn run(self, call: Call) -> Result<u8> {
-        let scene = Scene::of_name(&call, &call.operands).await?;
-        let mut containers = scene.containers(&call.operands, false).await?;
-        containers.retain(|container| container.summary.state == "paused");
-        each(&scene, &containers, "Unpausing", "Unpaused", |id| {
-            let client = scene.client.clone();
-            async move { client.container_unpause(&id).await }
+        let words = ("Unpausing", "Unpaused");
+        each_that_is(&call, "paused", words, |client, id| async move {
+            client.container_unpause(&id).await
         })
         .await
     }
+}
+
+/// Does something to each container of the named services that is in a state.
+async fn each_that_is<F, Fut>(
+    call: &Call,
+    state: &str,
+    (doing, done): (&str, &str),
+    act: F,
+) -> Result<u8>
+where
+    F: Fn(Client, String) -> Fut,
+    Fut: Future<Output = std::result::Result<(), ClientError>>,
+{
+    let scene = Scene::of_name(call, &call.operands).await?;
+    let mut containers = scene.containers(&call.operands, false).await?;
+    containers.retain(|container| container.summary.state == state);
+    each(&scene, &containers, doing, done, |id| {
+        act(scene.client.clone(), id)
+    })
+    .await
 }
 
 #[derive(Default)]
