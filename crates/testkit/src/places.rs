@@ -90,6 +90,17 @@ pub fn older_compose() -> PathBuf {
     )
 }
 
+/// The Compose of before, in Python.
+pub fn python_compose() -> PathBuf {
+    env::var_os("HULL_TEST_COMPOSE_PYTHON").map_or_else(
+        || {
+            let package = repository().join(".dev/compose-python");
+            existing(package.join("bin/docker-compose"), "./dev test")
+        },
+        PathBuf::from,
+    )
+}
+
 /// A Python that can import `docker`.
 pub fn python() -> PathBuf {
     env::var_os("HULL_TEST_PYTHON")

@@ -8,6 +8,7 @@
 mod attached;
 mod dry_run;
 mod more;
+mod python;
 mod reboot;
 mod same;
 mod verbs;
@@ -25,6 +26,8 @@ pub(crate) enum Driver {
     Docker,
     /// The one that Debian has.
     Older,
+    /// The one of before, in Python.
+    Python,
     /// `hull compose`.
     Hull,
 }
@@ -65,6 +68,7 @@ impl Application {
         let mut command = match self.driver {
             Driver::Docker => Command::new(places::compose()),
             Driver::Older => Command::new(places::older_compose()),
+            Driver::Python => Command::new(places::python_compose()),
             Driver::Hull => {
                 let mut command = Command::new(places::program("hull"));
                 command.arg("compose");

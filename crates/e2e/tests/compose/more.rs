@@ -341,7 +341,7 @@ application!(a_program_provides_a_service("
     }
     let log = app.directory().join("log");
     let program = format!(
-        "#!/bin/sh\necho \"$@\" >> {}\ncase $2 in metadata) exit 1;; esac\necho '{{\"type\":\"info\",\"message\":\"hello\"}}'\necho '{{\"type\":\"setenv\",\"message\":\"URL=x://y\"}}'\n",
+        "#!/bin/sh\necho \"$@\" >> {}\ncase $2 in metadata) exit 1;; esac\necho '{{\"type\":\"info\",\"message\":\"hello\"}}'\ncase $3 in up) echo '{{\"type\":\"setenv\",\"message\":\"URL=x://y\"}}';; esac\n",
         log.display()
     );
     let plugins = app.daemon.path("config").join("cli-plugins");
