@@ -151,7 +151,7 @@ fn architecture() -> &'static str {
 fn built(time: &str) -> String {
     let parsed = time.parse::<jiff::Timestamp>().ok();
     let shown = parsed.map(|time| {
-        let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+        let zoned = time.to_zoned(crate::format::time::zone());
         zoned.strftime("%a %b %e %H:%M:%S %Y").to_string()
     });
     shown.unwrap_or_else(|| time.to_owned())

@@ -1,8 +1,44 @@
 //! Points in time: ages, Docker's printed forms, and what `--since` and `--until` accept.
 
+use std::path::Path;
+use std::sync::OnceLock;
+
 use jiff::{Timestamp, Zoned, civil::DateTime, tz::TimeZone};
 
 use super::duration;
+
+/// The rules of the machine's own zone.
+const LOCAL_ZONE: &str = "/etc/localtime";
+/// The rules of all zones, by their name.
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// The zone the user lives in.
+///
+/// Its one file is read. Asking for the system's zone by the library's own means would list all there are, which takes
+/// longer than anything else a command does.
+pub(crate) fn zone() -> TimeZone {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    let told = || std::env::var("TZ").ok();
+    ZONE.get_or_init(|| {
+        told()
+            .map_or_else(|| rules(Path::new(LOCAL_ZONE)), |told| named(&told))
+            .unwrap_or(TimeZone::UTC)
+    })
+    .clone()
+}
+
+/// What `$TZ` may be: a name, a file, or the rules themselves.
+fn named(told: &str) -> Option<TimeZone> {
+    let name = told.strip_prefix(':').unwrap_or(told);
+    if name.is_empty() || name.split('/').any(|part| part == "..") {
+        return None;
+    }
+    rules(&Path::new(ZONES).join(name)).or_else(|| TimeZone::posix(name).ok())
+}
+
+fn rules(path: &Path) -> Option<TimeZone> {
+    TimeZone::tzif("Local", &std::fs::read(path).ok()?).ok()
+}
 
 /// Seconds since the epoch, now.
 pub(crate) fn now() -> i64 {
@@ -27,7 +63,7 @@ pub(crate) fn local(unix_seconds: i64) -> String {
     let Ok(time) = Timestamp::from_second(unix_seconds) else {
         return String::new();
     };
-    time.to_zoned(TimeZone::system())
+    time.to_zoned(zone())
         .strftime("%Y-%m-%d %H:%M:%S %z %Z")
         .to_string()
 }
@@ -37,7 +73,7 @@ pub(crate) fn local_rfc3339(unix_seconds: i64) -> String {
     let Ok(time) = Timestamp::from_second(unix_seconds) else {
         return String::new();
     };
-    let zoned = time.to_zoned(TimeZone::system());
+    let zoned = time.to_zoned(zone());
     if zoned.offset().is_zero() {
         zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     } else {
@@ -50,7 +86,7 @@ pub(crate) fn local_nanoseconds(unix_nanoseconds: i64) -> String {
     let Ok(time) = Timestamp::from_nanosecond(i128::from(unix_nanoseconds)) else {
         return String::new();
     };
-    let zoned = time.to_zoned(TimeZone::system());
+    let zoned = time.to_zoned(zone());
     let zone = if zoned.offset().is_zero() {
         "Z".into()
     } else {
@@ -91,7 +127,7 @@ fn date(text: &str) -> Option<Timestamp> {
         _ => text.to_owned(),
     };
     let civil: DateTime = padded.parse().ok()?;
-    let zoned: Zoned = civil.to_zoned(TimeZone::system()).ok()?;
+    let zoned: Zoned = civil.to_zoned(zone()).ok()?;
     Some(zoned.timestamp())
 }
 
@@ -114,6 +150,34 @@ mod tests {
         #[expect(clippy::cast_precision_loss, reason = "a test")]
         let age = now() as f64 - past;
         assert!((598.0..603.0).contains(&age), "{age}");
+    }
+
+    #[test]
+    fn zones_are_names_files_or_rules() {
+        let summer: Timestamp = "2024-07-01T12:00:00Z".parse().unwrap();
+        let shown = |told: &str| {
+            let zone = named(told)?;
+            Some(summer.to_zoned(zone).strftime("%H %z %Z").to_string())
+        };
+        assert_eq!(
+            shown("CET-1CEST,M3.5.0,M10.5.0/3").as_deref(),
+            Some("14 +0200 CEST")
+        );
+        assert_eq!(
+            shown("")
+                .or(shown("../etc/passwd"))
+                .or(shown("Nowhere/Nosuch")),
+            None
+        );
+        if Path::new("/usr/share/zoneinfo/Europe/Berlin").exists() {
+            for told in [
+                "Europe/Berlin",
+                ":Europe/Berlin",
+                "/usr/share/zoneinfo/Europe/Berlin",
+            ] {
+                assert_eq!(shown(told).as_deref(), Some("14 +0200 CEST"), "{told}");
+            }
+        }
     }
 
     #[test]
