@@ -377,7 +377,7 @@ def measure_one(table, engines, rounds):
 
 
 def measure_client(table, engines, rounds):
-    """The command line: by itself, and with ten containers to list."""
+    """The command line: by itself, and with ten containers to list and to complete the names of."""
     alone = {"hull": ("version", "--client"), "podman": ("--version",), "docker": ("--version",)}
     results = interleaved(engines, rounds * 2, lambda engine: timed(engine, *alone.get(engine.name, ("--version",))))
     table.add("version of the client alone", column(results, 0), "≤ 2")
@@ -386,6 +386,8 @@ def measure_client(table, engines, rounds):
             engine.ok(*engine.run_words("-d", "--name", f"ten{number}", "busybox", *OBEDIENT))
     results = interleaved(engines, rounds * 2, lambda engine: timed(engine, "ps"))
     table.add("ps, 10 containers", column(results, 0), "≤ 3")
+    results = interleaved(engines, rounds * 2, lambda engine: timed(engine, "__complete", "stop", "te"))
+    table.add("completion of their names", column(results, 0), "≤ 20")
     for engine in engines:
         engine.clear()
 
@@ -564,6 +566,10 @@ def measure(options, directory):
     engines = engines_of(options, directory, root)
     try:
         table = Table([engine.name for engine in engines])
+        if options.only_client:
+            measure_client(table, engines, options.rounds)
+            table.show()
+            return
         measure_builds(table, engines, options.rounds)
         if options.only_builds:
             table.show()
@@ -598,6 +604,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--skip", action="append", default=[], choices=["docker", "podman"], help="a peer to leave out")
     parser.add_argument("--only-builds", action="store_true", help="measure builds and nothing else")
+    parser.add_argument("--only-client", action="store_true", help="measure the command line and nothing else")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hull-bench-") as directory:
         measure(options, directory)

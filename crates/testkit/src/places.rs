@@ -54,6 +54,21 @@ pub fn docker() -> PathBuf {
     env::var_os("HULL_TEST_DOCKER").map_or_else(|| PathBuf::from("docker"), PathBuf::from)
 }
 
+/// A server for ssh, unpacked and not installed: a machine's own is left alone.
+pub fn sshd() -> PathBuf {
+    existing(
+        repository().join(".dev/openssh/usr/sbin/sshd"),
+        "./dev test",
+    )
+}
+
+/// What the machine may lack of its libraries.
+pub fn sshd_libraries() -> PathBuf {
+    let all = repository().join(".dev/openssh-libraries/usr/lib");
+    let mut found = std::fs::read_dir(&all).into_iter().flatten().flatten();
+    found.next().map_or(all, |triple| triple.path())
+}
+
 /// Docker's builder client, a plugin of `docker`: `stable` or `recent`.
 pub fn buildx(name: &str) -> PathBuf {
     let package = repository().join(format!(".dev/buildx-{name}"));
