@@ -1,8 +1,10 @@
 //! `--format` of the listing commands: the table, a template, a template as a table, or JSON.
 
+use super::fit::fit;
 use super::tabwriter::align;
 use super::template::{Kind, Object, Template, Value};
 use crate::error::{Error, Result};
+use crate::terminal;
 
 /// The format that `--json` of a list stands for.
 pub(crate) const JSON_ARRAY: &str = "json-array";
@@ -27,6 +29,22 @@ impl Listing<'_> {
     /// # Errors
     /// A template that cannot be read, or that asks for what rows do not have.
     pub(crate) fn render(&self, rows: &[Value]) -> Result<String> {
+        self.laid_out(rows, align)
+    }
+
+    /// The same for the standard output: on a terminal, a table fits its width unless it is to be `whole`.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub(crate) fn shown(&self, rows: &[Value], whole: bool) -> Result<String> {
+        let columns = terminal::size().map(|(_, columns)| usize::from(columns));
+        match columns.filter(|_| !whole) {
+            Some(columns) => self.laid_out(rows, |text| fit(text, columns)),
+            None => self.render(rows),
+        }
+    }
+
+    fn laid_out(&self, rows: &[Value], lay_out: impl Fn(&str) -> String) -> Result<String> {
         let format = self.format.trim();
         if format == JSON_ARRAY {
             let rows: Vec<String> = rows.iter().map(Value::to_json).collect();
@@ -51,7 +69,7 @@ impl Listing<'_> {
             text.push_str(&template.render(row).map_err(failed)?);
             text.push('\n');
         }
-        Ok(if is_table { align(&text) } else { text })
+        Ok(if is_table { lay_out(&text) } else { text })
     }
 
     fn heading(&self) -> Value {

@@ -138,7 +138,7 @@ impl Ps {
                 ("Publishers", "PUBLISHERS"),
             ],
         }
-        .render(&rows)
+        .shown(&rows, self.no_trunc)
     }
 
     fn row(&self, container: &Container) -> Value {

@@ -119,7 +119,7 @@ impl Command for Ls {
             return Ok(0);
         }
         let rows: Vec<Value> = containers.iter().map(|c| self.row(c)).collect();
-        let text = listing.render(&rows);
+        let text = listing.shown(&rows, self.no_trunc);
         ui::out(&text.map_err(|error| reworded(&error, "failed to execute template: "))?)?;
         Ok(0)
     }
@@ -128,6 +128,15 @@ impl Command for Ls {
 /// The error of a template as this command begins it.
 fn reworded(error: &Error, words: &str) -> Error {
     Error::new(error.message().replace(BAD_TEMPLATE, words))
+}
+
+/// The row of a container with nothing cut.
+pub(crate) fn whole_row(container: &ContainerSummary) -> Value {
+    let whole = Ls {
+        no_trunc: true,
+        ..Ls::default()
+    };
+    whole.row(container)
 }
 
 impl Ls {

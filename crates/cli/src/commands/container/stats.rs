@@ -101,7 +101,7 @@ impl Stats {
             .iter()
             .map(|figures| figures.row(self.no_trunc))
             .collect();
-        self.listing().render(&rows)
+        self.listing().shown(&rows, self.no_trunc)
     }
 
     async fn once(&self, client: &Client, names: Vec<String>) -> Result<u8> {

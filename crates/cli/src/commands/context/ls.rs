@@ -76,7 +76,7 @@ impl Command for Ls {
             table: TABLE,
             headings: &HEADINGS,
         };
-        ui::out(&listing.render(&rows)?)?;
+        ui::out(&listing.shown(&rows, false)?)?;
         if is_overridden() {
             ui::note(OVERRIDDEN);
         }

@@ -110,7 +110,7 @@ impl Command for Ls {
                     .collect::<Vec<_>>()
             })
             .collect();
-        ui::out(&listing.render(&rows)?)?;
+        ui::out(&listing.shown(&rows, self.no_trunc)?)?;
         Ok(0)
     }
 }

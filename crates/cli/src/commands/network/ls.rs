@@ -68,7 +68,7 @@ impl Command for Ls {
             .map_err(failure)?;
         networks.sort_by(|left, right| left.name.cmp(&right.name));
         let rows: Vec<Value> = networks.iter().map(|network| self.row(network)).collect();
-        ui::out(&listing.render(&rows)?)?;
+        ui::out(&listing.shown(&rows, self.no_trunc)?)?;
         Ok(0)
     }
 }

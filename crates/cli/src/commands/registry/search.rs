@@ -63,7 +63,7 @@ impl Command for Search {
             .await
             .map_err(failure)?;
         let rows: Vec<Value> = found.iter().map(|item| self.row(item)).collect();
-        ui::out(&listing.render(&rows)?)?;
+        ui::out(&listing.shown(&rows, self.no_trunc)?)?;
         Ok(0)
     }
 }

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use hull_api::types::{ContainerSummary, DiskUsage, ImageSummary, Volume};
 
-use crate::commands::container::ls::FORMAT;
+use crate::commands::container::ls::{FORMAT, whole_row};
 use crate::commands::image::ls::{image_row, names};
 use crate::commands::volume::ls::volume_row;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::{Listing, row, short_id};
-use crate::format::template::Value;
+use crate::format::output::{BAD_TEMPLATE, Listing, parse, row, short_id};
+use crate::format::template::{Kind, Value};
 use crate::format::{size, time};
 use crate::ui;
 
@@ -62,11 +62,13 @@ impl Command for Df {
         }
         let usage = client.disk_usage(&[], true).await.map_err(failure)?;
         let contents = Contents::of(usage);
-        if self.verbose {
+        if self.verbose && !matches!(self.format.as_str(), "" | "table") {
+            ui::out(&contents.formatted(&self.format)?)?;
+        } else if self.verbose {
             ui::out(&contents.verbose()?)?;
         } else {
             let rows: Vec<Value> = contents.totals().iter().map(Total::row).collect();
-            ui::out(&listing.render(&rows)?)?;
+            ui::out(&listing.shown(&rows, false)?)?;
         }
         Ok(0)
     }
@@ -202,6 +204,34 @@ impl Contents {
         }
     }
 
+    /// All objects as one record: what a template, or JSON, of the verbose form is about.
+    fn formatted(&self, format: &str) -> Result<String> {
+        let images = self.images.iter().flat_map(|image| {
+            names(image, false).into_iter().map(|mut name| {
+                // As Docker has it here, and only here.
+                name.digest.clear();
+                image_row(image, &name, true)
+            })
+        });
+        let containers = self.containers.iter().map(whole_row);
+        let fields = [
+            ("Images", images.collect()),
+            ("Containers", containers.collect()),
+            ("Volumes", self.volumes.iter().map(volume_row).collect()),
+            ("BuildCache", self.cache.iter().map(cache_row).collect()),
+        ];
+        let fields =
+            fields.map(|(name, rows): (&str, Vec<Value>)| (name.to_owned(), Value::list(rows)));
+        let all = Value::object(Kind::Struct, fields.into());
+        match format {
+            "json" => Ok(all.to_json()),
+            template => {
+                let text = parse(template)?.render(&all);
+                text.map_err(|error| Error::new(format!("{BAD_TEMPLATE}{error}")))
+            }
+        }
+    }
+
     fn verbose(&self) -> Result<String> {
         let images: Vec<Value> = self
             .images
@@ -279,7 +309,7 @@ pub(super) fn table(template: &str, headings: &[(&str, &str)], rows: &[Value]) -
         table: template,
         headings,
     }
-    .render(rows)
+    .shown(rows, false)
 }
 
 impl Total {

@@ -81,7 +81,7 @@ impl Command for Ls {
         let mut volumes = list.volumes.unwrap_or_default();
         volumes.sort_by(|left, right| left.name.cmp(&right.name));
         let rows: Vec<Value> = volumes.iter().map(volume_row).collect();
-        ui::out(&listing.render(&rows)?)?;
+        ui::out(&listing.shown(&rows, false)?)?;
         Ok(0)
     }
 }
