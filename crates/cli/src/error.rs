@@ -61,6 +61,22 @@ impl Error {
         self
     }
 
+    /// The same error with several pieces of advice, or none.
+    pub(crate) fn with_hints(self, advice: &[String]) -> Self {
+        match advice {
+            [] => self,
+            advice => self.with_hint(advice.join("\nhint: ")),
+        }
+    }
+
+    /// The advice, for collecting several.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Failure(failure) => failure.hint.as_deref(),
+            Self::Usage(_) | Self::Silent(_) => None,
+        }
+    }
+
     /// The same error with another exit code.
     pub(crate) fn with_code(mut self, code: u8) -> Self {
         if let Self::Failure(failure) = &mut self {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hull_api::{Client, ClientError};
 
+use super::image::near;
 use super::inspection::{FORMAT, inspect};
 use super::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
@@ -67,7 +68,11 @@ impl Command for Inspect {
 impl Inspect {
     async fn any(&self, client: &Client, name: &str) -> Result<Bytes> {
         if !self.kind.is_empty() {
-            return self.one(client, &self.kind, name).await.map_err(failure);
+            return match self.one(client, &self.kind, name).await {
+                Ok(found) => Ok(found),
+                Err(error) if self.kind == "image" => Err(near::failed(client, name, error).await),
+                Err(error) => Err(failure(error)),
+            };
         }
         for kind in KINDS {
             match self.one(client, kind, name).await {
@@ -76,7 +81,8 @@ impl Inspect {
                 Err(error) => return Err(failure(error)),
             }
         }
-        Err(Error::new(format!("Error: No such object: {name}")))
+        let missing = Error::new(format!("Error: No such object: {name}"));
+        Err(near::beside(client, name, missing).await)
     }
 
     async fn one(

@@ -25,13 +25,14 @@ pub(super) async fn inspect(
         text => Some(parse_for("template parsing error: ", text)?),
     };
     let mut documents = Vec::new();
-    let mut missing: Vec<String> = Vec::new();
+    let (mut missing, mut hints) = (Vec::new(), Vec::new());
     let mut rendered = String::new();
     for name in names {
         let document = match fetch(name).await {
             Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
-            Err(error) if matches!(error, Error::Failure(_)) => {
-                missing.push(error.message().to_owned());
+            Err(Error::Failure(failure)) => {
+                missing.push(failure.message);
+                hints.extend(failure.hint);
                 continue;
             }
             Err(error) => return Err(error),
@@ -63,8 +64,7 @@ pub(super) async fn inspect(
         None => format!("{}\n", indent(&array, "    ")),
     })?;
     if missing.is_empty() {
-        Ok(0)
-    } else {
-        Err(Error::new(missing.join("\n")))
+        return Ok(0);
     }
+    Err(Error::new(missing.join("\n")).with_hints(&hints))
 }

@@ -9,7 +9,7 @@ use hull_oci::Reference;
 
 use super::flags::ContainerFlags;
 use super::likeness;
-use crate::commands::image::pull;
+use crate::commands::image::{near, pull};
 use crate::commands::{Call, Operands};
 use crate::connection::failure;
 use crate::error::{Error, Result};
@@ -122,7 +122,7 @@ impl CreationFlags {
         let image = &body.config.image;
         let pull = || pull::for_container(&call.globals, client, image, &self.platform, self.quiet);
         if self.pull.as_deref() == Some("always") {
-            pull().await?;
+            fetched(pull().await, client, image).await?;
         }
         let mut created = client
             .container_create(&self.name, &self.platform, body)
@@ -137,17 +137,31 @@ impl CreationFlags {
                     pull::with_tag(image)
                 ));
             }
-            pull().await?;
+            fetched(pull().await, client, image).await?;
             created = client
                 .container_create(&self.name, &self.platform, body)
                 .await;
         }
-        let created = created.map_err(failure)?;
+        let created = match created {
+            Ok(created) => created,
+            Err(error) if is_missing_image(&error) => {
+                return Err(near::failed(client, image, error).await);
+            }
+            Err(error) => return Err(failure(error)),
+        };
         for warning in &created.warnings {
             ui::warn(warning);
         }
         id_file.write(&created.id)?;
         Ok(created.id)
+    }
+}
+
+/// What a pull came to; one that failed says which images could be had without.
+async fn fetched(pulled: Result<()>, client: &Client, image: &str) -> Result<()> {
+    match pulled {
+        Ok(()) => Ok(()),
+        Err(error) => Err(near::beside(client, image, error).await),
     }
 }
 

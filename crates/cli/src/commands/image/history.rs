@@ -2,9 +2,10 @@
 
 use hull_api::types::ImageHistoryItem;
 
+use super::near;
 use crate::commands::container::ls::FORMAT;
 use crate::commands::{About, Call, Command, Operands};
-use crate::connection::{connect, failure};
+use crate::connection::connect;
 use crate::error::Result;
 use crate::flags::FlagSet;
 use crate::format::output::{Listing, row, short_id, shortened};
@@ -64,12 +65,13 @@ impl Command for History {
             text => super::save::platforms(&[text.to_owned()])?.concat(),
         };
         let client = connect(&call.globals).await?;
-        let items = client
-            .image_history(call.operand(0), &platform)
-            .await
-            .map_err(failure)?;
+        let name = call.operand(0);
+        let items = match client.image_history(name, &platform).await {
+            Ok(items) => items,
+            Err(error) => return Err(near::failed(&client, name, error).await),
+        };
         let rows: Vec<Value> = items.iter().map(|item| self.row(item, human)).collect();
-        ui::out(&listing.render(&rows)?)?;
+        ui::out(&listing.shown(&rows, self.no_trunc)?)?;
         Ok(0)
     }
 }

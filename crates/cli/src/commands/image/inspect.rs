@@ -1,8 +1,9 @@
 //! `image inspect`
 
+use super::near;
 use crate::commands::inspection::{FORMAT, inspect};
 use crate::commands::{About, Call, Command, Operands};
-use crate::connection::{connect, failure};
+use crate::connection::connect;
 use crate::error::Result;
 use crate::flags::FlagSet;
 
@@ -32,7 +33,10 @@ impl Command for Inspect {
         };
         let client = connect(&call.globals).await?;
         inspect(&call.operands, &self.format, async |name| {
-            client.image_raw(name, &platform).await.map_err(failure)
+            match client.image_raw(name, &platform).await {
+                Ok(found) => Ok(found),
+                Err(error) => Err(near::failed(&client, name, error).await),
+            }
         })
         .await
     }

@@ -3,7 +3,7 @@
 use hull_api::Client;
 use hull_api::client::ImageCreateOptions;
 
-use super::reference;
+use super::{near, reference};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::context::Globals;
@@ -57,7 +57,10 @@ impl Command for Pull {
         } else {
             Shown::Stdout
         };
-        pull(&call.globals, &client, &name, &self.platform, shown).await?;
+        let pulled = pull(&call.globals, &client, &name, &self.platform, shown).await;
+        if let Err(error) = pulled {
+            return Err(near::beside(&client, call.operand(0), error).await);
+        }
         ui::line(&name.to_string())?;
         Ok(0)
     }

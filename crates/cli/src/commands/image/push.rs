@@ -1,13 +1,16 @@
 //! `image push`
 
-use super::reference;
+use super::{near, reference};
 use crate::commands::{About, Call, Command, Operands};
-use crate::connection::{connect, failure};
+use crate::connection::connect;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::settings::Settings;
 use crate::ui;
 use crate::ui::progress::{Shown, show};
+
+/// How the daemon says in the middle of its stream that there is no such image.
+const ABSENT: &str = "does not exist locally";
 
 #[derive(Default)]
 pub(crate) struct Push {
@@ -52,16 +55,19 @@ impl Command for Push {
         };
         let auth =
             Settings::read(&call.globals.config_directory).credentials(&reference::server(&name));
-        let stream = client
+        let started = client
             .image_push(
                 &name.repository(),
                 name.tag().unwrap_or_default(),
                 &self.platform,
                 auth.as_ref(),
             )
-            .await
-            .map_err(failure)?;
-        show(
+            .await;
+        let stream = match started {
+            Ok(stream) => stream,
+            Err(error) => return Err(near::failed(&client, call.operand(0), error).await),
+        };
+        let pushed = show(
             stream,
             if self.quiet {
                 Shown::Nowhere
@@ -70,7 +76,13 @@ impl Command for Push {
             },
             |_| {},
         )
-        .await?;
+        .await;
+        match pushed {
+            Err(error) if error.message().contains(ABSENT) => {
+                return Err(near::beside(&client, call.operand(0), error).await);
+            }
+            other => other?,
+        }
         if self.quiet {
             ui::line(&name.to_string())?;
         }

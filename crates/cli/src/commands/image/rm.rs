@@ -1,7 +1,8 @@
 //! `image rm`
 
+use super::near;
 use crate::commands::{About, Call, Command, Operands};
-use crate::connection::{connect, failure};
+use crate::connection::connect;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::ui;
@@ -31,7 +32,7 @@ impl Command for Rm {
     async fn run(self, call: Call) -> Result<u8> {
         let client = connect(&call.globals).await?;
         let platforms = super::save::platforms(&self.platforms)?;
-        let mut failures: Vec<String> = Vec::new();
+        let (mut failures, mut hints) = (Vec::new(), Vec::new());
         let mut is_fatal = false;
         for name in &call.operands {
             match client
@@ -49,7 +50,9 @@ impl Command for Rm {
                 }
                 Err(error) => {
                     is_fatal |= !error.is_not_found();
-                    failures.push(failure(error).message().to_owned());
+                    let error = near::failed(&client, name, error).await;
+                    failures.push(error.message().to_owned());
+                    hints.extend(error.hint().map(str::to_owned));
                 }
             }
         }
@@ -62,6 +65,6 @@ impl Command for Rm {
             ui::note(&text);
             return Ok(0);
         }
-        Err(Error::new(text))
+        Err(Error::new(text).with_hints(&hints))
     }
 }

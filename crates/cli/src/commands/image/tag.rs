@@ -1,8 +1,8 @@
 //! `image tag`
 
-use super::reference;
+use super::{near, reference};
 use crate::commands::{About, Call, Command, Operands};
-use crate::connection::{connect, failure};
+use crate::connection::connect;
 use crate::error::{Error, Result};
 
 #[derive(Default)]
@@ -33,10 +33,10 @@ impl Command for Tag {
         let target = target.or_latest();
         let client = connect(&call.globals).await?;
         let tag = target.tag().unwrap_or_default();
-        client
-            .image_tag(call.operand(0), &target.repository(), tag)
-            .await
-            .map_err(failure)?;
+        let source = call.operand(0);
+        if let Err(error) = client.image_tag(source, &target.repository(), tag).await {
+            return Err(near::failed(&client, source, error).await);
+        }
         Ok(0)
     }
 }
