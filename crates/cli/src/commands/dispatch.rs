@@ -39,11 +39,13 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8> {
 /// Runs what the words name. `arguments` are all of them, global flags included: a plugin reads those itself.
 fn command(globals: Globals, arguments: &[String], word: &str, rest: &[String]) -> Result<u8> {
     if let Some(aliased) = plugins::aliased(&globals, arguments, word)? {
-        return plugins::run(&globals, &aliased.plugin, &aliased.arguments);
+        let words = [&[aliased.plugin.name.clone()], rest].concat();
+        return plugins::run(&globals, &aliased.plugin, &aliased.arguments, &words);
     }
     // Under Docker's name, what somebody installed for Docker is what is meant.
+    let words = || [&[word.to_owned()], rest].concat();
     if let Some(plugin) = plugins::overriding(&globals, word) {
-        return plugins::run(&globals, &plugin, arguments);
+        return plugins::run(&globals, &plugin, arguments, &words());
     }
     if group_called(word)
         .is_some_and(|group| !table::listed(globals.program, group.name).is_empty())
@@ -53,7 +55,7 @@ fn command(globals: Globals, arguments: &[String], word: &str, rest: &[String]) 
     if find(word).is_none()
         && let Some(plugin) = plugins::find(&globals, word)
     {
-        return plugins::run(&globals, &plugin, arguments);
+        return plugins::run(&globals, &plugin, arguments, &words());
     }
     // Hull's own commands of two words. Under Docker's name the second is an operand.
     if globals.program == Program::Hull
@@ -137,7 +139,7 @@ fn help(globals: Globals, arguments: &[String], words: &[String]) -> Result<u8> 
                     .filter(|argument| *argument != "help")
                     .cloned();
                 let asked: Vec<String> = asked.chain(["--help".to_owned()]).collect();
-                return plugins::run(&globals, &plugin, &asked);
+                return plugins::run(&globals, &plugin, &asked, words);
             }
             return Err(Error::new(format!(
                 "unknown help topic: {}",

@@ -36,6 +36,7 @@ use std::future::Future;
 use crate::context::Globals;
 use crate::error::{Error, Result, Usage};
 use crate::flags::{FlagSet, Parsed, columns, option_lines};
+use crate::plugins::Hooks;
 use crate::ui;
 
 use reference::Facts;
@@ -235,6 +236,12 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
     if !parsed.changed.contains(&C::ABOUT.freed_by) {
         check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
     }
+    let name = match name.contains(' ') {
+        // The group's own name of it, whichever was typed.
+        true => C::ABOUT.names.first().copied().unwrap_or(name),
+        false => name,
+    };
+    let hooks = Hooks::of_command(&globals, name, &parsed.given, &parsed.operands);
     let call = Call {
         globals,
         name: full,
@@ -243,6 +250,10 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
     };
     let runtime = runtime()?;
     let result = runtime.block_on(command.run(call));
+    if let Some(hooks) = hooks {
+        let error = result.as_ref().err().map_or("", Error::message);
+        runtime.block_on(hooks.follow(error));
+    }
     // A read of the standard input may never return; nothing else is left to wait for.
     runtime.shutdown_background();
     result
@@ -285,7 +296,7 @@ fn parse(set: FlagSet<'_>, arguments: &[String], full: &str, about: &About) -> R
 }
 
 /// One thread: the command line only waits.
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -13,7 +13,7 @@ mod value;
 use std::borrow::Cow;
 
 pub(crate) use help::{columns, option_lines};
-pub(crate) use parse::Parsed;
+pub(crate) use parse::{Given, Parsed};
 pub(crate) use value::{Item, List, Map, One, Value, parse_bool};
 
 /// One flag and the field it fills.
@@ -28,6 +28,7 @@ pub(crate) struct Flag<'a> {
     pub(crate) is_own: bool,
     value: &'a mut dyn Value,
     changed: bool,
+    said: Option<String>,
 }
 
 /// The flags of one command.
@@ -58,6 +59,7 @@ impl<'a> FlagSet<'a> {
             is_own: false,
             value,
             changed: false,
+            said: None,
         });
     }
 

@@ -13,6 +13,18 @@ pub(crate) struct Parsed {
     pub(crate) help_by_letter: bool,
     /// Long names of the flags that were given.
     pub(crate) changed: Vec<&'static str>,
+    /// All flags, with what was said of them.
+    pub(crate) given: Vec<Given>,
+}
+
+/// A flag as it was given, or left alone.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Given {
+    pub(crate) long: &'static str,
+    /// The last that was said; of a switch that is left alone, `false`.
+    pub(crate) text: String,
+    pub(crate) is_switch: bool,
+    pub(crate) is_changed: bool,
 }
 
 /// A flag that cannot be understood.
@@ -73,6 +85,7 @@ impl FlagSet<'_> {
             .filter(|flag| flag.changed)
             .map(|f| f.long)
             .collect();
+        parsed.given = self.flags.iter().map(Flag::given).collect();
         Ok(parsed)
     }
 
@@ -165,8 +178,20 @@ impl FlagSet<'_> {
 }
 
 impl Flag<'_> {
+    fn given(&self) -> Given {
+        let is_switch = self.value.is_switch();
+        let silent = if is_switch { "false" } else { "" };
+        Given {
+            long: self.long,
+            text: self.said.clone().unwrap_or_else(|| silent.to_owned()),
+            is_switch,
+            is_changed: self.changed,
+        }
+    }
+
     fn assign(&mut self, text: &str) -> Result<(), FlagError> {
         self.changed = true;
+        self.said = Some(text.to_owned());
         self.value.set(text).map_err(|why| {
             let name = match self.short {
                 Some(short) => format!("-{short}, --{}", self.long),

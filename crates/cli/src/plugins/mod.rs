@@ -1,8 +1,10 @@
 //! Programs that add commands, by the protocol and in the directories of Docker's: `docker-NAME` answers
 //! `docker-cli-plugin-metadata` with what it is, and is given the whole command line when its command is typed.
 //!
-//! A plugin becomes this process: signals, terminal and exit code are its own.
+//! A plugin becomes this process: signals, terminal and exit code are its own. Plugins that are named in the settings may
+//! add a hint after a command, see `hooks`.
 
+mod hooks;
 mod metadata;
 
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +16,7 @@ use crate::context::Globals;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 
+pub(crate) use hooks::Hooks;
 pub(crate) use metadata::{Described, all};
 
 /// Where distributions put plugins, the first that has one wins.
@@ -94,13 +97,29 @@ pub(crate) fn aliased(
     Ok(Some(Aliased { plugin, arguments }))
 }
 
-/// Becomes the plugin.
+/// Becomes the plugin; stays beside it only where others want to say something after `words`, which are its command.
 ///
 /// # Errors
-/// When it cannot be executed; else this does not return.
-pub(crate) fn run(globals: &Globals, plugin: &Plugin, arguments: &[String]) -> Result<u8> {
-    let mut command = Command::new(&plugin.path);
+/// When it cannot be executed.
+pub(crate) fn run(
+    globals: &Globals,
+    plugin: &Plugin,
+    arguments: &[String],
+    words: &[String],
+) -> Result<u8> {
+    let path = plugin.path.to_string_lossy();
+    let mut command = command(globals, plugin);
     command.args(arguments);
+    if let Some(hooks) = Hooks::of_plugin(globals, words) {
+        return hooks.around(command, &path);
+    }
+    let error = command.exec();
+    Err(Error::io("exec", &path, &error).with_code(126))
+}
+
+/// The plugin, told who calls and where the daemon is.
+fn command(globals: &Globals, plugin: &Plugin) -> Command {
+    let mut command = Command::new(&plugin.path);
     if let Ok(own) = std::env::current_exe() {
         command.env(CALLER, own);
     }
@@ -108,8 +127,7 @@ pub(crate) fn run(globals: &Globals, plugin: &Plugin, arguments: &[String]) -> R
         // Left alone it would go to Docker's socket.
         command.env("DOCKER_HOST", globals.default_host());
     }
-    let error = command.exec();
-    Err(Error::io("exec", &plugin.path.to_string_lossy(), &error).with_code(126))
+    command
 }
 
 /// Where plugins are looked for, the user's own first.

@@ -3,7 +3,7 @@
 mod document;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Once;
@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) cli_plugins_extra_dirs: Vec<PathBuf>,
     pub(crate) plugins: BTreeMap<String, BTreeMap<String, String>>,
     pub(crate) aliases: BTreeMap<String, String>,
+    pub(crate) features: BTreeMap<String, Value>,
     #[serde(skip)]
     path: PathBuf,
 }
@@ -89,10 +90,14 @@ impl Settings {
                 true => "unexpected EOF".to_owned(),
                 false => error.to_string(),
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                Err(format!("open {}: permission denied", path.display()))
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(Self::default())
             }
-            Err(_) => Ok(Self::default()),
+            Err(error) => Err(Error::io("open", &path.to_string_lossy(), &error)
+                .message()
+                .to_owned()),
         };
         let mut settings = read.unwrap_or_else(|why| {
             TOLD.call_once(|| {

@@ -143,9 +143,10 @@ impl Run<'_> {
         dot: &Value,
     ) -> Eval<()> {
         let Some(nodes) = self.tree.defined.get(name) else {
+            let told = argument.map_or(String::new(), |pipeline| format!(" {}", pipeline.text()));
             return self.fail(
                 at,
-                &format!("{{{{template {name:?}}}}}"),
+                &format!("{{{{template {name:?}{told}}}}}"),
                 &format!("template {name:?} not defined"),
             );
         };

@@ -19,6 +19,14 @@ const NAMES: [&str; 27] = [
     "lower", "upper", "pad", "truncate",
 ];
 
+/// What templates of plugins' hints may ask besides, of the command they follow.
+const HOOKS: [&str; 2] = ["flag", "arg"];
+
+/// Whether a plugin's hint may call the function.
+pub(super) fn is_hooks(name: &str) -> bool {
+    HOOKS.contains(&name)
+}
+
 pub(super) fn exists(name: &str) -> bool {
     NAMES.contains(&name)
 }
@@ -47,7 +55,32 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Outcome {
         "urlquery" => Ok(Value::text(url_query(&sprint(arguments)))),
         "call" => Err(Failure::Call("call of non-function".into())),
         "eq" | "ne" | "lt" | "le" | "gt" | "ge" => compare(name, arguments),
+        "flag" | "arg" => of_command(name, arguments),
         _ => docker(name, arguments),
+    }
+}
+
+/// A flag or an operand of the command a hint follows.
+fn of_command(name: &str, arguments: &[Value]) -> Outcome {
+    let [command, key] = arguments else {
+        return Err(want("2"));
+    };
+    match (name, key) {
+        ("flag", Value::Text(flag)) => {
+            let flags = command.field("flags");
+            let found = flags.and_then(|flags| flags.field(flag)).cloned();
+            found.ok_or_else(|| Failure::Call("failed to parse hook template".into()))
+        }
+        ("arg", Value::Int(at)) => {
+            let Some(Value::List(Some(operands))) = command.field("args") else {
+                return Ok(Value::text(""));
+            };
+            let at = usize::try_from(*at).ok();
+            let found = at.and_then(|at| operands.get(at)).cloned();
+            Ok(found.unwrap_or_else(|| Value::text("")))
+        }
+        ("flag", other) => Err(wrong_type(other, "string")),
+        (_, other) => Err(wrong_type(other, "int")),
     }
 }
 

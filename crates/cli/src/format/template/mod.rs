@@ -40,7 +40,18 @@ impl Template {
     /// The first thing that is no template, with its line.
     pub(crate) fn parse(source: &str) -> Result<Self, TemplateError> {
         Ok(Self {
-            tree: parse::parse(source)?,
+            tree: parse::parse(source, false)?,
+            source: source.to_owned(),
+        })
+    }
+
+    /// Reads a template of a plugin's hint, which may ask for flags and operands of the command it follows.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub(crate) fn parse_hook(source: &str) -> Result<Self, TemplateError> {
+        Ok(Self {
+            tree: parse::parse(source, true)?,
             source: source.to_owned(),
         })
     }

@@ -45,6 +45,18 @@ pub(super) struct Pipeline {
     pub(super) commands: Vec<Command>,
 }
 
+impl Pipeline {
+    /// How Go writes it in errors.
+    pub(super) fn text(&self) -> String {
+        let words = |command: &Command| {
+            let words: Vec<&str> = command.operands.iter().map(|o| o.text.as_str()).collect();
+            words.join(" ")
+        };
+        let commands: Vec<String> = self.commands.iter().map(words).collect();
+        commands.join(" | ")
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Command {
     pub(super) operands: Vec<Operand>,
@@ -71,9 +83,11 @@ pub(super) enum Term {
     Pipeline(Box<Pipeline>),
 }
 
-pub(super) fn parse(source: &str) -> Result<Tree, TemplateError> {
+/// Reads a template; that of a hint may ask for more.
+pub(super) fn parse(source: &str, of_hook: bool) -> Result<Tree, TemplateError> {
     let mut parser = Parser {
         source,
+        of_hook,
         tokens: lex(source)?,
         next: 0,
         variables: vec![String::new()],
@@ -99,6 +113,7 @@ enum Stop {
 
 struct Parser<'s> {
     source: &'s str,
+    of_hook: bool,
     tokens: Vec<Lexeme>,
     next: usize,
     /// Names in scope; `$` is the empty one.
@@ -288,6 +303,7 @@ impl Parser<'_> {
     }
 
     fn call(&mut self) -> Parse<Node> {
+        self.spaces();
         let at = self.at();
         let name = self.name("template clause")?;
         let argument = if self.peek() == Some(&Token::Close) {
@@ -488,7 +504,9 @@ impl Parser<'_> {
             "true" => Ok(Term::Constant(Value::Bool(true))),
             "false" => Ok(Term::Constant(Value::Bool(false))),
             "nil" => Ok(Term::Nil),
-            _ if functions::exists(word) => Ok(Term::Function(word.to_owned())),
+            _ if functions::exists(word) || (self.of_hook && functions::is_hooks(word)) => {
+                Ok(Term::Function(word.to_owned()))
+            }
             _ => {
                 self.next += 1;
                 self.fail(&format!("function {word:?} not defined"))
