@@ -183,6 +183,35 @@ fn run_pulls_what_is_missing_and_tells_what_that_says() {
 }
 
 #[test]
+fn an_image_that_is_missing_names_the_tags_there_are() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /images/json" => Answer::json(200, include_str!("fixtures/images.json")),
+        "POST /images/create" => Answer::json(404, r#"{"message":"pull access denied"}"#),
+        _ => Answer::json(404, r#"{"message":"No such image: busybox:9"}"#),
+    });
+    for line in [
+        "run busybox:9 true",
+        "create --pull never busybox:9",
+        "pull busybox:9",
+        "image inspect busybox:9",
+        "inspect busybox:9",
+        "tag busybox:9 other",
+        "history busybox:9",
+        "rmi busybox:9",
+        "push busybox:9",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let output = against(&daemon, &words);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            text.contains("\nhint: here there is busybox"),
+            "{line}: {text}"
+        );
+        assert_ne!(output.status.code(), Some(0), "{line}");
+    }
+}
+
+#[test]
 fn a_program_that_is_missing_exits_with_127() {
     let daemon = Daemon::start(|request| match request {
         "POST /containers/create" => Answer::json(201, r#"{"Id":"c1","Warnings":[]}"#),
@@ -343,6 +372,53 @@ fn a_line_that_is_not_text_is_refused() {
 }
 
 #[test]
+fn keys_that_cannot_be_read_are_told_in_one_line() {
+    let directory = std::env::temp_dir().join(format!("hull-keys-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("folder")).unwrap();
+    std::fs::write(directory.join("nonsense"), b"\xff\x00 no key").unwrap();
+    std::fs::write(
+        directory.join("locked"),
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
+    let at = |name: &str| directory.join(name).to_string_lossy().into_owned();
+    let told = |flag: &str, name: &str| {
+        let host = ["-H", "tcp://127.0.0.1:1", "--tlsverify"];
+        let mut command = hull(&[&host[..], &[flag, &at(name), "ps"]].concat());
+        command
+            .env("DOCKER_CERT_PATH", &directory)
+            .output()
+            .unwrap()
+    };
+    assert_told_once(
+        &told("--tlscacert", "absent"),
+        1,
+        "no such file or directory",
+    );
+    assert_told_once(&told("--tlscacert", "folder"), 1, "is a directory");
+    assert_told_once(&told("--tlscacert", "nonsense"), 1, "holds no certificate");
+    let certificate = include_str!("fixtures/authority.pem");
+    std::fs::write(directory.join("ca.pem"), certificate).unwrap();
+    std::fs::write(directory.join("cert.pem"), certificate).unwrap();
+    assert_told_once(&told("--tlskey", "nonsense"), 1, "holds no private key");
+    let output = told("--tlskey", "locked");
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_told_once(&output, 1, "holds no private key");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("hint: it is encrypted"));
+}
+
+#[test]
+fn a_daemon_that_hangs_is_given_up() {
+    let path = std::env::temp_dir().join(format!("hull-hang-{}.sock", std::process::id()));
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let output = hull(&["ps"])
+        .env("DOCKER_HOST", format!("unix://{}", path.display()))
+        .output();
+    std::fs::remove_file(&path).unwrap();
+    assert_told_once(&output.unwrap(), 1, "does not answer");
+}
+
+#[test]
 fn damaged_settings_are_told_and_not_overwritten() {
     let directory = std::env::temp_dir().join(format!("hull-damaged-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
@@ -355,6 +431,47 @@ fn damaged_settings_are_told_and_not_overwritten() {
     assert_eq!(kept, "{\"auths\": {\"x\"");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot change"));
+}
+
+#[test]
+fn a_name_that_is_empty_never_means_all_things() {
+    // What lists all of a kind is what an empty name would lead to.
+    let daemon = Daemon::start(|_| Answer::json(200, "[]"));
+    for (line, expected) in [
+        ("rm @", "container name cannot be empty"),
+        ("rm /", "container name cannot be empty"),
+        ("stop @", "invalid container name or ID: value is empty"),
+        ("logs @", "invalid container name or ID: value is empty"),
+        ("exec @ ls", "invalid container name or ID: value is empty"),
+        ("inspect @", "invalid container name or ID: value is empty"),
+        (
+            "network inspect @",
+            "invalid network name or ID: value is empty",
+        ),
+        ("network rm @", "invalid network name or ID: value is empty"),
+        (
+            "network connect bridge @",
+            "invalid container name or ID: value is empty",
+        ),
+        (
+            "network disconnect bridge @",
+            "invalid container name or ID: value is empty",
+        ),
+        ("volume rm @", "invalid volume name or ID: value is empty"),
+        ("rmi @", "invalid image name or ID: value is empty"),
+    ] {
+        let words: Vec<&str> = line
+            .split(' ')
+            .map(|word| if word == "@" { "" } else { word })
+            .collect();
+        assert_told_once(&against(&daemon, &words), 1, expected);
+    }
+    assert!(
+        daemon
+            .requests()
+            .iter()
+            .all(|request| request.line.contains("/_ping"))
+    );
 }
 
 #[test]

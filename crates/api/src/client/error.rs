@@ -15,6 +15,12 @@ pub enum ClientError {
         /// What was given.
         host: String,
     },
+    /// A thing that is asked for must have a name.
+    #[error("invalid {kind} name or ID: value is empty")]
+    Nameless {
+        /// What kind of thing: `container`, `volume` …
+        kind: &'static str,
+    },
     /// Nobody answers there. The text is the one Docker's users know.
     #[error("Cannot connect to the Docker daemon at {host}. Is the docker daemon running?")]
     Connect {

@@ -234,6 +234,9 @@ impl Client {
         path: &str,
         call: Call,
     ) -> Result<Request<RequestBody>, ClientError> {
+        if let Some(kind) = nameless(path) {
+            return Err(ClientError::Nameless { kind });
+        }
         let query = call.query.encode();
         let prefix = self.shared.endpoint.prefix();
         let uri = if query.is_empty() {
@@ -258,6 +261,20 @@ impl Client {
 fn only_looks(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
         || (*method == Method::POST && path.contains("/containers/") && path.ends_with("/wait"))
+}
+
+/// What kind of thing a path names with no name. Such a path may well mean something else: all of them.
+fn nameless(path: &str) -> Option<&'static str> {
+    let mut parts = path.split('/');
+    let kind = parts.find_map(|part| match part {
+        "containers" => Some("container"),
+        "images" => Some("image"),
+        "networks" => Some("network"),
+        "volumes" => Some("volume"),
+        "exec" => Some("exec"),
+        _ => None,
+    })?;
+    (parts.next() == Some("")).then_some(kind)
 }
 
 impl Call {

@@ -28,6 +28,10 @@ impl Client {
         match self.send_to(Method::HEAD, "/_ping", Call::default()).await {
             Ok(answer) => Ok(ping_of(&answer)),
             Err(error @ ClientError::Connect { .. }) => Err(error),
+            // Connecting anew would only have it fail once more, and ask for the password twice.
+            Err(error @ ClientError::Exchange { .. }) if self.shared.endpoint.is_kept() => {
+                Err(error)
+            }
             Err(_) => Ok(ping_of(
                 &self.send_to(Method::GET, "/_ping", Call::default()).await?,
             )),

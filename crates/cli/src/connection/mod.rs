@@ -106,8 +106,7 @@ fn client_of(endpoint: &Endpoint, globals: &Globals) -> Result<Client> {
             port,
             socket,
         } => {
-            let endpoint =
-                SshEndpoint::new(target, *port, socket, &endpoint.shown, globals.program);
+            let endpoint = SshEndpoint::new(target, *port, socket, &endpoint.shown, globals);
             Client::with_headers(endpoint, headers)
         }
         Address::Descriptor(number) => {
@@ -155,15 +154,26 @@ pub(crate) fn failure(error: ClientError) -> Error {
                 source.kind(),
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             );
-            if is_absent && host.starts_with("unix:") {
-                Error::new(text).with_hint(HINT)
-            } else if is_absent {
-                Error::new(text)
+            if is_absent {
+                Error::new(text).with_hint(how_to_start(&host))
             } else {
                 Error::new(format!("error during connect: {host}: {source}"))
             }
         }
         other => Error::new(chain(&other)),
+    }
+}
+
+/// How to have a daemon at an address where nobody listens.
+fn how_to_start(host: &str) -> String {
+    let start = match host.starts_with("unix:") {
+        true => HINT,
+        false => "see that a daemon runs there and listens at this address and port",
+    };
+    // What was set long ago is what is looked for last.
+    match std::env::var("DOCKER_HOST") {
+        Ok(told) if told == host => format!("{start}; the address is the one in $DOCKER_HOST"),
+        _ => start.to_owned(),
     }
 }
 

@@ -81,6 +81,9 @@ pub(super) fn connector(files: &TlsFiles) -> Result<Connector> {
     Ok(Connector(TlsConnector::from(Arc::new(config))))
 }
 
+/// What stands in a key that takes a password.
+const LOCKED: &[u8] = b"ENCRYPTED";
+
 fn roots(authority: Option<&Path>) -> Result<RootCertStore> {
     let system = || {
         SYSTEM_ROOTS
@@ -111,7 +114,18 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| holds_no(path, "private key"))
+    let bytes = read(path)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+        let error = holds_no(path, "private key");
+        let is_locked = bytes.windows(LOCKED.len()).any(|part| part == LOCKED);
+        match is_locked {
+            true => error.with_hint(format!(
+                "it is encrypted, and nobody asks for its password here: `openssl pkey -in {}` writes it without",
+                path.display()
+            )),
+            false => error,
+        }
+    })
 }
 
 fn holds_no(path: &Path, what: &str) -> Error {

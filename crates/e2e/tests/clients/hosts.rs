@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hull_testkit::{Client, Daemon, places};
+use hull_testkit::{Client, Daemon, Running, places, until};
 use tempfile::TempDir;
 
 /// A port nobody else in the daemon's own namespace has.
@@ -105,7 +105,7 @@ fn pretend_ssh(daemon: &Daemon) {
     let directory = daemon.path("bin");
     fs::create_dir(&directory).expect("cannot make a directory");
     let script = format!(
-        "#!/bin/sh\necho \"$*\" >> {log}\nwhile [ \"$1\" != -- ]; do shift; done; shift 2\nexport DOCKER_HOST={host}\nexec sh -c \"$*\"\n",
+        "#!/bin/sh\n[ \"$1\" != -G ] || exit 0\necho \"$*\" >> {log}\nwhile [ \"$1\" != -- ]; do shift; done; shift 2\nexport DOCKER_HOST={host}\nexec sh -c \"$*\"\n",
         log = daemon.path("ssh.log").display(),
         host = daemon.host(),
     );
@@ -160,6 +160,128 @@ fn ssh_serves_a_whole_command_by_one_connection() {
         command.output().expect("cannot run hull")
     };
     assert_eq!(refused.status.code(), Some(1));
+    daemon.finish();
+}
+
+/// A real server for ssh in the daemon's own network, with keys, users and settings of its own.
+fn serve_ssh(daemon: &Daemon) -> Running {
+    let directory = daemon.path("ssh");
+    let at = |name: &str| directory.join(name).display().to_string();
+    fs::create_dir(&directory).expect("cannot make a directory");
+    let programs = places::program("hull");
+    let programs = programs.parent().expect("it lies somewhere").display();
+    let server = format!(
+        "Port 2222\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
+         PermitRootLogin yes\nPasswordAuthentication no\nSetEnv PATH={programs}:/usr/bin:/bin DOCKER_HOST={}\n",
+        at("host"),
+        at("user.pub"),
+        daemon.host(),
+    );
+    let client = format!(
+        "Host far\n  HostName 127.0.0.1\n  Port 2222\n  User root\n  IdentityFile {}\n  StrictHostKeyChecking no\n  UserKnownHostsFile {}\n  LogLevel ERROR\n",
+        at("user"),
+        at("known"),
+    );
+    let script = format!(
+        "set -e; cd {here}; for key in host user; do ssh-keygen -q -t ed25519 -N '' -f $key; done
+        mount --make-rprivate /; mount -t tmpfs tmpfs /run; mkdir /run/sshd
+        echo 'root:x:0:0::{here}:/bin/sh' > users; echo 'sshd:x:74:65534::/run/sshd:/bin/false' >> users
+        mount --bind users /etc/passwd
+        export LD_LIBRARY_PATH={libraries}
+        exec {sshd} -D -e -f {here}/server",
+        here = directory.display(),
+        sshd = places::sshd().display(),
+        libraries = places::sshd_libraries().display(),
+    );
+    fs::write(at("server"), server).expect("cannot write the server's settings");
+    fs::write(at("client"), client).expect("cannot write the client's settings");
+    // The system's ssh, with settings that are not the user's.
+    let bin = daemon.path("bin");
+    fs::create_dir(&bin).expect("cannot make a directory");
+    let ssh = bin.join("ssh");
+    let wrapper = format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", at("client"));
+    fs::write(&ssh, wrapper).expect("cannot write the script");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("cannot make it a program");
+    let mut command = daemon.namespace().command("unshare");
+    let server = Running::spawn(command.args(["--mount", "sh", "-c", &script]));
+    until("sshd listens", || {
+        server.stderr().contains("Server listening")
+    });
+    server
+}
+
+#[test]
+fn a_real_ssh_server_sees_one_connection_for_all_of_a_command() {
+    let daemon = Daemon::start();
+    daemon.load("busybox");
+    let mut server = serve_ssh(&daemon);
+    let path = format!(
+        "{}:{}",
+        daemon.path("bin").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    fs::create_dir_all(daemon.path("config")).expect("cannot make a directory");
+    let far = |host: &str, words: &[&str]| {
+        let variables = [
+            ("DOCKER_HOST", host),
+            ("PATH", path.as_str()),
+            ("XDG_RUNTIME_DIR", ""),
+        ];
+        beside(&daemon, words, &variables)
+    };
+    let logins = || server.stderr().matches("Accepted publickey").count();
+    // A terminal's worth of streams: requests, what the container prints, its end.
+    let script = "echo far away; exit 5";
+    let ran = far("ssh://far", &["run", "--rm", "busybox", "sh", "-c", script]);
+    let (code, said) = (ran.status.code(), text(&ran.stdout));
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(5), "far away"),
+        "{}",
+        text(&ran.stderr)
+    );
+    let listed = far("ssh://far", &["images", "-q"]);
+    assert_eq!(
+        text(&listed.stdout).lines().count(),
+        1,
+        "{}",
+        text(&listed.stderr)
+    );
+    assert_eq!(logins(), 1, "{}", server.stderr());
+    // Who cannot be reached is told in one line after what ssh itself says.
+    for (host, expected) in [
+        (
+            "ssh://root@127.0.0.1:2",
+            "ssh ended before a daemon answered",
+        ),
+        ("ssh://far/nosuch.sock", "unix:///nosuch.sock"),
+    ] {
+        let lost = far(host, &["ps"]);
+        let said = text(&lost.stderr);
+        assert_eq!(lost.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{host}: {said}");
+        assert!(said.matches("Connection refused").count() < 2, "{said}");
+    }
+    // Told to go, the shared connection leaves no process and no socket.
+    let stop = ["-o", "ControlPath=CONTROL", "-O", "exit", "far"].map(|word| {
+        word.replace(
+            "CONTROL",
+            &daemon.path("config/hull-ssh-%C").display().to_string(),
+        )
+    });
+    let stopped = daemon
+        .namespace()
+        .command(daemon.path("bin/ssh"))
+        .args(stop)
+        .output();
+    assert!(stopped.expect("cannot run ssh").status.success());
+    until("the socket is gone", || {
+        let mut left = fs::read_dir(daemon.path("config"))
+            .expect("it is there")
+            .flatten();
+        !left.any(|entry| entry.file_name().to_string_lossy().starts_with("hull-ssh-"))
+    });
+    server.kill();
     daemon.finish();
 }
 

@@ -1,8 +1,9 @@
 //! Clients vanish, or read too slowly.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hull_testkit::{Scene, host, until};
+use hull_testkit::{Client, Scene, Terminal, host, until};
 
 use crate::play;
 
@@ -40,6 +41,34 @@ fn clients_that_vanish_leave_no_descriptor_behind() {
             clients.iter_mut().for_each(|client| client.kill());
         }
         until("descriptors are back", || descriptors(scene) <= before + 1);
+        assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
+    });
+}
+
+#[test]
+fn a_daemon_that_goes_away_leaves_the_terminal_as_it_was() {
+    play(|scene| {
+        let hull = Client::Hull.command(&scene.daemon, &[""; 0]);
+        let mut shell = Command::new("sh");
+        let script = "stty -a > before; \"$1\" run -it --name box busybox sh; echo code $?; stty -a > after; cmp before after && echo as it w''as";
+        shell.args(["-c", &format!("cd \"$0\"; {script}")]);
+        shell.arg(scene.daemon.directory()).arg(hull.get_program());
+        shell.envs(
+            hull.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        let mut terminal = Terminal::spawn(&shell);
+        terminal.expect("/ #");
+        scene.daemon.kill();
+        terminal.expect("code ");
+        terminal.expect("as it was");
+        assert_eq!(terminal.wait(), 0);
+        assert!(
+            !terminal.screen().contains("panicked"),
+            "{}",
+            terminal.screen()
+        );
+        scene.daemon.launch();
         assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ui;
 
 #[derive(Default)]
@@ -17,6 +17,9 @@ impl Command for Diff {
     );
 
     async fn run(self, call: Call) -> Result<u8> {
+        if call.operand(0).is_empty() {
+            return Err(Error::new("Container name cannot be empty"));
+        }
         let client = connect(&call.globals).await?;
         let changes = client
             .container_changes(call.operand(0))

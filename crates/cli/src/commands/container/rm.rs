@@ -3,7 +3,7 @@
 use crate::commands::each::each;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 
 #[derive(Default)]
@@ -33,6 +33,9 @@ impl Command for Rm {
         let (force, volumes, link) = (self.force, self.volumes, self.link);
         each(&client, &call.operands, |client, name| async move {
             let path = name.trim_start_matches('/');
+            if path.is_empty() {
+                return Err(Error::new("container name cannot be empty"));
+            }
             match client.container_remove(path, force, volumes, link).await {
                 Ok(()) => Ok(name),
                 // Forced, a container that is gone already is what was asked for.

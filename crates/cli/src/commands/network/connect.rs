@@ -10,6 +10,9 @@ use crate::flags::{FlagSet, List};
 use crate::options::host::Link;
 use crate::options::network::Attachment;
 
+/// What is told of a container that is not named.
+pub(super) const EMPTY_NAME: &str = "invalid container name or ID: value is empty";
+
 #[derive(Default)]
 pub(crate) struct Connect {
     aliases: Vec<String>,
@@ -71,6 +74,9 @@ impl Command for Connect {
             container: call.operand(1).to_owned(),
             endpoint_config: Some(endpoint(&attachment)),
         };
+        if body.container.is_empty() {
+            return Err(Error::new(EMPTY_NAME));
+        }
         let client = connect(&call.globals).await?;
         client
             .network_connect(call.operand(0), &body)

@@ -2,9 +2,10 @@
 
 use hull_api::types::NetworkDisconnect;
 
+use super::connect::EMPTY_NAME;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 
 #[derive(Default)]
@@ -30,6 +31,9 @@ impl Command for Disconnect {
             container: call.operand(1).to_owned(),
             force: self.force,
         };
+        if body.container.is_empty() {
+            return Err(Error::new(EMPTY_NAME));
+        }
         let client = connect(&call.globals).await?;
         client
             .network_disconnect(call.operand(0), &body)
