@@ -2,6 +2,7 @@
 
 use hull_api::types::{ContainerInspect, RestartPolicy};
 
+use super::kernel::{Denial, Denials, Denied};
 use crate::format::{size, time};
 
 /// What is known besides the container's description.
@@ -9,6 +10,7 @@ use crate::format::{size, time};
 pub(super) struct Past {
     pub(super) lines: Vec<String>,
     pub(super) ran_out_of_memory: bool,
+    pub(super) denials: Denials,
 }
 
 /// A fact, and what to do about it.
@@ -17,6 +19,9 @@ pub(super) struct Finding {
     pub(super) fact: String,
     pub(super) advice: Option<String>,
 }
+
+/// What a program ends with that seccomp ended.
+const BAD_SYSTEM_CALL: i64 = 159;
 
 /// Words of a log that betray a cause, and what to do about it.
 const TRACES: [(&str, &str, &str); 8] = [
@@ -81,9 +86,11 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
     } else if let Some((fact, advice)) = code(container) {
         note(fact, advice);
     }
+    let log = past.lines.join("\n").to_lowercase();
+    let is_suspected = state.exit_code == BAD_SYSTEM_CALL || log.contains(TRACES[0].0);
+    denials(&past.denials, is_suspected, &mut note);
     restarts(container, &mut note);
     health(container, &mut note);
-    let log = past.lines.join("\n").to_lowercase();
     for (trace, fact, advice) in TRACES {
         if log.contains(trace) {
             note(
@@ -93,6 +100,51 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
         }
     }
     (summary(container), findings)
+}
+
+/// What the kernel's log says; that it cannot be read, only where there may be something in it.
+fn denials(denials: &Denials, is_suspected: bool, note: &mut impl FnMut(String, Option<String>)) {
+    match denials {
+        Denials::Told(told) => {
+            for (denial, count) in told {
+                let (fact, advice) = denied(denial);
+                let often = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+                note(format!("While it ran, the kernel logged: {fact}{often}."), advice);
+            }
+        }
+        Denials::Unreadable(why) if is_suspected => note(
+            format!("Which system call or capability was refused stands in the kernel's log, which cannot be read here ({why})."),
+            Some("run this as root on the daemon's host, or look there: `dmesg | grep -e type=1326 -e type=1400`".to_owned()),
+        ),
+        Denials::Unreadable(_) | Denials::Unasked => {}
+    }
+}
+
+fn denied(denial: &Denial) -> (String, Option<String>) {
+    let program = &denial.program;
+    let allow = |call: &str| {
+        Some(format!(
+            "if it should: copy the profile, add \"{call}\" to the names it allows, and run with `--security-opt seccomp=FILE`"
+        ))
+    };
+    match &denial.what {
+        Denied::Call(call) => (
+            format!("seccomp ended `{program}` for the system call {call}"),
+            allow(call),
+        ),
+        Denied::Trapped(call) => (
+            format!("seccomp refused `{program}` the system call {call} with SIGSYS"),
+            allow(call),
+        ),
+        Denied::Logged(call) => (
+            format!("`{program}` made the system call {call}, which the profile only logs"),
+            None,
+        ),
+        Denied::Capability(name) => (
+            format!("`{program}` was refused the capability {name}"),
+            Some(format!("if it should have it: `--cap-add {name}`")),
+        ),
+    }
 }
 
 fn summary(container: &ContainerInspect) -> String {
@@ -291,6 +343,41 @@ mod tests {
                 .iter()
                 .any(|finding| finding.fact.contains("not by its memory"))
         );
+    }
+
+    #[test]
+    fn denials_are_told_and_a_closed_log_only_where_it_matters() {
+        let denial = |what| Denial {
+            program: "app".to_owned(),
+            what,
+        };
+        let told = [
+            (denial(Denied::Call("mkdir".to_owned())), 1),
+            (denial(Denied::Capability("SYS_TIME".to_owned())), 3),
+        ];
+        let facts = |code, denials| {
+            let past = Past {
+                denials,
+                ..Past::default()
+            };
+            let (_, findings) = of(&ended(code), &past);
+            let facts = findings.into_iter().map(|finding| finding.fact);
+            facts.collect::<Vec<_>>().join("\n")
+        };
+        let text = facts(159, Denials::Told(told.into()));
+        assert!(
+            text.contains("seccomp ended `app` for the system call mkdir."),
+            "{text}"
+        );
+        assert!(
+            text.contains("the capability SYS_TIME (3 times)."),
+            "{text}"
+        );
+        let closed = || Denials::Unreadable("/dev/kmsg: permission denied".to_owned());
+        assert!(
+            facts(159, closed()).contains("cannot be read here (/dev/kmsg: permission denied)")
+        );
+        assert!(!facts(1, closed()).contains("/dev/kmsg"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! `explain`: why a container ended, or what ails it, from what the daemon kept: code, signal, memory, health, the last
-//! lines it wrote.
+//! `explain`: why a container ended, or what ails it, from what the daemon kept (code, signal, memory, health, the last
+//! lines it wrote) and from what the kernel logged.
 
 mod findings;
+mod kernel;
 
 use hull_api::client::LogsOptions;
 use hull_api::stream::FrameReader;
@@ -12,9 +13,11 @@ use super::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::flags::FlagSet;
+use crate::format::time;
 use crate::ui;
 
 use findings::{Finding, Past};
+use kernel::Denials;
 
 /// Lines of the log that are shown and searched.
 const LINES: &str = "20";
@@ -44,6 +47,7 @@ impl Command for Explain {
         let past = Past {
             lines: last_lines(&client, &container).await,
             ran_out_of_memory: ran_out_of_memory(&client, &container).await,
+            denials: denials(&client, &container),
         };
         let (summary, findings) = findings::of(&container, &past);
         if self.json {
@@ -112,6 +116,23 @@ async fn last_lines(client: &Client, container: &ContainerInspect) -> Vec<String
     // What would move the cursor is for the program's own terminal.
     let plain = |line: &str| line.chars().filter(|letter| !letter.is_control()).collect();
     text.lines().map(plain).collect()
+}
+
+/// What it was refused since it was started last, if the kernel that knows is this one.
+fn denials(client: &Client, container: &ContainerInspect) -> Denials {
+    let host = client.host();
+    let is_here = ["unix:", "fd:"].iter().any(|form| host.starts_with(form));
+    let state = &container.state;
+    let never = state.status == "created";
+    match time::unix_seconds(&state.started_at) {
+        Some(from) if is_here && !never => {
+            let end = time::unix_seconds(&state.finished_at).filter(|end| *end >= from);
+            let end = end.filter(|_| !state.running);
+            // Records may be a moment later than what the daemon saw.
+            kernel::between(from, end.map_or(i64::MAX, |end| end + 1))
+        }
+        _ => Denials::Unasked,
+    }
 }
 
 /// Whether the kernel ended one of its processes for want of memory since it was started last.
