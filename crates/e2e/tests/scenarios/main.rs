@@ -27,6 +27,7 @@ mod plugins;
 mod refusals;
 mod registry;
 mod run;
+mod shells;
 mod storage;
 mod terminal;
 mod volumes;

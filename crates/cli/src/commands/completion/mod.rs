@@ -36,37 +36,59 @@ impl Command for Completion {
                 )));
             }
         };
-        ui::out(&script.replace("@", name))?;
+        ui::out(&script.replace(PLACE, name))?;
         Ok(0)
     }
 }
 
-const BASH: &str = r#"# completion of @ for bash
-_@_complete() {
-    local cur="${COMP_WORDS[COMP_CWORD]}" words
-    words="$(@ __complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)"
-    if [ -n "$words" ]; then
-        COMPREPLY=($(compgen -W "$words" -- "$cur"))
-    fi
-    # A colon ends a word for bash: what stands before it is there already.
-    if [[ "$cur" == *:* && "$COMP_WORDBREAKS" == *:* ]]; then
-        COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
-    fi
+/// Where the program's name stands in the scripts.
+const PLACE: &str = "PROGRAM";
+
+const BASH: &str = r#"# completion of PROGRAM for bash
+_PROGRAM_complete() {
+    # The shell takes words apart at `:` and `=`; here they are whole, and only what the shell replaces is given back.
+    local line="${COMP_LINE:0:COMP_POINT}" current="" word
+    local -a typed=()
+    read -r -a typed <<< "$line"
+    case "$line" in *[[:space:]]) ;; *) current="${typed[${#typed[@]}-1]}"; unset "typed[${#typed[@]}-1]" ;; esac
+    COMPREPLY=()
+    while IFS= read -r word; do
+        [[ "$word" == "$current"* ]] || continue
+        [[ "$word" == *[=:] ]] && compopt -o nospace
+        if [[ "$COMP_WORDBREAKS" == *:* && "$current" == *:* ]]; then
+            word="${word#"${current%"${current##*:}"}"}"
+        elif [[ "$COMP_WORDBREAKS" == *=* && "$current" == *=* ]]; then
+            word="${word#"${current%"${current##*=}"}"}"
+        fi
+        COMPREPLY+=("$word")
+    done < <(PROGRAM __complete "${typed[@]:1}" "$current" 2>/dev/null)
 }
-complete -o default -F _@_complete @
+complete -o default -F _PROGRAM_complete PROGRAM
 "#;
 
-const ZSH: &str = r#"#compdef @
-_@() {
-    local -a candidates
-    candidates=(${(f)"$(@ __complete "${words[@]:1:$((CURRENT-2))}" 2>/dev/null)"})
-    if (( ${#candidates} )); then compadd -a candidates; else _files; fi
+const ZSH: &str = r#"#compdef PROGRAM
+_PROGRAM() {
+    local -a found open
+    found=(${(f)"$(PROGRAM __complete "${(@)words[2,CURRENT-1]}" "${words[CURRENT]}" 2>/dev/null)"})
+    open=(${(M)found:#*[=:]})
+    found=(${found:#*[=:]})
+    if (( ${#found} + ${#open} == 0 )); then _files; return; fi
+    (( ${#found} )) && compadd -- "${found[@]}"
+    (( ${#open} )) && compadd -S '' -- "${open[@]}"
 }
-_@ "$@"
+if [ "$funcstack[1]" = "_PROGRAM" ]; then _PROGRAM "$@"; else compdef _PROGRAM PROGRAM; fi
 "#;
 
-const FISH: &str = r#"# completion of @ for fish
-complete -c @ -f -a '(@ __complete (commandline -opc)[2..] 2>/dev/null)'
+const FISH: &str = r#"# completion of PROGRAM for fish
+function __PROGRAM_complete
+    set -l found (PROGRAM __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+    if test (count $found) -gt 0
+        printf '%s\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete -c PROGRAM -f -a '(__PROGRAM_complete)'
 "#;
 
 /// What may come next.
@@ -157,7 +179,8 @@ fn within(entry: &Entry, words: &[String]) -> Next {
             operands += 1;
         }
     }
-    let mut next = operand(entry.about.usage, operands).map_or(Next::words([""; 0]), Next::things);
+    let thing = operand(entry.about.usage, operands).map(|thing| of_state(entry, thing));
+    let mut next = thing.map_or(Next::words([""; 0]), Next::things);
     if entry.about.interspersed || operands == 0 {
         let shown = flags.iter().filter(|flag| !flag.hidden);
         next.words
@@ -191,12 +214,28 @@ fn operand(usage: &str, at: usize) -> Option<Thing> {
     .map(|(_, thing)| thing)
 }
 
+/// Of containers, those the command can do something to.
+fn of_state(entry: &Entry, thing: Thing) -> Thing {
+    if thing != Thing::Container {
+        return thing;
+    }
+    let name = entry.about.names.first().copied().unwrap_or_default();
+    match name.strip_prefix("container ").unwrap_or(name) {
+        "stop" | "kill" | "exec" | "attach" | "pause" | "top" | "stats" => Thing::Running,
+        "start" => Thing::Stopped,
+        "unpause" => Thing::Paused,
+        _ => thing,
+    }
+}
+
 /// What a flag may be given.
 fn value_of(flag: &str) -> Next {
     match flag {
         "network" | "net" => Next::things(Thing::Network),
         "volumes-from" | "like" | "link" => Next::things(Thing::Container),
         "volume" => Next::things(Thing::Volume),
+        "log-driver" => Next::things(Thing::LogDriver),
+        "runtime" => Next::things(Thing::Runtime),
         "image" => Next::things(Thing::Image),
         "context" | "from" => Next::things(Thing::Context),
         "restart" => Next::words(["no", "always", "unless-stopped", "on-failure"]),
@@ -231,26 +270,58 @@ fn value_of(flag: &str) -> Next {
     }
 }
 
-/// Answers the scripts.
+/// Answers the scripts: `words` are those before the cursor, the last of them the one that is being typed.
 ///
 /// # Errors
 /// When the output cannot be written.
 pub(super) fn answer(globals: Globals, words: &[String]) -> Result<u8> {
+    let (current, before) = match words.split_last() {
+        Some((current, before)) => (current.as_str(), before),
+        None => ("", words),
+    };
     // The global flags that were typed come with the words.
-    let typed = Globals::read(globals.program, words);
-    let (globals, words) = typed.unwrap_or((globals, Vec::new()));
-    let next = next(&words);
-    let mut found = next.words;
-    if let Some(thing) = next.things {
-        found.splice(0..0, names::of(&globals, thing));
-    }
-    ui::out(
-        &found
-            .iter()
-            .map(|word| format!("{word}\n"))
-            .collect::<String>(),
-    )?;
+    let typed = Globals::read(globals.program, before);
+    let (globals, before) = typed.unwrap_or((globals, Vec::new()));
+    // A value may be joined to its flag.
+    let (joined, part) = match current.split_once('=') {
+        Some((flag, part)) if flag.starts_with("--") => (flag, part),
+        _ => ("", current),
+    };
+    let (next, joint) = match joined.strip_prefix("--") {
+        Some(flag) => (value_of(flag), format!("{joined}=")),
+        None => (next(&before), String::new()),
+    };
+    let found = candidates(&globals, next, part);
+    let lines: Vec<String> = found
+        .iter()
+        .map(|word| format!("{joint}{word}\n"))
+        .collect();
+    ui::out(&lines.concat())?;
     Ok(0)
+}
+
+/// Names first, then words; flags beside names only for who has begun one.
+fn candidates(globals: &Globals, next: Next, part: &str) -> Vec<String> {
+    let (things, mut words) = (next.things, next.words);
+    let mut found = match (things, part.split_once(':')) {
+        (Some(_), _) if part.starts_with('-') => Vec::new(),
+        (Some(Thing::Network), Some(("container", _))) => {
+            let names = names::of(globals, Thing::Running).into_iter();
+            names.map(|name| format!("container:{name}")).collect()
+        }
+        (Some(Thing::Network), None) => {
+            let names = names::of(globals, Thing::Network).into_iter();
+            names.chain(["container:".to_owned()]).collect()
+        }
+        (Some(thing), _) => names::of(globals, thing),
+        (None, _) => Vec::new(),
+    };
+    if !found.is_empty() {
+        words.retain(|word| !word.starts_with("--"));
+    }
+    found.extend(words);
+    found.retain(|word| word.starts_with(part));
+    found
 }
 
 #[cfg(test)]
@@ -281,10 +352,13 @@ mod tests {
     #[test]
     fn names_stand_where_the_usage_line_says() {
         let table = [
-            (&["stop"][..], Some(Thing::Container)),
-            (&["stop", "a"], Some(Thing::Container)),
+            (&["stop"][..], Some(Thing::Running)),
+            (&["stop", "a"], Some(Thing::Running)),
             (&["stop", "-t"], None),
-            (&["stop", "-t", "5"], Some(Thing::Container)),
+            (&["stop", "-t", "5"], Some(Thing::Running)),
+            (&["start"], Some(Thing::Stopped)),
+            (&["rm"], Some(Thing::Container)),
+            (&["run", "--log-driver"], Some(Thing::LogDriver)),
             (&["run"], Some(Thing::Image)),
             (&["run", "--network"], Some(Thing::Network)),
             (&["run", "--name", "x"], Some(Thing::Image)),

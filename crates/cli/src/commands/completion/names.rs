@@ -16,10 +16,15 @@ const ANSWER_MAX: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thing {
     Container,
+    Running,
+    Stopped,
+    Paused,
     Image,
     Network,
     Volume,
     Context,
+    LogDriver,
+    Runtime,
 }
 
 /// The names; none if nobody answers.
@@ -48,9 +53,10 @@ pub(super) fn of(globals: &Globals, thing: Thing) -> Vec<String> {
 async fn listed(client: &Client, thing: Thing) -> Result<Vec<String>, ClientError> {
     let all = Filters::default();
     Ok(match thing {
-        Thing::Container => {
+        Thing::Container | Thing::Running | Thing::Stopped | Thing::Paused => {
             let options = ContainerListOptions {
                 all: true,
+                filters: states(thing),
                 ..ContainerListOptions::default()
             };
             let containers = client.containers(&options).await?;
@@ -80,6 +86,23 @@ async fn listed(client: &Client, thing: Thing) -> Result<Vec<String>, ClientErro
                 .map(|volume| volume.name)
                 .collect()
         }
+        Thing::LogDriver => client.info().await?.plugins.log,
+        Thing::Runtime => client.info().await?.runtimes.into_keys().collect(),
         Thing::Context => Vec::new(),
     })
+}
+
+/// The states of the containers that are meant.
+fn states(thing: Thing) -> Filters {
+    let mut filters = Filters::default();
+    let wanted: &[&str] = match thing {
+        Thing::Running => &["running", "restarting", "paused"],
+        Thing::Stopped => &["created", "exited", "dead"],
+        Thing::Paused => &["paused"],
+        _ => &[],
+    };
+    for state in wanted {
+        filters.add("status", *state);
+    }
+    filters
 }
