@@ -63,9 +63,11 @@ impl Error {
 
     /// The same error with several pieces of advice, or none.
     pub(crate) fn with_hints(self, advice: &[String]) -> Self {
-        match advice {
-            [] => self,
-            advice => self.with_hint(advice.join("\nhint: ")),
+        let mut once = advice.to_vec();
+        once.dedup();
+        match once.is_empty() {
+            true => self,
+            false => self.with_hint(once.join("\nhint: ")),
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8> {
 /// Runs what the words name. `arguments` are all of them, global flags included: a plugin reads those itself.
 fn command(globals: Globals, arguments: &[String], word: &str, rest: &[String]) -> Result<u8> {
     if let Some(aliased) = plugins::aliased(&globals, arguments, word)? {
-        let words = [&[aliased.plugin.name.clone()], rest].concat();
+        let words = [std::slice::from_ref(&aliased.plugin.name), rest].concat();
         return plugins::run(&globals, &aliased.plugin, &aliased.arguments, &words);
     }
     // Under Docker's name, what somebody installed for Docker is what is meant.

@@ -1,11 +1,12 @@
 //! A table that is wider than the terminal, made narrower: first columns that are read rather than copied are cut, the
-//! widest of them first; then times are; then columns move together. Ids, names, tags and sizes always stay whole.
+//! widest of them first; then columns move together; then times are cut. Ids, names, tags and sizes always stay whole.
 
 use super::output::shortened;
 use super::tabwriter::align_with;
 
 /// Layouts to try: the least width of a column, and the blanks between two. The first is Docker's.
-const LAYOUTS: [(usize, usize); 3] = [(10, 3), (0, 2), (0, 1)];
+const LAYOUTS: [(usize, usize); 3] = [(10, 3), (0, 2), CLOSEST];
+const CLOSEST: (usize, usize) = (0, 1);
 /// Columns that may be cut, and what must stay of them.
 const READ: [(&str, usize); 10] = [
     ("COMMAND", 9),
@@ -36,18 +37,21 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     if lines.iter().any(|line| line.len() != headings.len()) {
         return align_with(text, LAYOUTS[0].0, LAYOUTS[0].1);
     }
-    let mut layout = LAYOUTS[0];
-    for cut in [&READ[..], &TIMES] {
-        narrow(&mut lines, &headings, cut, columns, layout);
-    }
-    for closer in LAYOUTS {
-        layout = closer;
-        if width(&lines, layout) <= columns {
-            break;
+    for layout in LAYOUTS {
+        let mut tried = lines.clone();
+        narrow(&mut tried, &headings, &READ, columns, layout);
+        if width(&tried, layout) <= columns {
+            return laid_out(&tried, layout);
         }
     }
+    narrow(&mut lines, &headings, &READ, columns, CLOSEST);
+    narrow(&mut lines, &headings, &TIMES, columns, CLOSEST);
+    laid_out(&lines, CLOSEST)
+}
+
+fn laid_out(lines: &[Vec<String>], (least, padding): (usize, usize)) -> String {
     let lines: Vec<String> = lines.iter().map(|line| line.join("\t") + "\n").collect();
-    align_with(&lines.concat(), layout.0, layout.1)
+    align_with(&lines.concat(), least, padding)
 }
 
 /// Cuts the widest of the columns that may be cut, cell by cell, until the table fits or no more may go.

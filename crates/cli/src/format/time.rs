@@ -58,6 +58,13 @@ pub(crate) fn unix_seconds(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(|time| time.as_second())
 }
 
+/// The same to the millisecond.
+pub(crate) fn unix_milliseconds(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>()
+        .ok()
+        .map(|time| time.as_millisecond())
+}
+
 /// `2024-05-30 12:07:14 +0000 UTC`, in local time.
 pub(crate) fn local(unix_seconds: i64) -> String {
     let Ok(time) = Timestamp::from_second(unix_seconds) else {

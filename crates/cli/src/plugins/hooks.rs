@@ -127,7 +127,7 @@ impl Hooks {
             }
         }
         if !steps.is_empty() {
-            ui::note("\n\x1b[1mWhat's next:\x1b[0m");
+            ui::note("\x1b[1m\nWhat's next:\x1b[0m");
         }
         for step in steps {
             ui::note(&format!("    {step}"));

@@ -66,7 +66,7 @@ fn bash_completes_names_values_and_flags() {
         press(&mut terminal, "hull rmi registry.test:5000/to", "ols:9");
         press(&mut terminal, "hull run --restart unl", "ess-stopped");
         press(&mut terminal, "hull ps --no-tr", "unc");
-        press(&mut terminal, "hull cont", "ainer");
+        press(&mut terminal, "hull contai", "ner");
         press(&mut terminal, "cat /etc/pass", "wd");
         terminal.line("exit");
         terminal.wait();
@@ -92,7 +92,7 @@ fn zsh_completes_names_values_and_flags() {
         press(&mut terminal, "hull rmi registry.test:5000/to", "ols:9");
         press(&mut terminal, "hull run --restart unl", "ess-stopped");
         press(&mut terminal, "hull ps --no-tr", "unc");
-        press(&mut terminal, "hull cont", "ainer");
+        press(&mut terminal, "hull contai", "ner");
         terminal.line("exit");
         terminal.wait();
     });
@@ -170,7 +170,7 @@ fn hinting_plugin(scene: &Scene) {
 case "$1" in
 docker-cli-plugin-metadata) echo '{"SchemaVersion":"0.1.0","Vendor":"test","ShortDescription":"hints"}' ;;
 hinter) [ "$2" = docker-cli-plugin-hooks ] && printf '%s' "$3" > "$DOCKER_CONFIG/asked"
-    echo '{"Type":0,"Template":"{{.Name}} is done with {{flag . "filter"}}{{arg . 0}}"}' ;;
+    echo '{"Type":0,"Template":"{{.Name}} of {{arg . 0}} is done"}' ;;
 esac
 "#;
     let path = plugins.join("docker-hinter");

@@ -87,8 +87,9 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
         note(fact, advice);
     }
     let log = past.lines.join("\n").to_lowercase();
-    let is_suspected = state.exit_code == BAD_SYSTEM_CALL || log.contains(TRACES[0].0);
-    denials(&past.denials, is_suspected, &mut note);
+    let is_ended_so = state.exit_code == BAD_SYSTEM_CALL;
+    let is_suspected = is_ended_so || log.contains(TRACES[0].0);
+    denials(&past.denials, is_suspected, is_ended_so, &mut note);
     restarts(container, &mut note);
     health(container, &mut note);
     for (trace, fact, advice) in TRACES {
@@ -103,8 +104,17 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
 }
 
 /// What the kernel's log says; that it cannot be read, only where there may be something in it.
-fn denials(denials: &Denials, is_suspected: bool, note: &mut impl FnMut(String, Option<String>)) {
+fn denials(
+    denials: &Denials,
+    is_suspected: bool,
+    is_ended_so: bool,
+    note: &mut impl FnMut(String, Option<String>),
+) {
     match denials {
+        Denials::Told(told) if told.is_empty() && is_ended_so => note(
+            "The kernel's log does not say (any more) which call that was.".to_owned(),
+            None,
+        ),
         Denials::Told(told) => {
             for (denial, count) in told {
                 let (fact, advice) = denied(denial);

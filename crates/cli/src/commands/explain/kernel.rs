@@ -1,7 +1,7 @@
 //! What the kernel's log says was refused while a container ran: system calls by seccomp (audit records of type 1326), and
 //! capabilities where a security module tells of them (type 1400). An errno that a profile answers leaves no trace there.
 //!
-//! The log names processes and not containers, so records are picked by their time. Reading it takes root on the
+//! The log names processes and not containers, so records are picked by their time, to the millisecond. Reading it takes root on the
 //! daemon's host.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub(super) enum Denials {
     Unasked,
 }
 
-/// Reads what was logged between two times, in seconds.
+/// Reads what was logged between two times, in milliseconds.
 pub(super) fn between(from: i64, until: i64) -> Denials {
     let mut records = match kernel_log() {
         Ok(records) => records,
@@ -108,7 +108,11 @@ fn file_end(path: &str) -> io::Result<String> {
 fn denial(record: &str) -> Option<(i64, Denial)> {
     let (head, rest) = record.split_once("audit(")?;
     let (time, fields) = rest.split_once("):")?;
-    let time = time.split('.').next()?.parse().ok()?;
+    let (seconds, fraction) = time.split_once('.')?;
+    let seconds: i64 = seconds.parse().ok()?;
+    let time = seconds
+        .checked_mul(1000)?
+        .checked_add(fraction.parse().ok()?)?;
     let field = |name: &str| {
         let (_, rest) = fields.split_once(&format!(" {name}="))?;
         let value = rest.split(' ').next()?;
@@ -154,21 +158,21 @@ mod tests {
     fn records_are_understood_wherever_they_were_written() {
         let kernel = r#"5,900,3515620612,-;audit: type=1326 audit(1796021953.480:4): auid=4294967295 uid=0 gid=0 ses=4294967295 pid=11353 comm="ln" exe="/bin/busybox" sig=31 arch=c000003e syscall=86 compat=0 ip=0x47cb87 code=0x0"#;
         let expected = (
-            1_796_021_953,
+            1_796_021_953_480,
             "ln".to_owned(),
             Denied::Call("link".to_owned()),
         );
         assert_eq!(told(kernel), Some(expected));
         let file = r#"type=SECCOMP msg=audit(1796021953.480:4): auid=1 uid=0 gid=0 ses=1 pid=7 comm="app" exe="/app" sig=0 arch=c00000b7 syscall=34 compat=0 ip=0x1 code=0x7ffc0000"#;
         let expected = (
-            1_796_021_953,
+            1_796_021_953_480,
             "app".to_owned(),
             Denied::Logged("mkdirat".to_owned()),
         );
         assert_eq!(told(file), Some(expected));
-        let capability = r#"5,1,1,-;audit: type=1400 audit(7.1:9): apparmor="DENIED" operation="capable" class="cap" profile="hull-default" pid=9 comm="date" capability=25 capname="sys_time""#;
+        let capability = r#"5,1,1,-;audit: type=1400 audit(7.001:9): apparmor="DENIED" operation="capable" class="cap" profile="hull-default" pid=9 comm="date" capability=25 capname="sys_time""#;
         let expected = (
-            7,
+            7_001,
             "date".to_owned(),
             Denied::Capability("SYS_TIME".to_owned()),
         );

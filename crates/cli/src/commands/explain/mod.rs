@@ -21,6 +21,8 @@ use kernel::Denials;
 
 /// Lines of the log that are shown and searched.
 const LINES: &str = "20";
+/// The kernel dates its records by a clock that moves on this often, in milliseconds.
+const TICK: i64 = 10;
 /// Bytes of them, whatever the program wrote.
 const BYTES_MAX: usize = 64 << 10;
 
@@ -124,12 +126,11 @@ fn denials(client: &Client, container: &ContainerInspect) -> Denials {
     let is_here = ["unix:", "fd:"].iter().any(|form| host.starts_with(form));
     let state = &container.state;
     let never = state.status == "created";
-    match time::unix_seconds(&state.started_at) {
+    match time::unix_milliseconds(&state.started_at) {
         Some(from) if is_here && !never => {
-            let end = time::unix_seconds(&state.finished_at).filter(|end| *end >= from);
+            let end = time::unix_milliseconds(&state.finished_at).filter(|end| *end >= from);
             let end = end.filter(|_| !state.running);
-            // Records may be a moment later than what the daemon saw.
-            kernel::between(from, end.map_or(i64::MAX, |end| end + 1))
+            kernel::between(from - TICK, end.map_or(i64::MAX, |end| end + TICK))
         }
         _ => Denials::Unasked,
     }
