@@ -108,7 +108,7 @@ fn file_end(path: &str) -> io::Result<String> {
 fn denial(record: &str) -> Option<(i64, Denial)> {
     let (head, rest) = record.split_once("audit(")?;
     let (time, fields) = rest.split_once("):")?;
-    let (seconds, fraction) = time.split_once('.')?;
+    let (seconds, fraction) = time.split(':').next()?.split_once('.')?;
     let seconds: i64 = seconds.parse().ok()?;
     let time = seconds
         .checked_mul(1000)?
