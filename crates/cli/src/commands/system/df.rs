@@ -99,6 +99,11 @@ struct Total {
 impl Contents {
     fn of(usage: DiskUsage) -> Self {
         let images = usage.image_usage.unwrap_or_default();
+        let mut cache = usage
+            .build_cache
+            .unwrap_or_else(|| usage.build_cache_usage.unwrap_or_default().items);
+        // What was not used for longest comes first.
+        cache.sort_by(|left, right| left.last_used_at.cmp(&right.last_used_at));
         let layers = usage.layers_size.unwrap_or(images.total_size);
         Self {
             images: usage.images.unwrap_or(images.items),
@@ -109,9 +114,7 @@ impl Contents {
             volumes: usage
                 .volumes
                 .unwrap_or_else(|| usage.volume_usage.unwrap_or_default().items),
-            cache: usage
-                .build_cache
-                .unwrap_or_else(|| usage.build_cache_usage.unwrap_or_default().items),
+            cache,
         }
     }
 
@@ -213,12 +216,22 @@ impl Contents {
                 image_row(image, &name, true)
             })
         });
-        let containers = self.containers.iter().map(whole_row);
+        let containers = self.containers.iter().map(|container| {
+            // The size is its own, without its image.
+            let own = ContainerSummary {
+                size_root_fs: None,
+                ..container.clone()
+            };
+            whole_row(&own)
+        });
         let fields = [
             ("Images", images.collect()),
             ("Containers", containers.collect()),
             ("Volumes", self.volumes.iter().map(volume_row).collect()),
-            ("BuildCache", self.cache.iter().map(cache_row).collect()),
+            (
+                "BuildCache",
+                self.cache.iter().map(whole_cache_row).collect(),
+            ),
         ];
         let fields =
             fields.map(|(name, rows): (&str, Vec<Value>)| (name.to_owned(), Value::list(rows)));
@@ -383,6 +396,30 @@ fn cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
         ("Shared", record.shared.to_string()),
     ];
     row("*formatter.buildCacheContext", fields, Vec::new())
+}
+
+/// The same with nothing left out.
+fn whole_cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
+    // As Go prints a time that came from JSON.
+    let printed = |time: &str| time.replace('T', " ").replace('Z', " +0000 UTC");
+    let last_used = record.last_used_at.as_deref().map(printed);
+    let mut row = cache_row(record);
+    if let Value::Object(object) = &mut row
+        && let Some(object) = std::rc::Rc::get_mut(object)
+    {
+        let whole = [
+            ("ID", record.id.clone()),
+            ("CreatedAt", printed(&record.created_at)),
+            ("Description", record.description.clone()),
+            ("InUse", record.in_use.to_string()),
+            ("LastUsedAt", last_used.unwrap_or_default()),
+            ("Parent", record.parents.join(", ")),
+        ];
+        object.fields.retain(|(name, _)| name != "ID");
+        let whole = whole.map(|(name, text)| (name.to_owned(), Value::text(text)));
+        object.fields.extend(whole);
+    }
+    row
 }
 
 #[cfg(test)]
