@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use hull_testkit::{Client, Scene, Terminal, places, scenario};
+use hull_testkit::{Client, Scene, Terminal, places, scenario, until};
+
+/// How often a screen is looked at before TAB is pressed again.
+const LOOKS: usize = 20;
 
 fn play(scenario: impl FnOnce(&mut Scene)) {
     Scene::play(Client::Hull, scenario);
@@ -46,11 +50,30 @@ fn things(scene: &Scene) {
     scene.ok("tag busybox registry.test:5000/tools:9");
 }
 
-/// Presses TAB after what is typed and runs the line, which only a completed one does without complaint.
+/// Presses TAB after what is typed, and takes the line back. Who completes does not wait for a daemon that is slow to
+/// answer, which on a busy machine it may be: then TAB is pressed again, as one does.
 fn press(terminal: &mut Terminal, typed: &str, completed: &str) {
-    terminal.send(format!("{typed}\t"));
-    terminal.expect(completed);
-    terminal.send("\x15");
+    until(
+        &format!("{typed:?} is completed with {completed:?}"),
+        || {
+            let before = terminal.screen().len();
+            let appeared = |terminal: &Terminal| {
+                let screen = terminal.screen();
+                screen
+                    .get(before..)
+                    .is_some_and(|text| text.contains(completed))
+            };
+            terminal.send(format!("{typed}\t"));
+            for _ in 0..LOOKS {
+                if appeared(terminal) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            terminal.send("\x15");
+            appeared(terminal)
+        },
+    );
 }
 
 #[test]
