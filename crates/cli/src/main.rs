@@ -1,4 +1,5 @@
-//! `hull`: the command line. Invoked under the name `docker` it is Docker's.
+//! `hull`: the command line. Invoked under the name `docker` it is Docker's; under the name
+//! `docker-credential-hull` it keeps passwords.
 //!
 //! A line of arguments becomes a command in `commands`; its flags are read by `flags` and the
 //! grammars in `options`; what it asks of the daemon goes through `connection`; what it has to say
@@ -7,6 +8,7 @@
 mod commands;
 mod connection;
 mod context;
+mod credentials;
 mod error;
 mod flags;
 mod format;
@@ -22,6 +24,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
+    if called
+        .as_encoded_bytes()
+        .ends_with(credentials::PROGRAM.as_bytes())
+    {
+        return match texts(arguments) {
+            Ok(words) => credentials::main(&words),
+            Err(error) => ExitCode::from(ui::report(&error)),
+        };
+    }
     let program = context::Program::called(&called.to_string_lossy());
     if program == context::Program::Docker && !ui::err_is_terminal() {
         ui::be_terse();

@@ -8,6 +8,7 @@ pub mod fdpass;
 pub mod files;
 pub mod host_process;
 pub mod idmap;
+pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -77,6 +77,7 @@ impl Proxies {
 struct Stored {
     auth: String,
     identitytoken: String,
+    registrytoken: String,
 }
 
 impl Settings {
@@ -145,6 +146,7 @@ impl Settings {
             username: username.to_owned(),
             password: password.trim_end_matches('\0').to_owned(),
             identitytoken: stored.identitytoken.clone(),
+            registrytoken: stored.registrytoken.clone(),
             serveraddress: server.to_owned(),
             ..AuthConfig::default()
         })
