@@ -1,4 +1,5 @@
-//! Who may do what: everybody, those in a htpasswd file, or those with a token made here.
+//! Who may do what: everybody, those in a htpasswd file, or those with a token made here or by an
+//! issuer that is believed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,6 +13,7 @@ use http::{HeaderMap, header};
 use hull_oci::Digest;
 
 use super::answer::{Code, Refusal};
+use super::issuer::Issuer;
 use super::name::RepositoryName;
 use super::route::Action;
 use super::token::Tokens;
@@ -36,9 +38,39 @@ pub(crate) enum Need {
 #[derive(Debug)]
 pub(crate) struct Access {
     users: Option<Arc<Users>>,
-    tokens: Option<Tokens>,
+    tokens: Option<Authority>,
     /// Whether reading takes no credentials.
     anonymous_pull: bool,
+}
+
+/// Whose tokens are believed.
+#[derive(Debug)]
+enum Authority {
+    Own(Tokens),
+    Foreign(Issuer),
+}
+
+impl Authority {
+    fn allows(&self, token: &str, need: &Need) -> bool {
+        match self {
+            Self::Own(tokens) => tokens.allows(token, need),
+            Self::Foreign(issuer) => issuer.allows(token, need),
+        }
+    }
+
+    fn realm(&self, host: &str) -> String {
+        match self {
+            Self::Own(tokens) => tokens.realm(host),
+            Self::Foreign(issuer) => issuer.realm().to_owned(),
+        }
+    }
+
+    fn service(&self) -> &str {
+        match self {
+            Self::Own(tokens) => tokens.service(),
+            Self::Foreign(issuer) => issuer.service(),
+        }
+    }
 }
 
 /// Names and bcrypt hashes, read again when the file changes.
@@ -79,13 +111,30 @@ impl Access {
         users.reload()?;
         Ok(Self {
             users: Some(Arc::new(users)),
-            tokens,
+            tokens: tokens.map(Authority::Own),
             anonymous_pull,
         })
     }
 
+    /// Whoever has a token of this issuer.
+    pub(crate) fn issued_by(issuer: Issuer, anonymous_pull: bool) -> Self {
+        Self {
+            users: None,
+            tokens: Some(Authority::Foreign(issuer)),
+            anonymous_pull,
+        }
+    }
+
+    /// What makes tokens here.
     pub(crate) fn tokens(&self) -> Option<&Tokens> {
-        self.tokens.as_ref()
+        match &self.tokens {
+            Some(Authority::Own(tokens)) => Some(tokens),
+            _ => None,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.users.is_none() && self.tokens.is_none()
     }
 
     /// Whether reading takes no credentials.
@@ -100,13 +149,10 @@ impl Access {
         need: &Need,
         host: &str,
     ) -> Result<(), Refusal> {
-        let Some(users) = &self.users else {
-            return Ok(());
-        };
-        if self.is_public(need) {
+        if self.is_open() || self.is_public(need) {
             return Ok(());
         }
-        if self.tokens.is_none()
+        if let (Some(users), None) = (&self.users, &self.tokens)
             && let Some((name, password)) = basic(headers)
         {
             let is_right = users.verify_off_thread(name, password).await;
@@ -126,17 +172,15 @@ impl Access {
     /// As [`check`](Self::check), for a further need of a request that was let through: passwords
     /// are remembered by now.
     pub(crate) fn is_allowed(&self, headers: &HeaderMap, need: &Need) -> bool {
-        let Some(users) = &self.users else {
-            return true;
-        };
-        if self.is_public(need) {
+        if self.is_open() || self.is_public(need) {
             return true;
         }
-        match &self.tokens {
-            Some(tokens) => bearer(headers).is_some_and(|token| tokens.allows(token, need)),
-            None => {
+        match (&self.tokens, &self.users) {
+            (Some(tokens), _) => bearer(headers).is_some_and(|token| tokens.allows(token, need)),
+            (None, Some(users)) => {
                 basic(headers).is_some_and(|(name, password)| users.is_remembered(&name, &password))
             }
+            (None, None) => true,
         }
     }
 

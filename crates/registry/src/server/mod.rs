@@ -5,6 +5,8 @@
 
 mod answer;
 mod auth;
+mod der;
+mod issuer;
 mod metrics;
 mod name;
 mod operation;
@@ -41,8 +43,9 @@ use upstream::Upstream;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The buffer a connection may grow to: heads are small, bodies are passed on.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// The buffers a connection may grow to: heads are small, bodies are passed on. A thousand slow
+/// clients have as many.
+const BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// How a registry is run.
 #[derive(Debug, Clone, Default)]
@@ -51,12 +54,16 @@ pub struct Options {
     pub root: PathBuf,
     /// A certificate chain and its key, to serve with TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Authorities; with TLS, only clients with a certificate of theirs are let in.
+    pub tls_clients: Option<PathBuf>,
     /// Users; `None`: everybody may do everything.
     pub htpasswd: Option<PathBuf>,
     /// Whether users get tokens, and the service's name in them.
     pub token_service: Option<String>,
     /// Where clients are sent for tokens; `None`: here.
     pub token_realm: Option<String>,
+    /// Somebody else who makes tokens for `token_service`, at `token_realm`.
+    pub token_issuer: Option<IssuerOptions>,
     /// Whether reading takes no credentials.
     pub anonymous_pull: bool,
     /// Nothing is taken in or away.
@@ -69,6 +76,15 @@ pub struct Options {
     pub collect_every: Option<Duration>,
     /// How long a blob nobody needs yet stays.
     pub grace: Duration,
+}
+
+/// Whose tokens are believed.
+#[derive(Debug, Clone, Default)]
+pub struct IssuerOptions {
+    /// What tokens name as their issuer; empty: anything.
+    pub name: String,
+    /// Public keys: a JSON Web Key Set, or PEM.
+    pub keys: PathBuf,
 }
 
 /// The registry to be a cache of.
@@ -106,11 +122,21 @@ impl Registry {
         let storage = Storage::open(&options.root, options.quota)
             .map_err(|error| setting(&root, error.to_string()))?;
         let acceptor = match &options.tls {
-            Some((certificate, key)) => Some(tls::acceptor(certificate, key)?),
+            Some((certificate, key)) => Some(tls::acceptor(
+                certificate,
+                key,
+                options.tls_clients.as_deref(),
+            )?),
+            None if options.tls_clients.is_some() => {
+                return Err(setting(
+                    "certificates of clients",
+                    "only TLS has them: give the server a certificate, too".to_owned(),
+                ));
+            }
             None => None,
         };
         let tokens = match &options.token_service {
-            Some(service) => Some(
+            Some(service) if options.token_issuer.is_none() => Some(
                 token::Tokens::open(
                     &options.root,
                     service,
@@ -119,9 +145,10 @@ impl Registry {
                 )
                 .map_err(|error| setting("the key of tokens", error.to_string()))?,
             ),
-            None => None,
+            _ => None,
         };
         let access = match &options.htpasswd {
+            _ if options.token_issuer.is_some() => foreign(&options)?,
             Some(path) => Access::users(path, tokens, options.anonymous_pull)
                 .map_err(|error| setting(&path.display().to_string(), error.to_string()))?,
             None if tokens.is_some() => {
@@ -301,6 +328,33 @@ impl Registry {
             }
         }
     }
+}
+
+/// Access by tokens that somebody else makes.
+fn foreign(options: &Options) -> Result<Access> {
+    let setting = |what: &str, why: &str| Error::Setting {
+        what: what.to_owned(),
+        why: why.to_owned(),
+    };
+    let (Some(issuer), Some(service), Some(realm)) = (
+        &options.token_issuer,
+        &options.token_service,
+        &options.token_realm,
+    ) else {
+        return Err(setting(
+            "tokens of another issuer",
+            "for which service they are, and where clients get them, must be said",
+        ));
+    };
+    if options.htpasswd.is_some() {
+        return Err(setting(
+            "a htpasswd file",
+            "users are the token issuer's business",
+        ));
+    }
+    let issuer = issuer::Issuer::open(&issuer.name, service, realm, &issuer.keys)
+        .map_err(|error| setting(&issuer.keys.display().to_string(), &error.to_string()))?;
+    Ok(Access::issued_by(issuer, options.anonymous_pull))
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);

@@ -55,12 +55,30 @@ struct Claims {
     access: Vec<Grant>,
 }
 
+/// What may be done with something.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-struct Grant {
+pub(super) struct Grant {
     #[serde(rename = "type")]
     kind: String,
     name: String,
+    #[serde(default)]
     actions: Vec<String>,
+}
+
+/// Whether all that a request needs is granted.
+pub(super) fn covers(access: &[Grant], need: &Need) -> bool {
+    let has = |kind: &str, name: &str, action: &str| {
+        access.iter().any(|grant| {
+            grant.kind == kind
+                && grant.name == name
+                && grant.actions.iter().any(|own| own == action || own == "*")
+        })
+    };
+    match need {
+        Need::Base => true,
+        Need::Catalog => has("registry", "catalog", "*"),
+        Need::Repository(name, action) => has("repository", name.as_str(), action.name()),
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -112,18 +130,7 @@ impl Tokens {
         let Some(claims) = self.read(token).filter(|claims| !claims.refresh) else {
             return false;
         };
-        let has = |kind: &str, name: &str, action: &str| {
-            claims.access.iter().any(|grant| {
-                grant.kind == kind
-                    && grant.name == name
-                    && grant.actions.iter().any(|own| own == action || own == "*")
-            })
-        };
-        match need {
-            Need::Base => true,
-            Need::Catalog => has("registry", "catalog", "*"),
-            Need::Repository(name, action) => has("repository", name.as_str(), action.name()),
-        }
+        covers(&claims.access, need)
     }
 
     fn read(&self, token: &str) -> Option<Claims> {

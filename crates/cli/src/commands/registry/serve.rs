@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hull_registry::server::{Options, Registry, UpstreamOptions};
+use hull_registry::server::{IssuerOptions, Options, Registry, UpstreamOptions};
 use hull_registry::{Credentials, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -28,10 +28,13 @@ pub(crate) struct Serve {
     listen: String,
     root: String,
     tls_certificate: String,
+    tls_client_authorities: String,
     tls_key: String,
     htpasswd: String,
     token_service: String,
     token_realm: String,
+    token_issuer: String,
+    token_keys: String,
     anonymous_pull: bool,
     read_only: bool,
     quota: One<Bytes>,
@@ -70,7 +73,10 @@ impl Command for Serve {
         set.add("read-only", "", "Take nothing in, and nothing away", &mut self.read_only);
         set.add("root", "directory", "Where everything lies", &mut self.root);
         set.add("tls-cert", "file", "Serve with TLS: the certificate chain", &mut self.tls_certificate);
+        set.add("tls-client-ca", "file", "Serve with TLS: let in only clients with a certificate of these authorities", &mut self.tls_client_authorities);
         set.add("tls-key", "file", "Serve with TLS: the private key", &mut self.tls_key);
+        set.add("token-issuer", "name", "Believe tokens of this issuer only (with --token-keys)", &mut self.token_issuer);
+        set.add("token-keys", "file", "Believe tokens signed with these keys, made elsewhere: a JSON Web Key Set, or PEM", &mut self.token_keys);
         set.add("token-realm", "url", "Where clients are sent for tokens, if not here", &mut self.token_realm);
         set.add("token-service", "name", "Give users tokens, for a service of this name", &mut self.token_service);
         set.add("upstream", "registry", "Be a cache of this registry, such as docker.io", &mut self.upstream);
@@ -112,6 +118,7 @@ fn serve_on_threads(serve: Serve) -> Result<u8> {
 async fn serve_until_told(serve: Serve) -> Result<u8> {
     use tokio::signal::unix::{SignalKind, signal};
     start_log(&serve.log_level)?;
+    allow_many_files();
     let (address, metrics_address) = (or(&serve.listen, DEFAULT_LISTEN), serve.metrics.clone());
     let registry =
         Registry::open(serve.options()?).map_err(|error| Error::new(error.to_string()))?;
@@ -150,9 +157,11 @@ impl Serve {
         Ok(Options {
             root: PathBuf::from(&self.root),
             tls,
+            tls_clients: path(&self.tls_client_authorities),
             htpasswd: path(&self.htpasswd),
             token_service: text(&self.token_service),
             token_realm: text(&self.token_realm),
+            token_issuer: self.issuer()?,
             anonymous_pull: self.anonymous_pull,
             read_only: self.read_only,
             quota: self
@@ -163,6 +172,26 @@ impl Serve {
             collect_every: (!every.is_zero()).then_some(every),
             grace: self.grace.unwrap_or(DEFAULT_GRACE),
         })
+    }
+
+    fn issuer(&self) -> Result<Option<IssuerOptions>> {
+        if self.token_keys.is_empty() {
+            if self.token_issuer.is_empty() {
+                return Ok(None);
+            }
+            return Err(Error::new(
+                "--token-issuer needs --token-keys: what its tokens are signed with",
+            ));
+        }
+        if self.token_service.is_empty() || self.token_realm.is_empty() {
+            return Err(Error::new(
+                "--token-keys needs --token-service and --token-realm",
+            ));
+        }
+        Ok(Some(IssuerOptions {
+            name: self.token_issuer.clone(),
+            keys: PathBuf::from(&self.token_keys),
+        }))
     }
 
     fn upstream(&self) -> Result<Option<UpstreamOptions>> {
@@ -249,6 +278,19 @@ async fn answer_metrics(
     );
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
+}
+
+/// Each client takes a socket, and a file while it is served: as many as this process may have.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!(%error, "few clients can be served at once");
+    }
 }
 
 fn start_log(level: &str) -> Result<()> {
