@@ -16,6 +16,9 @@ use serde::{
 };
 use serde_json::{Error, Map, Value};
 
+/// The name under which serde_json asks itself for a value as text.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
 /// A body that is no JSON document of the expected shape. The texts are Docker's.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -97,9 +100,12 @@ impl<'de> Deserializer<'de> for GoValue {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == RAW_VALUE {
+            return self.0.deserialize_newtype_struct(name, visitor);
+        }
         visitor.visit_newtype_struct(self)
     }
 

@@ -1,33 +1,66 @@
-//! Verbs on lists of manifests: one name for several platforms.
+//! Verbs on lists of manifests: one name for several platforms. Members may be here, or in a
+//! registry alone.
 
 use std::sync::Arc;
 
-use hull_image::store::PlatformChange;
-use hull_oci::{Descriptor, Reference};
+use hull_image::store::{ListMember, PlatformChange};
+use hull_oci::{Descriptor, Digest, Reference};
+use hull_registry::{Credentials, pull};
 
 use crate::{
     Engine,
     error::{Error, Result},
+    image::parse_reference,
 };
 
 impl Engine {
-    /// Makes a list of images that are here, or adds to it; its id.
+    /// Makes a list of images, or adds to it; its id. What is not here is looked at where its name
+    /// says; the credentials are for the registry of the list's name.
     pub async fn manifest_create(
         &self,
         name: &str,
         members: Vec<String>,
         amend: bool,
+        credentials: Option<&Credentials>,
     ) -> Result<String> {
-        let name: Reference = name
-            .parse()
-            .map_err(|error: hull_oci::InvalidReference| Error::Invalid(error.to_string()))?;
+        let name = parse_reference(name)?;
+        let mut found = Vec::new();
+        for member in members {
+            found.push(self.list_member(&name, member, credentials).await?);
+        }
         let images = Arc::clone(self.images());
         let id = self
             .services()
-            .block(move || images.create_list(&name, &members, amend))
+            .block(move || images.create_list(&name, &found, amend))
             .await??;
         self.services().sweep();
         Ok(id.to_string())
+    }
+
+    async fn list_member(
+        &self,
+        list: &Reference,
+        member: String,
+        credentials: Option<&Credentials>,
+    ) -> Result<ListMember> {
+        let Some(repository) = self.named_elsewhere(&member)? else {
+            return Ok(ListMember::Here(member));
+        };
+        let own = credentials.filter(|_| repository.domain() == list.domain());
+        let manifests = pull::members(&self.registries(), &repository, own).await?;
+        Ok(ListMember::Elsewhere {
+            repository,
+            manifests,
+        })
+    }
+
+    /// The reference of an image that is not here; `None`: it is.
+    fn named_elsewhere(&self, name: &str) -> Result<Option<Reference>> {
+        match self.images().id(name) {
+            Ok(_) => Ok(None),
+            Err(hull_image::Error::NoSuchImage(_)) => parse_reference(name).map(Some),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Changes what a list says of one member; the list's new id.
@@ -36,23 +69,88 @@ impl Engine {
         name: &str,
         member: &str,
         change: PlatformChange,
+        credentials: Option<&Credentials>,
     ) -> Result<String> {
+        let own: Vec<Digest> = match self.named_elsewhere(member)? {
+            None => self.images().manifests_of(member)?,
+            Some(reference) => match reference.digest() {
+                Some(digest) => vec![digest.clone()],
+                None => {
+                    let client = self.registries();
+                    let manifests = pull::members(&client, &reference, credentials).await?;
+                    manifests.into_iter().map(|member| member.digest).collect()
+                }
+            },
+        };
         let images = Arc::clone(self.images());
         let (name, member) = (name.to_owned(), member.to_owned());
         let id = self
             .services()
-            .block(move || images.annotate_list(&name, &member, &change))
+            .block(move || images.annotate_list(&name, &member, &own, &change))
             .await??;
         self.services().sweep();
         Ok(id.to_string())
     }
 
-    /// The index or manifest of an image, as it is.
-    pub async fn manifest_document(&self, name: &str) -> Result<(Descriptor, Vec<u8>)> {
+    /// Takes lists away that were made here; their members stay.
+    pub async fn manifest_remove(&self, name: &str) -> Result<()> {
+        let (images, name) = (Arc::clone(self.images()), name.to_owned());
+        self.services()
+            .block(move || images.remove_list(&name))
+            .await??;
+        self.services().sweep();
+        Ok(())
+    }
+
+    /// The index or manifest of an image, as it is: of one that is not here, as its registry has it.
+    /// `member`: one of the index's manifests instead.
+    pub async fn manifest_document(
+        &self,
+        name: &str,
+        member: Option<Digest>,
+        credentials: Option<&Credentials>,
+    ) -> Result<(Descriptor, Vec<u8>)> {
+        if let Some(member) = member {
+            return self.member_document(name, member, credentials).await;
+        }
+        if let Some(reference) = self.named_elsewhere(name)? {
+            return Ok(pull::document(&self.registries(), &reference, credentials).await?);
+        }
         let (images, name) = (Arc::clone(self.images()), name.to_owned());
         Ok(self
             .services()
             .block(move || images.document_of(&name))
             .await??)
+    }
+
+    /// From here, or from the repository that has it: the list's own, or one it was made of.
+    async fn member_document(
+        &self,
+        name: &str,
+        member: Digest,
+        credentials: Option<&Credentials>,
+    ) -> Result<(Descriptor, Vec<u8>)> {
+        let list = parse_reference(name)?;
+        let (images, own, wanted) = (Arc::clone(self.images()), list.clone(), member.clone());
+        let (here, sources) = self
+            .services()
+            .block(move || (images.member_document(&wanted), images.sources_of(&own)))
+            .await?;
+        if let Some(found) = here? {
+            return Ok(found);
+        }
+        let client = self.registries();
+        let mut outcome = Err(Error::Invalid(format!("{name} names no repository")));
+        for repository in [list.clone()].into_iter().chain(sources) {
+            let own = credentials.filter(|_| repository.domain() == list.domain());
+            let reference = repository.with_digest(member.clone());
+            outcome = pull::document(&client, &reference, own)
+                .await
+                .map_err(Error::from);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
     }
 }

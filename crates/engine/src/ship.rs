@@ -32,6 +32,8 @@ pub struct PushOptions {
     pub reference: String,
     /// Only this platform's image.
     pub platform: Option<String>,
+    /// Whether a list may not be replaced by the one of its images that is here.
+    pub whole: bool,
     /// For whom.
     pub credentials: Option<Credentials>,
 }
@@ -115,6 +117,7 @@ impl Engine {
             let order = Push {
                 reference,
                 platform: platform.clone(),
+                whole: options.whole,
                 credentials: options.credentials.clone(),
             };
             push::push(&client, self.images(), &order, progress).await?;

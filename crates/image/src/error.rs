@@ -10,6 +10,9 @@ pub enum Error {
     /// No image by this name or id.
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    /// No list of manifests was made here under this name.
+    #[error("No such manifest: {0}")]
+    NoSuchList(String),
     /// The image exists, but not for this platform.
     #[error(
         "image with reference {reference} was found but does not provide the specified platform ({platform})"
@@ -98,9 +101,10 @@ impl Error {
     /// Which kind it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoSuchImage(_) | Self::NoSuchPlatform { .. } | Self::NoSuchFile { .. } => {
-                Kind::NotFound
-            }
+            Self::NoSuchImage(_)
+            | Self::NoSuchList(_)
+            | Self::NoSuchPlatform { .. }
+            | Self::NoSuchFile { .. } => Kind::NotFound,
             Self::Conflict(_) => Kind::Conflict,
             Self::AmbiguousPrefix(_)
             | Self::Reference(_)

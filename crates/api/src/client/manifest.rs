@@ -2,10 +2,11 @@
 
 use http::Method;
 
-use super::{Call, Client, ClientError, name_in_path};
+use super::{ByteStream, Call, Client, ClientError, JsonStream, name_in_path};
 use crate::{
+    progress::ProgressMessage,
     query::Query,
-    types::{IdResponse, ManifestDocument},
+    types::{AuthConfig, IdResponse, ManifestDocument},
 };
 
 /// What an annotation says; empty: nothing.
@@ -30,13 +31,15 @@ impl Client {
         name: &str,
         members: &[String],
         amend: bool,
+        auth: Option<&AuthConfig>,
     ) -> Result<String, ClientError> {
         let mut query = Query::default();
         query.add_flag("amend", amend);
         for member in members {
             query.add("member", member);
         }
-        let answer: IdResponse = self.post(&of(name), Call::with(query)).await?;
+        let call = Call::with(query).auth(auth);
+        let answer: IdResponse = self.post(&of(name), call).await?;
         Ok(answer.id)
     }
 
@@ -46,6 +49,7 @@ impl Client {
         name: &str,
         member: &str,
         says: &ManifestAnnotation,
+        auth: Option<&AuthConfig>,
     ) -> Result<String, ClientError> {
         let mut query = Query::default();
         query
@@ -58,15 +62,49 @@ impl Client {
             query.add("os-feature", feature);
         }
         let path = format!("{}/annotate", of(name));
-        let answer: IdResponse = self.post(&path, Call::with(query)).await?;
+        let call = Call::with(query).auth(auth);
+        let answer: IdResponse = self.post(&path, call).await?;
         Ok(answer.id)
     }
 
-    /// The index or manifest of an image, as it is.
-    pub async fn manifest(&self, name: &str) -> Result<ManifestDocument, ClientError> {
+    /// The index or manifest of an image, as it is; of one that is not here, as its registry has it.
+    /// With a digest, the index's manifest of that digest instead.
+    pub async fn manifest(
+        &self,
+        name: &str,
+        member: Option<&str>,
+        auth: Option<&AuthConfig>,
+    ) -> Result<ManifestDocument, ClientError> {
         let path = of(name);
-        let answer = self.send(Method::GET, &path, Call::default()).await?;
-        super::json(&path, answer).await
+        let mut query = Query::default();
+        query.add_some("member", member.unwrap_or_default());
+        let call = Call::with(query).auth(auth);
+        let answer = self.send(Method::GET, &path, call).await?;
+        // Letter for letter: a document's digest is that of its text.
+        let bytes = super::collected(answer).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer {
+            path,
+            source: source.into(),
+        })
+    }
+
+    /// Pushes a list whole.
+    pub async fn manifest_push(
+        &self,
+        name: &str,
+        auth: Option<&AuthConfig>,
+    ) -> Result<JsonStream<ProgressMessage>, ClientError> {
+        let path = format!("{}/push", of(name));
+        let call = Call::default().auth(auth);
+        let answer = self.send(Method::POST, &path, call).await?;
+        Ok(ByteStream::new(answer).json())
+    }
+
+    /// Takes a list away; its members stay.
+    pub async fn manifest_remove(&self, name: &str) -> Result<(), ClientError> {
+        self.send(Method::DELETE, &of(name), Call::default())
+            .await
+            .map(drop)
     }
 }
 

@@ -113,6 +113,8 @@ pub(crate) enum ManifestOp {
     Create,
     Annotate,
     Inspect,
+    Push,
+    Remove,
 }
 
 /// An operation of builds.
@@ -164,8 +166,10 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/hull/system/account", Op::DiskAccount),
     (POST, "/hull/system/fsck", Op::Fsck),
     (POST, "/hull/manifests/{name...}/annotate", Op::Manifest(ManifestOp::Annotate)),
+    (POST, "/hull/manifests/{name...}/push", Op::Manifest(ManifestOp::Push)),
     (POST, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Create)),
     (GET, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Inspect)),
+    (DELETE, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Remove)),
     (POST, "/auth", Op::Registry(RegistryOp::Login)),
     (GET, "/containers/json", Op::ContainerList),
     (POST, "/containers/create", Op::ContainerCreate),

@@ -63,6 +63,7 @@ impl Lender for Lent {
         let options = PushOptions {
             reference: reference.to_string(),
             platform: None,
+            whole: false,
             credentials: credentials.map(registry_credentials),
         };
         Box::pin(async move {

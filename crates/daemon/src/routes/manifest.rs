@@ -3,12 +3,14 @@
 use http::StatusCode;
 use hull_api::types::{IdResponse, ManifestDocument};
 use hull_image::store::PlatformChange;
+use hull_oci::Digest;
 use serde_json::value::RawValue;
 
+use super::registry::{credentials, push_list};
 use crate::{
     convert::image::descriptor,
     http::{
-        answer::{Failure, Outcome, json, json_with},
+        answer::{Failure, Outcome, done, json, json_with},
         request::Request,
         router::ManifestOp,
     },
@@ -20,6 +22,8 @@ pub(super) async fn perform(op: ManifestOp, request: Request) -> Outcome {
         ManifestOp::Create => create(request).await,
         ManifestOp::Annotate => annotate(request).await,
         ManifestOp::Inspect => inspect(request).await,
+        ManifestOp::Push => push_list(request).await,
+        ManifestOp::Remove => remove(request).await,
     }
 }
 
@@ -29,9 +33,10 @@ async fn create(request: Request) -> Outcome {
         return Err(Failure::invalid("a list needs at least one member"));
     }
     let amend = request.query.flag("amend");
+    let credentials = credentials(&request)?;
     let engine = &request.app.engine;
     let id = engine
-        .manifest_create(request.name(), members, amend)
+        .manifest_create(request.name(), members, amend, credentials.as_ref())
         .await?;
     Ok(json_with(StatusCode::CREATED, &IdResponse { id }))
 }
@@ -50,16 +55,26 @@ async fn annotate(request: Request) -> Outcome {
         os_features: (!features.is_empty()).then_some(features),
     };
     let member = request.query.text("member");
+    let credentials = credentials(&request)?;
     let engine = &request.app.engine;
     let id = engine
-        .manifest_annotate(request.name(), member, change)
+        .manifest_annotate(request.name(), member, change, credentials.as_ref())
         .await?;
     Ok(json(&IdResponse { id }))
 }
 
 async fn inspect(request: Request) -> Outcome {
     let engine = &request.app.engine;
-    let (target, bytes) = engine.manifest_document(request.name()).await?;
+    let credentials = credentials(&request)?;
+    let member = match request.query.text("member") {
+        "" => None,
+        text => Some(text.parse::<Digest>().map_err(|error| {
+            Failure::invalid(format!("the member {text:?} is no digest: {error}"))
+        })?),
+    };
+    let (target, bytes) = engine
+        .manifest_document(request.name(), member, credentials.as_ref())
+        .await?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     let document = RawValue::from_string(text)
         .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -67,4 +82,10 @@ async fn inspect(request: Request) -> Outcome {
         descriptor: descriptor(&target),
         document,
     }))
+}
+
+async fn remove(request: Request) -> Outcome {
+    let engine = &request.app.engine;
+    engine.manifest_remove(request.name()).await?;
+    Ok(done())
 }

@@ -70,8 +70,24 @@ async fn push(request: Request) -> Outcome {
     let options = PushOptions {
         reference,
         platform: platform(&request)?,
+        whole: false,
         credentials: credentials(&request)?,
     };
+    push_as(request, options).await
+}
+
+/// A list of manifests: whole or not at all.
+pub(super) async fn push_list(request: Request) -> Outcome {
+    let options = PushOptions {
+        reference: request.name().to_owned(),
+        platform: None,
+        whole: true,
+        credentials: credentials(&request)?,
+    };
+    push_as(request, options).await
+}
+
+async fn push_as(request: Request, options: PushOptions) -> Outcome {
     let (engine, progress) = (request.app.engine.clone(), Progress::default());
     let told = progress.clone();
     carried(
@@ -230,7 +246,7 @@ async fn search(request: Request) -> Outcome {
 }
 
 /// For whom.
-fn credentials(request: &Request) -> Result<Option<Credentials>, Failure> {
+pub(super) fn credentials(request: &Request) -> Result<Option<Credentials>, Failure> {
     let Some(value) = request
         .headers
         .get("x-registry-auth")

@@ -20,11 +20,13 @@ const SHORT_NAME: &str = "org.opencontainers.image.ref.name";
 const TAGGED: &str = "dev.hull.tagged";
 /// The image a committed one was made from.
 const PARENT: &str = "dev.hull.parent";
+/// A list that was made here: the repositories that have those of its members that are not.
+const LIST: &str = "dev.hull.list";
 /// Room for a new list on a full disk.
 pub(super) const RESERVE: &str = "reserve";
 /// A list of a few hundred images, with its successor.
 const RESERVE_BYTES: u64 = 256 << 10;
-const OWN: [&str; 4] = [NAME, SHORT_NAME, TAGGED, PARENT];
+const OWN: [&str; 5] = [NAME, SHORT_NAME, TAGGED, PARENT, LIST];
 
 /// One line of the list: an image, and one of its names.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +39,9 @@ pub(super) struct Entry {
     pub(super) tagged: Option<Timestamp>,
     /// The image it was committed from.
     pub(super) parent: Option<Digest>,
+    /// `Some`: a list that was made here, of images in these repositories and of images that are
+    /// here.
+    pub(super) list: Option<Vec<Reference>>,
 }
 
 /// The list of names.
@@ -179,6 +184,7 @@ impl Entry {
             name,
             tagged: Some(Timestamp::now()),
             parent: None,
+            list: None,
         }
     }
 
@@ -187,6 +193,11 @@ impl Entry {
         let (name, short) = (take(NAME), take(SHORT_NAME));
         let tagged = take(TAGGED).and_then(|text| text.parse().ok());
         let parent = take(PARENT).and_then(|text| text.parse().ok());
+        let list = take(LIST).map(|text| {
+            text.split_whitespace()
+                .filter_map(|name| name.parse().ok())
+                .collect()
+        });
         let name = name
             .or(short)
             .and_then(|text| text.parse::<Reference>().ok());
@@ -195,6 +206,7 @@ impl Entry {
             name: name.map(Reference::or_latest),
             tagged,
             parent,
+            list,
         }
     }
 
@@ -205,6 +217,7 @@ impl Entry {
             (SHORT_NAME, self.name.as_ref().map(Reference::familiar)),
             (TAGGED, self.tagged.map(|time| time.to_string())),
             (PARENT, self.parent.as_ref().map(Digest::to_string)),
+            (LIST, self.list.as_deref().map(joined)),
         ]);
         let present = own
             .into_iter()
@@ -212,6 +225,11 @@ impl Entry {
         descriptor.annotations.extend(present);
         descriptor
     }
+}
+
+fn joined(names: &[Reference]) -> String {
+    let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+    names.join(" ")
 }
 
 /// Drops the annotations that mean something to this store: an archive must not choose names.

@@ -3,8 +3,23 @@
 use hull_oci::{Descriptor, Digest, Index, Platform, Reference, media_type};
 
 use super::Store;
+use super::entries::Entry;
 use super::find::Target;
 use crate::error::{Error, Result};
+
+/// What a list is made of.
+#[derive(Debug, Clone)]
+pub enum ListMember {
+    /// An image that is here, by its name.
+    Here(String),
+    /// Manifests that are in a registry's repository alone.
+    Elsewhere {
+        /// Which.
+        repository: Reference,
+        /// With their platforms.
+        manifests: Vec<Descriptor>,
+    },
+}
 
 /// What an annotation changes of a member's platform; `None`: nothing.
 #[derive(Debug, Clone, Default)]
@@ -22,9 +37,14 @@ pub struct PlatformChange {
 }
 
 impl Store {
-    /// Makes an index of the images by these names, of all their platforms that are here. A name
-    /// that is taken needs `amend`: the members are added then. The index's digest.
-    pub fn create_list(&self, name: &Reference, members: &[String], amend: bool) -> Result<Digest> {
+    /// Makes an index of these images, of all their platforms (that are here, of those that are
+    /// here). A name that is taken needs `amend`: the members are added then. The index's digest.
+    pub fn create_list(
+        &self,
+        name: &Reference,
+        members: &[ListMember],
+        amend: bool,
+    ) -> Result<Digest> {
         let lease = self.lease();
         let name = name.clone().or_latest().exact();
         let mut manifests = match self.find(&name.familiar()) {
@@ -38,9 +58,22 @@ impl Store {
             Err(Error::NoSuchImage(_)) => Vec::new(),
             Err(error) => return Err(error),
         };
+        let mut sources = Vec::new();
         for member in members {
-            let target = self.find(member)?;
-            for descriptor in self.manifests_here(member, &target)? {
+            let found = match member {
+                ListMember::Here(member) => {
+                    let target = self.find(member)?;
+                    self.manifests_here(member, &target)?
+                }
+                ListMember::Elsewhere {
+                    repository,
+                    manifests,
+                } => {
+                    sources.push(repository.clone().without_suffix());
+                    manifests.clone()
+                }
+            };
+            for descriptor in found {
                 lease.protect(&descriptor.digest);
                 manifests.retain(|known| known.digest != descriptor.digest);
                 manifests.push(descriptor);
@@ -48,15 +81,39 @@ impl Store {
         }
         let target = self.put_index(&lease, manifests)?;
         let digest = target.digest.clone();
-        self.point_at(&name, target)?;
+        self.point_at(&name, target, Some(sources))?;
         Ok(digest)
     }
 
-    /// Changes what the list says of a member's platform. The index's new digest.
+    /// Takes a list away that was made here; its members stay.
+    pub fn remove_list(&self, name: &str) -> Result<()> {
+        let no_list = || Error::NoSuchList(name.to_owned());
+        let target = self.find(name).map_err(|error| match error {
+            Error::NoSuchImage(_) => no_list(),
+            other => other,
+        })?;
+        let Some(reference) = target.name else {
+            return Err(no_list());
+        };
+        self.entries.update(|entries| {
+            let before = entries.len();
+            entries.retain(|entry| entry.name.as_ref() != Some(&reference) || entry.list.is_none());
+            if entries.len() == before {
+                return Err(no_list());
+            }
+            Ok(())
+        })?;
+        self.collect_garbage()?;
+        Ok(())
+    }
+
+    /// Changes what the list says of a member's platform: of the one whose manifest is among `own`.
+    /// The index's new digest.
     pub fn annotate_list(
         &self,
         name: &str,
         member: &str,
+        own: &[Digest],
         change: &PlatformChange,
     ) -> Result<Digest> {
         let lease = self.lease();
@@ -65,12 +122,6 @@ impl Store {
             return Err(Error::Invalid(format!("{name} is an id: lists are named")));
         };
         let mut index = self.list_at(&target)?;
-        let wanted = self.find(member)?;
-        let own: Vec<Digest> = self
-            .members(&wanted.descriptor)?
-            .into_iter()
-            .map(|member| member.descriptor.digest)
-            .collect();
         let mut found: Vec<&mut Descriptor> = index
             .manifests
             .iter_mut()
@@ -85,8 +136,15 @@ impl Store {
         change.apply(descriptor.platform.get_or_insert_with(Platform::host));
         let target = self.put_index(&lease, index.manifests)?;
         let digest = target.digest.clone();
-        self.point_at(&reference, target)?;
+        self.point_at(&reference, target, None)?;
         Ok(digest)
+    }
+
+    /// The manifests a name stands for.
+    pub fn manifests_of(&self, name: &str) -> Result<Vec<Digest>> {
+        let target = self.find(name)?;
+        let members = self.members(&target.descriptor)?.into_iter();
+        Ok(members.map(|member| member.descriptor.digest).collect())
     }
 
     /// The index or manifest a name points at, as it is.
@@ -94,6 +152,35 @@ impl Store {
         let target = self.find(name)?;
         let bytes = self.blobs.read(target.id())?;
         Ok((target.descriptor, bytes))
+    }
+
+    /// A manifest of a list, if it is here.
+    pub fn member_document(&self, digest: &Digest) -> Result<Option<(Descriptor, Vec<u8>)>> {
+        if !self.blobs.has(digest) {
+            return Ok(None);
+        }
+        let bytes = self.blobs.read(digest)?;
+        let Some(manifest) = self.manifest(digest)? else {
+            return Ok(None);
+        };
+        let media_type = manifest.media_type.as_deref();
+        let media_type = media_type.unwrap_or(media_type::MANIFEST);
+        let size = bytes.len() as u64;
+        Ok(Some((
+            Descriptor::new(media_type, digest.clone(), size),
+            bytes,
+        )))
+    }
+
+    /// The repositories a list was made of.
+    pub fn sources_of(&self, name: &Reference) -> Vec<Reference> {
+        let name = name.clone().or_latest().exact();
+        let entries = self.entries.all();
+        let list = entries
+            .iter()
+            .find(|entry| entry.name.as_ref() == Some(&name));
+        list.and_then(|entry| entry.list.clone())
+            .unwrap_or_default()
     }
 
     fn list_at(&self, target: &Target) -> Result<Index> {
@@ -131,7 +218,13 @@ impl Store {
     }
 
     /// Lets the name point at the new list. The old one is not kept: it was no image of its own.
-    fn point_at(&self, name: &Reference, target: Descriptor) -> Result<()> {
+    /// `made_of`: repositories that have members; `None`: those it was made of before.
+    fn point_at(
+        &self,
+        name: &Reference,
+        target: Descriptor,
+        made_of: Option<Vec<Reference>>,
+    ) -> Result<()> {
         self.blobs.sync()?;
         let mut is_known = false;
         self.entries.update(|entries| {
@@ -140,15 +233,30 @@ impl Store {
                 .filter(|entry| entry.name.as_ref() == Some(name))
             {
                 entry.target = target.clone();
+                if let Some(sources) = &made_of {
+                    add(entry.list.get_or_insert_default(), sources);
+                }
                 is_known = true;
+            }
+            if !is_known {
+                let mut entry = Entry::new(target, Some(name.clone()));
+                if let Some(sources) = &made_of {
+                    add(entry.list.get_or_insert_default(), sources);
+                }
+                entries.push(entry);
             }
             Ok(())
         })?;
-        if is_known {
-            self.collect_garbage()?;
-            return Ok(());
+        self.collect_garbage()?;
+        Ok(())
+    }
+}
+
+fn add(known: &mut Vec<Reference>, more: &[Reference]) {
+    for name in more {
+        if !known.contains(name) {
+            known.push(name.clone());
         }
-        self.publish(Some(name), target, None)
     }
 }
 

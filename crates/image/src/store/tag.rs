@@ -47,7 +47,8 @@ impl Store {
     pub fn held_for(&self, domain: &str) -> Vec<(String, HashSet<Digest>)> {
         let mut held = std::collections::BTreeMap::<String, HashSet<Digest>>::new();
         for entry in self.entries.all().iter() {
-            if let Some(name) = entry.name.as_ref().filter(|name| name.domain() == domain) {
+            let own = entry.name.iter().chain(entry.list.iter().flatten());
+            for name in own.filter(|name| name.domain() == domain) {
                 let reached = held.entry(name.path().to_owned()).or_default();
                 // A damaged image is no source, and no reason to fail.
                 let _ = self.reach(&entry.target, reached);
@@ -102,6 +103,7 @@ fn set_name(entries: &mut Vec<Entry>, name: Reference, target: Descriptor, paren
         .iter()
         .find(|entry| entry.target.digest == target.digest);
     let parent = parent.or_else(|| known.and_then(|entry| entry.parent.clone()));
+    let list = known.and_then(|entry| entry.list.clone());
     // A dangling entry has served its purpose once the image has a name.
     entries.retain(|entry| entry.name.is_some() || entry.target.digest != target.digest);
     let moved = entries
@@ -109,6 +111,7 @@ fn set_name(entries: &mut Vec<Entry>, name: Reference, target: Descriptor, paren
         .position(|entry| entry.name.as_ref() == Some(&name));
     let new = Entry {
         parent,
+        list,
         ..Entry::new(target, Some(name))
     };
     match moved {

@@ -94,6 +94,14 @@ impl Session {
         Err(last.unwrap_or_else(|| self.not_found(&call)))
     }
 
+    /// As [`manifest`](Self::manifest), from the registry itself: what is going to be changed.
+    pub(crate) async fn origin_manifest(&self, which: &str) -> Result<Fetched> {
+        let call = accepting(Call::get(format!("/manifests/{which}")));
+        let by_digest: Option<Digest> = which.parse().ok();
+        self.manifest_from(self.origin(), &call, by_digest.as_ref())
+            .await
+    }
+
     async fn manifest_from(
         &self,
         host: &Host,

@@ -12,6 +12,7 @@ mod hosts;
 mod list;
 mod login;
 mod manifest;
+mod referrers;
 mod request;
 mod retry;
 mod search;

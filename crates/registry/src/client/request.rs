@@ -345,10 +345,26 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
             None => break,
         }
     }
-    match innermost.to_string().as_str() {
-        "connection closed before message completed" => ("EOF".to_owned(), is_final),
-        text => (text.to_owned(), is_final),
+    let words = match innermost.to_string().as_str() {
+        "connection closed before message completed" => "EOF".to_owned(),
+        text => match text.strip_prefix("received fatal alert: ") {
+            Some(alert) => format!("remote error: tls: {}", spaced(alert)),
+            None => text.to_owned(),
+        },
+    };
+    (words, is_final)
+}
+
+/// `CertificateRequired` as Docker's clients know it: `certificate required`.
+fn spaced(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
     }
+    words
 }
 
 /// What an error's body says, in short.

@@ -81,13 +81,27 @@ impl Session {
         }
     }
 
-    async fn send_blob(
+    /// Has the registry take a blob over from another repository of its own; false: it does not.
+    pub(crate) async fn mount(&self, descriptor: &Descriptor, source: &str) -> Result<bool> {
+        if self.has_blob(descriptor).await? {
+            return Ok(true);
+        }
+        let answer = self.begin_upload(descriptor, Some(source)).await?;
+        if answer.status() == StatusCode::CREATED {
+            return Ok(true);
+        }
+        // It began an upload instead, which nobody goes on with.
+        let place = self.place(&answer, None)?;
+        let call = Call::new(Method::DELETE, place.to_string());
+        let _ = self.send(self.origin(), Intent::Push, &call).await;
+        Ok(false)
+    }
+
+    async fn begin_upload(
         &self,
         descriptor: &Descriptor,
-        file: &Arc<File>,
         source: Option<&str>,
-        sent: &Sent,
-    ) -> Result<Uploaded> {
+    ) -> Result<Response<Incoming>> {
         let mut path = "/blobs/uploads/".to_owned();
         if let Some(source) = source {
             path.push('?');
@@ -98,10 +112,23 @@ impl Session {
         }
         let call = Call::new(Method::POST, path);
         let answer = self.send(self.origin(), Intent::Push, &call).await?;
-        match (answer.status(), source) {
-            (StatusCode::CREATED, Some(source)) => return Ok(Uploaded::Mounted(source.to_owned())),
-            (StatusCode::ACCEPTED, _) => {}
-            _ => return Err(self.error(Intent::Push, &call, answer).await),
+        match answer.status() {
+            StatusCode::CREATED if source.is_some() => Ok(answer),
+            StatusCode::ACCEPTED => Ok(answer),
+            _ => Err(self.error(Intent::Push, &call, answer).await),
+        }
+    }
+
+    async fn send_blob(
+        &self,
+        descriptor: &Descriptor,
+        file: &Arc<File>,
+        source: Option<&str>,
+        sent: &Sent,
+    ) -> Result<Uploaded> {
+        let answer = self.begin_upload(descriptor, source).await?;
+        if let (StatusCode::CREATED, Some(source)) = (answer.status(), source) {
+            return Ok(Uploaded::Mounted(source.to_owned()));
         }
         let mut place = self.place(&answer, None)?;
         let mut first = 0;

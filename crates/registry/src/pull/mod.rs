@@ -103,34 +103,64 @@ pub async fn look(
     reference: &Reference,
     credentials: Option<&Credentials>,
 ) -> Result<(Descriptor, Vec<Platform>)> {
+    let (target, members) = target_and_members(client, reference, credentials).await?;
+    let platforms = members.into_iter().filter_map(|member| member.platform);
+    Ok((target, platforms.collect()))
+}
+
+/// The manifests an image at a registry consists of, with their platforms and what is stated about
+/// them.
+pub async fn members(
+    client: &Client,
+    reference: &Reference,
+    credentials: Option<&Credentials>,
+) -> Result<Vec<Descriptor>> {
+    let (target, members) = target_and_members(client, reference, credentials).await?;
+    if members.is_empty() {
+        let why = choose::unsupported(&target.media_type);
+        return Err(Error::Invalid(format!("{}: {why}", reference.familiar())));
+    }
+    Ok(members)
+}
+
+/// The index or manifest at a registry, as it is.
+pub async fn document(
+    client: &Client,
+    reference: &Reference,
+    credentials: Option<&Credentials>,
+) -> Result<(Descriptor, Vec<u8>)> {
     let reference = reference.clone().or_latest();
     let session = client.session(&reference, credentials)?;
     let fetched = session.manifest(&which(&reference)).await?;
-    let target = Descriptor::new(
-        &fetched.media_type,
-        fetched.digest.clone(),
-        fetched.bytes.len() as u64,
-    );
-    let mut platforms = Vec::new();
-    if media_type::is_index(&fetched.media_type) {
-        let index: Index = parse(&fetched.digest, "index", &fetched.bytes)?;
-        platforms.extend(
-            index
-                .manifests
-                .into_iter()
-                .filter_map(|child| child.platform),
-        );
-    } else if media_type::is_manifest(&fetched.media_type) {
-        let manifest: Manifest = parse(&fetched.digest, "manifest", &fetched.bytes)?;
-        if media_type::is_config(&manifest.config.media_type) {
-            let bytes = session
-                .small_blob(&manifest.config, CONFIG_BYTES_MAX)
-                .await?;
-            let config: ImageConfig = parse(&manifest.config.digest, "configuration", &bytes)?;
-            platforms.push(config.platform());
-        }
+    let size = fetched.bytes.len() as u64;
+    let target = Descriptor::new(&fetched.media_type, fetched.digest, size);
+    Ok((target, fetched.bytes.to_vec()))
+}
+
+async fn target_and_members(
+    client: &Client,
+    reference: &Reference,
+    credentials: Option<&Credentials>,
+) -> Result<(Descriptor, Vec<Descriptor>)> {
+    let (target, bytes) = document(client, reference, credentials).await?;
+    if media_type::is_index(&target.media_type) {
+        let index: Index = parse(&target.digest, "index", &bytes)?;
+        return Ok((target, index.manifests));
     }
-    Ok((target, platforms))
+    if !media_type::is_manifest(&target.media_type) {
+        return Ok((target, Vec::new()));
+    }
+    let manifest: Manifest = parse(&target.digest, "manifest", &bytes)?;
+    let mut member = target.clone();
+    if media_type::is_config(&manifest.config.media_type) {
+        let session = client.session(&reference.clone().or_latest(), credentials)?;
+        let bytes = session
+            .small_blob(&manifest.config, CONFIG_BYTES_MAX)
+            .await?;
+        let config: ImageConfig = parse(&manifest.config.digest, "configuration", &bytes)?;
+        member.platform = Some(config.platform());
+    }
+    Ok((target, vec![member]))
 }
 
 /// A digest, or a tag.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{StatusCode, header};
-use hull_oci::{Digest, Reference};
+use hull_oci::{Descriptor, Digest, Reference};
 
 use super::answer::{self, Answer, Code, Outcome, Refusal, With as _};
 use super::name::RepositoryName;
@@ -107,6 +107,27 @@ impl Upstream {
         });
         kept.await?
             .map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Adds what the upstream knows to be about a manifest. When it cannot be asked, what is here
+    /// will do.
+    pub(crate) async fn add_referrers(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        found: &mut Vec<Descriptor>,
+    ) {
+        let asked = async { self.session(name)?.referrers(subject).await };
+        match asked.await {
+            Ok(more) => {
+                found.retain(|known| more.iter().all(|other| other.digest != known.digest));
+                found.extend(more);
+                found.sort_by(|one, two| one.digest.cmp(&two.digest));
+            }
+            Err(error) => {
+                tracing::warn!(repository = %name, %error, "the upstream cannot be asked for referrers");
+            }
+        }
     }
 
     /// A blob's headers.

@@ -2,10 +2,12 @@
 
 use hull_api::client::ManifestAnnotation;
 
+use crate::commands::image::reference;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::flags::FlagSet;
+use crate::settings::Settings;
 
 #[derive(Default)]
 pub(crate) struct Annotate {
@@ -41,9 +43,12 @@ impl Command for Annotate {
             os_version: self.os_version,
             os_features: self.os_features,
         };
+        let member = reference::parse(call.operand(1))?;
+        let auth =
+            Settings::read(&call.globals.config_directory).credentials(&reference::server(&member));
         let client = connect(&call.globals).await?;
         client
-            .manifest_annotate(call.operand(0), call.operand(1), &says)
+            .manifest_annotate(call.operand(0), call.operand(1), &says, auth.as_ref())
             .await
             .map_err(failure)?;
         Ok(0)

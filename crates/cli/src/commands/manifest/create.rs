@@ -5,6 +5,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::flags::FlagSet;
+use crate::settings::Settings;
 use crate::ui;
 
 #[derive(Default)]
@@ -29,10 +30,12 @@ impl Command for Create {
 
     async fn run(self, call: Call) -> Result<u8> {
         let name = reference::parse(call.operand(0))?.or_latest();
+        let auth =
+            Settings::read(&call.globals.config_directory).credentials(&reference::server(&name));
         let client = connect(&call.globals).await?;
         let members = &call.operands[1..];
         client
-            .manifest_create(&name.familiar(), members, self.amend)
+            .manifest_create(&name.familiar(), members, self.amend, auth.as_ref())
             .await
             .map_err(failure)?;
         ui::line(&format!("Created manifest list {name}"))?;

@@ -1,12 +1,18 @@
 //! `manifest inspect`
 
-use serde::Serialize as _;
-use serde_json::{Value, json, ser::PrettyFormatter};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hull_api::types::{Descriptor, ManifestDocument};
+use serde::Deserialize;
+use serde_json::Value;
 
+use crate::commands::image::reference;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
+use crate::format::json::indent;
+use crate::settings::Settings;
 use crate::ui;
 
 #[derive(Default)]
@@ -33,28 +39,64 @@ impl Command for Inspect {
         let client = connect(&call.globals).await?;
         // With a list in front, its member is meant: an image as any other.
         let name = call.operands.last().map_or("", String::as_str);
-        let answer = client.manifest(name).await.map_err(failure)?;
-        let document: Value = parse(answer.document.get())?;
-        let shown = if self.verbose {
-            json!({"Ref": name, "Descriptor": answer.descriptor, "Manifest": document})
-        } else {
-            document
+        let settings = Settings::read(&call.globals.config_directory);
+        let auth = reference::parse(name)
+            .ok()
+            .and_then(|name| settings.credentials(&reference::server(&name)));
+        let fetched = client.manifest(name, None, auth.as_ref()).await;
+        let answer = fetched.map_err(failure)?;
+        let Some(list) = list_of(&answer) else {
+            let text = if self.verbose {
+                detailed(name, &answer.descriptor, &answer)?
+            } else {
+                answer.document.get().to_owned()
+            };
+            return shown(&text, "\t");
         };
-        ui::line(&indented(&shown)?)?;
-        Ok(0)
+        if !self.verbose {
+            // Docker's client, too, indents lists in another way than manifests.
+            return shown(answer.document.get(), "   ");
+        }
+        let mut members = Vec::new();
+        for member in &list.manifests {
+            let fetched = client.manifest(name, Some(&member.digest), auth.as_ref());
+            let own = fetched.await.map_err(failure)?;
+            let reference = format!("{name}@{}", member.digest);
+            members.push(detailed(&reference, member, &own)?);
+        }
+        shown(&format!("[{}]", members.join(",")), "\t")
     }
 }
 
-fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|error| Error::new(format!("cannot read it: {error}")))
+#[derive(Deserialize)]
+struct List {
+    manifests: Vec<Descriptor>,
 }
 
-/// As Docker's client shows manifests: with tabs.
-fn indented(value: &Value) -> Result<String> {
-    let mut text = Vec::new();
-    let formatter = PrettyFormatter::with_indent(b"\t");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-    let written = value.serialize(&mut serializer);
-    written.map_err(|error| Error::new(format!("cannot show it: {error}")))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+fn list_of(answer: &ManifestDocument) -> Option<List> {
+    let media_type = answer.descriptor.media_type.as_str();
+    let is_list = media_type.contains("image.index") || media_type.contains("manifest.list");
+    let list = is_list.then(|| serde_json::from_str(answer.document.get()));
+    list.and_then(std::result::Result::ok)
+}
+
+/// One manifest with all that is known of it, in Docker's words.
+fn detailed(name: &str, descriptor: &Descriptor, answer: &ManifestDocument) -> Result<String> {
+    let kind = if answer.descriptor.media_type.contains("docker") {
+        "SchemaV2Manifest"
+    } else {
+        "OCIManifest"
+    };
+    let descriptor = serde_json::to_string(descriptor)
+        .map_err(|error| Error::new(format!("cannot show it: {error}")))?;
+    let document = answer.document.get();
+    let (name, raw) = (Value::from(name), STANDARD.encode(document));
+    Ok(format!(
+        "{{\"Ref\":{name},\"Descriptor\":{descriptor},\"Raw\":\"{raw}\",\"{kind}\":{document}}}"
+    ))
+}
+
+fn shown(text: &str, step: &str) -> Result<u8> {
+    ui::line(&indent(text, step))?;
+    Ok(0)
 }

@@ -1,5 +1,5 @@
-//! Lists of manifests: one name for several platforms. They are made of images the daemon has, and
-//! are images themselves: what lists and pushes images lists and pushes them.
+//! Lists of manifests: one name for several platforms. They are made of images the daemon has and of
+//! such as are in a registry alone, and are images themselves: what lists images lists them.
 
 pub(super) mod annotate;
 pub(super) mod create;

@@ -6,6 +6,7 @@ use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::flags::FlagSet;
 use crate::settings::Settings;
+use crate::ui;
 use crate::ui::progress::{Shown, show};
 
 #[derive(Default)]
@@ -33,16 +34,21 @@ impl Command for Push {
         let settings = Settings::read(&call.globals.config_directory);
         let auth = settings.credentials(&reference::server(&name));
         let client = connect(&call.globals).await?;
-        let tag = name.tag().unwrap_or_default();
-        let stream = client
-            .image_push(&name.repository(), tag, "", auth.as_ref())
-            .await
-            .map_err(failure)?;
-        show(stream, Shown::Stdout, |_| {}).await?;
+        let list = name.familiar();
+        let pushed = client.manifest_push(&list, auth.as_ref());
+        let stream = pushed.await.map_err(failure)?;
+        let mut digest = None;
+        show(stream, Shown::Stderr, |result| {
+            let own = result.get("Digest").and_then(serde_json::Value::as_str);
+            digest = own.map(str::to_owned).or(digest.take());
+        })
+        .await?;
+        // As Docker's: the digest alone is what a script reads.
+        if let Some(digest) = digest {
+            ui::line(&digest)?;
+        }
         if self.purge {
-            let local = name.familiar();
-            let removed = client.image_remove(&local, false, false, &[]);
-            removed.await.map_err(failure)?;
+            client.manifest_remove(&list).await.map_err(failure)?;
         }
         Ok(0)
     }

@@ -19,7 +19,7 @@ impl Command for Rm {
         let client = connect(&call.globals).await?;
         let mut failures: Vec<String> = Vec::new();
         for name in &call.operands {
-            if let Err(error) = client.image_remove(name, false, false, &[]).await {
+            if let Err(error) = client.manifest_remove(name).await {
                 failures.push(failure(error).message().to_owned());
             }
         }

@@ -7,9 +7,15 @@ use super::Request;
 use crate::server::answer::{self, Outcome, With as _};
 
 pub(super) async fn list(request: Request, subject: Digest) -> Outcome {
+    let wanted = subject.clone();
     let mut found = request
-        .store(move |storage, name| storage.referrers(name, &subject))
+        .store(move |storage, name| storage.referrers(name, &wanted))
         .await?;
+    if let Some(upstream) = &request.registry.upstream {
+        upstream
+            .add_referrers(&request.name, &subject, &mut found)
+            .await;
+    }
     let filter = request
         .query("artifactType")
         .filter(|kind| !kind.is_empty());
