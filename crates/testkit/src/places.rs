@@ -78,6 +78,14 @@ pub fn buildx(name: &str) -> PathBuf {
     )
 }
 
+/// Debian's docker-registry: the program that others call `registry`.
+pub fn docker_registry() -> PathBuf {
+    existing(
+        repository().join(".dev/docker-registry/usr/bin/docker-registry"),
+        "./dev test",
+    )
+}
+
 /// The unchanged Compose of Docker's, as a program of its own.
 pub fn compose() -> PathBuf {
     env::var_os("HULL_TEST_COMPOSE").map_or_else(

@@ -72,6 +72,11 @@ impl Registry {
         server.wait();
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("the registry runs").pid()
+    }
+
     /// What lies in it.
     pub fn root(&self) -> &PathBuf {
         &self.root

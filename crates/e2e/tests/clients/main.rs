@@ -10,4 +10,5 @@ mod checklists;
 mod hosts;
 mod podman;
 mod python;
+mod registries;
 mod rust;

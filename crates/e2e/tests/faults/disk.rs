@@ -9,13 +9,13 @@ use hull_testkit::{Client, Daemon, Scene, places, until};
 use tempfile::TempDir;
 
 /// A small ext4 of its own, in a file.
-struct Disk {
+pub(crate) struct Disk {
     directory: TempDir,
 }
 
 impl Disk {
     #[track_caller]
-    fn new(megabytes: u64, options: &[&str]) -> Self {
+    pub(crate) fn new(megabytes: u64, options: &[&str]) -> Self {
         let disk = Self {
             directory: TempDir::with_prefix("hull-disk-").unwrap(),
         };
@@ -36,7 +36,7 @@ impl Disk {
         disk
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("disk")
     }
 
@@ -49,14 +49,23 @@ impl Disk {
         }
     }
 
-    fn free(&self) {
+    /// Takes all but so many bytes.
+    pub(crate) fn fill_but(&self, bytes: u64) {
+        let room = rustix::fs::statvfs(self.path()).unwrap();
+        let ballast = (room.f_bavail * room.f_frsize).saturating_sub(bytes);
+        let file = File::create(self.path().join("ballast-0")).unwrap();
+        let flags = rustix::fs::FallocateFlags::empty();
+        rustix::fs::fallocate(&file, flags, 0, ballast).unwrap();
+    }
+
+    pub(crate) fn free(&self) {
         for number in 0..4 {
             let _ = fs::remove_file(self.path().join(format!("ballast-{number}")));
         }
     }
 
     /// A scene whose daemon keeps its state here.
-    fn scene(&self) -> Scene {
+    pub(crate) fn scene(&self) -> Scene {
         let data = self.path().join("root").display().to_string();
         let daemon = Daemon::start_with(&["--data-root", &data]);
         daemon.load("busybox");

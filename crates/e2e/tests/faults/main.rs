@@ -12,6 +12,7 @@ mod load;
 mod network;
 mod process;
 mod racer;
+mod registry;
 mod state;
 
 use hull_testkit::{Client, Scene};
