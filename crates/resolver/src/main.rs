@@ -7,9 +7,11 @@
 //! ```
 //!
 //! It listens at PATH for later daemons ([`hull_resolver::protocol`]), goes on without any, and
-//! leaves when there is no sandbox any more. It needs no file of the host but that socket.
+//! leaves when there is no sandbox any more: the daemon says so, or, while there is none, no process
+//! is in it. It needs no file of the host but that socket.
 
 mod forward;
+mod orphans;
 mod server;
 mod stream;
 

@@ -18,10 +18,13 @@ use hull_resolver::{
 };
 use rustix::event::{Timespec, epoll};
 
-use crate::{forward::Forwarder, stream::Streams};
+use crate::{forward::Forwarder, orphans, stream::Streams};
 
 /// How long it stays without a sandbox: a container that is made again finds it still there.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether sandboxes still have processes while no daemon says so.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How often waiting questions are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -60,6 +63,8 @@ pub(crate) struct Server {
     missing: Vec<String>,
     /// Since when there is no sandbox.
     idle_since: Option<Instant>,
+    /// When to look for sandboxes without processes: only while there is no daemon.
+    next_look: Option<Instant>,
 }
 
 /// A sandbox's sockets.
@@ -88,6 +93,7 @@ impl Server {
             next_token: 0,
             missing: Vec::new(),
             idle_since: Some(Instant::now()),
+            next_look: None,
         };
         let token = server.token();
         add(&server.epoll, &server.listener.0, token)?;
@@ -102,6 +108,7 @@ impl Server {
         add(&self.epoll, &connection, token)?;
         self.sources.insert(token, Source::Control);
         self.control = Some((token, connection));
+        self.next_look = None;
         // It has something to say.
         self.idle_since = self.sandboxes.is_empty().then(Instant::now);
         Ok(())
@@ -116,11 +123,16 @@ impl Server {
                 let _ = std::fs::remove_file(&self.listener.1);
                 return Ok(());
             }
-            let wait = match (self.forwarder.is_waiting(), self.idle_since) {
-                (true, _) => Some(TICK),
-                (false, Some(since)) => Some((since + LINGER).saturating_duration_since(now)),
-                (false, None) => None,
-            };
+            if self.next_look.is_some_and(|at| now >= at) {
+                self.let_orphans_go();
+            }
+            let waits = [
+                self.forwarder.is_waiting().then_some(TICK),
+                self.idle_since
+                    .map(|since| (since + LINGER).saturating_duration_since(now)),
+                self.next_look.map(|at| at.saturating_duration_since(now)),
+            ];
+            let wait = waits.into_iter().flatten().min();
             let mut events = Vec::with_capacity(EVENTS_MAX);
             let timeout = wait.map(|wait| timespec(wait + Duration::from_micros(50)));
             match epoll::wait(
@@ -226,6 +238,30 @@ impl Server {
         if let Some((token, connection)) = self.control.take() {
             let _ = epoll::delete(&self.epoll, &connection);
             self.sources.remove(&token);
+            self.next_look = Some(Instant::now() + LOOK);
+        }
+    }
+
+    /// Lets go of sandboxes that have no process any more. Our own sockets would keep them for ever
+    /// if the daemon never came back.
+    fn let_orphans_go(&mut self) {
+        self.next_look = Some(Instant::now() + LOOK);
+        let Ok(inhabited) = orphans::inhabited() else {
+            return;
+        };
+        let is_orphan = |held: &Held| {
+            let identity = hull_sys::netlink::namespace::identity(&*held.namespace);
+            identity.is_ok_and(|identity| !inhabited.contains(&identity))
+        };
+        let all = self.sandboxes.iter();
+        let orphans: Vec<_> = all
+            .filter(|(_, held)| is_orphan(held))
+            .map(|(id, _)| Arc::clone(id))
+            .collect();
+        for id in orphans {
+            let id = id.to_string();
+            write(&self.zones).apply(Order::SandboxGone { id: id.clone() });
+            self.release(&id);
         }
     }
 
