@@ -63,6 +63,8 @@ pub enum Feature {
     Storage,
     /// `Config.MacAddress` is refused.
     NoConfigMacAddress,
+    /// `Status` in a network's inspect.
+    NetworkStatus,
     /// `Health` in the container list.
     SummaryHealth,
     /// Disk usage as one object per kind.
@@ -94,6 +96,7 @@ const FEATURES: &[(Feature, u16)] = &[
     (Feature::NoFlatNetworkSettings, 52),
     (Feature::Storage, 52),
     (Feature::NoConfigMacAddress, 52),
+    (Feature::NetworkStatus, 52),
     (Feature::SummaryHealth, 52),
     (Feature::DiskUsagePerKind, 52),
     (Feature::NoImageParent, 52),

@@ -8,7 +8,7 @@ use std::{
 use hull_engine::config::{EngineConfig, Runtime};
 use hull_network::{AddressPool, ResolverProgram};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Endpoint};
 
 /// The program that keeps a container, beside the daemon's own.
 const SHIM: &str = "hull-shim";
@@ -123,7 +123,8 @@ fn network(config: &Config) -> Result<hull_network::Config, String> {
         bip: parsed(config, "bip")?,
         fixed_cidr: parsed(config, "fixed-cidr")?,
         ipv6: config.switch("ipv6", usual.ipv6),
-        fixed_cidr_v6: parsed(config, "fixed-cidr-v6")?.or(parsed(config, "bip6")?),
+        fixed_cidr_v6: parsed(config, "fixed-cidr-v6")?,
+        bip6: parsed(config, "bip6")?,
         address_pools: config
             .address_pools()
             .iter()
@@ -133,10 +134,38 @@ fn network(config: &Config) -> Result<hull_network::Config, String> {
         ip_forward: config.switch("ip-forward", usual.ip_forward),
         ip_masquerade: config.switch("ip-masq", usual.ip_masquerade),
         firewall: config.switch("iptables", usual.firewall),
+        firewall_mode: firewall_mode(config)?,
+        daemon_ports: daemon_ports(config),
+        default_options: config.network_options(),
         icc: config.switch("icc", usual.icc),
         default_binding: parsed(config, "ip")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         ..usual
     })
+}
+
+fn firewall_mode(config: &Config) -> Result<hull_network::FirewallMode, String> {
+    let Some(mode) = config.text("firewall-mode") else {
+        return Ok(hull_network::FirewallMode::default());
+    };
+    let mode = mode.parse()?;
+    if mode == hull_network::FirewallMode::Input && !config.switch("iptables", true) {
+        return Err("firewall-mode=input needs rules: leave iptables=false away".to_owned());
+    }
+    Ok(mode)
+}
+
+/// Ports by which the daemon is reached by whoever can connect.
+fn daemon_ports(config: &Config) -> Vec<u16> {
+    let is_open = config
+        .tls
+        .as_ref()
+        .is_none_or(|tls| tls.authority.is_none());
+    let port = |host: &Endpoint| match host {
+        Endpoint::Tcp(address) => address.rsplit_once(':')?.1.parse().ok(),
+        Endpoint::Unix(_) | Endpoint::Activation => None,
+    };
+    let ports = config.hosts.iter().filter_map(port);
+    ports.filter(|_| is_open).collect()
 }
 
 /// An address or a range.

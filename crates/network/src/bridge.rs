@@ -51,14 +51,14 @@ pub(crate) fn ensure(route: &mut Route, plan: &Plan) -> Result<(u32, bool), Erro
     let missing: Vec<_> = wanted.filter(|prefix| !present.contains(prefix)).collect();
     if !missing.is_empty() {
         let has_ipv6 = missing.iter().any(|(address, _)| address.is_ipv6());
-        write_link_sysctl("ipv6", &plan.name, "disable_ipv6", !has_ipv6)?;
+        write_link_sysctl("ipv6", &plan.name, "disable_ipv6", flag(!has_ipv6))?;
         let add = missing
             .iter()
             .map(|prefix| route::add_address(link.index, *prefix));
         route.apply(&add.collect::<Vec<_>>()).map_err(failed())?;
         changed = true;
     }
-    write_link_sysctl("ipv4", &plan.name, "route_localnet", true)?;
+    write_link_sysctl("ipv4", &plan.name, "route_localnet", "1")?;
     if plan.ip_forward {
         forward(plan.addresses.iter().any(|net| net.addr().is_ipv6()))?;
     }
@@ -117,7 +117,7 @@ fn create(route: &mut Route, plan: &Plan) -> Result<Link, Error> {
         _ => {}
     }
     if !plan.addresses.iter().any(|net| net.addr().is_ipv6()) {
-        write_link_sysctl("ipv6", &plan.name, "disable_ipv6", true)?;
+        write_link_sysctl("ipv6", &plan.name, "disable_ipv6", "1")?;
     }
     let gone = || Error::Io {
         action: format!("create bridge {}", plan.name),
@@ -134,9 +134,18 @@ fn forward(ipv6: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn write_link_sysctl(family: &str, link: &str, name: &str, value: bool) -> Result<(), Error> {
+fn flag(value: bool) -> &'static str {
+    if value { "1" } else { "0" }
+}
+
+pub(crate) fn write_link_sysctl(
+    family: &str,
+    link: &str,
+    name: &str,
+    value: &str,
+) -> Result<(), Error> {
     let path = format!("/proc/sys/net/{family}/conf/{link}/{name}");
-    match write_if_different(&path, if value { "1" } else { "0" }) {
+    match write_if_different(&path, value) {
         // A kernel without IPv6 has nothing to switch off.
         Err(Error::Io { source, .. })
             if family == "ipv6" && source.kind() == io::ErrorKind::NotFound =>

@@ -1,6 +1,9 @@
 //! What the daemon's options say about networks.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -25,6 +28,11 @@ pub struct Config {
     pub ipv6: bool,
     /// Its IPv6 subnet (`--fixed-cidr-v6`).
     pub fixed_cidr_v6: Option<Ipv6Net>,
+    /// The default bridge's own IPv6 address (`--bip6`), which gives it that subnet.
+    pub bip6: Option<Ipv6Net>,
+    /// Options of networks that are made and do not say otherwise (`--default-network-opt`), by
+    /// driver.
+    pub default_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Where subnets are taken from (`--default-address-pool`); empty: Docker's list.
     pub address_pools: Vec<AddressPool>,
     /// The largest packet (`--mtu`); 0: the kernel's choice.
@@ -35,6 +43,11 @@ pub struct Config {
     pub ip_masquerade: bool,
     /// Make rules at all (`--iptables`).
     pub firewall: bool,
+    /// What the host's own firewall has to say about published ports (`--firewall-mode`).
+    pub firewall_mode: FirewallMode,
+    /// TCP ports by which the daemon itself is reached without a certificate: no container is let
+    /// near them.
+    pub daemon_ports: Vec<u16>,
     /// Containers of the default bridge may talk to each other (`--icc`).
     pub icc: bool,
     /// Where ports are published that name no address (`--ip`).
@@ -43,6 +56,30 @@ pub struct Config {
     pub ready_sandboxes: usize,
     /// Who answers for names; `None`: nobody does.
     pub resolver: Option<ResolverProgram>,
+}
+
+/// What the host's own firewall has to say about published ports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FirewallMode {
+    /// Nothing, as with Docker: publishing a port opens it.
+    #[default]
+    Docker,
+    /// Everything: who would not reach a program of the host's on that port does not reach the
+    /// container's.
+    Input,
+}
+
+impl std::str::FromStr for FirewallMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "docker" => Ok(Self::Docker),
+            "input" => Ok(Self::Input),
+            other => Err(format!("unknown firewall mode {other:?}: docker or input")),
+        }
+    }
 }
 
 /// A range that subnets are cut from.
@@ -62,11 +99,15 @@ impl Default for Config {
             fixed_cidr: None,
             ipv6: false,
             fixed_cidr_v6: None,
+            bip6: None,
+            default_options: BTreeMap::new(),
             address_pools: Vec::new(),
             mtu: 0,
             ip_forward: true,
             ip_masquerade: true,
             firewall: true,
+            firewall_mode: FirewallMode::default(),
+            daemon_ports: Vec::new(),
             icc: true,
             default_binding: Ipv4Addr::UNSPECIFIED.into(),
             ready_sandboxes: 2,
@@ -76,7 +117,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The nftables table: a daemon with another bridge has another table.
+    /// Published ports obey the host's rules for packets that are its own.
+    pub(crate) fn asks_input(&self) -> bool {
+        self.firewall && self.firewall_mode == FirewallMode::Input
+    }
+
+    /// The nftables table: a daemon with another bridge has another table. In whichever family it
+    /// has the same name.
     pub(crate) fn table(&self) -> String {
         match self.bridge.as_deref() {
             None | Some("hull0") => "hull".to_owned(),

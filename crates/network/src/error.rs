@@ -46,6 +46,23 @@ pub enum Error {
         /// What it is.
         value: String,
     },
+    /// It is no place for settings.
+    #[error("{0:?} is not a configuration network")]
+    NoConfiguration(String),
+    /// It has settings of its own besides.
+    #[error(
+        "user specified configurations are not supported if the network depends on a configuration \
+         network: leave {0} away"
+    )]
+    OwnConfiguration(&'static str),
+    /// Networks have its settings.
+    #[error("configuration network {name:?} is in use by network {user:?}")]
+    ConfigurationInUse {
+        /// Its name.
+        name: String,
+        /// One of them.
+        user: String,
+    },
     /// Another network shares the interface.
     #[error("network {network} is already using parent interface {parent}")]
     ParentTaken {
@@ -98,6 +115,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A plugin did not do what was asked.
+    #[error("plugin {plugin:?}: {question}")]
+    Plugin {
+        /// Its name.
+        plugin: String,
+        /// `NetworkDriver.Join`.
+        question: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The kernel refused a change.
     #[error("cannot {action}")]
     Kernel {
@@ -139,6 +167,9 @@ impl Error {
             | Self::InUse { .. }
             | Self::SubnetTaken(_)
             | Self::ParentTaken { .. }
+            | Self::NoConfiguration(_)
+            | Self::OwnConfiguration(_)
+            | Self::ConfigurationInUse { .. }
             | Self::AddressTaken(_) => ErrorKind::Forbidden,
             Self::Invalid { .. } | Self::AddressOutside(_) | Self::Unsupported { .. } => {
                 ErrorKind::Invalid
@@ -149,6 +180,7 @@ impl Error {
             | Self::PortTaken { .. }
             | Self::NoFreePort
             | Self::Port { .. }
+            | Self::Plugin { .. }
             | Self::Kernel { .. }
             | Self::Io { .. } => ErrorKind::System,
         }

@@ -12,10 +12,14 @@
 //! ```
 //! Policies accept: what has nothing to do with our bridges is other people's.
 
+pub mod admit;
+pub mod guard;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hull_sys::nftables::{
-    Chain, Element, Hook, HookPoint, Match, Rule, Set, Table, Type, Value, Verdict,
+    Chain, Element, Family, Hook, HookPoint, Match, Rule, Set, Table, TableName, Type, Value,
+    Verdict,
 };
 use ipnet::IpNet;
 
@@ -61,8 +65,20 @@ pub struct Forward {
     pub is_direct: bool,
 }
 
+/// What the rules need to know of the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Daemon {
+    /// The tables' name.
+    pub table: String,
+    /// Where packets come from that the host's own rules have let pass, if these are asked: no other
+    /// packet from outside goes to a published port.
+    pub gate: Option<String>,
+    /// TCP ports of the daemon's own that no container is let near.
+    pub ports: Vec<u16>,
+}
+
 /// The table for everything there is.
-pub fn table(name: &str, bridges: &[Bridge], forwards: &[Forward]) -> Table {
+pub fn table(daemon: &Daemon, bridges: &[Bridge], forwards: &[Forward]) -> Table {
     let mut sets = interface_sets(bridges);
     sets.extend(maps());
     sets.extend(direct_sets(bridges));
@@ -76,16 +92,17 @@ pub fn table(name: &str, bridges: &[Bridge], forwards: &[Forward]) -> Table {
         set.elements.sort();
         set.elements.dedup_by(|a, b| a.key == b.key);
     }
-    let chains = vec![
+    let mut chains = vec![
         published(),
         raw(),
-        prerouting(),
+        prerouting(daemon.gate.as_deref()),
         output(),
         forward(bridges),
         postrouting(bridges),
     ];
+    chains.extend(input(&daemon.ports));
     Table {
-        name: name.to_owned(),
+        name: TableName::new(Family::Inet, &daemon.table),
         sets,
         chains,
     }
@@ -246,9 +263,14 @@ fn raw() -> Chain {
     base("raw", false, HookPoint::Prerouting, -300, rules)
 }
 
-fn prerouting() -> Chain {
+fn prerouting(gate: Option<&str>) -> Chain {
+    let elsewhere = |gate: &str| {
+        let matches = vec![Match::InterfaceIn(gate.to_owned(), false)];
+        rule(matches, Verdict::Return)
+    };
+    let mut rules: Vec<_> = gate.map(elsewhere).into_iter().collect();
     // A neighbour on the wire must not reach what is published on the loopback alone.
-    let rules = vec![
+    rules.extend([
         rule(
             vec![Match::Destination(LOOPBACK.0, LOOPBACK.1)],
             Verdict::Return,
@@ -257,8 +279,19 @@ fn prerouting() -> Chain {
             vec![Match::DestinationIsLocal],
             Verdict::Jump("published".to_owned()),
         ),
-    ];
+    ]);
     base("prerouting", true, HookPoint::Prerouting, -100, rules)
+}
+
+/// Whoever reaches the daemon's own port is root on this host.
+fn input(ports: &[u16]) -> Option<Chain> {
+    let from_bridge = || Match::InterfaceInSet("bridges".to_owned(), true);
+    let to = |port: &u16| Match::DestinationPort(Protocol::Tcp.number(), *port);
+    let rules = ports
+        .iter()
+        .map(|port| rule(vec![from_bridge(), to(port)], Verdict::Drop));
+    let rules: Vec<_> = rules.collect();
+    (!rules.is_empty()).then(|| base("input", false, HookPoint::Input, 0, rules))
 }
 
 fn output() -> Chain {
@@ -386,6 +419,13 @@ mod tests {
         }
     }
 
+    fn daemon() -> Daemon {
+        Daemon {
+            table: "hull".to_owned(),
+            ..Daemon::default()
+        }
+    }
+
     fn tcp(host: &str, target: &str) -> Forward {
         Forward {
             protocol: Protocol::Tcp,
@@ -405,11 +445,42 @@ mod tests {
                 ..tcp("0.0.0.0:53", "172.17.0.4:53")
             },
         ];
-        let table = table("hull", &[bridge("hull0", "172.17.0.0/16")], &forwards);
+        let table = table(&daemon(), &[bridge("hull0", "172.17.0.0/16")], &forwards);
         assert_eq!(
             table.to_string(),
             include_str!("../tests/golden/default-bridge.nft")
         );
+    }
+
+    #[test]
+    fn ports_that_ask_the_hosts_own_rules_and_senders_that_are_guarded() {
+        let gate = crate::gate::Gate {
+            near: "hull-admit".to_owned(),
+            near_index: 7,
+            far: "hull-in".to_owned(),
+        };
+        let daemon = Daemon {
+            gate: Some(gate.far.clone()),
+            ports: vec![2375],
+            ..daemon()
+        };
+        let forwards = [
+            tcp("0.0.0.0:8080", "172.17.0.2:80"),
+            tcp("192.0.2.1:81", "172.17.0.2:81"),
+            tcp("[::]:8080", "[fd00:1::2]:80"),
+        ];
+        let guarded = guard::Guarded {
+            link: "hv1".to_owned(),
+            mac: [2, 0x42, 172, 17, 0, 2],
+            addresses: vec!["172.17.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()],
+        };
+        let bridges = [bridge("hull0", "172.17.0.0/16")];
+        let mut text = table(&daemon, &bridges, &forwards).to_string();
+        for table in admit::tables("hull", &gate, &forwards) {
+            text.push_str(&table.to_string());
+        }
+        text.push_str(&guard::table("hull", &[guarded]).to_string());
+        assert_eq!(text, include_str!("../tests/golden/asked-and-guarded.nft"));
     }
 
     #[test]
@@ -430,7 +501,7 @@ mod tests {
             tcp("[::]:80", "[fd00:1::2]:80"),
             tcp("[2001:db8::1]:81", "[fd00:1::2]:81"),
         ];
-        let table = table("hull", &bridges, &forwards);
+        let table = table(&daemon(), &bridges, &forwards);
         assert_eq!(
             table.to_string(),
             include_str!("../tests/golden/many-networks.nft")
@@ -453,7 +524,7 @@ mod tests {
             is_direct: true,
             ..tcp("0.0.0.0:8080", "172.18.0.2:80")
         };
-        let table = table("hull", &[routed, open], &[direct]);
+        let table = table(&daemon(), &[routed, open], &[direct]);
         assert_eq!(
             table.to_string(),
             include_str!("../tests/golden/gateway-modes.nft")
@@ -466,7 +537,7 @@ mod tests {
             tcp("0.0.0.0:80", "172.17.0.2:80"),
             tcp("0.0.0.0:80", "172.17.0.3:80"),
         ];
-        let table = table("hull", &[], &twice);
+        let table = table(&daemon(), &[], &twice);
         let any = table.sets.iter().find(|set| set.name == "any4").unwrap();
         assert_eq!(any.elements.len(), 1);
     }

@@ -12,9 +12,11 @@
 mod networks;
 
 mod bridge;
+mod gate;
 mod monitor;
 mod names;
 mod options;
+mod plugins;
 mod ports;
 mod reaper;
 mod sandbox;
@@ -28,12 +30,13 @@ mod config;
 mod error;
 mod record;
 
-pub use config::{AddressPool, Config};
+pub use config::{AddressPool, Config, FirewallMode};
 pub use error::{Error, ErrorKind};
 pub use hull_resolver::protocol::Upstream;
 pub use names::{NameService, ResolverProgram};
 pub use networks::{Healed, Networks, Stray};
+pub use plugins::{PluginError, PluginKind, Plugins};
 pub use record::{
-    Driver, Endpoint, EndpointRequest, Network, PortRequest, Protocol, Published, Subnet,
+    Driver, Endpoint, EndpointRequest, Network, PortRequest, Protocol, Published, Subnet, SubnetUse,
 };
 pub use sandbox::Sandbox;

@@ -20,7 +20,10 @@ use std::{
 use hull_resolver::protocol::{ADDRESS, Connection, Order, Reply, Sandbox, Upstream, VERSION};
 use hull_sys::{
     netlink::namespace,
-    nftables::{Chain, Firewall, Hook, HookPoint, Match, Rule, Table, Transaction, Verdict},
+    nftables::{
+        Chain, Family, Firewall, Hook, HookPoint, Match, Rule, Table, TableName, Transaction,
+        Verdict,
+    },
     spawn,
 };
 use rustix::event::{PollFd, PollFlags, poll};
@@ -349,11 +352,7 @@ impl Shared {
             .filter(|n| knows_names(n))
             .map(network_order)
             .collect();
-        let endpoints = state
-            .endpoints
-            .values()
-            .map(|connected| &connected.endpoint);
-        let named = endpoints.filter(|endpoint| {
+        let named = state.endpoints().filter(|endpoint| {
             let network = state.networks.get(&endpoint.network_id);
             network.is_some_and(|network| knows_names(&network.record))
         });
@@ -500,7 +499,7 @@ fn redirection(port: u16) -> Table {
         verdict: Verdict::SetSourcePort(protocol, DNS_PORT),
     };
     Table {
-        name: "hull-names".to_owned(),
+        name: TableName::new(Family::Inet, "hull-names"),
         sets: Vec::new(),
         chains: vec![Chain {
             name: "output".to_owned(),

@@ -11,6 +11,9 @@ const BRIDGE: &str = "com.docker.network.bridge.";
 /// Hull's own word for where ports are published that name no address.
 const PUBLISH_DEFAULT: &str = "publish-default";
 
+/// Hull's own word for networks whose containers send under their own addresses only.
+const ANTISPOOF: &str = "hull.antispoof";
+
 /// The smallest MTU that IPv4, and that IPv6, can do with; the largest there is.
 const MTU_MIN: u32 = 68;
 const MTU_MIN_V6: u32 = 1280;
@@ -67,6 +70,11 @@ impl Network {
         own?.parse().ok()
     }
 
+    /// Containers send under their own addresses only.
+    pub(crate) fn guards_senders(&self) -> bool {
+        self.driver == Driver::Bridge && self.flag(ANTISPOOF, false)
+    }
+
     /// Whether the bridge has the gateway's address.
     pub(crate) fn has_gateway(&self, ipv6: bool) -> bool {
         let inhibited = !ipv6 && self.flag(&format!("{BRIDGE}inhibit_ipv4"), false);
@@ -89,7 +97,7 @@ impl Network {
                 let flag = ipvlan_flag(self.option("ipvlan_flag", "bridge"))?;
                 Some(ChildKind::Ipvlan(mode, flag))
             }
-            Driver::Bridge | Driver::Host | Driver::Null => None,
+            Driver::Bridge | Driver::Host | Driver::Null | Driver::Remote => None,
         }
     }
 
@@ -121,7 +129,11 @@ pub(crate) fn check(network: &Network) -> Result<(), Error> {
         };
         let short = name.strip_prefix(BRIDGE).unwrap_or(name);
         match short {
-            "enable_icc" | "enable_ip_masquerade" | "inhibit_ipv4" | "default_bridge"
+            "enable_icc"
+            | "enable_ip_masquerade"
+            | "inhibit_ipv4"
+            | "default_bridge"
+            | ANTISPOOF
                 if !is_flag(value) =>
             {
                 return invalid("value: true or false is wanted");
@@ -153,6 +165,12 @@ pub(crate) fn check(network: &Network) -> Result<(), Error> {
             "com.docker.network.driver.mtu" => check_mtu(network, value)?,
             _ => {}
         }
+    }
+    if !network.enable_ipv4 && !network.enable_ipv6 {
+        return Err(Error::Invalid {
+            what: "network: IPv4 or IPv6 must be enabled",
+            value: network.name.clone(),
+        });
     }
     check_parent(network)
 }
@@ -237,26 +255,19 @@ fn is_interface(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn network(driver: Driver, options: &[(&str, &str)]) -> Network {
         Network {
             id: "a".to_owned(),
             name: "front".to_owned(),
-            created_at: 0,
             driver,
-            subnets: Vec::new(),
             enable_ipv4: true,
-            enable_ipv6: false,
-            internal: false,
-            attachable: false,
             options: options
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
-            labels: BTreeMap::new(),
+            ..Network::default()
         }
     }
 

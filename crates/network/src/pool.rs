@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::{AddressPool, Error};
+use crate::{AddressPool, Error, SubnetUse};
 
 /// How many released addresses rest before the oldest is given again. A neighbour's caches and a
 /// client's old connections then find nobody instead of somebody else.
@@ -76,6 +76,8 @@ pub struct Addresses {
     subnet: IpNet,
     range: IpNet,
     used: BTreeSet<IpAddr>,
+    /// No address of the range below is free, unless it rests: the search for one begins here.
+    first_free: u128,
     resting: VecDeque<IpAddr>,
 }
 
@@ -87,6 +89,7 @@ impl Addresses {
             subnet,
             range,
             used: BTreeSet::new(),
+            first_free: number(range.network()),
             resting: VecDeque::new(),
         }
     }
@@ -94,6 +97,30 @@ impl Addresses {
     /// The range.
     pub fn subnet(&self) -> IpNet {
         self.subnet
+    }
+
+    /// How full it is, as far as 64 bits can say.
+    pub fn usage(&self) -> SubnetUse {
+        let count = |range: IpNet| {
+            let length = u32::from(range.max_prefix_len() - range.prefix_len());
+            1_u128.checked_shl(length).unwrap_or(u128::MAX)
+        };
+        let special = [self.subnet.network(), self.subnet.broadcast()];
+        let mut taken: BTreeSet<_> = special
+            .into_iter()
+            .filter(|a| self.is_special(*a))
+            .collect();
+        taken.extend(&self.used);
+        let within = taken
+            .iter()
+            .filter(|taken| self.range.contains(*taken))
+            .count();
+        let short = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        SubnetUse {
+            subnet: self.subnet,
+            in_use: taken.len() as u64,
+            available: short(count(self.range).saturating_sub(within as u128)),
+        }
     }
 
     /// Takes a certain address.
@@ -111,6 +138,9 @@ impl Addresses {
     /// Takes the lowest address that is free and does not rest.
     pub fn take_any(&mut self) -> Option<IpAddr> {
         let free = self.lowest_free();
+        if let Some(address) = free {
+            self.first_free = number(address);
+        }
         let address = free.or_else(|| self.resting.pop_front())?;
         self.used.insert(address);
         Some(address)
@@ -120,20 +150,21 @@ impl Addresses {
     pub fn release(&mut self, address: IpAddr) {
         if self.used.remove(&address) && self.range.contains(&address) {
             self.resting.push_back(address);
-            if self.resting.len() > RESTING_MAX {
-                self.resting.pop_front();
+            if self.resting.len() > RESTING_MAX
+                && let Some(rested) = self.resting.pop_front()
+            {
+                self.first_free = self.first_free.min(number(rested));
             }
         }
     }
 
     fn lowest_free(&self) -> Option<IpAddr> {
-        let first = number(self.range.network());
         let last = number(self.range.broadcast());
-        let mut candidate = first;
+        let mut candidate = self.first_free;
         // Walks the used and the free side by side: the sum is bounded by what is in use.
         let mut used = self
             .used
-            .range(self.range.network()..)
+            .range(address(candidate, self.range.addr().is_ipv6())..)
             .map(|used| number(*used))
             .peekable();
         while candidate <= last {
@@ -222,6 +253,20 @@ mod tests {
             pool.release(address);
         }
         assert_eq!(pool.take_any(), Some(ip("172.17.0.2")));
+    }
+
+    #[test]
+    fn how_full_a_subnet_is() {
+        let full = |pool: &Addresses| (pool.usage().in_use, pool.usage().available);
+        let mut pool = Addresses::new(net("172.17.0.0/16"), None);
+        pool.take(ip("172.17.0.1")).unwrap();
+        assert_eq!(full(&pool), (3, 65533));
+        let mut part = Addresses::new(net("10.0.0.0/24"), Some(net("10.0.0.128/25")));
+        part.take(ip("10.0.0.1")).unwrap();
+        part.take_any().unwrap();
+        assert_eq!(full(&part), (4, 126));
+        let six = Addresses::new(net("fd00::/48"), None);
+        assert_eq!(full(&six), (1, u64::MAX));
     }
 
     #[test]

@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
 /// A network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent member of Docker's"
+)]
 pub struct Network {
     /// 64 hex digits.
     pub id: String,
@@ -37,13 +41,43 @@ pub struct Network {
     pub options: BTreeMap<String, String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
+    /// It is nothing but settings, for networks that name it.
+    #[serde(default)]
+    pub config_only: bool,
+    /// The name of the network whose settings it has.
+    #[serde(default)]
+    pub config_from: Option<String>,
+    /// The plugin that makes it.
+    #[serde(default)]
+    pub plugin: Option<String>,
+    /// The plugin that gives its addresses; `None`: we do.
+    #[serde(default)]
+    pub ipam_plugin: Option<String>,
+    /// What that plugin is told.
+    #[serde(default)]
+    pub ipam_options: BTreeMap<String, String>,
+    /// Its parent interface was made for it, and goes with it.
+    #[serde(default)]
+    pub owns_parent: bool,
+}
+
+/// How many addresses of a subnet are in use, and how many can still be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubnetUse {
+    /// The range.
+    pub subnet: IpNet,
+    /// Addresses that are taken or never given.
+    pub in_use: u64,
+    /// Addresses of the part that is given out that are free.
+    pub available: u64,
 }
 
 /// What makes a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     /// A bridge of the host, with addresses of its own.
+    #[default]
     Bridge,
     /// Interfaces with link-layer addresses of their own on one of the host's links.
     Macvlan,
@@ -53,6 +87,8 @@ pub enum Driver {
     Host,
     /// A sandbox with nothing but a loopback.
     Null,
+    /// Whatever a plugin makes of it.
+    Remote,
 }
 
 /// A range of a network's addresses.
@@ -67,6 +103,9 @@ pub struct Subnet {
     /// Named addresses that are never given out.
     #[serde(default)]
     pub reserved: BTreeMap<String, IpAddr>,
+    /// What the plugin calls it that gives its addresses.
+    #[serde(default)]
+    pub pool: Option<String>,
 }
 
 /// A transport protocol.
@@ -143,6 +182,12 @@ pub struct Endpoint {
     pub driver_options: BTreeMap<String, String>,
     /// As asked.
     pub gateway_priority: i64,
+    /// Further addresses that hold on the link alone.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
+    /// What a plugin called its interface on the host.
+    #[serde(default)]
+    pub plugin_link: String,
 }
 
 /// A port to publish.
@@ -182,6 +227,7 @@ impl Driver {
             Self::Ipvlan => "ipvlan",
             Self::Host => "host",
             Self::Null => "null",
+            Self::Remote => "remote",
         }
     }
 }
@@ -213,6 +259,12 @@ impl fmt::Display for Protocol {
 }
 
 impl Network {
+    /// What its driver is called: a plugin's by the plugin's name.
+    pub fn driver_name(&self) -> &str {
+        let plugin = self.plugin.as_deref();
+        plugin.unwrap_or(self.driver.as_str())
+    }
+
     /// The bridge's name; `None` for other drivers.
     pub fn bridge(&self) -> Option<&str> {
         let name = self
@@ -224,7 +276,7 @@ impl Network {
 
     /// Whether the daemon made it for itself.
     pub fn is_predefined(&self) -> bool {
-        matches!(self.driver, Driver::Host | Driver::Null)
+        (matches!(self.driver, Driver::Host | Driver::Null) && !self.config_only)
             || self.flag("com.docker.network.bridge.default_bridge", false)
     }
 

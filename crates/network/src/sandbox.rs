@@ -12,6 +12,8 @@ use hull_sys::netlink::{
     route::{self, Link, Mac, Prefix, Route},
 };
 
+use ipnet::IpNet;
+
 use crate::Error;
 
 /// The loopback of every new namespace.
@@ -39,8 +41,18 @@ pub(crate) struct Inside {
     pub(crate) addresses: Vec<Prefix>,
     /// Default routes, which it takes over from other networks.
     pub(crate) gateways: Vec<IpAddr>,
+    /// Further routes.
+    pub(crate) routes: Vec<StaticRoute>,
     /// Kernel settings with `IFNAME` for the interface's name.
     pub(crate) sysctls: Vec<(String, String)>,
+}
+
+/// A way out of a sandbox to some range.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StaticRoute {
+    pub(crate) to: IpNet,
+    /// A neighbour; `None`: whoever is meant is one himself.
+    pub(crate) by: Option<IpAddr>,
 }
 
 impl Sandbox {
@@ -104,6 +116,10 @@ pub(crate) fn set_up(
         );
         for (name, value) in &inside.sysctls {
             set_interface_sysctl(&link.name, name, value)?;
+        }
+        for StaticRoute { to, by } in &inside.routes {
+            let to = (to.network(), to.prefix_len());
+            changes.push(route::add_route(link.index, to, *by));
         }
         let gateways = inside.gateways.iter();
         changes.extend(gateways.map(|gateway| route::replace_default_route(link.index, *gateway)));

@@ -1,31 +1,42 @@
 //! What a running daemon knows: networks with their addresses, endpoints with their ports.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
 };
 
+use hull_sys::nftables::Table;
 use ipnet::IpNet;
 
 use crate::options::GatewayMode;
 use crate::{
-    Config, Endpoint, Error, Network, Published,
+    Config, Endpoint, Error, Network, Protocol, Published,
     bridge::Plan,
-    firewall::{self, Forward},
+    firewall::{self, Forward, admit, guard},
+    gate::Gate,
     pool::Addresses,
 };
 
+/// Endpoints and ports are found by whose they are: with thousands of them, one more costs what the
+/// first did.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// By id.
     pub(crate) networks: BTreeMap<String, Attached>,
-    /// By id.
-    pub(crate) endpoints: BTreeMap<String, Connected>,
+    /// By id. Added and removed by functions below, which keep the indexes.
+    endpoints: BTreeMap<String, Connected>,
+    /// Ids of endpoints, by container.
+    by_container: BTreeMap<String, BTreeSet<String>>,
+    /// Addresses where a port of the host is published, with the endpoint's id.
+    by_port: ByPort,
     /// Where the next search for a free host port begins.
     pub(crate) next_port: Option<u16>,
-    /// Host-side interfaces being made right now: not strays.
-    pub(crate) in_the_making: Vec<String>,
+    /// Endpoints being made right now, by their host-side interface: these are no strays, and their
+    /// senders are guarded before their first frame.
+    pub(crate) in_the_making: BTreeMap<String, Endpoint>,
+    /// How packets come to published ports that the host's own rules have let pass.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// A network and what it holds on the host.
@@ -48,6 +59,8 @@ pub(crate) struct Connected {
 #[derive(Debug)]
 pub(crate) struct HeldPort {
     pub(crate) published: Published,
+    /// It is reached by the container's own address: on the host, no port is in use.
+    pub(crate) is_direct: bool,
     #[expect(dead_code, reason = "held open, closed by dropping")]
     pub(crate) reservation: Option<OwnedFd>,
 }
@@ -138,16 +151,94 @@ impl State {
         matching.next().is_none().then_some(first)
     }
 
+    /// All endpoints.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.values().map(|connected| &connected.endpoint)
+    }
+
     /// A container's endpoints: the one whose network gives the default route first.
     pub(crate) fn endpoints_of(&self, container_id: &str) -> Vec<&Endpoint> {
-        let all = self.endpoints.values().map(|connected| &connected.endpoint);
-        let mut own: Vec<_> = all.filter(|e| e.container_id == container_id).collect();
+        let ids = self.by_container.get(container_id).into_iter().flatten();
+        let own = ids.filter_map(|id| Some(&self.endpoints.get(id)?.endpoint));
+        let mut own: Vec<_> = own.collect();
         own.sort_by(|a, b| a.route_order().cmp(&b.route_order()));
         own
     }
 
+    /// Adds an endpoint that is there.
+    pub(crate) fn insert(&mut self, connected: Connected) {
+        let endpoint = &connected.endpoint;
+        let own = self.by_container.entry(endpoint.container_id.clone());
+        own.or_default().insert(endpoint.id.clone());
+        let id = endpoint.id.clone();
+        for port in &connected.ports {
+            note(&mut self.by_port, &id, port);
+        }
+        self.endpoints.insert(id, connected);
+    }
+
+    /// Takes an endpoint away with its ports.
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Connected> {
+        let connected = self.endpoints.remove(id)?;
+        let container = &connected.endpoint.container_id;
+        if let Some(own) = self.by_container.get_mut(container) {
+            own.remove(id);
+            if own.is_empty() {
+                self.by_container.remove(container);
+            }
+        }
+        for port in &connected.ports {
+            forget(&mut self.by_port, id, &port.published);
+        }
+        Some(connected)
+    }
+
+    /// Adds ports to an endpoint; `false`: it has gone.
+    pub(crate) fn add_ports(&mut self, id: &str, held: Vec<HeldPort>) -> bool {
+        let Some(connected) = self.endpoints.get_mut(id) else {
+            return false;
+        };
+        for port in &held {
+            note(&mut self.by_port, id, port);
+        }
+        connected.ports.extend(held);
+        true
+    }
+
+    /// Takes ports from an endpoint.
+    pub(crate) fn take_ports(&mut self, id: &str, published: &[Published]) -> Vec<HeldPort> {
+        let Some(connected) = self.endpoints.get_mut(id) else {
+            return Vec::new();
+        };
+        let is_meant = |port: &mut HeldPort| published.contains(&port.published);
+        let taken: Vec<_> = connected.ports.extract_if(.., is_meant).collect();
+        for port in &taken {
+            forget(&mut self.by_port, id, &port.published);
+        }
+        taken
+    }
+
+    /// A container has another name, and its endpoints other names.
+    pub(crate) fn rename(
+        &mut self,
+        container_id: &str,
+        name: &str,
+        names: impl Fn(&Endpoint) -> Vec<String>,
+    ) -> Vec<Endpoint> {
+        let ids = self.by_container.get(container_id).into_iter().flatten();
+        let mut renamed = Vec::new();
+        for id in ids {
+            if let Some(connected) = self.endpoints.get_mut(id) {
+                name.clone_into(&mut connected.endpoint.container_name);
+                connected.endpoint.names = names(&connected.endpoint);
+                renamed.push(connected.endpoint.clone());
+            }
+        }
+        renamed
+    }
+
     /// The whole truth about rules.
-    pub(crate) fn table(&self, config: &Config) -> hull_sys::nftables::Table {
+    pub(crate) fn tables(&self, config: &Config) -> Vec<Table> {
         let bridges: Vec<_> = self.networks.values().filter_map(bridge).collect();
         let held = self.endpoints.values().flat_map(|connected| {
             connected
@@ -158,36 +249,86 @@ impl State {
         let forwards: Vec<_> = held
             .filter_map(|(endpoint, published)| self.forward(endpoint, published))
             .collect();
-        firewall::table(&config.table(), &bridges, &forwards)
+        let daemon = firewall::Daemon {
+            table: config.table(),
+            gate: self.gate.as_ref().map(|gate| gate.far.clone()),
+            ports: config.daemon_ports.clone(),
+        };
+        let mut tables = vec![firewall::table(&daemon, &bridges, &forwards)];
+        if let Some(gate) = &self.gate {
+            tables.extend(admit::tables(&daemon.table, gate, &forwards));
+        }
+        if self.networks.values().any(|n| n.record.guards_senders()) {
+            let all = self.endpoints().chain(self.in_the_making.values());
+            let guarded: Vec<_> = all.filter_map(|endpoint| self.guarded(endpoint)).collect();
+            tables.push(guard::table(&daemon.table, &guarded));
+        }
+        tables
+    }
+
+    /// What an endpoint may say it is, if its network wants that watched.
+    pub(crate) fn guarded(&self, endpoint: &Endpoint) -> Option<guard::Guarded> {
+        let network = self.networks.get(&endpoint.network_id)?;
+        if !network.record.guards_senders() {
+            return None;
+        }
+        let further = endpoint.link_local.iter().copied();
+        Some(guard::Guarded {
+            link: endpoint.host_interface.clone(),
+            mac: crate::networks::parse_mac(&endpoint.mac).ok()?,
+            addresses: endpoint.addresses().chain(further).collect(),
+        })
     }
 
     /// Where a published port leads; `None`: the endpoint has no address of the port's family.
     pub(crate) fn forward(&self, endpoint: &Endpoint, published: &Published) -> Option<Forward> {
         let ipv6 = published.host_ip.is_ipv6();
         let target = endpoint.addresses().find(|a| a.is_ipv6() == ipv6)?;
-        let network = self.networks.get(&endpoint.network_id);
-        let mode = network.map(|network| network.record.gateway_mode(ipv6));
         Some(Forward {
             protocol: published.protocol,
             host: SocketAddr::new(published.host_ip, published.host_port),
             target: SocketAddr::new(target, published.container_port),
-            is_direct: mode == Some(GatewayMode::Routed),
+            is_direct: self.is_direct(endpoint, ipv6),
         })
+    }
+
+    /// Whether an endpoint's ports are reached by its own address.
+    pub(crate) fn is_direct(&self, endpoint: &Endpoint, ipv6: bool) -> bool {
+        let network = self.networks.get(&endpoint.network_id);
+        network.is_some_and(|n| n.record.gateway_mode(ipv6) == GatewayMode::Routed)
     }
 
     /// The container that has published a port another one wants.
     pub(crate) fn holder(&self, wanted: &Published) -> Option<&Endpoint> {
-        let clashes = |held: &Published| {
-            let (a, b) = (held.host_ip, wanted.host_ip);
-            held.host_port == wanted.host_port
-                && held.protocol == wanted.protocol
-                && a.is_ipv4() == b.is_ipv4()
-                && (a == b || a.is_unspecified() || b.is_unspecified())
+        let at = self.by_port.get(&(wanted.protocol, wanted.host_port))?;
+        let clashes = |held: IpAddr| {
+            let own = wanted.host_ip;
+            held.is_ipv4() == own.is_ipv4()
+                && (held == own || held.is_unspecified() || own.is_unspecified())
         };
-        self.endpoints
-            .values()
-            .find(|connected| connected.ports.iter().any(|port| clashes(&port.published)))
-            .map(|connected| &connected.endpoint)
+        let (_, id) = at.iter().find(|(address, _)| clashes(*address))?;
+        Some(&self.endpoints.get(id)?.endpoint)
+    }
+}
+
+type ByPort = BTreeMap<(Protocol, u16), Vec<(IpAddr, String)>>;
+
+fn note(by_port: &mut ByPort, id: &str, held: &HeldPort) {
+    if held.is_direct {
+        return;
+    }
+    let port = &held.published;
+    let at = by_port.entry((port.protocol, port.host_port)).or_default();
+    at.push((port.host_ip, id.to_owned()));
+}
+
+fn forget(by_port: &mut ByPort, id: &str, port: &Published) {
+    let key = (port.protocol, port.host_port);
+    if let Some(at) = by_port.get_mut(&key) {
+        at.retain(|(address, owner)| *address != port.host_ip || owner != id);
+        if at.is_empty() {
+            by_port.remove(&key);
+        }
     }
 }
 

@@ -184,17 +184,9 @@ fn what_networks_cost() {
     on_a_host(|_| {
         let networks = open(None);
         let wanted = |name: String| Network {
-            id: String::new(),
             name,
-            created_at: 0,
-            driver: hull_network::Driver::Bridge,
-            subnets: Vec::new(),
             enable_ipv4: true,
-            enable_ipv6: false,
-            internal: false,
-            attachable: false,
-            options: Default::default(),
-            labels: Default::default(),
+            ..Network::default()
         };
         let mut times: [Vec<f64>; 4] = Default::default();
         for number in 0..25 {

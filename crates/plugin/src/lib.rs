@@ -1,15 +1,19 @@
-//! Docker's volume plugins: programs of others that provide volumes, found by name in a few
+//! Docker's plugins: programs of others that provide volumes and networks, found by name in a few
 //! directories and asked over HTTP.
 //!
 //! A plugin may hang, die, or talk nonsense: every question has a deadline, every answer a limit,
-//! and every failure names the plugin and what was asked of it. What volumes mean is left to others.
+//! and every failure names the plugin and what was asked of it. What volumes and networks mean is left
+//! to others.
 
+mod activate;
 mod find;
+mod network;
 mod talk;
 mod tls;
 mod volume;
 
 pub use find::{Address, Directories, find};
+pub use network::NetworkPlugin;
 pub use talk::Error;
 pub use tls::Certificates;
 pub use volume::{VolumeDriver, VolumeFacts};

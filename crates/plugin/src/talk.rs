@@ -34,9 +34,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// It is no plugin for volumes.
-    #[error("plugin {0:?} does not implement the VolumeDriver interface")]
-    WrongKind(String),
+    /// It does other things.
+    #[error("plugin {name:?} does not implement the {kind} interface")]
+    WrongKind {
+        /// Its name.
+        name: String,
+        /// What was wanted of it.
+        kind: &'static str,
+    },
     /// It said no.
     #[error("{question}: {answer}")]
     Refused {

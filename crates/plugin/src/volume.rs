@@ -5,12 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    find::{Directories, find},
+    activate::{Nothing, QUERY_WITHIN, activate},
+    find::Directories,
     talk::{Error, Peer},
 };
-
-/// How long a plugin may take to say what it is and what it knows.
-const QUERY_WITHIN: Duration = Duration::from_secs(5);
 
 /// A plugin that provides volumes.
 #[derive(Debug, Clone)]
@@ -55,17 +53,8 @@ struct Used<'a> {
     id: &'a str,
 }
 
-#[derive(Serialize)]
-struct Nothing {}
-
 #[derive(Deserialize)]
 struct Done {}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Activation {
-    implements: Vec<String>,
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -105,15 +94,7 @@ impl VolumeDriver {
         directories: &Directories,
         within: Duration,
     ) -> Result<Self, Error> {
-        let peer = Peer {
-            name: name.to_owned(),
-            address: find(name, directories)?,
-        };
-        let limit = within.min(QUERY_WITHIN);
-        let active: Activation = peer.ask("Plugin.Activate", &Nothing {}, limit).await?;
-        if !active.implements.iter().any(|kind| kind == "VolumeDriver") {
-            return Err(Error::WrongKind(name.to_owned()));
-        }
+        let peer = activate(name, "VolumeDriver", directories, within).await?;
         Ok(Self { peer, within })
     }
 

@@ -51,8 +51,8 @@ pub use image::{
 };
 pub use network::{
     ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, FlatNetworkSettings,
-    Ipam, IpamConfig, Network, NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect,
-    NetworkPrune, NetworkSettings,
+    Ipam, IpamConfig, IpamStatus, Network, NetworkConnect, NetworkCreate, NetworkCreated,
+    NetworkDisconnect, NetworkPrune, NetworkSettings, NetworkStatus, SubnetStatus,
 };
 pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,

@@ -120,6 +120,20 @@ impl Config {
         pools.into_iter().flatten().filter_map(pair).collect()
     }
 
+    /// Options of networks that are made, by driver.
+    pub(crate) fn network_options(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let drivers = self.values.get("default-network-opts");
+        let drivers = drivers.and_then(Value::as_object).into_iter().flatten();
+        let options = |options: &Value| {
+            let options = options.as_object().into_iter().flatten();
+            let pairs = options.map(|(name, option)| (name.clone(), value::shown(option)));
+            pairs.collect()
+        };
+        drivers
+            .map(|(driver, own)| (driver.clone(), options(own)))
+            .collect()
+    }
+
     /// Options that were given and mean nothing here.
     pub(crate) fn without_effect(&self) -> Vec<&'static str> {
         TABLE

@@ -125,6 +125,7 @@ pub(super) const TABLE: &[Row] = &[
     row("experimental", "experimental", Switch, Works, "Enable experimental features"),
     row("feature", "features", Switches, Nothing, "Enable feature in the daemon"),
     row("firewall-backend", "firewall-backend", Text, Works, "Firewall backend to use (nftables)"),
+    row("firewall-mode", "firewall-mode", Text, Works, "Whether published ports obey the host's own INPUT rules (\"docker\" | \"input\")"),
     row("fixed-cidr", "fixed-cidr", Text, Works, "IPv4 subnet for the default bridge network"),
     row("fixed-cidr-v6", "fixed-cidr-v6", Text, Works, "IPv6 subnet for the default bridge network"),
     short('G', row("group", "group", Text, Works, "Group for the unix socket")),

@@ -7,7 +7,7 @@ use hull_engine::{
     model::{EndpointConfig, NetworkMode},
     record::Record,
 };
-use hull_network::{Driver, Endpoint, Network, Subnet};
+use hull_network::{Driver, Endpoint, Network, Subnet, SubnetUse};
 use ipnet::IpNet;
 
 use super::{Invalid, Result, null_if_empty, time};
@@ -211,24 +211,44 @@ pub(crate) fn to_wire(network: Network, endpoints: Option<&[Endpoint]>) -> types
         .unwrap_or(0)
         .saturating_mul(1_000_000_000);
     types::Network {
+        driver: network.driver_name().to_owned(),
         name: network.name,
         id: network.id,
         created: time::text(created),
         scope: "local".to_owned(),
-        driver: network.driver.as_str().to_owned(),
         enable_ipv4: network.enable_ipv4,
         enable_ipv6: network.enable_ipv6,
         ipam: types::Ipam {
-            driver: "default".to_owned(),
-            options: None,
+            driver: network.ipam_plugin.unwrap_or_else(|| "default".to_owned()),
+            options: (!network.ipam_options.is_empty()).then_some(network.ipam_options),
             config: Some(network.subnets.iter().map(subnet).collect()),
         },
         internal: network.internal,
         attachable: network.attachable,
+        config_from: types::ConfigReference {
+            network: network.config_from.unwrap_or_default(),
+        },
+        config_only: network.config_only,
         containers: endpoints.map(|all| all.iter().map(resource).collect()),
         options: Some(options),
         labels: Some(network.labels),
         ..types::Network::default()
+    }
+}
+
+/// How full a network is.
+pub(crate) fn status(usage: &[SubnetUse]) -> types::NetworkStatus {
+    let subnet = |usage: &SubnetUse| {
+        let status = types::SubnetStatus {
+            ips_in_use: usage.in_use,
+            dynamic_ips_available: usage.available,
+        };
+        (usage.subnet.to_string(), status)
+    };
+    types::NetworkStatus {
+        ipam: types::IpamStatus {
+            subnets: usage.iter().map(subnet).collect(),
+        },
     }
 }
 
@@ -269,36 +289,27 @@ pub(crate) fn order(wire: types::NetworkCreate) -> Result<Network> {
     if wire.name.trim().is_empty() {
         return Err(Invalid::new("invalid name: name is empty"));
     }
-    if wire.ingress
-        || wire.config_only
-        || wire
-            .config_from
-            .is_some_and(|from| !from.network.is_empty())
-    {
-        return Err(Invalid::new(
-            "ingress and configuration-only networks need swarm mode",
-        ));
+    if wire.ingress {
+        return Err(Invalid::new("ingress networks need swarm mode"));
     }
+    let config_from = wire.config_from.map(|from| from.network);
     let driver = match wire.driver.as_str() {
         "" | "bridge" | "default" => Driver::Bridge,
         "macvlan" => Driver::Macvlan,
         "ipvlan" => Driver::Ipvlan,
         "host" => Driver::Host,
         "null" | "none" => Driver::Null,
-        other => {
-            return Err(Invalid::new(format!(
-                "network driver {other:?} is not available: this daemon has bridge, macvlan, \
-                 ipvlan, host and null"
-            )));
+        // Overlays are made by swarms, which are not there.
+        "overlay" => {
+            return Err(Invalid::new(
+                "network driver \"overlay\" is not available: this daemon has bridge, macvlan, \
+                 ipvlan, host, null and those of plugins",
+            ));
         }
+        _ => Driver::Remote,
     };
     let ipam = wire.ipam.unwrap_or_default();
-    if !matches!(ipam.driver.as_str(), "" | "default") {
-        return Err(Invalid::new(format!(
-            "IPAM driver {:?} is not available",
-            ipam.driver
-        )));
-    }
+    let ipam_plugin = Some(ipam.driver).filter(|name| !["", "default"].contains(&name.as_str()));
     let subnets = ipam.config.unwrap_or_default();
     let subnets = subnets.iter().filter(|subnet| !subnet.subnet.is_empty());
     Ok(Network {
@@ -313,6 +324,12 @@ pub(crate) fn order(wire: types::NetworkCreate) -> Result<Network> {
         attachable: wire.attachable,
         options: wire.options.unwrap_or_default(),
         labels: wire.labels.unwrap_or_default(),
+        config_only: wire.config_only,
+        config_from: config_from.filter(|name| !name.is_empty()),
+        plugin: (driver == Driver::Remote).then_some(wire.driver),
+        ipam_plugin,
+        ipam_options: ipam.options.unwrap_or_default(),
+        owns_parent: false,
     })
 }
 
@@ -351,5 +368,6 @@ fn subnet_order(wire: &types::IpamConfig) -> Result<Subnet> {
         range,
         gateway,
         reserved: reserved.collect::<Result<_>>()?,
+        pool: None,
     })
 }

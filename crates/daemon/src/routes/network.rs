@@ -5,6 +5,7 @@ use hull_api::{
     Filters,
     filters::FilterError,
     types::{NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworkPrune},
+    version::Feature,
 };
 use hull_engine::Engine;
 use hull_network::Network;
@@ -49,7 +50,7 @@ fn passes(engine: &Engine, network: &Network, filters: &Filters) -> Result<bool,
     };
     Ok(dangling
         && (kinds.is_empty() || kinds.contains(&true))
-        && any("driver", &|driver| network.driver.as_str() == driver)
+        && any("driver", &|driver| network.driver_name() == driver)
         && any("id", &|id| network.id.contains(id))
         && any("name", &|name| network.name.contains(name))
         && any("scope", &|scope| scope == "local")
@@ -64,7 +65,12 @@ pub(super) fn inspect(request: &Request) -> Outcome {
         return Err(Failure::new(StatusCode::NOT_FOUND, text));
     }
     let endpoints = engine.endpoints_of(&network);
-    Ok(json(&to_wire::to_wire(network, Some(&endpoints))))
+    let usage = engine.network_usage(&network);
+    let mut wire = to_wire::to_wire(network, Some(&endpoints));
+    if request.version.has(Feature::NetworkStatus) {
+        wire.status = Some(to_wire::status(&usage));
+    }
+    Ok(json(&wire))
 }
 
 pub(super) async fn create(mut request: Request) -> Outcome {
@@ -111,7 +117,9 @@ pub(super) async fn prune(request: Request) -> Outcome {
         let old = until.is_none_or(|until| {
             i64::try_from(network.created_at).is_ok_and(|created| created < until.as_second())
         });
-        let unused = !network.is_predefined() && !used(engine, &network);
+        // Mere settings are used by no container, and kept.
+        let goes = !network.is_predefined() && !network.config_only;
+        let unused = goes && !used(engine, &network);
         if old && unused && select::labels_match(&filters, &network.labels) {
             // One that is taken into use at this moment stays.
             if engine.network_remove(&network.id).await.is_ok() {

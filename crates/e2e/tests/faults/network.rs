@@ -275,3 +275,34 @@ fn a_daemon_killed_while_networks_change_leaves_nothing() {
         assert_eq!(bridges.lines().count(), 1, "{bridges}");
     });
 }
+
+#[test]
+fn a_resolver_whose_daemon_never_comes_back_leaves_with_the_last_container() {
+    play(|scene| {
+        scene.ok("network create front");
+        sleeper(scene, "--name web --network front");
+        sleeper(scene, "--name other --network front");
+        let pids = ["web", "other"].map(|name| scene.inspect(name, "{{.State.Pid}}"));
+        until("a resolver is there", || {
+            scene.daemon.processes_named("hull-resolver").len() == 1
+        });
+        scene.daemon.kill();
+        let end = |pid: &String| {
+            let ended = std::process::Command::new("kill")
+                .args(["-9", pid])
+                .status();
+            assert!(ended.unwrap().success());
+        };
+        end(&pids[0]);
+        thread::sleep(std::time::Duration::from_secs(3));
+        let left = scene.daemon.processes_named("hull-resolver").len();
+        assert_eq!(left, 1, "one container is still there");
+        end(&pids[1]);
+        until("the resolver has left", || {
+            scene.daemon.processes_named("hull-resolver").is_empty()
+        });
+        scene.daemon.launch();
+        scene.ok("start web");
+        assert!(scene.ok("exec web nslookup web").contains("172.18.0."));
+    });
+}

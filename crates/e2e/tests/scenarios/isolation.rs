@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use hull_testkit::{Scene, places, scenario};
+use hull_testkit::{Client, Scene, places, scenario, until};
 use serde_json::Value;
 
 /// Where the probe is mounted in its containers.
@@ -149,4 +149,101 @@ scenario!(without_ipv6_there_is_none_inside(scene) {
     scene.ok("exec six ping -6 -c 1 -W 5 six2");
     assert_eq!(scene.inspect("six", "{{.NetworkSettings.Networks.six.IPAddress}}"), scene.inspect("four", "{{.NetworkSettings.Networks.four.GlobalIPv6Address}}"));
     assert!(scene.inspect("six", "{{.NetworkSettings.Networks.six.GlobalIPv6Address}}").starts_with("fd00:78::"));
+});
+
+/// Plays with both clients and options of the daemon.
+fn play_with_each(options: &[&str], scenario: fn(&mut Scene)) {
+    for client in [Client::Docker, Client::Hull] {
+        Scene::play_with(client, options, scenario);
+    }
+}
+
+#[test]
+fn the_engine_is_not_reached_from_any_container() {
+    play_with_each(&["--host", "tcp://0.0.0.0:2375"], |scene| {
+        let outside = scene.daemon.namespace().neighbour();
+        scene.ok("network create front");
+        scene.ok("run -d --name a1 busybox sleep 1000");
+        scene.ok("run -d --name b1 --network front busybox sleep 1000");
+        let ask = |name: &str, host: &str| {
+            let line = format!("exec {name} wget -T 2 -q -O - http://{host}:2375/_ping");
+            scene.run(&line).stdout
+        };
+        for name in ["a1", "b1"] {
+            for host in ["172.17.0.1", "172.18.0.1", "10.99.0.1", "127.0.0.1"] {
+                assert_eq!(ask(name, host), "", "{name} to {host}");
+            }
+            assert_eq!(
+                scene
+                    .run(&format!("exec {name} ls /var/run/docker.sock"))
+                    .code,
+                1
+            );
+        }
+        // From the other side it is there.
+        let host = scene.daemon.namespace();
+        assert_eq!(
+            host.fetch("http://127.0.0.1:2375/_ping").as_deref(),
+            Some("OK")
+        );
+        assert_eq!(
+            outside.fetch("http://10.99.0.1:2375/_ping").as_deref(),
+            Some("OK")
+        );
+    });
+}
+
+#[test]
+fn published_ports_obey_the_hosts_own_rules_where_the_daemon_is_told_so() {
+    play_with_each(&["--firewall-mode", "input"], |scene| {
+        let outside = scene.daemon.namespace().neighbour();
+        let host = scene.daemon.namespace();
+        host.run("nft add table inet own");
+        host.run(
+            "nft 'add chain inet own input { type filter hook input priority 0; policy drop; }'",
+        );
+        host.run("nft add rule inet own input ct state established,related accept");
+        host.run("nft add rule inet own input iif lo accept");
+        scene.ok("run -d --name web -p 8080:80 busybox sh -c 'echo web > /var/www/index.html; exec httpd -f -h /var/www'");
+        let seen = || outside.fetch("http://10.99.0.1:8080/");
+        until("the host reaches it", || {
+            host.fetch("http://127.0.0.1:8080/").is_some()
+        });
+        assert_eq!(seen(), None);
+        host.run("nft add rule inet own input tcp dport 8080 accept");
+        assert_eq!(seen().as_deref(), Some("web\n"));
+        scene.daemon.crash();
+        assert_eq!(
+            outside.fetch("http://10.99.0.1:8080/").as_deref(),
+            Some("web\n")
+        );
+    });
+}
+
+scenario!(nobody_sends_under_a_neighbours_address_on_a_guarded_network(scene) {
+    scene.ok("network create -o hull.antispoof=true guarded");
+    scene.ok("run -d --name a1 --network guarded --cap-add NET_ADMIN busybox sleep 1000");
+    scene.ok("run -d --name b1 --network guarded busybox sleep 1000");
+    let neighbour = address_in(scene, "b1", "guarded");
+    assert!(reaches(scene, "a1", &neighbour));
+    scene.ok("exec a1 ip addr flush dev eth0");
+    scene.ok("exec a1 ip addr add 172.18.0.77/16 dev eth0");
+    assert!(!reaches(scene, "a1", &neighbour));
+    let text = scene.fails(1, "network create -o hull.antispoof=perhaps bad");
+    assert!(text.contains("true or false is wanted"), "{text}");
+});
+
+scenario!(settings_of_a_network_are_another_networks(scene) {
+    scene.ok("network create --config-only --subnet 10.52.0.0/24 -o com.docker.network.driver.mtu=1400 --label team=red settings");
+    scene.ok("network create --config-from settings front");
+    assert_eq!(
+        scene.ok("network inspect -f '{{(index .IPAM.Config 0).Subnet}} {{.ConfigFrom.Network}} {{.Labels.team}}' front"),
+        "10.52.0.0/24 settings red"
+    );
+    assert!(scene.ok("run --rm --network front busybox ip link show eth0").contains("mtu 1400"));
+    let text = scene.fails(1, "network rm settings");
+    assert!(text.contains("is in use"), "{text}");
+    scene.ok("network prune -f");
+    assert_eq!(scene.ok("network ls -q --filter name=front"), "");
+    scene.ok("network rm settings");
 });

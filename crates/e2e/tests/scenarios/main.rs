@@ -23,6 +23,7 @@ mod many;
 mod mounts;
 mod names;
 mod network;
+mod network_plugins;
 mod plugins;
 mod refusals;
 mod registry;

@@ -78,13 +78,20 @@ impl Plugin {
 }
 
 fn serve(stream: UnixStream, state: &Mutex<State>, content: &Path) {
+    if let Some((question, body)) = hear(&stream) {
+        answer(stream, &question, &body, state, content);
+    }
+}
+
+/// Reads a question to a plugin.
+pub(crate) fn hear(stream: &UnixStream) -> Option<(String, Value)> {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut head = String::new();
     let mut length = 0;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
+            return None;
         }
         if line == "\r\n" {
             break;
@@ -104,8 +111,7 @@ fn serve(stream: UnixStream, state: &Mutex<State>, content: &Path) {
         .unwrap()
         .trim_start_matches('/')
         .to_owned();
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    answer(stream, &question, &body, state, content);
+    Some((question, serde_json::from_slice(&body).unwrap()))
 }
 
 fn answer(

@@ -34,7 +34,7 @@ impl Actor {
         if let Some(endpoint) = self.record.endpoints.last()
             && endpoint.network_id == network.id
         {
-            let driver = network.driver.as_str();
+            let driver = network.driver_name();
             self.services.say_attachment("connect", endpoint, driver);
         }
         Ok(())
@@ -58,7 +58,7 @@ impl Actor {
             let job = move || services.leave_network(&record, &gone);
             self.record.published = self.services.block(job).await??;
             self.record.endpoints.remove(place);
-            let driver = network.driver.as_str();
+            let driver = network.driver_name();
             self.services
                 .say_attachment("disconnect", &endpoint, driver);
         }

@@ -63,7 +63,7 @@ impl Services {
     pub(crate) fn say_attachments(&self, action: &str, endpoints: &[Endpoint]) {
         for endpoint in endpoints {
             let network = self.networks.find(&endpoint.network_id);
-            let driver = network.map_or("bridge", |network| network.driver.as_str());
+            let driver = network.as_ref().map_or("bridge", Network::driver_name);
             self.say_attachment(action, endpoint, driver);
         }
     }

@@ -3,11 +3,12 @@
 
 pub(crate) mod attach;
 mod names;
+mod plugins;
 pub(crate) mod sandbox;
 
 use std::{sync::Arc, time::Duration};
 
-use hull_network::{Endpoint, Network, Published};
+use hull_network::{Endpoint, Network, Published, SubnetUse};
 
 use crate::{
     Engine,
@@ -36,7 +37,8 @@ pub(crate) struct Networks {
 impl Networks {
     pub(crate) fn open(config: &EngineConfig, store: Arc<Store>) -> Result<Self> {
         let saved: Vec<Network> = store.all(Kind::Network)?;
-        let kernel = hull_network::Networks::open(config.network.clone(), &saved)?;
+        let way = plugins::Way::of(config);
+        let kernel = hull_network::Networks::open_with(config.network.clone(), Some(way), &saved)?;
         for network in kernel.list() {
             if !saved.contains(&network) {
                 store.put(Kind::Network, &network.id, &network)?;
@@ -107,6 +109,11 @@ impl Engine {
         found.ok_or_else(|| Error::NoSuchNetwork(reference.to_owned()))
     }
 
+    /// How full a network is, for each of its subnets.
+    pub fn network_usage(&self, network: &Network) -> Vec<SubnetUse> {
+        self.services().networks.kernel.usage(&network.id)
+    }
+
     /// The places of running containers in a network.
     pub fn endpoints_of(&self, network: &Network) -> Vec<Endpoint> {
         let records = self.containers();
@@ -156,7 +163,7 @@ impl Engine {
     fn say_network(&self, action: &str, network: &Network) {
         let attributes = [
             ("name", network.name.as_str()),
-            ("type", network.driver.as_str()),
+            ("type", network.driver_name()),
         ];
         let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
         self.services()

@@ -6,15 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hull_sys::netlink::route::{self, Child, ChildKind, Link, Mac, Veth};
+use hull_sys::{
+    netlink::route::{self, Child, ChildKind, Link, Mac, Veth},
+    nftables::{Family, TableName, Transaction},
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Networks;
 use crate::{
-    Endpoint, EndpointRequest, Error, NameService,
+    Driver, Endpoint, EndpointRequest, Error, NameService,
     bridge::{mac_for, random_id},
+    firewall::guard,
     options::GatewayMode,
-    sandbox::{self, Arrived, Inside},
+    sandbox::{self, Arrived, Inside, StaticRoute},
     state::{Attached, Connected},
 };
 
@@ -36,12 +40,18 @@ impl Networks {
         network: &str,
         request: &EndpointRequest,
     ) -> Result<Endpoint, Error> {
-        let mut draft = self.draft_in_turn(network, request)?;
-        let made = self.link(sandbox, &mut draft);
+        let (request, leases) = self.lease(network, request)?;
+        let drafted = self.draft_in_turn(network, &request);
+        let mut draft = drafted.inspect_err(|_| self.give_back(&leases))?;
+        let made = self
+            .guard(&draft.endpoint)
+            .and_then(|()| self.link(sandbox, &mut draft));
         let mut state = self.state();
-        state.in_the_making.retain(|name| *name != draft.name);
+        state.in_the_making.remove(&draft.name);
         if let Err(error) = made {
             drop(state);
+            self.unguard(&draft.endpoint);
+            self.give_back(&leases);
             // The reaper removes what there is of the link, and frees the addresses after that.
             self.reaper.leave(draft.endpoint);
             return Err(error);
@@ -50,7 +60,7 @@ impl Networks {
             endpoint: draft.endpoint.clone(),
             ports: Vec::new(),
         };
-        state.endpoints.insert(draft.endpoint.id.clone(), connected);
+        state.insert(connected);
         drop(state);
         self.names.announce(&draft.endpoint);
         self.names.refresh(&draft.endpoint.container_id);
@@ -60,7 +70,7 @@ impl Networks {
     /// Takes an endpoint away whose container has ended. The link dies with the sandbox, or is
     /// removed in the background; the addresses are free after that. Published ports close now.
     pub fn disconnect(&self, endpoint: &Endpoint) -> Result<(), Error> {
-        let Some(connected) = self.state().endpoints.remove(&endpoint.id) else {
+        let Some(connected) = self.state().remove(&endpoint.id) else {
             return Ok(());
         };
         let published: Vec<_> = connected
@@ -72,14 +82,66 @@ impl Networks {
         let result = self.remove_rules(&connected.endpoint, &published);
         // Sockets close only after the rules have gone: until then the port leads somewhere.
         drop(connected.ports);
+        self.unguard(&connected.endpoint);
+        self.leave_remote(&connected.endpoint);
+        self.give_back(&self.leases_of(&connected.endpoint));
         self.reaper.leave(connected.endpoint);
         result
+    }
+
+    /// Has an endpoint's frames looked at, if its network wants that: before there are any.
+    fn guard(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let Some(guarded) = self.guarded(endpoint) else {
+            return Ok(());
+        };
+        let mut transaction = Transaction::default();
+        let table = TableName::new(Family::Bridge, &self.config.table());
+        for (set, element) in guard::elements(&guarded) {
+            transaction.add_elements(&table, set, &[element]);
+        }
+        let result = self.firewall().commit(transaction);
+        match result {
+            // Somebody removed the table: all of it is made again, with this endpoint.
+            Err(error) if error.is_not_found() => self.apply_rules(),
+            result => result.map_err(Error::kernel(format!(
+                "watch what containers send on network {}",
+                endpoint.network_name
+            ))),
+        }
+    }
+
+    /// Nobody sends there any more.
+    fn unguard(&self, endpoint: &Endpoint) {
+        let Some(guarded) = self.guarded(endpoint) else {
+            return;
+        };
+        let mut transaction = Transaction::default();
+        let table = TableName::new(Family::Bridge, &self.config.table());
+        for (set, element) in guard::elements(&guarded) {
+            transaction.remove_elements(&table, set, &[element]);
+        }
+        let result = self.firewall().commit(transaction);
+        let result = match result {
+            // Some are not there. The others go when everything is made again.
+            Err(error) if error.is_not_found() => self.apply_rules(),
+            result => result.map_err(Error::kernel("forget a sender")),
+        };
+        if let Err(error) = result {
+            tracing::warn!(link = endpoint.host_interface, %error, "a sender stays known");
+        }
+    }
+
+    fn guarded(&self, endpoint: &Endpoint) -> Option<guard::Guarded> {
+        let state = self.state();
+        state.guarded(endpoint).filter(|_| self.config.firewall)
     }
 
     /// Takes a running container's endpoint away: its link has gone on return, and another of its
     /// networks gives the default route.
     pub fn detach(&self, sandbox: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Error> {
-        if endpoint.host_interface.is_empty() {
+        if !endpoint.plugin_link.is_empty() {
+            self.give_link_back(sandbox, endpoint);
+        } else if endpoint.host_interface.is_empty() {
             let failed = Error::io(format!("remove interface {}", endpoint.interface));
             sandbox::remove_link(sandbox, &endpoint.interface).map_err(failed)?;
         }
@@ -123,17 +185,7 @@ impl Networks {
 
     /// A container has another name, and endpoints other names.
     pub fn rename(&self, container_id: &str, name: &str, names: impl Fn(&Endpoint) -> Vec<String>) {
-        let renamed: Vec<_> = {
-            let mut state = self.state();
-            let all = state.endpoints.values_mut();
-            let own = all.filter(|other| other.endpoint.container_id == container_id);
-            own.map(|connected| {
-                connected.endpoint.container_name = name.to_owned();
-                connected.endpoint.names = names(&connected.endpoint);
-                connected.endpoint.clone()
-            })
-            .collect()
-        };
+        let renamed = self.state().rename(container_id, name, names);
         for endpoint in renamed {
             self.names.announce(&endpoint);
         }
@@ -168,8 +220,7 @@ impl Networks {
     fn has_endpoint_at(&self, network: &str, address: IpAddr) -> bool {
         let state = self.state();
         let id = state.network(network).map(|found| found.record.id.clone());
-        state.endpoints.values().any(|connected| {
-            let endpoint = &connected.endpoint;
+        state.endpoints().any(|endpoint| {
             Some(&endpoint.network_id) == id.as_ref()
                 && endpoint.addresses().any(|own| own == address)
         })
@@ -192,11 +243,12 @@ impl Networks {
         let endpoint = draft_endpoint(attached, request, given)?;
         let mut draft = Draft {
             name: endpoint.host_interface.clone(),
+            mac_is_asked: given.is_some(),
+            routes: Vec::new(),
             way,
             mtu: attached.record.mtu(),
             isolated: !attached.record.icc(),
             interface_prefix: attached.record.interface_prefix().to_owned(),
-            link_local: request.link_local.clone(),
             gateways: Vec::new(),
             endpoint,
         };
@@ -213,7 +265,7 @@ impl Networks {
             .collect();
         state
             .in_the_making
-            .push(draft.endpoint.host_interface.clone());
+            .insert(draft.name.clone(), draft.endpoint.clone());
         Ok(draft)
     }
 
@@ -221,6 +273,7 @@ impl Networks {
         match draft.way.clone() {
             Way::Bridge { name, index } => self.link_to_bridge(sandbox, draft, (&name, index)),
             Way::Shared { parent, kind } => self.share_link(sandbox, draft, &parent, kind),
+            Way::Plugin => self.join_remote(sandbox, draft),
         }
     }
 
@@ -336,15 +389,18 @@ impl Networks {
 }
 
 /// An endpoint that is decided and not yet made.
-struct Draft {
-    endpoint: Endpoint,
+pub(super) struct Draft {
+    pub(super) endpoint: Endpoint,
     /// What its interface is called while it is made.
-    name: String,
+    pub(super) name: String,
+    /// Its link-layer address is not ours to choose.
+    pub(super) mac_is_asked: bool,
+    /// Routes besides the default ones.
+    pub(super) routes: Vec<StaticRoute>,
     way: Way,
     mtu: u32,
     isolated: bool,
     interface_prefix: String,
-    link_local: Vec<IpAddr>,
     /// The default routes it gives.
     gateways: Vec<IpAddr>,
 }
@@ -356,6 +412,8 @@ enum Way {
     Bridge { name: String, index: u32 },
     /// On a link of the host.
     Shared { parent: String, kind: ChildKind },
+    /// As its plugin has it.
+    Plugin,
 }
 
 fn way_into(network: &Attached) -> Result<Way, Error> {
@@ -366,6 +424,9 @@ fn way_into(network: &Attached) -> Result<Way, Error> {
     if let (Some(kind), Some(parent)) = (network.record.child_kind(), network.record.parent()) {
         let parent = parent.to_owned();
         return Ok(Way::Shared { parent, kind });
+    }
+    if network.record.driver == Driver::Remote {
+        return Ok(Way::Plugin);
     }
     match network.record.bridge() {
         None => Err(unsupported("endpoints")),
@@ -421,18 +482,29 @@ fn draft_endpoint(
         names: request.names.clone(),
         driver_options: request.driver_options.clone(),
         gateway_priority: request.gateway_priority,
+        link_local: request.link_local.clone(),
+        plugin_link: String::new(),
     })
 }
 
 impl Draft {
+    /// Takes other gateways than those of its subnets, or none.
+    pub(super) fn take_gateways(&mut self, given: [Option<IpAddr>; 2]) {
+        self.endpoint.gateway = given[0].and_then(only_v4);
+        self.endpoint.gateway_v6 = given[1].and_then(only_v6);
+        let families = self.gateways.iter().map(IpAddr::is_ipv6);
+        let families = families.filter_map(|ipv6| self.endpoint.gateway_of(ipv6));
+        self.gateways = families.collect();
+    }
+
     /// The interface's name inside: the one asked for, or the first free one.
-    fn wanted_name(&self) -> String {
+    pub(super) fn wanted_name(&self) -> String {
         let options = &self.endpoint.driver_options;
         let asked = options.get("com.docker.network.endpoint.ifname").cloned();
         asked.unwrap_or_else(|| format!("{}%d", self.interface_prefix))
     }
 
-    fn inside(&self, link: Arrived, mac: Option<Mac>) -> Inside {
+    pub(super) fn inside(&self, link: Arrived, mac: Option<Mac>) -> Inside {
         let endpoint = &self.endpoint;
         let v4 = endpoint
             .ipv4
@@ -440,7 +512,7 @@ impl Draft {
         let v6 = endpoint
             .ipv6
             .map(|net| (IpAddr::V6(net.addr()), net.prefix_len()));
-        let link_local = self.link_local.iter().map(|address| {
+        let link_local = endpoint.link_local.iter().map(|address| {
             let length = if address.is_ipv4() { 16 } else { 64 };
             (*address, length)
         });
@@ -449,12 +521,13 @@ impl Draft {
             mac,
             addresses: v4.into_iter().chain(v6).chain(link_local).collect(),
             gateways: self.gateways.clone(),
+            routes: self.routes.clone(),
             sysctls: endpoint.sysctls(),
         }
     }
 }
 
-fn parse_mac(text: &str) -> Result<Mac, Error> {
+pub(crate) fn parse_mac(text: &str) -> Result<Mac, Error> {
     let invalid = || Error::Invalid {
         what: "MAC address",
         value: text.to_owned(),
@@ -466,7 +539,7 @@ fn parse_mac(text: &str) -> Result<Mac, Error> {
     parts.try_into().map_err(|_| invalid())
 }
 
-fn show_mac(mac: Mac) -> String {
+pub(super) fn show_mac(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 

@@ -1,12 +1,15 @@
 //! Finds things again after a restart, and makes them again when somebody removed them.
 
-use std::os::fd::BorrowedFd;
+use std::{collections::BTreeSet, os::fd::BorrowedFd};
 
-use hull_sys::{netlink::route, nftables::Transaction};
+use hull_sys::{
+    netlink::route,
+    nftables::{Family, Table, TableName, Transaction},
+};
 
 use super::Networks;
 use crate::{
-    Endpoint, Error, Published, bridge, ports,
+    Endpoint, Error, Published, bridge, gate, ports,
     state::{Connected, HeldPort},
 };
 
@@ -37,12 +40,13 @@ impl Networks {
     pub fn restore(&self, saved: Vec<(Endpoint, Vec<Published>)>) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
         for (endpoint, published) in saved {
-            let held = published
-                .into_iter()
-                .map(|port| hold(port, &mut problems))
-                .collect();
             let mut guard = self.state();
             let state = &mut *guard;
+            let held = published.into_iter().map(|port| {
+                let is_direct = state.is_direct(&endpoint, port.host_ip.is_ipv6());
+                hold(port, is_direct, &mut problems)
+            });
+            let held = held.collect();
             let Some(network) = state.networks.get_mut(&endpoint.network_id) else {
                 let (name, network) = (&endpoint.container_name, &endpoint.network_name);
                 problems.push(format!(
@@ -63,7 +67,7 @@ impl Networks {
                 endpoint: endpoint.clone(),
                 ports: held,
             };
-            state.endpoints.insert(endpoint.id, connected);
+            state.insert(connected);
         }
         self.apply_rules()?;
         Ok(problems)
@@ -77,11 +81,15 @@ impl Networks {
     /// Makes again what others removed or changed: rules, bridges, links' places in bridges.
     /// Cheap when there is nothing to do.
     pub fn heal(&self) -> Result<Healed, Error> {
-        let bridges: Vec<_> = self
+        let mut bridges: Vec<_> = self
             .list()
             .iter()
             .filter_map(|network| network.bridge().map(str::to_owned))
             .collect();
+        if self.config.asks_input() {
+            let (near, far) = gate::names(&self.config);
+            bridges.extend([near, far]);
+        }
         let table = self.config.table();
         let own_port = self.firewall().port();
         let changes = self.monitor.changes(&table, own_port, &bridges)?;
@@ -89,7 +97,8 @@ impl Networks {
         if changes.bridges || !self.bridges_are_there()? {
             healed.bridges = self.heal_bridges()?;
         }
-        if self.config.firewall && (changes.rules || !self.table_is_there()?) {
+        let has_new_gate = self.config.asks_input() && self.ensure_gate()?;
+        if self.config.firewall && (has_new_gate || changes.rules || !self.tables_are_there()?) {
             self.apply_rules()?;
             healed.rules = true;
         }
@@ -105,8 +114,15 @@ impl Networks {
         let dropping = self.firewall().chains_that_drop_forwarded();
         let dropping = dropping.map_err(Error::kernel("look at firewall rules"))?;
         let bridges = self.config.bridge.as_deref().unwrap_or("br-*");
+        let (_, far) = gate::names(&self.config);
+        let gate = match self.config.asks_input() {
+            true => format!(", and those from {far},"),
+            false => String::new(),
+        };
         let warn = |chain| {
-            format!("{chain} drops forwarded packets: accept those from and to {bridges} there")
+            format!(
+                "{chain} drops forwarded packets: accept those from and to {bridges}{gate} there"
+            )
         };
         Ok(dropping.into_iter().map(warn).collect())
     }
@@ -116,17 +132,14 @@ impl Networks {
         let links = self.route().links().map_err(Error::kernel("list links"))?;
         let state = self.state();
         let is_ours = |index| state.networks.values().any(|n| n.bridge_index == index);
-        let is_known = |name: &str| {
-            state.in_the_making.iter().any(|making| making == name)
-                || state
-                    .endpoints
-                    .values()
-                    .any(|c| c.endpoint.host_interface == name)
-        };
+        let known = state.endpoints().map(|e| e.host_interface.as_str());
+        let known: BTreeSet<_> = known
+            .chain(state.in_the_making.keys().map(String::as_str))
+            .collect();
         Ok(links
             .into_iter()
             .filter(|link| link.kind == "veth" && link.name.starts_with("hv"))
-            .filter(|link| link.master.is_some_and(is_ours) && !is_known(&link.name))
+            .filter(|link| link.master.is_some_and(is_ours) && !known.contains(link.name.as_str()))
             .map(|link| Stray {
                 name: link.name,
                 index: link.index,
@@ -151,10 +164,13 @@ impl Networks {
     /// Removes the rules and bridges of all networks, for good: a test's or an uninstaller's end.
     pub fn tear_down(&self) -> Result<(), Error> {
         let mut transaction = Transaction::default();
-        transaction.delete_table(&self.config.table());
+        for table in self.tables_there()? {
+            transaction.delete_table(&table);
+        }
         self.firewall()
             .commit(transaction)
             .map_err(Error::kernel("remove rules"))?;
+        gate::remove(&mut self.route(), &self.config)?;
         for network in self.list() {
             if let Some(name) = network.bridge() {
                 bridge::remove(&mut self.route(), name)?;
@@ -163,30 +179,76 @@ impl Networks {
         Ok(())
     }
 
+    /// Makes the gate where there shall be one, and removes it where not. Whether it is a new one.
+    pub(super) fn ensure_gate(&self) -> Result<bool, Error> {
+        if !self.config.asks_input() {
+            gate::remove(&mut self.route(), &self.config)?;
+            return Ok(false);
+        }
+        let (gate, is_new) = gate::ensure(&mut self.route(), &self.config)?;
+        self.state().gate = Some(gate);
+        Ok(is_new)
+    }
+
     /// Makes all rules from the state, in one transaction.
     pub(super) fn apply_rules(&self) -> Result<(), Error> {
+        let there = match self.tables_there() {
+            // Without rules wanted, a kernel without nftables will do.
+            Err(_) if !self.config.firewall => return Ok(()),
+            there => there?,
+        };
         let mut transaction = Transaction::default();
         // The state stays locked until the kernel has it: two of these must not cross.
         let mut firewall = self.firewall();
-        if self.config.firewall {
-            transaction.replace(&self.state().table(&self.config));
-        } else {
-            transaction.delete_table(&self.config.table());
+        let wanted = match self.config.firewall {
+            true => self.state().tables(&self.config),
+            false => Vec::new(),
+        };
+        for table in &wanted {
+            transaction.replace(table);
         }
-        match firewall.commit(transaction) {
-            // Without rules wanted, a kernel without nftables will do.
-            Err(_) if !self.config.firewall => Ok(()),
-            result => result.map_err(Error::kernel("make firewall rules")),
+        for table in there {
+            if !wanted.iter().any(|wanted| wanted.name == table) {
+                transaction.delete_table(&table);
+            }
         }
+        firewall
+            .commit(transaction)
+            .map_err(Error::kernel("make firewall rules"))?;
+        let size = |table: &Table| (table.name.clone(), table.sets.len() + table.chains.len());
+        *self.applied() = wanted.iter().map(size).collect();
+        Ok(())
     }
 
-    fn table_is_there(&self) -> Result<bool, Error> {
-        let wanted = {
-            let table = self.state().table(&self.config);
-            table.sets.len() + table.chains.len()
-        };
-        let found = self.firewall().table_size(&self.config.table());
-        Ok(found.map_err(Error::kernel("look at firewall rules"))? == Some(wanted))
+    /// Our tables that the kernel has. Those of most families mostly are not there.
+    fn tables_there(&self) -> Result<Vec<TableName>, Error> {
+        let name = self.config.table();
+        let mut there = Vec::new();
+        for family in [Family::Inet, Family::V4, Family::V6, Family::Bridge] {
+            let table = TableName::new(family, &name);
+            let size = match self.firewall().table_size(&table) {
+                // The kernel has no tables of bridges, or none at all.
+                Err(error) if family != Family::Inet => {
+                    tracing::debug!(%table, %error, "cannot look at firewall rules");
+                    None
+                }
+                size => size.map_err(Error::kernel("look at firewall rules"))?,
+            };
+            there.extend(size.map(|_| table));
+        }
+        Ok(there)
+    }
+
+    /// Whether the kernel has as much as it was given.
+    fn tables_are_there(&self) -> Result<bool, Error> {
+        let wanted = self.applied().clone();
+        for (table, size) in wanted {
+            let found = self.firewall().table_size(&table);
+            if found.map_err(Error::kernel("look at firewall rules"))? != Some(size) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn bridges_are_there(&self) -> Result<bool, Error> {
@@ -225,11 +287,8 @@ impl Networks {
                 if let Some(network) = state.networks.get_mut(&id) {
                     network.bridge_index = index;
                 }
-                let connected = state
-                    .endpoints
-                    .values()
-                    .map(|connected| &connected.endpoint);
-                connected
+                state
+                    .endpoints()
                     .filter(|e| e.network_id == id)
                     .map(|e| e.host_interface.clone())
                     .collect()
@@ -265,7 +324,14 @@ impl Networks {
     }
 }
 
-fn hold(published: Published, problems: &mut Vec<String>) -> HeldPort {
+fn hold(published: Published, is_direct: bool, problems: &mut Vec<String>) -> HeldPort {
+    if is_direct {
+        return HeldPort {
+            published,
+            is_direct,
+            reservation: None,
+        };
+    }
     let address = std::net::SocketAddr::new(published.host_ip, published.host_port);
     let reservation = match ports::reserve(published.protocol, address) {
         Ok(reservation) => reservation,
@@ -279,6 +345,7 @@ fn hold(published: Published, problems: &mut Vec<String>) -> HeldPort {
     };
     HeldPort {
         published,
+        is_direct,
         reservation,
     }
 }

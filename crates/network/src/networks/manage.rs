@@ -18,7 +18,7 @@ impl Networks {
     /// Makes a network. Of `wanted`, an empty id, no creation time, missing subnets, and a missing
     /// bridge name are filled in.
     pub fn create(&self, mut wanted: Network) -> Result<Network, Error> {
-        if matches!(wanted.driver, Driver::Host | Driver::Null) {
+        if matches!(wanted.driver, Driver::Host | Driver::Null) && !wanted.config_only {
             let what = "only one instance of this network is allowed";
             return Err(Error::Invalid {
                 what,
@@ -33,14 +33,30 @@ impl Networks {
         {
             return Err(Error::NameTaken(wanted.name));
         }
+        self.take_settings(&mut wanted)?;
+        if wanted.config_only {
+            return self.keep_settings(wanted);
+        }
+        self.take_defaults(&mut wanted);
         options::check(&wanted)?;
-        self.check_parent(&wanted)?;
-        self.complete(&mut wanted)?;
+        self.check_parent(&mut wanted)?;
+        self.lease_subnets(&mut wanted)?;
+        let completed = self.complete(&mut wanted);
+        completed.inspect_err(|_| self.return_subnets(&wanted))?;
+        let made = self.make_remote(&wanted);
+        made.inspect_err(|_| self.return_subnets(&wanted))?;
         if let Err(error) = self
             .attach(wanted.clone())
             .and_then(|()| self.apply_rules())
         {
-            self.forget(&wanted)?;
+            if let Err(error) = self.unmake_remote(&wanted) {
+                tracing::warn!(network = wanted.name, %error, "a failed network left something");
+            }
+            self.return_subnets(&wanted);
+            // What failed is what counts; what is left of it is told of.
+            if let Err(error) = self.forget(&wanted) {
+                tracing::warn!(network = wanted.name, %error, "a failed network left something");
+            }
             return Err(error);
         }
         Ok(wanted)
@@ -53,12 +69,12 @@ impl Networks {
         if record.is_predefined() {
             return Err(Error::Predefined(record.name));
         }
+        self.check_unused(&record)?;
         let connected: Vec<_> = self
             .state()
-            .endpoints
-            .values()
-            .filter(|connected| connected.endpoint.network_id == record.id)
-            .map(|connected| format!("name:\"{}\"", connected.endpoint.container_name))
+            .endpoints()
+            .filter(|endpoint| endpoint.network_id == record.id)
+            .map(|endpoint| format!("name:\"{}\"", endpoint.container_name))
             .collect();
         if !connected.is_empty() {
             return Err(Error::InUse {
@@ -66,7 +82,9 @@ impl Networks {
                 endpoints: connected.join(", "),
             });
         }
+        self.unmake_remote(&record)?;
         self.forget(&record)?;
+        self.return_subnets(&record);
         self.apply_rules()?;
         Ok(record)
     }
@@ -74,6 +92,7 @@ impl Networks {
     fn forget(&self, record: &Network) -> Result<(), Error> {
         self.state().networks.remove(&record.id);
         self.names.forget_network(&record.id);
+        self.remove_parent(record)?;
         match record.bridge() {
             Some(name) => bridge::remove(&mut self.route(), name),
             None => Ok(()),
@@ -82,21 +101,25 @@ impl Networks {
 
     fn complete(&self, wanted: &mut Network) -> Result<(), Error> {
         if wanted.id.is_empty() {
-            wanted.id = bridge::random_id()?;
-            wanted.created_at = now();
+            name_it(wanted)?;
         }
         let mut taken = bridge::ranges_in_use(&mut self.route())?;
-        taken.extend(
-            self.list()
-                .iter()
-                .flat_map(|n| n.subnets.iter().map(|part| part.subnet)),
-        );
+        let networks = self.list();
+        // Mere settings take no addresses.
+        let others = networks.iter().filter(|network| !network.config_only);
+        let others: Vec<_> = others
+            .flat_map(|network| network.subnets.iter().map(|part| part.subnet))
+            .collect();
         for part in &wanted.subnets {
-            if self.overlaps_network(part.subnet) {
+            if others
+                .iter()
+                .any(|other| pool::overlaps(*other, part.subnet))
+            {
                 return Err(Error::SubnetTaken(part.subnet));
             }
             check(part)?;
         }
+        taken.extend(others);
         fill_subnets(&self.config, wanted, &taken)?;
         if wanted.driver != Driver::Bridge {
             return Ok(());
@@ -115,35 +138,13 @@ impl Networks {
         }
         Ok(())
     }
+}
 
-    /// Whether the host's interface is there, and shared with no other network.
-    fn check_parent(&self, wanted: &Network) -> Result<(), Error> {
-        let Some(parent) = wanted.parent().filter(|_| wanted.driver != Driver::Bridge) else {
-            return Ok(());
-        };
-        let look = Error::kernel(format!("look for interface {parent}"));
-        if self.route().link(parent).map_err(look)?.is_none() {
-            return Err(Error::Invalid {
-                what: "parent: the host has no such interface",
-                value: parent.to_owned(),
-            });
-        }
-        let same =
-            |other: &Network| other.driver != Driver::Bridge && other.parent() == Some(parent);
-        match self.list().into_iter().find(same) {
-            Some(other) => Err(Error::ParentTaken {
-                parent: parent.to_owned(),
-                network: other.name,
-            }),
-            None => Ok(()),
-        }
-    }
-
-    fn overlaps_network(&self, subnet: IpNet) -> bool {
-        let networks = self.list();
-        let mut others = networks.iter().flat_map(|network| &network.subnets);
-        others.any(|other| pool::overlaps(other.subnet, subnet))
-    }
+/// Gives a new network its id.
+pub(super) fn name_it(network: &mut Network) -> Result<(), Error> {
+    network.id = bridge::random_id()?;
+    network.created_at = now();
+    Ok(())
 }
 
 /// The predefined networks (new ones where nothing was saved) and all other saved ones.
@@ -179,13 +180,8 @@ fn predefined(name: &str, driver: Driver, saved: Option<&Network>) -> Result<Net
         name: name.to_owned(),
         created_at,
         driver,
-        subnets: Vec::new(),
         enable_ipv4: true,
-        enable_ipv6: false,
-        internal: false,
-        attachable: false,
-        options: BTreeMap::new(),
-        labels: BTreeMap::new(),
+        ..Network::default()
     })
 }
 
@@ -210,7 +206,11 @@ fn default_bridge(
         network.subnets.push(subnet(own.trunc(), own.addr(), range));
     }
     let saved_v6 = saved.and_then(|saved| saved.subnets.iter().find(|s| s.gateway.is_ipv6()));
-    if let Some(own) = config.fixed_cidr_v6.filter(|_| config.ipv6) {
+    if let Some(own) = config.bip6.filter(|_| config.ipv6) {
+        let range = config.fixed_cidr_v6.map(IpNet::from);
+        let own = IpNet::from(own);
+        network.subnets.push(subnet(own.trunc(), own.addr(), range));
+    } else if let Some(own) = config.fixed_cidr_v6.filter(|_| config.ipv6) {
         network
             .subnets
             .push(subnet(own.trunc().into(), first(own.trunc().into()), None));
@@ -284,6 +284,7 @@ fn subnet(subnet: IpNet, gateway: IpAddr, range: Option<IpNet>) -> Subnet {
         range,
         gateway,
         reserved: BTreeMap::new(),
+        pool: None,
     }
 }
 

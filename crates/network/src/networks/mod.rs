@@ -5,17 +5,25 @@
 
 mod connect;
 mod heal;
+mod ipam;
 mod manage;
+mod parent;
 mod publish;
+mod remote;
+mod settings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hull_sys::{netlink::route::Route, nftables::Firewall};
+use hull_sys::{
+    netlink::route::Route,
+    nftables::{Firewall, TableName},
+};
 
+pub(crate) use self::connect::parse_mac;
 pub use self::heal::{Healed, Stray};
 use crate::{
-    Config, Error, Network, Sandbox, bridge, monitor::Monitor, names::Names, reaper::Reaper,
-    state::State,
+    Config, Error, Network, Plugins, Sandbox, SubnetUse, bridge, monitor::Monitor, names::Names,
+    reaper::Reaper, state::State,
 };
 
 /// All networks of a daemon, in the network namespace of the thread that opened it.
@@ -24,9 +32,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Networks {
     config: Config,
+    plugins: Option<Arc<dyn Plugins>>,
     state: Arc<Mutex<State>>,
     route: Mutex<Route>,
     firewall: Mutex<Firewall>,
+    /// The tables the kernel was given last, and how many parts each has.
+    applied: Mutex<Vec<(TableName, usize)>>,
     monitor: Monitor,
     reaper: Reaper,
     names: Names,
@@ -37,16 +48,27 @@ impl Networks {
     /// [`list`](Self::list) gave before. Rules are made by [`restore`](Self::restore), which must
     /// be called next, so that published ports stay open over a restart.
     pub fn open(config: Config, saved: &[Network]) -> Result<Self, Error> {
+        Self::open_with(config, None, saved)
+    }
+
+    /// The same, with a way to plugins.
+    pub fn open_with(
+        config: Config,
+        plugins: Option<Arc<dyn Plugins>>,
+        saved: &[Network],
+    ) -> Result<Self, Error> {
         let mut route = Route::open().map_err(Error::kernel("look at the host's links"))?;
         let records = manage::all_networks(&config, saved, &mut route)?;
         let state = Arc::new(Mutex::new(State::default()));
         let networks = Self {
             firewall: Mutex::new(Firewall::open().map_err(Error::kernel("open the firewall"))?),
+            applied: Mutex::default(),
             monitor: Monitor::open()?,
             reaper: Reaper::start(Arc::clone(&state), config.ready_sandboxes)?,
             route: Mutex::new(route),
             names: Names::new(config.resolver.clone(), &state),
             state,
+            plugins,
             config,
         };
         for record in records {
@@ -61,6 +83,7 @@ impl Networks {
                 result => result?,
             }
         }
+        networks.ensure_gate()?;
         Ok(networks)
     }
 
@@ -80,6 +103,14 @@ impl Networks {
             .map(|network| network.record.clone())
     }
 
+    /// How full a network is, for each of its subnets.
+    pub fn usage(&self, id: &str) -> Vec<SubnetUse> {
+        let state = self.state();
+        let network = state.networks.get(id);
+        let pools = network.map_or(&[][..], |network| &network.addresses);
+        pools.iter().map(crate::pool::Addresses::usage).collect()
+    }
+
     /// A sandbox for a container: one that is ready, or a new one.
     pub fn sandbox(&self) -> Result<Sandbox, Error> {
         self.reaper.sandbox().map_or_else(Sandbox::create, Ok)
@@ -93,12 +124,17 @@ impl Networks {
         self.route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn applied(&self) -> MutexGuard<'_, Vec<(TableName, usize)>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn firewall(&self) -> MutexGuard<'_, Firewall> {
         self.firewall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers a network and sets it up on the host.
     fn attach(&self, record: Network) -> Result<(), Error> {
+        self.ensure_parent(&record)?;
         let network = crate::state::Attached::new(record);
         let (id, plan) = (network.record.id.clone(), network.plan(&self.config));
         self.state().networks.insert(id.clone(), network);

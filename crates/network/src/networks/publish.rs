@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hull_sys::{netlink::conntrack, nftables::Transaction};
+use hull_sys::{
+    netlink::conntrack,
+    nftables::{Element, Family, TableName, Transaction},
+};
 
 use super::Networks;
 use crate::{
     Endpoint, Error, PortRequest, Protocol, Published,
-    firewall::{self, Forward},
+    firewall::{self, admit},
     ports,
     state::HeldPort,
 };
@@ -34,15 +37,8 @@ impl Networks {
             held.extend(self.hold(endpoint, request)?);
         }
         let published: Vec<_> = held.iter().map(|port| port.published.clone()).collect();
-        {
-            let mut state = self.state();
-            let missing = || Error::NoSuchNetwork(endpoint.network_id.clone());
-            state
-                .endpoints
-                .get_mut(&endpoint.id)
-                .ok_or_else(missing)?
-                .ports
-                .extend(held);
+        if !self.state().add_ports(&endpoint.id, held) {
+            return Err(Error::NoSuchNetwork(endpoint.network_id.clone()));
         }
         if let Err(error) = self.add_rules(endpoint, &published) {
             drop(self.take_ports(endpoint, &published));
@@ -62,14 +58,7 @@ impl Networks {
     }
 
     fn take_ports(&self, endpoint: &Endpoint, published: &[Published]) -> Vec<HeldPort> {
-        let mut state = self.state();
-        let Some(connected) = state.endpoints.get_mut(&endpoint.id) else {
-            return Vec::new();
-        };
-        connected
-            .ports
-            .extract_if(.., |port| published.contains(&port.published))
-            .collect()
+        self.state().take_ports(&endpoint.id, published)
     }
 
     /// Reserves a port on each address that is asked for: the same number everywhere.
@@ -123,6 +112,14 @@ impl Networks {
                 container_port: request.container_port,
                 protocol: request.protocol,
             };
+            if self.state().is_direct(endpoint, address.is_ipv6()) {
+                held.push(HeldPort {
+                    published,
+                    is_direct: true,
+                    reservation: None,
+                });
+                continue;
+            }
             held.push(self.hold_one(published, request.host_ports.is_some())?);
         }
         Ok(held)
@@ -145,6 +142,7 @@ impl Networks {
         match ports::reserve(published.protocol, address) {
             Ok(reservation) => Ok(HeldPort {
                 published,
+                is_direct: false,
                 reservation,
             }),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -192,12 +190,28 @@ impl Networks {
         Ok(endpoint.addresses().map(any).collect())
     }
 
-    fn forwards(&self, endpoint: &Endpoint, published: &[Published]) -> Vec<Forward> {
+    /// How ports stand in the tables.
+    fn port_elements(
+        &self,
+        endpoint: &Endpoint,
+        published: &[Published],
+    ) -> Vec<(TableName, &'static str, Element)> {
         let state = self.state();
+        let name = self.config.table();
+        let mut all = Vec::new();
         let forwards = published
             .iter()
             .filter_map(|port| state.forward(endpoint, port));
-        forwards.collect()
+        for forward in forwards {
+            let (map, element) = firewall::element(&forward);
+            all.push((TableName::new(Family::Inet, &name), map, element));
+            let asked = admit::element(&forward).filter(|_| state.gate.is_some());
+            if let Some((set, element)) = asked {
+                let family = admit::family(forward.target.is_ipv6());
+                all.push((TableName::new(family, &name), set, element));
+            }
+        }
+        all
     }
 
     fn add_rules(&self, endpoint: &Endpoint, published: &[Published]) -> Result<(), Error> {
@@ -205,10 +219,8 @@ impl Networks {
             return Ok(());
         }
         let mut transaction = Transaction::default();
-        let table = self.config.table();
-        for forward in self.forwards(endpoint, published) {
-            let (map, element) = firewall::element(&forward);
-            transaction.add_elements(&table, map, &[element]);
+        for (table, set, element) in self.port_elements(endpoint, published) {
+            transaction.add_elements(&table, set, &[element]);
         }
         let result = self.firewall().commit(transaction);
         match result {
@@ -227,10 +239,8 @@ impl Networks {
             return Ok(());
         }
         let mut transaction = Transaction::default();
-        let table = self.config.table();
-        for forward in self.forwards(endpoint, published) {
-            let (map, element) = firewall::element(&forward);
-            transaction.remove_elements(&table, map, &[element]);
+        for (table, set, element) in self.port_elements(endpoint, published) {
+            transaction.remove_elements(&table, set, &[element]);
         }
         let result = self.firewall().commit(transaction);
         forget_connections(published);

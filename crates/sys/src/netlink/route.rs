@@ -45,6 +45,7 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 
 const IFF_UP: u32 = 1;
+const IFF_NOARP: u32 = 0x80;
 const OPERSTATE_UP: u8 = 6;
 const LINK_FIXED: usize = 16;
 const ADDRESS_FIXED: usize = 8;
@@ -159,6 +160,28 @@ pub fn create_veth(veth: &Veth<'_>) -> Message {
     message
 }
 
+/// Makes a pair of linked interfaces that both stay here, are down, and need no ARP: what one sends,
+/// to whomever, the other takes.
+pub fn create_pair(name: &str, peer: &str, mac: Mac) -> Message {
+    let fixed = flags_fixed(IFF_NOARP);
+    let action = format!("create links {name} and {peer}");
+    let mut message = Message::new(action, NEW_LINK, CREATE | EXCLUSIVE, &fixed);
+    message
+        .text(IFLA_IFNAME, name)
+        .attribute(IFLA_ADDRESS, &mac);
+    message.nested(IFLA_LINKINFO, |info| {
+        info.attribute(IFLA_INFO_KIND, b"veth")
+            .nested(IFLA_INFO_DATA, |data| {
+                data.nested(VETH_INFO_PEER, |end| {
+                    end.raw(&fixed)
+                        .text(IFLA_IFNAME, peer)
+                        .attribute(IFLA_ADDRESS, &mac);
+                });
+            });
+    });
+    message
+}
+
 /// An interface in a sandbox that shares the link of one of the host's.
 #[derive(Debug, Clone)]
 pub struct Child<'a> {
@@ -218,6 +241,23 @@ pub fn create_child(child: &Child<'_>) -> Message {
     message
 }
 
+/// Makes an interface for one VLAN of another interface.
+pub fn create_vlan(name: &str, parent: u32, vlan: u16) -> Message {
+    const VLAN_ID: u16 = 1;
+    let action = format!("create interface {name}");
+    let mut message = Message::new(action, NEW_LINK, CREATE | EXCLUSIVE, &link_fixed(0, 0));
+    message
+        .text(IFLA_IFNAME, name)
+        .number(IFLA_LINK, parent)
+        .nested(IFLA_LINKINFO, |info| {
+            info.attribute(IFLA_INFO_KIND, b"vlan")
+                .nested(IFLA_INFO_DATA, |data| {
+                    data.attribute(VLAN_ID, &vlan.to_ne_bytes());
+                });
+        });
+    message
+}
+
 /// Sets a bridge port's behaviour: `hairpin` sends packets back where they came from (a container
 /// that reaches itself through the host's port), `isolated` keeps ports from talking.
 pub fn set_bridge_port(name: &str, hairpin: bool, isolated: bool) -> Message {
@@ -267,6 +307,59 @@ pub fn rename(index: u32, name: &str) -> Message {
     message
 }
 
+/// Sends a link into another namespace, down, under a name of its own there.
+pub fn move_link(index: u32, namespace: std::os::fd::BorrowedFd<'_>, name: &str) -> Message {
+    use std::os::fd::AsRawFd;
+    let action = format!("move link {index}");
+    let mut fixed = link_fixed(index, 0);
+    // Of all flags, the one for being up changes: to down.
+    fixed[12..].copy_from_slice(&IFF_UP.to_ne_bytes());
+    let mut message = Message::new(action, NEW_LINK, 0, &fixed);
+    message
+        .number(IFLA_NET_NS_FD, namespace.as_raw_fd().cast_unsigned())
+        .text(IFLA_IFNAME, name);
+    message
+}
+
+/// Sends packets for a range by a link: to a gateway there, or to the link itself.
+pub fn add_route(index: u32, (to, length): Prefix, gateway: Option<IpAddr>) -> Message {
+    const EVERYWHERE: u8 = 0;
+    const ON_LINK: u8 = 253;
+    let scope = if gateway.is_some() {
+        EVERYWHERE
+    } else {
+        ON_LINK
+    };
+    let fixed = [
+        family(to),
+        length,
+        0,
+        0,
+        TABLE_MAIN,
+        MADE_AT_RUN_TIME,
+        scope,
+        UNICAST,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let action = format!("add route to {to}/{length}");
+    let mut message = Message::new(action, NEW_ROUTE, CREATE | EXCLUSIVE, &fixed);
+    let address = |message: &mut Message, kind, address: IpAddr| {
+        match address {
+            IpAddr::V4(v4) => message.attribute(kind, &v4.octets()),
+            IpAddr::V6(v6) => message.attribute(kind, &v6.octets()),
+        };
+    };
+    address(&mut message, RTA_DST, to);
+    if let Some(gateway) = gateway {
+        address(&mut message, RTA_GATEWAY, gateway);
+    }
+    message.number(RTA_OIF, index);
+    message
+}
+
 /// Deletes a link.
 pub fn delete_link(index: u32) -> Message {
     Message::new(
@@ -278,8 +371,19 @@ pub fn delete_link(index: u32) -> Message {
 }
 
 /// Gives a link an address. No duplicate detection: the pool is the only giver.
-pub fn add_address(index: u32, (address, length): Prefix) -> Message {
-    let mut fixed = vec![family(address), length, 0, 0];
+pub fn add_address(index: u32, prefix: Prefix) -> Message {
+    const EVERYWHERE: u8 = 0;
+    address_in_scope(index, prefix, EVERYWHERE)
+}
+
+/// Gives a link an address that is nobody's source beyond it.
+pub fn add_link_address(index: u32, prefix: Prefix) -> Message {
+    const ON_LINK: u8 = 253;
+    address_in_scope(index, prefix, ON_LINK)
+}
+
+fn address_in_scope(index: u32, (address, length): Prefix, scope: u8) -> Message {
+    let mut fixed = vec![family(address), length, 0, scope];
     fixed.extend_from_slice(&index.to_ne_bytes());
     let action = format!("add address {address}/{length}");
     let mut message = Message::new(action, NEW_ADDRESS, CREATE | EXCLUSIVE, &fixed);
@@ -453,6 +557,13 @@ fn link_fixed(index: u32, up: u32) -> [u8; LINK_FIXED] {
     fixed[4..8].copy_from_slice(&index.to_ne_bytes());
     fixed[8..12].copy_from_slice(&up.to_ne_bytes());
     fixed[12..].copy_from_slice(&up.to_ne_bytes());
+    fixed
+}
+
+fn flags_fixed(flags: u32) -> [u8; LINK_FIXED] {
+    let mut fixed = [0; LINK_FIXED];
+    fixed[8..12].copy_from_slice(&flags.to_ne_bytes());
+    fixed[12..].copy_from_slice(&flags.to_ne_bytes());
     fixed
 }
 

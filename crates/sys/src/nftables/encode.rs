@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::{Element, Match, Rule, Type, Value, Verdict};
+use super::{Element, Match, Rule, Sender, Type, Value, Verdict};
 use crate::netlink::Message;
 
 const LIST_ELEMENT: u16 = 1;
@@ -21,14 +21,18 @@ const REGISTER_2: u32 = 2;
 /// The first 4-byte register: the same memory as register 1.
 const REGISTER_WORD: u32 = 8;
 
+const META_FRAME_HOLDS: u32 = 1;
 const META_IN_NAME: u32 = 6;
 const META_OUT_NAME: u32 = 7;
 const META_FAMILY: u32 = 15;
 const META_PROTOCOL: u32 = 16;
+const BASE_LINK: u32 = 0;
 const BASE_NETWORK: u32 = 1;
 const BASE_TRANSPORT: u32 = 2;
 const CT_STATE: u32 = 0;
 const CT_STATUS: u32 = 2;
+/// New (8).
+const STATE_NEW: u32 = 8;
 /// Established (2) and related (4).
 const STATE_KNOWN: u32 = 2 | 4;
 /// `IPS_DST_NAT`.
@@ -39,6 +43,7 @@ const FIB_DESTINATION: u32 = 2;
 const ROUTE_LOCAL: u32 = 2;
 const NAME_SIZE: usize = 16;
 const TCP: u8 = 6;
+const ICMPV6: u8 = 58;
 const CHECKSUM_INTERNET: u32 = 1;
 
 impl Type {
@@ -47,6 +52,7 @@ impl Type {
         match self {
             Self::V4 => 7,
             Self::V6 => 8,
+            Self::Mac => 9,
             Self::Protocol => 12,
             Self::Port => 13,
             Self::InterfaceName => 41,
@@ -57,6 +63,7 @@ impl Type {
     pub(super) fn size(self) -> u32 {
         match self {
             Self::V4 | Self::Protocol | Self::Port => 4,
+            Self::Mac => 8,
             Self::V6 | Self::InterfaceName => 16,
         }
     }
@@ -98,6 +105,7 @@ fn bytes(values: &[Value]) -> Vec<u8> {
             Value::V4(address) => all.extend(address.octets()),
             Value::V6(address) => all.extend(address.octets()),
             Value::Port(number) => all.extend(number.to_be_bytes()),
+            Value::Mac(octets) => all.extend(octets),
         }
         if values.len() > 1 {
             all.resize(all.len().next_multiple_of(4), 0);
@@ -171,6 +179,28 @@ impl Program<'_> {
                 self.service(*ipv6);
                 self.lookup(set, true);
             }
+            Match::PortInSet(set) => {
+                self.meta(META_PROTOCOL, REGISTER_1);
+                self.payload(BASE_TRANSPORT, 2, 2, REGISTER_WORD + 1);
+                self.lookup(set, true);
+            }
+            Match::FrameHolds(number) => {
+                self.meta(META_FRAME_HOLDS, REGISTER_1);
+                self.compare(&number.to_be_bytes(), true);
+            }
+            Match::SenderInSet { set, sender, holds } => {
+                self.meta(META_IN_NAME, REGISTER_1);
+                let (base, offset, length) = sender_position(*sender);
+                self.payload(base, offset, length, REGISTER_2);
+                self.lookup(set, *holds);
+            }
+            Match::Icmpv6(number) => {
+                self.meta(META_PROTOCOL, REGISTER_1);
+                self.compare(&[ICMPV6], true);
+                self.payload(BASE_TRANSPORT, 0, 1, REGISTER_1);
+                self.compare(&[*number], true);
+            }
+            Match::New => self.tracked(CT_STATE, STATE_NEW),
             Match::Established => self.tracked(CT_STATE, STATE_KNOWN),
             Match::DestinationTranslated => self.tracked(CT_STATUS, STATUS_TRANSLATED),
         }
@@ -182,6 +212,7 @@ impl Program<'_> {
             Verdict::Accept => self.immediate(1, None),
             Verdict::Jump(chain) => self.immediate(-3, Some(chain)),
             Verdict::Return => self.immediate(-5, None),
+            Verdict::Divert { gateway, index, .. } => self.divert(*gateway, *index),
             Verdict::Masquerade => self.expression("masq", |_| {}),
             Verdict::TranslateSource(address) => self.translate_source(*address),
             Verdict::SetSourcePort(protocol, port) => {
@@ -212,15 +243,23 @@ impl Program<'_> {
         self.payload(BASE_TRANSPORT, 2, 2, REGISTER_WORD + 1 + length / 4);
     }
 
-    fn translate_source(&mut self, address: IpAddr) {
-        let octets = match address {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().to_vec(),
-        };
-        self.expression("immediate", |data| {
-            data.big(1, REGISTER_1)
-                .nested(2, |value| value.value(&octets));
+    fn divert(&mut self, gateway: IpAddr, index: u32) {
+        self.load(&octets(gateway), REGISTER_1);
+        self.load(&index.to_ne_bytes(), REGISTER_2);
+        self.expression("dup", |data| {
+            data.big(1, REGISTER_1).big(2, REGISTER_2);
         });
+        self.immediate(0, None);
+    }
+
+    fn load(&mut self, bytes: &[u8], register: u32) {
+        self.expression("immediate", |data| {
+            data.big(1, register).nested(2, |value| value.value(bytes));
+        });
+    }
+
+    fn translate_source(&mut self, address: IpAddr) {
+        self.load(&octets(address), REGISTER_1);
         self.expression("nat", |data| {
             data.big(1, 0)
                 .big(2, family_number(address.is_ipv6()))
@@ -249,10 +288,7 @@ impl Program<'_> {
             data.nested(4, |value| value.value(&mask));
             data.nested(5, |value| value.value(&vec![0; mask.len()]));
         });
-        let octets = match address {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().to_vec(),
-        };
+        let octets = octets(address);
         let network = octets.iter().zip(&mask).map(|(octet, mask)| octet & mask);
         self.compare(&network.collect::<Vec<_>>(), true);
     }
@@ -265,10 +301,7 @@ impl Program<'_> {
     }
 
     fn set_port(&mut self, protocol: u8, port: u16, side: Side) {
-        self.expression("immediate", |data| {
-            data.big(1, REGISTER_1)
-                .nested(2, |value| value.value(&port.to_be_bytes()));
-        });
+        self.load(&port.to_be_bytes(), REGISTER_1);
         // Where the transport's checksum is, which changes along.
         let checksum = if protocol == TCP { 16 } else { 6 };
         self.expression("payload", |data| {
@@ -372,6 +405,25 @@ fn port_offset(side: Side) -> u32 {
     match side {
         Side::Source => 0,
         Side::Destination => 2,
+    }
+}
+
+/// Header, offset and length of what names a frame's sender.
+fn sender_position(sender: Sender) -> (u32, u32, u32) {
+    match sender {
+        Sender::Frame => (BASE_LINK, 6, 6),
+        Sender::V4 => (BASE_NETWORK, 12, 4),
+        Sender::V6 => (BASE_NETWORK, 8, 16),
+        Sender::ArpMac => (BASE_NETWORK, 8, 6),
+        Sender::ArpV4 => (BASE_NETWORK, 14, 4),
+        Sender::Advertised => (BASE_TRANSPORT, 8, 16),
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     }
 }
 

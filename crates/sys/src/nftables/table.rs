@@ -2,11 +2,43 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A table of family `inet`.
+/// Which packets a table sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    Inet,
+    /// IPv4: some verdicts are there only.
+    V4,
+    /// IPv6: likewise.
+    V6,
+    /// Frames that cross a bridge.
+    Bridge,
+}
+
+/// What tells tables apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableName {
+    /// Tables of two families may share a name.
+    pub family: Family,
+    /// The name.
+    pub name: String,
+}
+
+impl TableName {
+    /// A table's name in a family.
+    pub fn new(family: Family, name: &str) -> Self {
+        Self {
+            family,
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// Its name.
-    pub name: String,
+    /// Its family and name.
+    pub name: TableName,
     /// Its sets and maps.
     pub sets: Vec<Set>,
     /// Its chains; a chain stands before those that jump to it.
@@ -44,6 +76,7 @@ pub enum Type {
     V4,
     V6,
     Port,
+    Mac,
 }
 
 /// A part of a key or value.
@@ -56,6 +89,7 @@ pub enum Value {
     V4(Ipv4Addr),
     V6(Ipv6Addr),
     Port(u16),
+    Mac([u8; 6]),
 }
 
 impl From<IpAddr> for Value {
@@ -141,10 +175,44 @@ pub enum Match {
         /// The family of its addresses.
         ipv6: bool,
     },
+    /// Its protocol and port are in a set.
+    PortInSet(String),
+    /// It has this protocol of a frame's content: IPv4, ARP, IPv6 …
+    FrameHolds(u16),
+    /// Where it came in and who it says has sent it are in a set (`false`: are not).
+    SenderInSet {
+        /// The set.
+        set: String,
+        /// Where it says so.
+        sender: Sender,
+        /// Whether they must be.
+        holds: bool,
+    },
+    /// It is an ICMPv6 message of this type.
+    Icmpv6(u8),
     /// It belongs to a connection known already, or is related to one.
     Established,
+    /// It begins a connection.
+    New,
     /// Its connection's destination was translated.
     DestinationTranslated,
+}
+
+/// The place of a frame that names its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The frame's source.
+    Frame,
+    /// The IPv4 source.
+    V4,
+    /// The IPv6 source.
+    V6,
+    /// Whose link-layer address an ARP message tells.
+    ArpMac,
+    /// Whose IPv4 address an ARP message tells.
+    ArpV4,
+    /// Whose IPv6 address a neighbour's advertisement tells.
+    Advertised,
 }
 
 /// What happens to a packet.
@@ -158,6 +226,16 @@ pub enum Verdict {
     Return,
     /// On with another chain.
     Jump(String),
+    /// It leaves by this link (its name and number) to a neighbour there, unchanged and without its
+    /// connection; here its way ends. For tables of one version of IP.
+    Divert {
+        /// The neighbour.
+        gateway: IpAddr,
+        /// The link's name, for people.
+        link: String,
+        /// The link's number, for the kernel.
+        index: u32,
+    },
     /// It leaves with this host's address.
     Masquerade,
     /// It leaves with this address; its family is matched before.

@@ -5,11 +5,14 @@ use std::{
     net::IpAddr,
 };
 
-use super::{Chain, Element, Hook, HookPoint, Match, Rule, Set, Table, Type, Value, Verdict};
+use super::{
+    Chain, Element, Family, Hook, HookPoint, Match, Rule, Sender, Set, Table, TableName, Type,
+    Value, Verdict,
+};
 
 impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table inet {} {{", self.name)?;
+        writeln!(f, "table {} {{", self.name)?;
         let mut parts = self
             .sets
             .iter()
@@ -20,6 +23,18 @@ impl Display for Table {
             write!(f, "{}{part}", if index == 0 { "" } else { "\n" })?;
         }
         writeln!(f, "}}")
+    }
+}
+
+impl Display for TableName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let family = match self.family {
+            Family::Inet => "inet",
+            Family::V4 => "ip",
+            Family::V6 => "ip6",
+            Family::Bridge => "bridge",
+        };
+        write!(f, "{family} {}", self.name)
     }
 }
 
@@ -62,6 +77,7 @@ impl Display for Type {
             Self::V4 => "ipv4_addr",
             Self::V6 => "ipv6_addr",
             Self::Port => "inet_service",
+            Self::Mac => "ether_addr",
         })
     }
 }
@@ -77,6 +93,7 @@ impl Display for Value {
             Self::V4(address) => write!(f, "{address}"),
             Self::V6(address) => write!(f, "{address}"),
             Self::Port(number) => write!(f, "{number}"),
+            Self::Mac(octets) => f.write_str(&octets.map(|byte| format!("{byte:02x}")).join(":")),
         }
     }
 }
@@ -167,9 +184,35 @@ impl Display for Match {
                 let ip = if *ipv6 { "ip6" } else { "ip" };
                 write!(f, "meta l4proto . {ip} daddr . th dport @{set}")
             }
+            Self::PortInSet(set) => write!(f, "meta l4proto . th dport @{set}"),
+            Self::FrameHolds(0x0800) => f.write_str("meta protocol ip"),
+            Self::FrameHolds(0x0806) => f.write_str("meta protocol arp"),
+            Self::FrameHolds(0x86dd) => f.write_str("meta protocol ip6"),
+            Self::FrameHolds(number) => write!(f, "meta protocol {number:#06x}"),
+            Self::SenderInSet { set, sender, holds } => {
+                write!(f, "iifname . {sender} {}@{set}", not(holds))
+            }
+            Self::Icmpv6(134) => f.write_str("icmpv6 type nd-router-advert"),
+            Self::Icmpv6(136) => f.write_str("icmpv6 type nd-neighbor-advert"),
+            Self::Icmpv6(137) => f.write_str("icmpv6 type nd-redirect"),
+            Self::Icmpv6(number) => write!(f, "icmpv6 type {number}"),
+            Self::New => f.write_str("ct state new"),
             Self::Established => f.write_str("ct state established,related"),
             Self::DestinationTranslated => f.write_str("ct status dnat"),
         }
+    }
+}
+
+impl Display for Sender {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Frame => "ether saddr",
+            Self::V4 => "ip saddr",
+            Self::V6 => "ip6 saddr",
+            Self::ArpMac => "arp saddr ether",
+            Self::ArpV4 => "arp saddr ip",
+            Self::Advertised => "icmpv6 taddr",
+        })
     }
 }
 
@@ -181,6 +224,9 @@ impl Display for Verdict {
             Self::Drop => f.write_str("drop"),
             Self::Return => f.write_str("return"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
+            Self::Divert { gateway, link, .. } => {
+                write!(f, "dup to {gateway} device \"{link}\" drop")
+            }
             Self::Masquerade => f.write_str("masquerade"),
             Self::TranslateSource(address) => {
                 write!(f, "snat {} to {address}", version(&address.is_ipv6()))

@@ -1,6 +1,6 @@
 //! Carries tables and elements into the kernel in one netlink batch: all of it or nothing.
 
-use super::{Chain, Element, Set, Table, Type, encode};
+use super::{Chain, Element, Family, Set, Table, TableName, Type, encode};
 use crate::netlink::{Attributes, Error, Message, Packet, Protocol, Socket};
 
 const SUBSYSTEM: u16 = 10;
@@ -23,7 +23,6 @@ const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 const ACKNOWLEDGE: u16 = 4;
 const DUMP: u16 = 0x300;
-const FAMILY_INET: u8 = 1;
 const FIXED: usize = 4;
 const CHANGES_GROUP: u32 = 7;
 
@@ -76,23 +75,30 @@ impl Transaction {
     }
 
     /// Removes a table if it is there.
-    pub fn delete_table(&mut self, name: &str) {
+    pub fn delete_table(&mut self, name: &TableName) {
         // There is no "delete if it exists" in old kernels: an empty one is made first.
         self.push(NEW_TABLE, CREATE, "create nftables table", name, |_| {});
         self.push(DELETE_TABLE, 0, "delete nftables table", name, |_| {});
     }
 
     /// Adds elements to a set or map. An element that is there already is no error.
-    pub fn add_elements(&mut self, table: &str, set: &str, elements: &[Element]) {
+    pub fn add_elements(&mut self, table: &TableName, set: &str, elements: &[Element]) {
         self.elements(NEW_ELEMENTS, CREATE, table, set, elements);
     }
 
     /// Removes elements from a set or map. An element that is not there is an error.
-    pub fn remove_elements(&mut self, table: &str, set: &str, elements: &[Element]) {
+    pub fn remove_elements(&mut self, table: &TableName, set: &str, elements: &[Element]) {
         self.elements(DELETE_ELEMENTS, 0, table, set, elements);
     }
 
-    fn elements(&mut self, kind: u16, flags: u16, table: &str, set: &str, elements: &[Element]) {
+    fn elements(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        table: &TableName,
+        set: &str,
+        elements: &[Element],
+    ) {
         for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
             let action = format!("change elements of nftables set {set}");
             self.push(kind, flags, &action, table, |message| {
@@ -105,7 +111,7 @@ impl Transaction {
         }
     }
 
-    fn set(&mut self, table: &str, set: &Set) {
+    fn set(&mut self, table: &TableName, set: &Set) {
         let number = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         let action = format!("create nftables set {}", set.name);
         self.push(NEW_SET, CREATE, &action, table, |message| {
@@ -126,7 +132,7 @@ impl Transaction {
         });
     }
 
-    fn chain(&mut self, table: &str, chain: &Chain) {
+    fn chain(&mut self, table: &TableName, chain: &Chain) {
         let action = format!("create nftables chain {}", chain.name);
         self.push(NEW_CHAIN, CREATE, &action, table, |message| {
             message.text(3, &chain.name);
@@ -147,13 +153,13 @@ impl Transaction {
         kind: u16,
         flags: u16,
         action: &str,
-        table: &str,
+        table: &TableName,
         fill: impl FnOnce(&mut Message),
     ) {
         let kind = SUBSYSTEM << 8 | kind;
-        let fixed = [FAMILY_INET, 0, 0, 0];
+        let fixed = [number(table.family), 0, 0, 0];
         let mut message = Message::new(action.to_owned(), kind, flags, &fixed);
-        message.text(TABLE_NAME, table);
+        message.text(TABLE_NAME, &table.name);
         fill(&mut message);
         self.messages.push(message);
     }
@@ -201,10 +207,11 @@ impl Firewall {
     }
 
     /// How many chains, sets and maps a table has; `None`: there is no such table.
-    pub fn table_size(&mut self, table: &str) -> Result<Option<usize>, Error> {
+    pub fn table_size(&mut self, table: &TableName) -> Result<Option<usize>, Error> {
         let kind = SUBSYSTEM << 8 | GET_TABLE;
-        let mut ask = Message::new("look up nftables table", kind, 0, &[FAMILY_INET, 0, 0, 0]);
-        ask.text(TABLE_NAME, table);
+        let fixed = [number(table.family), 0, 0, 0];
+        let mut ask = Message::new("look up nftables table", kind, 0, &fixed);
+        ask.text(TABLE_NAME, &table.name);
         let answers = match self.0.exchange(&[ask]) {
             Ok(answers) => answers,
             Err(error) if error.is_not_found() => return Ok(None),
@@ -214,6 +221,16 @@ impl Firewall {
             .first()
             .and_then(|answer| Attributes::after(&answer.payload, FIXED).big(TABLE_USE));
         Ok(size.map(|size| size as usize))
+    }
+}
+
+/// `NFPROTO_INET`, `…_IPV4`, `…_IPV6`, `…_BRIDGE`.
+fn number(family: Family) -> u8 {
+    match family {
+        Family::Inet => 1,
+        Family::V4 => 2,
+        Family::V6 => 10,
+        Family::Bridge => 7,
     }
 }
 
@@ -240,7 +257,7 @@ pub fn monitor_table_changes() -> Result<Socket, Error> {
 }
 
 /// Whether a notification says that somebody other than `own_port` changed or removed a part of
-/// `table`.
+/// `table`, of whichever family.
 pub fn touched_by_others(packet: &Packet<'_>, table: &str, own_port: u32) -> bool {
     let kinds = [
         DELETE_TABLE,
@@ -270,7 +287,7 @@ mod tests {
     };
 
     use super::{
-        super::{Hook, HookPoint, Match, Rule, Value, Verdict},
+        super::{Hook, HookPoint, Match, Rule, Sender, Value, Verdict},
         *,
     };
     use crate::netlink::namespace;
@@ -329,10 +346,14 @@ mod tests {
         }
     }
 
+    fn hull() -> TableName {
+        TableName::new(Family::Inet, "hull")
+    }
+
     /// Every kind of match, verdict and type at least once.
     fn everything() -> Table {
         Table {
-            name: "hull".into(),
+            name: TableName::new(Family::Inet, "hull"),
             sets: every_set(),
             chains: every_chain(),
         }
@@ -375,6 +396,7 @@ mod tests {
             set("v6", vec![Protocol, V6, Port], vec![V6, Port], vec![v6]),
             set("v6any", vec![Protocol, Port], vec![V6, Port], vec![]),
             set("direct", vec![Protocol, V4, Port], vec![], vec![]),
+            set("ports", vec![Protocol, Port], vec![], vec![]),
         ]
     }
 
@@ -450,6 +472,8 @@ mod tests {
     fn forwarded() -> Vec<Rule> {
         let accept = |matched| rule(vec![matched], Verdict::Accept);
         vec![
+            accept(Match::New),
+            accept(Match::PortInSet("ports".into())),
             accept(Match::InterfaceOutSet("bridges".into(), false)),
             accept(Match::Established),
             accept(Match::InterfacePair("pairs".into())),
@@ -491,6 +515,91 @@ mod tests {
         assert_eq!(ours, text);
     }
 
+    /// What only tables of one version of IP, and of bridges, can do.
+    fn special(index: u32) -> Vec<Table> {
+        let divert = |gateway: &str| Verdict::Divert {
+            gateway: gateway.parse().unwrap(),
+            link: "lo".into(),
+            index,
+        };
+        let admitted = |family, gateway| Table {
+            name: TableName::new(family, "hull"),
+            sets: Vec::new(),
+            chains: vec![base(
+                "admit",
+                false,
+                HookPoint::Input,
+                1000,
+                vec![rule(vec![Match::New], divert(gateway))],
+            )],
+        };
+        vec![
+            admitted(Family::V4, "192.0.0.9"),
+            admitted(Family::V6, "fe80::9"),
+            guards(),
+        ]
+    }
+
+    fn guards() -> Table {
+        use Type::{InterfaceName, Mac, V4, V6};
+        let link = || Value::InterfaceName("hv1".into());
+        let key = |value| {
+            vec![Element {
+                key: vec![link(), value],
+                data: vec![],
+            }]
+        };
+        let mac = key(Value::Mac([2, 0x42, 172, 17, 0, 2]));
+        let v4 = key(Value::V4([172, 17, 0, 2].into()));
+        let six = key(Value::V6("fd00::2".parse().unwrap()));
+        let unless = |protocol, set: &str, sender| {
+            let set = set.into();
+            let holds = false;
+            let known = Match::SenderInSet { set, sender, holds };
+            rule(vec![Match::FrameHolds(protocol), known], Verdict::Drop)
+        };
+        Table {
+            name: TableName::new(Family::Bridge, "hull"),
+            sets: vec![
+                set("macs", vec![InterfaceName, Mac], vec![], mac),
+                set("four", vec![InterfaceName, V4], vec![], v4),
+                set("six", vec![InterfaceName, V6], vec![], six),
+            ],
+            chains: vec![base(
+                "senders",
+                false,
+                HookPoint::Prerouting,
+                -10,
+                vec![
+                    unless(0x0800, "macs", Sender::Frame),
+                    unless(0x0800, "four", Sender::V4),
+                    unless(0x86dd, "six", Sender::V6),
+                    unless(0x0806, "macs", Sender::ArpMac),
+                    unless(0x0806, "four", Sender::ArpV4),
+                    rule(vec![Match::Icmpv6(134)], Verdict::Drop),
+                ],
+            )],
+        }
+    }
+
+    #[test]
+    fn tables_of_other_families_too() {
+        let texts = |tables: &[Table]| -> String { tables.iter().map(Table::to_string).collect() };
+        let theirs = in_namespace(|| {
+            nft(&["-f", "-"], &texts(&special(1)));
+            nft(&["list", "ruleset"], "")
+        });
+        let ours = in_namespace(|| {
+            let mut transaction = Transaction::default();
+            for table in special(1) {
+                transaction.replace(&table);
+            }
+            Firewall::open().unwrap().commit(transaction).unwrap();
+            nft(&["list", "ruleset"], "")
+        });
+        assert_eq!(ours, theirs);
+    }
+
     #[test]
     fn one_wrong_change_undoes_them_all() {
         in_namespace(|| {
@@ -498,11 +607,16 @@ mod tests {
             let mut transaction = Transaction::default();
             transaction.replace(&everything());
             firewall.commit(transaction).unwrap();
-            assert_eq!(firewall.table_size("hull").unwrap(), Some(14));
-            assert_eq!(firewall.table_size("other").unwrap(), None);
+            assert_eq!(firewall.table_size(&hull()).unwrap(), Some(15));
+            assert_eq!(
+                firewall
+                    .table_size(&TableName::new(Family::Inet, "other"))
+                    .unwrap(),
+                None
+            );
             let mut transaction = Transaction::default();
-            transaction.add_elements("hull", "v4any", &[port(1)]);
-            transaction.remove_elements("hull", "v4any", &[port(2)]);
+            transaction.add_elements(&hull(), "v4any", &[port(1)]);
+            transaction.remove_elements(&hull(), "v4any", &[port(2)]);
             let error = firewall.commit(transaction).unwrap_err();
             assert!(error.is_not_found(), "{error:?}");
             let listed = nft(&["list", "map", "inet", "hull", "v4any"], "");
@@ -533,7 +647,7 @@ mod tests {
             see(&mut monitor).unwrap();
             assert_eq!(touched, 1);
             let mut transaction = Transaction::default();
-            transaction.delete_table("hull");
+            transaction.delete_table(&hull());
             firewall.commit(transaction).unwrap();
             assert_eq!(nft(&["list", "ruleset"], ""), "");
         });

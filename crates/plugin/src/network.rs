@@ -1,0 +1,38 @@
+//! Plugins that make networks (`NetworkDriver`) or give addresses (`IpamDriver`). What their
+//! questions mean is the network's affair; here they are asked.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    activate::activate,
+    find::Directories,
+    talk::{Error, Peer},
+};
+
+/// A plugin that takes part in networks.
+#[derive(Debug, Clone)]
+pub struct NetworkPlugin {
+    peer: Peer,
+    within: Duration,
+}
+
+impl NetworkPlugin {
+    /// Finds a plugin and asks whether it is of a kind: `NetworkDriver` or `IpamDriver`. `within`:
+    /// how long each answer may take.
+    pub async fn open(
+        name: &str,
+        kind: &'static str,
+        directories: &Directories,
+        within: Duration,
+    ) -> Result<Self, Error> {
+        let peer = activate(name, kind, directories, within).await?;
+        Ok(Self { peer, within })
+    }
+
+    /// Asks one question.
+    pub async fn ask(&self, question: &'static str, body: &Value) -> Result<Value, Error> {
+        self.peer.ask(question, body, self.within).await
+    }
+}
