@@ -75,6 +75,19 @@ class Group:
                 pass
         return total / 1024
 
+    def peak_mb(self, program):
+        """The most memory that a program of the group has had."""
+        for pid in self.processes():
+            try:
+                with open(f"/proc/{pid}/comm") as comm:
+                    if comm.read().strip() != program:
+                        continue
+                with open(f"/proc/{pid}/status") as status:
+                    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+            except (OSError, StopIteration):
+                pass
+        return None
+
     def remove(self):
         for pid in self.processes():
             try:
@@ -446,6 +459,14 @@ CMD ["cat", "/count"]
 """
 
 
+# Twenty stages that have nothing to do with each other: two processors may work on two at once.
+STAGES = 20
+PARALLEL = "".join(
+    f"FROM docker.io/library/busybox AS s{number}\nRUN i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; echo $i > /n\n"
+    for number in range(STAGES)
+) + "FROM docker.io/library/busybox\n" + "".join(f"COPY --from=s{number} /n /n{number}\n" for number in range(STAGES))
+
+
 def lay_context(engine):
     """5,000 small files and a Dockerfile of ten steps, where the engine's client sees them."""
     place = f"/srv/bench-context-{os.getpid()}"
@@ -457,17 +478,20 @@ def lay_context(engine):
             file.write(f"{number} " * (50 + number % 300))
     with open(f"{real}/Dockerfile", "w") as file:
         file.write(DOCKERFILE)
+    os.makedirs(f"{real}-stages")
+    with open(f"{real}-stages/Dockerfile", "w") as file:
+        file.write(PARALLEL)
     return place, real
 
 
 def measure_builds(table, engines, rounds):
     places = {engine.name: lay_context(engine) for engine in engines}
 
-    def build(engine, *words):
+    def build(engine, *words, what=""):
         prefix = ["env", "DOCKER_BUILDKIT=0"] if engine.name == "docker" else []
         own, engine.command = engine.command, prefix + engine.command
         try:
-            return timed(engine, "build", "-q", "-t", "bench", *words, places[engine.name][0])[0]
+            return timed(engine, "build", "-q", "-t", "bench", *words, places[engine.name][0] + what)[0]
         finally:
             engine.command = own
 
@@ -480,11 +504,23 @@ def measure_builds(table, engines, rounds):
 
     try:
         results = interleaved(engines, max(3, rounds // 3), all_kinds)
-        for index, (what, aim) in enumerate((("build, cold", "–"), ("… cached", "≤ 60"), ("… one file changed", "–"))):
+        for index, (what, aim) in enumerate(
+            (("build, cold", "3× quicker"), ("… cached", "≤ 60"), ("… one file changed", "4× quicker"))
+        ):
             table.add(what, column(results, index), aim)
+        stages = interleaved(engines, 1, lambda engine: (build(engine, "--no-cache", what="-stages"),))
+        table.add(f"{STAGES} independent stages", column(stages, 0))
+        programs = {"hull": "hulld", "docker": "dockerd"}
+        peaks = {name: group_of(engines, name).peak_mb(program) for name, program in programs.items() if group_of(engines, name)}
+        table.add("memory of the daemon, at most", peaks, "≤ 64", "MB")
     finally:
         for _, real in places.values():
             shutil.rmtree(real, ignore_errors=True)
+            shutil.rmtree(f"{real}-stages", ignore_errors=True)
+
+
+def group_of(engines, name):
+    return next((engine.group for engine in engines if engine.name == name), None)
 
 
 def measure_daemon(table, engines, name, aim, rounds):

@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hull_image::store::Lease;
 use hull_image::{Image, Overlay, Store};
 use hull_oci::{ImageConfig, Platform, chain_ids};
+use jiff::Timestamp;
 
-use crate::cache::{Cache, CacheFilter, CachePruned, CacheUsage};
+use crate::cache::import::Reading;
+use crate::cache::{Cache, CacheFilter, CachePruned, CacheUsage, Imports};
 use crate::cancel::Cancel;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{Error, Place, Result};
+use crate::export::{Facts, Material};
 use crate::host::Host;
 use crate::plan::{self, Base, Bases, HistoryStep, Input, Op, Plan};
 use crate::progress::{Event, Progress, Teller, Warning};
@@ -28,9 +31,10 @@ pub struct Builder {
     pub(crate) store: Arc<Store>,
     pub(crate) overlay: Overlay,
     pub(crate) cache: Arc<Cache>,
-    host: Arc<dyn Host>,
+    pub(crate) host: Arc<dyn Host>,
     trees: Trees,
     locks: KeyLocks,
+    directory: PathBuf,
     run_dir: PathBuf,
     cache_bytes: u64,
     serial: AtomicU64,
@@ -46,8 +50,14 @@ pub struct Built {
     pub(crate) build: String,
     pub(crate) epoch: Option<i64>,
     pub(crate) lease: Lease,
+    /// All that was needed.
+    pub(crate) solved: Vec<Arc<Solved>>,
+    /// What can be stated about it.
+    pub(crate) facts: Facts,
     cache: Arc<Cache>,
     held: Vec<u64>,
+    /// Keeps what other caches gave.
+    _imports: Imports,
 }
 
 /// The result for one platform.
@@ -98,10 +108,16 @@ impl Builder {
             host,
             trees: Trees::open(&dir.join("trees"))?,
             locks: KeyLocks::default(),
+            directory: dir,
             run_dir: run_dir.to_owned(),
             cache_bytes: CACHE_BYTES_DEFAULT,
             serial: AtomicU64::new(0),
         })
+    }
+
+    /// Where its state is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Clients' directories.
@@ -117,6 +133,7 @@ impl Builder {
         cancel: &Cancel,
     ) -> Result<Built> {
         let build = self.name();
+        let began = Timestamp::now();
         let (file, text) = self.definition(request, &progress, &build)?;
         let bases = StoredBases {
             builder: self,
@@ -131,6 +148,8 @@ impl Builder {
         for warning in &plan.warnings {
             progress.event(Event::Warning(warning.clone()));
         }
+        let mut facts = Facts::of(request, &build, began);
+        facts.materials = bases.materials();
         let by_manifest = bases.by_manifest();
         let images = images_of(&plan, &by_manifest);
         let run_dir = self.run_dir.join(&build);
@@ -140,10 +159,18 @@ impl Builder {
         let inner = Cancel::new();
         let stopper = inner.clone();
         let _hook = cancel.on_cancel(move || stopper.cancel());
+        let imports = Imports::read(&Reading {
+            request,
+            host: &*self.host,
+            store: &self.store,
+            progress: &progress,
+            build: &build,
+        });
         let solver = Solver {
             plan: &plan,
             request,
             cache: &self.cache,
+            imports: &imports,
             store: &self.store,
             overlay: &self.overlay,
             host: &*self.host,
@@ -163,6 +190,7 @@ impl Builder {
         let _ = std::fs::remove_dir_all(&run_dir);
         cancel.check()?;
         let solved = solved?;
+        facts.end();
         let held = solved.iter().filter_map(|one| one.layer).collect();
         let platforms = plan.results.into_iter().map(|target| BuiltPlatform {
             platform: target.platform,
@@ -184,6 +212,9 @@ impl Builder {
             epoch: request.source_date_epoch,
             cache: Arc::clone(&self.cache),
             held,
+            solved,
+            facts,
+            _imports: imports,
         })
     }
 
@@ -381,6 +412,19 @@ impl StoredBases<'_> {
         found.values().map(pair).collect()
     }
 
+    /// The images that the build begins with, in order of their names.
+    fn materials(&self) -> Vec<Material> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let material = |((reference, _), image): (&(String, String), &Arc<Image>)| Material {
+            reference: reference.clone(),
+            platform: image.config.platform(),
+            digest: image.manifest.clone(),
+        };
+        let mut materials: Vec<Material> = found.iter().map(material).collect();
+        materials.sort_by(|one, other| one.reference.cmp(&other.reference));
+        materials
+    }
+
     fn image(&self, reference: &str, full: &str, platform: &Platform) -> Result<Image, String> {
         let resolve = || self.builder.store.resolve(reference, Some(platform));
         let is_local = self.request.named_contexts.values().any(|context| {
@@ -390,17 +434,23 @@ impl StoredBases<'_> {
         let missing = matches!(&image, Err(error) if error.kind() == hull_image::Kind::NotFound);
         if !is_local && (missing || self.request.pull) {
             self.cancel.check().map_err(|error| error.to_string())?;
-            let mut tell = |_: &str| {};
-            let pulled = self
-                .builder
-                .host
-                .pull(full, platform, self.request.pull, &mut tell);
-            match pulled {
-                Ok(()) => image = resolve(),
-                Err(error) => return Err(format!("{full}: {error}")),
-            }
+            let pulled = self.pull(full, platform);
+            pulled.map_err(|error| format!("{full}: {error}"))?;
+            image = resolve();
         }
         image.map_err(|error| format!("{full}: {error}"))
+    }
+}
+
+impl StoredBases<'_> {
+    /// Pulls an image as the client who builds.
+    fn pull(&self, full: &str, platform: &Platform) -> Result<(), String> {
+        let login = match full.parse::<hull_oci::Reference>() {
+            Ok(parsed) => self.request.logins.login(parsed.domain())?,
+            Err(_) => None,
+        };
+        let pulled = self.builder.host.pull(full, platform, login.as_ref());
+        pulled.map_err(|error| error.to_string())
     }
 }
 

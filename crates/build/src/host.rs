@@ -1,12 +1,14 @@
 //! What the builder asks of the engine: run a command on a snapshot, fetch an image.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use hull_oci::Platform;
+use hull_oci::{Descriptor, Platform};
 
+use crate::cache::CacheOrigin;
 use crate::cancel::Cancel;
 use crate::progress::LogStream;
-use crate::request::RunDefaults;
+use crate::request::{Login, RunDefaults};
 
 /// The engine, as the builder sees it.
 pub trait Host: Send + Sync {
@@ -19,14 +21,27 @@ pub trait Host: Send + Sync {
         cancel: &Cancel,
     ) -> Result<Finished, HostError>;
 
-    /// Brings an image into the store that is not there, or (`newer`) looks for a newer one.
-    /// Blocks. `tell` takes lines for people.
+    /// Brings an image into the store that is not there, or is newer at its registry. Blocks.
     fn pull(
         &self,
         reference: &str,
         platform: &Platform,
-        newer: bool,
-        tell: &mut dyn FnMut(&str),
+        login: Option<&Login>,
+    ) -> Result<(), HostError>;
+
+    /// What a registry has under a name: a cache, or an image that tells of one.
+    fn remote_cache(
+        &self,
+        reference: &str,
+        login: Option<&Login>,
+    ) -> Result<Arc<dyn CacheOrigin>, HostError>;
+
+    /// Carries a document of the store, with all that it names, to a registry. Blocks.
+    fn push_cache(
+        &self,
+        cache: &Descriptor,
+        reference: &str,
+        login: Option<&Login>,
     ) -> Result<(), HostError>;
 
     /// Whether this host can run programs of the platform.

@@ -31,6 +31,7 @@ pub mod cache;
 pub mod dockerfile;
 pub mod expand;
 pub mod export;
+pub mod git;
 pub mod lint;
 pub mod plan;
 pub mod progress;
@@ -53,4 +54,6 @@ pub use host::{Finished, Host, HostError, RunMount, RunOutput, RunRequest};
 pub use hull_context as context;
 pub use progress::{Event, LogStream, Progress, VertexId};
 pub use remote::Remote;
-pub use request::{BuildRequest, Contexts, NamedContext, NoContexts, Secrets, SshAgents};
+pub use request::{
+    BuildRequest, Contexts, Login, Logins, NamedContext, NoContexts, Secrets, SshAgents,
+};

@@ -1,34 +1,44 @@
-//! A context that is an address: an archive, or a Dockerfile by itself.
+//! A context that is an address: a git repository, an archive, or a Dockerfile by itself.
 
 use std::io::{Cursor, Read};
+use std::sync::Arc;
 
 use crate::builder::Builder;
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::tree::TreeWriter;
+use crate::git::{self, Fetch, Repository};
+use crate::request::Secrets;
+use crate::tree::Tree;
 
 /// The largest Dockerfile that is fetched.
 const TEXT_BYTES_MAX: u64 = 4 << 20;
 
 /// What an address gave.
-pub struct Remote {
-    text: Option<String>,
-    content: Box<dyn Read + Send>,
+pub enum Remote {
+    /// A Dockerfile and no archive.
+    Dockerfile(String),
+    /// Files.
+    Files(Arc<Tree>),
 }
 
 impl Builder {
     /// Fetches a context. Blocks.
-    pub fn fetch(&self, url: &str) -> Result<Remote> {
-        let is_http = url.starts_with("http://") || url.starts_with("https://");
-        if !is_http
-            || url
-                .split(['#', '?'])
-                .next()
-                .unwrap_or_default()
-                .ends_with(".git")
-        {
+    pub fn fetch(&self, url: &str, secrets: &dyn Secrets, cancel: &Cancel) -> Result<Remote> {
+        if git::is_repository(url) {
+            let fetch = Fetch {
+                trees: self.trees(),
+                secrets,
+                agent: None,
+                keep_git_dir: false,
+                cancel,
+            };
+            let checkout = Repository::parse(url)?.fetch(&fetch, None)?;
+            return Ok(Remote::Files(checkout.tree));
+        }
+        if !url.starts_with("http://") && !url.starts_with("https://") {
             let message = format!(
-                "cannot build from {url:?}: the daemon fetches archives and Dockerfiles by http and https; \
-                 a git repository is cloned by the client (hull build {url})"
+                "cannot build from {url:?}: it is neither a git repository's address nor one of \
+                 http or https"
             );
             return Err(Error::invalid(message, None));
         }
@@ -42,11 +52,12 @@ impl Builder {
             .read_to_end(&mut start);
         read.map_err(|error| failed(error.to_string()))?;
         let is_text = answer.media.starts_with("text/") || !looks_packed(&start);
-        let text = String::from_utf8(start.clone()).ok().filter(|_| is_text);
-        Ok(Remote {
-            text,
-            content: Box::new(Cursor::new(start).chain(answer.content)),
-        })
+        if is_text && let Ok(text) = String::from_utf8(start.clone()) {
+            return Ok(Remote::Dockerfile(text));
+        }
+        let mut writer = self.trees().temporary()?;
+        writer.unpack(Cursor::new(start).chain(answer.content))?;
+        Ok(Remote::Files(writer.finish()?))
     }
 }
 
@@ -54,16 +65,4 @@ impl Builder {
 fn looks_packed(start: &[u8]) -> bool {
     let magic: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"];
     magic.iter().any(|magic| start.starts_with(magic)) || start.get(257..262) == Some(b"ustar")
-}
-
-impl Remote {
-    /// Its text, if it is a Dockerfile and no archive.
-    pub fn as_dockerfile(&self) -> Option<String> {
-        self.text.clone()
-    }
-
-    /// Unpacks it.
-    pub fn unpack_into(self, writer: &mut TreeWriter) -> Result<()> {
-        writer.unpack(self.content)
-    }
 }

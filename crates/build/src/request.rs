@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hull_oci::Platform;
 
+use crate::cache::CacheOrigin;
 use crate::tree::Tree;
 
 /// A build.
@@ -46,11 +47,13 @@ pub struct BuildRequest {
     pub secrets: Arc<dyn Secrets>,
     /// The client's ssh agents.
     pub ssh: Arc<dyn SshAgents>,
+    /// What the client logs in with at registries.
+    pub logins: Arc<dyn Logins>,
     /// Seconds since 1970 that every time in the result is at most.
     pub source_date_epoch: Option<i64>,
     /// `INCLUDE` is an instruction.
     pub allow_include: bool,
-    /// Directories of `--cache-from type=local`, imported by the front as trees are.
+    /// `--cache-from`.
     pub cache_from: Vec<CacheSource>,
 }
 
@@ -86,12 +89,15 @@ pub struct RunDefaults {
 }
 
 /// Another place to look for finished steps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum CacheSource {
-    /// An image in the store whose configuration holds a cache (`type=inline`).
+    /// An image of the store that tells of its steps (`type=inline`); or else what a registry has
+    /// under that name: such an image, or a cache (`type=registry`).
     Image(String),
-    /// A directory on the daemon's disk, an OCI layout written by a cache export.
-    Layout(std::path::PathBuf),
+    /// A directory of the client, an OCI layout (`type=local`): all of it, or this document.
+    Layout(Arc<Tree>, Option<hull_oci::Digest>),
+    /// Whatever the front has.
+    Origin(Arc<dyn CacheOrigin>),
 }
 
 /// What a name of `--build-context` stands for.
@@ -154,6 +160,40 @@ impl Secrets for BTreeMap<String, Vec<u8>> {
     }
 }
 
+/// What the client logs in with at registries. Never stored.
+pub trait Logins: Send + Sync {
+    /// For the registry of that host, as names of images have it (`docker.io`, `localhost:5000`).
+    fn login(&self, host: &str) -> Result<Option<Login>, String>;
+}
+
+/// What somebody logs in with.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// The user; empty: there is a token.
+    pub user: String,
+    /// The user's password.
+    pub password: String,
+    /// What tokens are had with instead of a password.
+    pub identity_token: String,
+    /// A token to be used as it is.
+    pub registry_token: String,
+}
+
+impl fmt::Debug for Login {
+    /// No secret gets into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Logins for BTreeMap<String, Login> {
+    fn login(&self, host: &str) -> Result<Option<Login>, String> {
+        Ok(self.get(host).cloned())
+    }
+}
+
 /// The client's ssh agents.
 pub trait SshAgents: Send + Sync {
     /// Whether the client forwards the agent `id`.
@@ -196,6 +236,7 @@ impl BuildRequest {
             entitlements: Vec::new(),
             secrets: Arc::new(BTreeMap::<String, Vec<u8>>::new()),
             ssh: Arc::new(NoAgents),
+            logins: Arc::new(BTreeMap::<String, Login>::new()),
             source_date_epoch: None,
             allow_include: false,
             cache_from: Vec::new(),

@@ -245,6 +245,9 @@ fn named(given: BTreeMap<String, String>) -> Result<BTreeMap<String, Named>, Att
 }
 
 fn named_context(name: &str, value: &str) -> Result<Named, AttributeError> {
+    if hull_build::git::is_repository(value) {
+        return Ok(Named::Address(value.to_owned()));
+    }
     let (scheme, rest) = value
         .split_once(':')
         .ok_or_else(|| AttributeError::Context {

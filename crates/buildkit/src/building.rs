@@ -8,14 +8,15 @@ use std::{
 
 use hull_build::{
     BuildRequest, Cancel, NamedContext,
-    export::ImageOutput,
-    request::{CacheSource, RunDefaults},
+    export::{Attest, ImageOutput},
+    request::RunDefaults,
     tree::Tree,
 };
-use hull_oci::{Descriptor, Digest, Platform};
+use hull_oci::{Descriptor, Platform};
 
 use crate::{
     attributes::{Attributes, Main, Named},
+    cache::{self, Import},
     contexts::Client,
     events::{LOADING, Listener, Step, file_and_lines},
     gateway::marker,
@@ -23,10 +24,7 @@ use crate::{
     guests::Guests,
     job::Job,
     layout, problem,
-    proto::{
-        control::{StatusResponse, VertexWarning},
-        llb::Definition,
-    },
+    proto::llb::Definition,
     questions,
     service::Front,
     solved::Solved,
@@ -56,7 +54,7 @@ pub(crate) async fn run(
     job: &Arc<Job>,
     attributes: Attributes,
     inputs: &Inputs,
-    imports: Vec<CacheSource>,
+    imports: Vec<Import>,
 ) -> Result<Solved, Status> {
     let main = match &attributes.main {
         Main::Local(name) => name.clone(),
@@ -71,19 +69,21 @@ pub(crate) async fn run(
     )
     .await?;
     let client = Arc::new(client);
-    heed_attestations(job, &attributes)?;
+    let attest = attest(&attributes)?;
     let recipe = recipe(job, &client, &attributes).await?;
     let guests = Guests::new(Arc::clone(front.store()));
     let named = named_contexts(front, &client, &guests, &attributes, inputs).await?;
     let mut request = request(job, &attributes, recipe)?;
     request.named_contexts = named;
-    request.cache_from = imports;
+    request.cache_from = cache::sources(imports, client.session());
     request.contexts = Arc::clone(&client) as _;
     request.secrets = Arc::clone(&client) as _;
     request.ssh = Arc::clone(&client) as _;
+    request.logins = Arc::clone(&client) as _;
     if let Some(question) = &attributes.question {
         return questions::answer(front, question, request).await;
     }
+    let inline_cache = attributes.inline_cache;
     let build = carry_out(front, job, request);
     let built = tokio::select! {
         built = build => built?,
@@ -91,31 +91,19 @@ pub(crate) async fn run(
     };
     Ok(Solved {
         built: Some(built),
+        inline_cache,
+        attest,
         metadata: HashMap::new(),
     })
 }
 
-/// Attestations are not made. Who asks for an account of what is in the image must hear that there
-/// is none; one of how it was made is asked for by clients on their own.
-fn heed_attestations(job: &Job, attributes: &Attributes) -> Result<(), Status> {
-    if attributes.attestations.contains_key("sbom") {
-        return Err(Status::unimplemented(
-            "SBOM attestations are not available: build without --sbom, and scan the image",
-        ));
+/// What the client wants stated about images.
+fn attest(attributes: &Attributes) -> Result<Attest, Status> {
+    let mut attest = Attest::default();
+    for (kind, settings) in &attributes.attestations {
+        attest.add(kind, settings).map_err(Status::unimplemented)?;
     }
-    let provenance = attributes.attestations.get("provenance");
-    if provenance.is_some_and(|wish| !wish.contains("inline-only=true")) {
-        job.progress.tell(StatusResponse {
-            warnings: vec![VertexWarning {
-                vertex: Digest::of(job.reference.as_bytes()).to_string(),
-                level: 1,
-                short: b"The image carries no provenance attestation: Hull makes none yet".to_vec(),
-                ..VertexWarning::default()
-            }],
-            ..StatusResponse::default()
-        });
-    }
-    Ok(())
+    Ok(attest)
 }
 
 /// Has the builder do it, in a thread of its own. Stops it when nobody waits any more.
@@ -142,7 +130,7 @@ async fn carry_out(
 }
 
 /// Stops a build when dropped.
-struct Stop(Cancel);
+pub(crate) struct Stop(pub(crate) Cancel);
 
 impl Drop for Stop {
     fn drop(&mut self) {
@@ -169,12 +157,12 @@ pub(crate) fn status(error: &hull_build::Error) -> Status {
 /// Finds the Dockerfile.
 async fn recipe(
     job: &Arc<Job>,
-    client: &Client,
+    client: &Arc<Client>,
     attributes: &Attributes,
 ) -> Result<Recipe, Status> {
     let uploaded = match &attributes.main {
         Main::Local(_) => None,
-        Main::Address(address) => Some(upload(job, client, address).await?),
+        Main::Address(address) => Some(upload(job, client, address, &attributes.file_name).await?),
     };
     let name = &attributes.file_name;
     let step = Step::begin(&job.progress, &job.reference, &format!("{LOADING}{name}"));
@@ -265,21 +253,23 @@ async fn ignored(job: &Job, client: &Client, attributes: &Attributes) -> Result<
     step.end(Ok(read(&tree, IGNORE_FILE)))
 }
 
-/// Takes what the client uploads.
-async fn upload(job: &Job, client: &Client, address: &str) -> Result<Arc<Tree>, Status> {
+/// Takes what the client uploads, or fetches what its address names.
+async fn upload(
+    job: &Job,
+    client: &Arc<Client>,
+    address: &str,
+    file_name: &str,
+) -> Result<Arc<Tree>, Status> {
     let step = Step::begin(
         &job.progress,
         &job.reference,
         "[internal] load remote build context",
     );
-    let taken = client.unpack(address).await.and_then(|tree| {
-        tree.ok_or_else(|| {
-            Status::unimplemented(format!(
-                "the daemon does not fetch the context {address}: fetch it where the client runs, \
-                 and give its directory or an archive on the standard input"
-            ))
-        })
-    });
+    let taken = match client.unpack(address).await {
+        Ok(Some(tree)) => Ok(tree),
+        Ok(None) => client.fetch(address, file_name).await,
+        Err(status) => Err(status),
+    };
     step.end(taken)
 }
 

@@ -1,49 +1,241 @@
-//! Where else finished steps may be found, and where they are to be taken. Pure.
+//! Where else finished steps may be found, and where they are to be taken.
+//!
+//! A kind that there is not is refused by its name: whoever asks for a cache relies on it.
 
-use std::collections::HashMap;
-
-use hull_build::request::CacheSource;
-
-use crate::{
-    attributes::is_true,
-    grpc::Status,
-    proto::{control::CacheOptionsEntry, gateway},
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write as _,
+    sync::Arc,
 };
 
-/// Refuses exports that cannot be made, unless the client does not mind.
-pub(crate) fn check_exports(exports: &[CacheOptionsEntry]) -> Result<(), Status> {
-    let minds = |export: &&CacheOptionsEntry| {
-        !export
-            .attrs
-            .get("ignore-error")
-            .is_some_and(|text| is_true(text))
+use hull_build::{cache::CacheOrigin, request::CacheSource};
+use hull_image::{Store, store::Lease};
+use hull_oci::{Descriptor, Digest};
+use serde::Deserialize;
+use tokio::runtime::Handle;
+
+use crate::{
+    attributes::{is_true, list},
+    grpc::Status,
+    proto::{control::CacheOptionsEntry, gateway},
+    session::Session,
+};
+
+/// The largest document of a cache.
+const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+
+/// How attributes name caches to import: the old way (names of images), and the one of today.
+const CACHE_FROM: &str = "cache-from";
+const CACHE_IMPORTS: &str = "cache-imports";
+
+/// A cache to import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Import {
+    /// What a registry has under a name.
+    Registry(String),
+    /// What the client has in a directory: this document of it.
+    Local { store: String, digest: String },
+}
+
+/// Where a cache is to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Export {
+    pub(crate) to: To,
+    /// All steps, not only those the result is made of.
+    pub(crate) all: bool,
+    /// The build is good without it.
+    pub(crate) ignore_error: bool,
+}
+
+/// Where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Into the image.
+    Inline,
+    /// Under a name at a registry.
+    Registry(String),
+    /// Into a store of the client's.
+    Local(String),
+}
+
+type Attributes = HashMap<String, String>;
+
+/// Where a solve wants its cache.
+pub(crate) fn exports(entries: &[CacheOptionsEntry]) -> Result<Vec<Export>, Status> {
+    entries.iter().map(export).collect()
+}
+
+fn export(entry: &CacheOptionsEntry) -> Result<Export, Status> {
+    let needs = |name: &str| {
+        let found = entry.attrs.get(name).filter(|text| !text.is_empty());
+        found.cloned().ok_or_else(|| {
+            let kind = &entry.r#type;
+            Status::invalid(format!("{kind} cache exporter requires {name}"))
+        })
     };
-    match exports.iter().find(minds) {
-        None => Ok(()),
-        Some(export) => Err(Status::unimplemented(format!(
-            "the build cache cannot be exported (type={}): it stays in the daemon, where the next \
-             build finds it; leave --cache-to out, or add ignore-error=true",
-            export.r#type
-        ))),
+    let to = match entry.r#type.as_str() {
+        "inline" => To::Inline,
+        "registry" => To::Registry(needs("ref")?),
+        "local" => To::Local(format!("local:{}", needs("dest")?)),
+        other => return Err(unknown("exporter", other)),
+    };
+    let text = |name: &str| entry.attrs.get(name).map_or("", String::as_str);
+    Ok(Export {
+        to,
+        all: text("mode") == "max",
+        ignore_error: is_true(text("ignore-error")),
+    })
+}
+
+/// The caches that a client names, whichever way it does.
+pub(crate) fn imports(
+    entries: &[gateway::CacheOptionsEntry],
+    attributes: &Attributes,
+    solve: &[CacheOptionsEntry],
+) -> Result<Vec<Import>, Status> {
+    /// As clients write them into an attribute.
+    #[derive(Deserialize)]
+    #[serde(default, rename_all = "PascalCase")]
+    #[derive(Default)]
+    struct Entry {
+        r#type: String,
+        attrs: BTreeMap<String, String>,
+    }
+    let mut all: Vec<(String, Attributes)> = Vec::new();
+    all.extend(entries.iter().map(|e| (e.r#type.clone(), e.attrs.clone())));
+    all.extend(solve.iter().map(|e| (e.r#type.clone(), e.attrs.clone())));
+    if let Some(text) = attributes
+        .get(CACHE_IMPORTS)
+        .filter(|text| !text.is_empty())
+    {
+        let entries: Vec<Entry> = serde_json::from_str(text)
+            .map_err(|error| Status::invalid(format!("invalid {CACHE_IMPORTS}: {error}")))?;
+        let pair = |entry: Entry| (entry.r#type, entry.attrs.into_iter().collect());
+        all.extend(entries.into_iter().map(pair));
+    }
+    for name in list(attributes.get(CACHE_FROM).map_or("", String::as_str)) {
+        let attributes = HashMap::from([("ref".to_owned(), name)]);
+        all.push(("registry".to_owned(), attributes));
+    }
+    let mut imports = Vec::new();
+    for (kind, attributes) in &all {
+        if let Some(import) = import(kind, attributes)?
+            && !imports.contains(&import)
+        {
+            imports.push(import);
+        }
+    }
+    Ok(imports)
+}
+
+/// `None`: the client knows of nothing there yet.
+fn import(kind: &str, attributes: &Attributes) -> Result<Option<Import>, Status> {
+    let text = |name: &str| {
+        attributes
+            .get(name)
+            .filter(|text| !text.is_empty())
+            .cloned()
+    };
+    match kind {
+        "registry" => {
+            let missing = || Status::invalid("registry cache importer requires ref");
+            Ok(Some(Import::Registry(text("ref").ok_or_else(missing)?)))
+        }
+        "local" => Ok(match (text("src"), text("digest")) {
+            (Some(source), Some(digest)) => Some(Import::Local {
+                store: format!("local:{source}"),
+                digest,
+            }),
+            _ => None,
+        }),
+        other => Err(unknown("importer", other)),
     }
 }
 
-/// The imports that are served: images of the daemon's store that tell of their steps. Others give
-/// nothing, as an empty cache does.
-pub(crate) fn imports(entries: &[gateway::CacheOptionsEntry]) -> Vec<CacheSource> {
-    let image = |attributes: &HashMap<String, String>| attributes.get("ref").cloned();
-    let registry = entries.iter().filter(|entry| entry.r#type == "registry");
-    registry
-        .filter_map(|entry| image(&entry.attrs))
-        .map(CacheSource::Image)
-        .collect()
+fn unknown(what: &str, kind: &str) -> Status {
+    Status::unimplemented(format!(
+        "unknown cache {what}: {kind:?}: there are registry, local and (to export) inline"
+    ))
+}
+
+/// The caches, as the builder asks for them.
+pub(crate) fn sources(imports: Vec<Import>, session: &Arc<Session>) -> Vec<CacheSource> {
+    let source = |import| match import {
+        Import::Registry(name) => CacheSource::Image(name),
+        Import::Local { store, digest } => CacheSource::Origin(Arc::new(Clients {
+            session: Arc::clone(session),
+            runtime: Handle::current(),
+            store,
+            digest,
+        })),
+    };
+    imports.into_iter().map(source).collect()
+}
+
+/// A cache in a store of the client's.
+struct Clients {
+    session: Arc<Session>,
+    runtime: Handle,
+    store: String,
+    digest: String,
+}
+
+impl Clients {
+    fn read(&self, digest: &str) -> Result<Vec<u8>, String> {
+        let store = self.session.store(&self.store);
+        let reading = store.read_all(digest, DOCUMENT_BYTES_MAX);
+        let read = self.runtime.block_on(reading);
+        read.map_err(|status| status.message)
+    }
+}
+
+impl CacheOrigin for Clients {
+    fn name(&self) -> String {
+        self.store.clone()
+    }
+
+    fn root(&self) -> Result<Vec<u8>, String> {
+        let bytes = self.read(&self.digest)?;
+        if Digest::of(&bytes).as_str() == self.digest {
+            return Ok(bytes);
+        }
+        Err(format!("the document {} is damaged", self.digest))
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, String> {
+        self.read(descriptor.digest.as_str())
+    }
+
+    fn bring(
+        &self,
+        store: &Arc<Store>,
+        lease: &Arc<Lease>,
+        blob: &Descriptor,
+    ) -> Result<(), String> {
+        let failed = |error: &dyn std::fmt::Display| error.to_string();
+        let from = self.session.store(&self.store);
+        let mut writer = store
+            .write_blob(lease, &blob.digest)
+            .map_err(|error| failed(&error))?;
+        let reading = from.read(blob.digest.as_str());
+        let reading = self.runtime.block_on(reading);
+        let mut reading = reading.map_err(|status| status.message)?;
+        loop {
+            let piece = self.runtime.block_on(reading.next());
+            match piece.map_err(|status| status.message)? {
+                Some(piece) => writer.write_all(&piece).map_err(|error| failed(&error))?,
+                None => break,
+            }
+        }
+        writer.commit().map(drop).map_err(|error| failed(&error))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn export(kind: &str, attributes: &[(&str, &str)]) -> CacheOptionsEntry {
+    fn entry(kind: &str, attributes: &[(&str, &str)]) -> CacheOptionsEntry {
         let attrs = attributes
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -54,20 +246,46 @@ mod tests {
     }
 
     #[test]
-    fn an_export_is_refused_unless_it_does_not_matter() {
-        assert!(check_exports(&[]).is_ok());
-        assert!(check_exports(&[export("gha", &[("ignore-error", "true")])]).is_ok());
-        let error = check_exports(&[export("local", &[("dest", "x")])]).unwrap_err();
-        assert!(error.message.contains("type=local"), "{error}");
+    fn exports_are_understood() {
+        let found = exports(&[
+            entry("local", &[("dest", "x"), ("mode", "max")]),
+            entry("registry", &[("ref", "a/b"), ("ignore-error", "true")]),
+            entry("inline", &[]),
+        ]);
+        let found = found.unwrap();
+        assert_eq!(found[0].to, To::Local("local:x".to_owned()));
+        assert!(found[0].all && !found[0].ignore_error);
+        assert!(found[1].ignore_error && !found[1].all);
+        assert_eq!(found[2].to, To::Inline);
     }
 
     #[test]
-    fn images_are_looked_into() {
-        let entry = |kind: &str| gateway::CacheOptionsEntry {
-            r#type: kind.to_owned(),
-            attrs: HashMap::from([("ref".to_owned(), "example.com/a:1".to_owned())]),
+    fn kinds_that_there_are_not_are_refused_by_name() {
+        let error = exports(&[entry("gha", &[])]).unwrap_err();
+        assert!(error.message.contains("gha"), "{error}");
+        let error = imports(&[], &HashMap::new(), &[entry("s3", &[])]).unwrap_err();
+        assert!(error.message.contains("s3"), "{error}");
+        assert!(exports(&[entry("local", &[])]).is_err());
+    }
+
+    #[test]
+    fn imports_are_found_wherever_a_client_names_them_and_each_once() {
+        let attributes = HashMap::from([
+            (
+                CACHE_IMPORTS.to_owned(),
+                r#"[{"Type":"local","Attrs":{"src":"d","digest":"sha256:aa"}},{"Type":"local","Attrs":{"src":"new"}}]"#
+                    .to_owned(),
+            ),
+            (CACHE_FROM.to_owned(), "a/b".to_owned()),
+        ]);
+        let solve = [entry("registry", &[("ref", "a/b")])];
+        let local = Import::Local {
+            store: "local:d".to_owned(),
+            digest: "sha256:aa".to_owned(),
         };
-        let found = imports(&[entry("registry"), entry("gha")]);
-        assert_eq!(found, [CacheSource::Image("example.com/a:1".to_owned())]);
+        assert_eq!(
+            imports(&[], &attributes, &solve).unwrap(),
+            [Import::Registry("a/b".to_owned()), local]
+        );
     }
 }

@@ -12,17 +12,18 @@ use std::{
 };
 
 use hull_build::{
-    Builder, Contexts, Secrets, SshAgents,
+    Builder, Cancel, Contexts, Login, Logins, Remote, Secrets, SshAgents,
     request::Wanted,
     tree::{Meta, Tree, TreeWriter},
 };
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
+    building::{self, Stop},
     grpc::{Code, Status},
     job::lock,
     session::{
-        Session, Sessions,
+        Credentials, Session, Sessions,
         filesync::{self, Look, Replica, Request},
     },
 };
@@ -142,6 +143,38 @@ impl Client {
         Ok(Some(tree))
     }
 
+    /// Fetches the main context from an address that is no upload's.
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        address: &str,
+        file_name: &str,
+    ) -> Result<Arc<Tree>, Status> {
+        let (client, address, file_name) =
+            (Arc::clone(self), address.to_owned(), file_name.to_owned());
+        let stop = Stop(Cancel::new());
+        let cancel = stop.0.clone();
+        let fetching = tokio::task::spawn_blocking(move || {
+            match client.builder.fetch(&address, &*client, &cancel)? {
+                Remote::Files(tree) => Ok(tree),
+                Remote::Dockerfile(text) => {
+                    let mut writer = client.builder.trees().temporary()?;
+                    let meta = Meta {
+                        mode: 0o644,
+                        ..Meta::default()
+                    };
+                    writer.file(Path::new(&file_name), &mut text.as_bytes(), meta)?;
+                    writer.finish()
+                }
+            }
+        });
+        let fetched: Result<_, hull_build::Error> = fetching
+            .await
+            .map_err(|_| Status::new(Code::Internal, "fetching broke off"))?;
+        let tree = fetched.map_err(|error| building::status(&error))?;
+        lock(&self.here).insert(MAIN.to_owned(), Arc::clone(&tree));
+        Ok(tree)
+    }
+
     async fn receive(
         &self,
         directory: &str,
@@ -215,6 +248,30 @@ impl Secrets for Client {
     fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
         let found = self.runtime.block_on(self.session.secret(id));
         found.map_err(|status| status.message)
+    }
+}
+
+impl Logins for Client {
+    fn login(&self, host: &str) -> Result<Option<Login>, String> {
+        let asking = self.session.credentials(host);
+        let found = self.runtime.block_on(asking);
+        let found = found.map_err(|status| status.message)?;
+        Ok(found.map(login))
+    }
+}
+
+/// Without a user, a client's secret is an identity token.
+pub(crate) fn login(found: Credentials) -> Login {
+    match found.user.as_str() {
+        "" => Login {
+            identity_token: found.secret,
+            ..Login::default()
+        },
+        _ => Login {
+            user: found.user,
+            password: found.secret,
+            ..Login::default()
+        },
     }
 }
 

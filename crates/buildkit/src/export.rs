@@ -13,7 +13,7 @@ use hull_oci::{Descriptor, Reference};
 use tokio::sync::mpsc;
 
 use crate::{
-    building,
+    building, cache, contexts,
     events::Step,
     grpc::{Code, Status},
     job::Job,
@@ -28,6 +28,7 @@ use crate::{
 const DIGEST: &str = "containerimage.digest";
 const DESCRIPTOR: &str = "containerimage.descriptor";
 const NAME: &str = "image.name";
+const CACHE_MANIFEST: &str = "cache.manifest";
 
 /// The client's store that an OCI layout goes to.
 const EXPORT: &str = "export";
@@ -41,12 +42,21 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Pieces on their way: a slow client makes the export wait.
 const PIECES: usize = 4;
 
+/// What shall become of a result.
+pub(crate) struct Wanted {
+    pub(crate) outputs: Vec<Output>,
+    /// Where its steps are to be taken.
+    pub(crate) exports: Vec<cache::Export>,
+}
+
 /// An export under way.
 struct Export<'a> {
     front: &'a Front,
     job: &'a Arc<Job>,
     session: &'a Arc<Session>,
     solved: &'a Arc<Solved>,
+    /// Images tell of their steps.
+    inline_cache: bool,
 }
 
 /// Makes all outputs; returns what clients want to know of them.
@@ -55,16 +65,18 @@ pub(crate) async fn all(
     job: &Arc<Job>,
     session: &Arc<Session>,
     solved: &Arc<Solved>,
-    outputs: &[Output],
+    wanted: &Wanted,
 ) -> Result<HashMap<String, String>, Status> {
+    let is_inline = |export: &cache::Export| export.to == cache::To::Inline;
     let export = Export {
         front,
         job,
         session,
         solved,
+        inline_cache: wanted.exports.iter().any(is_inline) || solved.inline_cache,
     };
     let mut response = HashMap::new();
-    for output in outputs {
+    for output in &wanted.outputs {
         match &output.kind {
             Kind::Image { names, push } => {
                 response.extend(export.image(names, *push).await?);
@@ -77,8 +89,23 @@ pub(crate) async fn all(
                 response.extend(export.archive(output.id, names).await?);
             }
             Kind::Oci { is_tar: false, .. } => response.extend(export.layout().await?),
-            Kind::Tar => export.tar(output.id).await?,
-            Kind::Local => export.local(output.id).await?,
+            Kind::Tar | Kind::Local if solved.attest.is_any() => {
+                return Err(Status::invalid(
+                    "attestations belong to images: choose --output type=image or type=oci, or \
+                     leave --attest, --sbom and --provenance out",
+                ));
+            }
+            Kind::Tar => export.tar(output.id, output.split).await?,
+            Kind::Local => export.local(output.id, output.split).await?,
+        }
+    }
+    for one in &wanted.exports {
+        match export.cache(one).await {
+            Ok(told) => response.extend(told),
+            Err(status) if one.ignore_error => {
+                tracing::warn!(%status, "a build's cache is not exported");
+            }
+            Err(status) => return Err(status),
         }
     }
     Ok(response)
@@ -112,6 +139,8 @@ impl Export<'_> {
     ) -> Result<HashMap<String, String>, Status> {
         let output = ImageOutput {
             names: names.to_vec(),
+            inline_cache: self.inline_cache,
+            attest: self.solved.attest.clone(),
             ..ImageOutput::default()
         };
         let target = self
@@ -130,14 +159,9 @@ impl Export<'_> {
         let text = format!("pushing {name}");
         let step = Arc::new(Step::begin(&self.job.progress, &self.job.reference, &text));
         let teller = Arc::clone(&step);
-        let host = match name.domain() {
-            // The name under which Docker's clients keep what is for Docker Hub.
-            "docker.io" => "registry-1.docker.io",
-            host => host,
-        };
         let push = Push {
             reference: name.clone(),
-            credentials: self.session.credentials(host).await?,
+            credentials: self.session.credentials(name.domain()).await?,
             tell: Box::new(move |layer, current, total| {
                 teller.status(
                     &format!("pushing layer {layer}"),
@@ -161,6 +185,8 @@ impl Export<'_> {
     ) -> Result<HashMap<String, String>, Status> {
         let output = ImageOutput {
             names: names.to_vec(),
+            inline_cache: self.inline_cache,
+            attest: self.solved.attest.clone(),
             ..ImageOutput::default()
         };
         let (writer, pieces) = stream();
@@ -176,11 +202,11 @@ impl Export<'_> {
     }
 
     /// The files as an archive.
-    async fn tar(&self, id: usize) -> Result<(), Status> {
+    async fn tar(&self, id: usize, split: Option<bool>) -> Result<(), Status> {
         let (writer, pieces) = stream();
         let writing = self.blocking(move |builder, built| {
             let mut writer = writer;
-            let written = built.tar(builder, &mut writer);
+            let written = built.tar(builder, split, &mut writer);
             writer.end(written)
         });
         let sending = send_stream(self.session, id, &[], pieces);
@@ -189,19 +215,21 @@ impl Export<'_> {
     }
 
     /// The files.
-    async fn local(&self, id: usize) -> Result<(), Status> {
+    async fn local(&self, id: usize, split: Option<bool>) -> Result<(), Status> {
         let step = Step::begin(
             &self.job.progress,
             &self.job.reference,
             "exporting to client directory",
         );
-        step.end(self.send_files(id, &step).await)
+        step.end(self.send_files(id, split, &step).await)
     }
 
-    async fn send_files(&self, id: usize, step: &Step) -> Result<(), Status> {
-        let root = self
-            .blocking(|builder, built| built.root(builder, &built.platforms[0]))
+    async fn send_files(&self, id: usize, split: Option<bool>, step: &Step) -> Result<(), Status> {
+        let roots = self
+            .blocking(move |builder, built| built.roots(builder, split))
             .await?;
+        let part = |(directory, root): (String, _)| (directory.into(), Arc::new(root));
+        let parts = roots.into_iter().map(part).collect();
         let sent = std::sync::atomic::AtomicU64::new(0);
         let progress = |bytes: u64| {
             use std::sync::atomic::Ordering::Relaxed;
@@ -210,7 +238,7 @@ impl Export<'_> {
                 step.status("copying files", total, 0, false);
             }
         };
-        send_directory(self.session, id, Arc::new(root), progress).await?;
+        send_directory(self.session, id, parts, progress).await?;
         let total = sent.load(std::sync::atomic::Ordering::Relaxed);
         step.status("copying files", total, 0, true);
         Ok(())
@@ -228,13 +256,48 @@ impl Export<'_> {
     }
 
     async fn send_layout(&self, step: &Step) -> Result<Descriptor, Status> {
-        let output = ImageOutput::default();
+        let output = ImageOutput {
+            inline_cache: self.inline_cache,
+            attest: self.solved.attest.clone(),
+            ..ImageOutput::default()
+        };
         let target = self
             .blocking(move |builder, built| built.unnamed_image(builder, &output))
             .await?;
         let store = Arc::clone(self.front.store());
         layout::send(&store, &self.session.store(EXPORT), &target, step).await?;
         Ok(target)
+    }
+
+    /// Takes the steps to where other daemons find them.
+    async fn cache(&self, export: &cache::Export) -> Result<HashMap<String, String>, Status> {
+        let all = export.all;
+        let make = move |builder: &Builder, built: &Built| built.cache(builder, all);
+        match &export.to {
+            cache::To::Inline => Ok(HashMap::new()),
+            cache::To::Registry(name) => {
+                let reference: Reference = name.parse().map_err(|error| {
+                    Status::invalid(format!("invalid cache reference {name:?}: {error}"))
+                })?;
+                let login = self.session.credentials(reference.domain()).await?;
+                let login = login.map(contexts::login);
+                let (cache, name) = (self.blocking(make).await?, name.clone());
+                self.blocking(move |builder, built| {
+                    built.push_cache(builder, &cache, &name, login.as_ref())
+                })
+                .await?;
+                Ok(HashMap::new())
+            }
+            cache::To::Local(id) => {
+                let cache = self.blocking(make).await?;
+                let text = "exporting cache to client directory";
+                let step = Step::begin(&self.job.progress, &self.job.reference, text);
+                let (store, to) = (self.front.store(), self.session.store(id));
+                step.end(layout::send(store, &to, &cache, &step).await)?;
+                let told = serde_json::to_string(&cache).expect("a descriptor has a JSON form");
+                Ok(HashMap::from([(CACHE_MANIFEST.to_owned(), told)]))
+            }
+        }
     }
 
     /// What clients want to know of an image.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,9 +15,11 @@ use jiff::Timestamp;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
+    control::{arrived, travelling},
     grpc::{Code, Status},
+    history::{History, Kept},
     progress::ProgressLog,
-    proto::control::{Exporter, SolveRequest},
+    proto::control::{BuildHistoryRecord, CacheOptionsEntry, Exporter, SolveRequest},
     solved::Solved,
 };
 
@@ -39,6 +42,8 @@ pub(crate) struct Job {
     /// What the client calls its front end and wants of it. Filled in by the gateway, as a rule.
     pub(crate) wishes: Mutex<Wishes>,
     pub(crate) exporters: Vec<Exporter>,
+    /// Caches that the solve names.
+    pub(crate) imports: Vec<CacheOptionsEntry>,
     /// Privileges that the client grants.
     pub(crate) entitlements: Vec<String>,
     pub(crate) progress: Arc<ProgressLog>,
@@ -93,6 +98,11 @@ impl Job {
                 attributes: request.frontend_attrs.clone(),
             }),
             exporters: request.exporters.clone(),
+            imports: request
+                .cache
+                .as_ref()
+                .map(|cache| cache.imports.clone())
+                .unwrap_or_default(),
             entitlements: request.entitlements.clone(),
             progress: Arc::default(),
             began: Timestamp::now(),
@@ -154,8 +164,71 @@ impl Job {
         *lock(&self.pinned)
     }
 
-    pub(crate) fn pin(&self, pinned: bool) {
-        *lock(&self.pinned) = pinned;
+    /// What the protocol tells of it.
+    pub(crate) fn record(&self) -> BuildHistoryRecord {
+        let outcome = self.outcome();
+        let counts = self.progress.counts();
+        let wishes = lock(&self.wishes).clone();
+        BuildHistoryRecord {
+            r#ref: self.reference.clone(),
+            frontend: wishes.frontend,
+            frontend_attrs: wishes.attributes,
+            exporters: self.exporters.clone(),
+            error: outcome
+                .as_ref()
+                .and_then(|end| Some(end.error.as_ref()?.to_message())),
+            created_at: Some(travelling(self.began)),
+            completed_at: outcome.as_ref().map(|end| travelling(end.ended)),
+            exporter_response: outcome.map(|end| end.response).unwrap_or_default(),
+            pinned: self.is_pinned(),
+            num_cached_steps: counts.cached,
+            num_total_steps: counts.total,
+            num_completed_steps: counts.completed,
+            num_warnings: counts.warnings,
+            ..BuildHistoryRecord::default()
+        }
+    }
+
+    /// One that ended in an earlier life of the daemon.
+    fn of_history(kept: Kept) -> Self {
+        let record = kept.record;
+        let ended = record.completed_at.as_ref().or(record.created_at.as_ref());
+        let outcome = Outcome {
+            ended: ended.map_or(Timestamp::UNIX_EPOCH, arrived),
+            error: record.error.map(Status::from_message),
+            response: record.exporter_response,
+        };
+        let progress = Arc::new(ProgressLog::default());
+        kept.words.into_iter().for_each(|word| progress.tell(word));
+        progress.close();
+        Self {
+            reference: record.r#ref,
+            session: String::new(),
+            wishes: Mutex::new(Wishes {
+                frontend: record.frontend,
+                attributes: record.frontend_attrs,
+            }),
+            exporters: record.exporters,
+            imports: Vec::new(),
+            entitlements: Vec::new(),
+            progress,
+            began: record
+                .created_at
+                .as_ref()
+                .map_or(Timestamp::UNIX_EPOCH, arrived),
+            is_internal: false,
+            state: watch::Sender::new(State::Ended),
+            results: Mutex::default(),
+            outcome: Mutex::new(Some(outcome)),
+            pinned: Mutex::new(record.pinned),
+        }
+    }
+
+    fn kept(&self) -> Kept {
+        Kept {
+            record: self.record(),
+            words: self.progress.words(),
+        }
     }
 
     fn end(&self, outcome: Outcome) {
@@ -169,6 +242,7 @@ impl Job {
 /// All builds that are known.
 #[derive(Debug)]
 pub(crate) struct Jobs {
+    history: History,
     known: Mutex<Known>,
     changes: watch::Sender<u64>,
 }
@@ -180,15 +254,6 @@ struct Known {
     ended: VecDeque<String>,
 }
 
-impl Default for Jobs {
-    fn default() -> Self {
-        Self {
-            known: Mutex::default(),
-            changes: watch::Sender::new(0),
-        }
-    }
-}
-
 /// A build that runs: ends, as given up, when it is dropped before it ended otherwise.
 pub(crate) struct Running<'a> {
     jobs: &'a Jobs,
@@ -196,6 +261,30 @@ pub(crate) struct Running<'a> {
 }
 
 impl Jobs {
+    /// Those that the history in `directory` tells of.
+    pub(crate) fn open(directory: &Path) -> Self {
+        let history = History::in_directory(directory);
+        let mut known = Known::default();
+        for kept in history.all() {
+            let job = Arc::new(Job::of_history(kept));
+            known.ended.push_back(job.reference.clone());
+            known.jobs.insert(job.reference.clone(), job);
+        }
+        Self {
+            history,
+            known: Mutex::new(known),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// Keeps a build from being let go of, or no longer.
+    pub(crate) fn pin(&self, job: &Job, pinned: bool) {
+        *lock(&job.pinned) = pinned;
+        if job.outcome().is_some() {
+            self.history.keep(&job.kept());
+        }
+    }
+
     /// Begins a build under the reference that the client chose.
     pub(crate) fn begin(&self, request: &SolveRequest) -> Result<Running<'_>, Status> {
         if request.r#ref.is_empty() {
@@ -262,6 +351,7 @@ impl Jobs {
             known.jobs.remove(reference);
             known.ended.retain(|other| other != reference);
             drop(known);
+            self.history.forget(reference);
             self.changed();
         }
         ended
@@ -280,6 +370,9 @@ impl Jobs {
     /// Lets go of the oldest that nobody wants kept.
     fn retire(&self, reference: String) {
         let mut known = lock(&self.known);
+        if let Some(job) = known.jobs.get(&reference).filter(|job| !job.is_internal) {
+            self.history.keep(&job.kept());
+        }
         known.ended.push_back(reference);
         loop {
             let bytes = |known: &Known| -> usize {
@@ -301,6 +394,7 @@ impl Jobs {
             };
             if let Some(name) = known.ended.remove(at) {
                 known.jobs.remove(&name);
+                self.history.forget(&name);
             }
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Output {
     pub(crate) id: usize,
     pub(crate) kind: Kind,
     pub(crate) compression: Compression,
+    /// Files of each platform in a directory of its own; none: if there are several platforms.
+    pub(crate) split: Option<bool>,
 }
 
 /// What becomes of the result.
@@ -63,6 +65,10 @@ pub(crate) fn parse(exporters: &[Exporter]) -> Result<Vec<Output>, OutputError> 
                 id,
                 kind: kind(&exporter.r#type, &exporter.attrs)?,
                 compression: compression(&exporter.attrs)?,
+                split: exporter
+                    .attrs
+                    .get("platform-split")
+                    .map(|text| is_true(text)),
             })
         })
         .collect()

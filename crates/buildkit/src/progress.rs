@@ -72,6 +72,12 @@ impl ProgressLog {
         lock(&self.told).bytes
     }
 
+    /// All that was told.
+    pub(crate) fn words(&self) -> Vec<StatusResponse> {
+        let told = lock(&self.told);
+        told.words.iter().map(|word| (**word).clone()).collect()
+    }
+
     /// Counts of what was told: all vertices, completed ones, cached ones, warnings.
     pub(crate) fn counts(&self) -> Counts {
         let told = lock(&self.told);

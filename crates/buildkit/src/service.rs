@@ -58,13 +58,14 @@ impl Front {
         store: Arc<Store>,
         lender: Arc<dyn Lender>,
     ) -> Self {
+        let jobs = Jobs::open(builder.directory());
         Self {
             worker,
             builder,
             store,
             lender,
             sessions: Sessions::default(),
-            jobs: Jobs::default(),
+            jobs,
         }
     }
 

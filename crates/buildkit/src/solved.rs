@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
-use hull_build::Built;
+use hull_build::{Built, export::Attest};
 
 /// A result. Its layers stay as long as it lives.
 #[derive(Default)]
 pub(crate) struct Solved {
     /// `None`: a question was answered, and nothing built.
     pub(crate) built: Option<Built>,
+    /// Images made of it tell of their steps.
+    pub(crate) inline_cache: bool,
+    /// What is stated about images made of it.
+    pub(crate) attest: Attest,
     /// Words for the client.
     pub(crate) metadata: HashMap<String, Vec<u8>>,
 }

@@ -11,11 +11,16 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use hull_build::cache::CacheOrigin;
 use hull_build::{
-    Builder, Cancel, Finished, Host, HostError, LogStream, RunMount, RunOutput, RunRequest,
+    Builder, Cancel, Finished, Host, HostError, LogStream, Login, RunMount, RunOutput, RunRequest,
 };
-use hull_image::Snapshot;
-use hull_oci::Platform;
+use hull_image::store::Lease;
+use hull_image::{Snapshot, Store};
+use hull_oci::{Descriptor, Platform};
+use hull_registry::document::Remote;
+use hull_registry::push::Push;
+use hull_registry::{Credentials, push};
 use hull_shim::protocol::Attach;
 use tokio::runtime::Handle as Runtime;
 
@@ -103,14 +108,13 @@ impl Host for BuildHost {
         &self,
         reference: &str,
         platform: &Platform,
-        _newer: bool,
-        _tell: &mut dyn FnMut(&str),
+        login: Option<&Login>,
     ) -> Result<(), HostError> {
         let engine = self.engine()?;
         let options = PullOptions {
             reference: reference.to_owned(),
             platform: Some(platform.to_string()),
-            credentials: None,
+            credentials: login.map(credentials),
         };
         let progress = hull_registry::Progress::default();
         self.runtime
@@ -118,8 +122,90 @@ impl Host for BuildHost {
             .map_err(|error| HostError(crate::shim::chain(&error)))
     }
 
+    fn remote_cache(
+        &self,
+        reference: &str,
+        login: Option<&Login>,
+    ) -> Result<Arc<dyn CacheOrigin>, HostError> {
+        let engine = self.engine()?;
+        let failed = |error: &dyn std::fmt::Display| HostError(error.to_string());
+        let parsed = crate::image::parse_reference(reference).map_err(|error| failed(&error))?;
+        let credentials = login.map(credentials);
+        let remote = Remote::new(&engine.registries(), &parsed, credentials.as_ref());
+        Ok(Arc::new(RemoteCache {
+            name: reference.to_owned(),
+            remote: remote.map_err(|error| failed(&error))?,
+            runtime: self.runtime.clone(),
+        }))
+    }
+
+    fn push_cache(
+        &self,
+        cache: &Descriptor,
+        reference: &str,
+        login: Option<&Login>,
+    ) -> Result<(), HostError> {
+        let engine = self.engine()?;
+        let order = Push {
+            reference: crate::image::parse_reference(reference)
+                .map_err(|error| HostError(error.to_string()))?,
+            platform: None,
+            credentials: login.map(credentials),
+        };
+        let progress = hull_registry::Progress::default();
+        let client = engine.registries();
+        let target = Some(cache.clone());
+        let pushing = push::push_target(&client, engine.images(), target, &order, &progress);
+        let pushed = self.runtime.block_on(pushing);
+        pushed
+            .map(drop)
+            .map_err(|error| HostError(crate::shim::chain(&error)))
+    }
+
     fn can_run(&self, platform: &Platform) -> bool {
         Platform::host().rank(platform).is_some() || has_emulator(platform)
+    }
+}
+
+/// A cache at a registry, as the builder's threads ask for it.
+struct RemoteCache {
+    name: String,
+    remote: Remote,
+    runtime: Runtime,
+}
+
+impl CacheOrigin for RemoteCache {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn root(&self) -> Result<Vec<u8>, String> {
+        let root = self.runtime.block_on(self.remote.root());
+        root.map(Vec::from).map_err(|error| error.to_string())
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, String> {
+        let document = self.runtime.block_on(self.remote.document(descriptor));
+        document.map(Vec::from).map_err(|error| error.to_string())
+    }
+
+    fn bring(
+        &self,
+        store: &Arc<Store>,
+        lease: &Arc<Lease>,
+        blob: &Descriptor,
+    ) -> Result<(), String> {
+        let brought = self.runtime.block_on(self.remote.bring(store, lease, blob));
+        brought.map_err(|error| error.to_string())
+    }
+}
+
+fn credentials(login: &Login) -> Credentials {
+    Credentials {
+        username: login.user.clone(),
+        password: login.password.clone(),
+        identity_token: login.identity_token.clone(),
+        registry_token: login.registry_token.clone(),
     }
 }
 

@@ -178,7 +178,9 @@ async fn reap() {
         return;
     };
     loop {
-        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+        while let Ok(Some((pid, ended))) = hull_sys::process::reap() {
+            hull_sys::child::note(pid, ended);
+        }
         if ended.recv().await.is_none() {
             return;
         }

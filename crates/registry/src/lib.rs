@@ -1,8 +1,8 @@
 //! The distribution protocol, both ends: how images travel.
 //!
 //! [`client`] speaks to any registry; [`pull`](mod@pull) and [`push`](mod@push) carry whole images
-//! between a registry and the image store, [`artifact`] what is no image. [`server`] is a registry of
-//! our own.
+//! between a registry and the image store, [`artifact`] what is no image; [`document`] reads what is no
+//! image. [`server`] is a registry of our own.
 //!
 //! Words: a *reference* names an image; a *repository* is a reference without tag and digest; an
 //! *origin* is the registry a reference names, a *mirror* another one that has the same.
@@ -11,6 +11,7 @@
 
 pub mod artifact;
 pub mod client;
+pub mod document;
 pub mod progress;
 pub mod pull;
 pub mod push;

@@ -206,6 +206,9 @@ impl Foreign {
         } else if let Some(root) = config["root"]["path"].as_str() {
             config["root"]["path"] = json!(request.bundle.join(root));
         }
+        if let Some(env) = &request.env {
+            config["process"]["env"] = json!(env);
+        }
         if let Some(network) = network {
             let ours = format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd());
             set_network(&mut config, &ours);

@@ -107,6 +107,9 @@ pub struct Create {
     /// The precompiled filter for the spec's seccomp profile, if the daemon keeps one in this file.
     #[serde(default)]
     pub seccomp_cache: Option<PathBuf>,
+    /// The process's environment, if it is to be in memory only: then the bundle tells none.
+    #[serde(default)]
+    pub env: Option<Vec<String>>,
 }
 
 /// Where the root file system comes from.

@@ -101,7 +101,10 @@ impl Shim {
                 "the container is made already",
             ));
         }
-        let spec = read_spec(&create.bundle)?;
+        let mut spec = read_spec(&create.bundle)?;
+        if let (Some(env), Some(process)) = (&create.env, spec.process_mut()) {
+            process.set_env(Some(env.clone()));
+        }
         let terminal = spec
             .process()
             .as_ref()

@@ -4,6 +4,7 @@ pub mod beneath;
 pub mod bpf;
 pub mod capability;
 pub mod cgroup;
+pub mod child;
 pub mod fdpass;
 pub mod files;
 pub mod host_process;

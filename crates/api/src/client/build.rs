@@ -2,7 +2,9 @@
 
 use http::{Method, StatusCode};
 
-use super::{ByteStream, Call, Client, ClientError, JsonStream, RequestBody, container::filtered};
+use super::{
+    ByteStream, Call, Client, ClientError, Hijacked, JsonStream, RequestBody, container::filtered,
+};
 use crate::{
     filters::Filters,
     progress::ProgressMessage,
@@ -68,6 +70,14 @@ impl Client {
         let call = Call::json(query, extras);
         let answer = self.send(Method::POST, "/build", call).await?;
         Ok(ByteStream::new(answer).json())
+    }
+
+    /// Offers a connection to an ssh agent: the first byte that comes says that it is wanted.
+    pub async fn build_agent(&self, token: &str, id: &str) -> Result<Hijacked, ClientError> {
+        let mut query = Query::default();
+        query.add("id", id);
+        let path = format!("/hull/build/agent/{token}");
+        self.hijack(&path, Call::with(query)).await
     }
 
     /// Takes parts of the build cache away.

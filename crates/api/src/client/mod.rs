@@ -54,7 +54,7 @@ pub use container::{
 pub use error::ClientError;
 pub use image::{ImageCreateOptions, ImageListOptions};
 pub use manifest::ManifestAnnotation;
-pub use system::{decode_auth, encode_auth};
+pub use system::{decode_auth, decode_auths, encode_auth};
 pub use transport::{Connect, Connecting, Duplex, Hijacked, TcpEndpoint, UnixEndpoint};
 
 /// The name clients send for themselves.

@@ -1,5 +1,7 @@
 //! The daemon itself.
 
+use std::collections::BTreeMap;
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE},
@@ -117,6 +119,15 @@ pub fn encode_auth(auth: &AuthConfig) -> String {
 /// Reads a value of `X-Registry-Auth`: URL-safe base64 of JSON, or (from careless clients) plain
 /// base64. `None`: neither.
 pub fn decode_auth(value: &[u8]) -> Option<AuthConfig> {
+    decode_header(value)
+}
+
+/// Reads a value of `X-Registry-Config`: credentials by server. `None`: it is no base64 of JSON.
+pub fn decode_auths(value: &[u8]) -> Option<BTreeMap<String, AuthConfig>> {
+    decode_header(value)
+}
+
+fn decode_header<T: serde::de::DeserializeOwned>(value: &[u8]) -> Option<T> {
     let trimmed = value.strip_suffix(b"=").unwrap_or(value);
     let trimmed = trimmed.strip_suffix(b"=").unwrap_or(trimmed);
     let padded = [trimmed, &b"==="[..(4 - trimmed.len() % 4) % 4]].concat();

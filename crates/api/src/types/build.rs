@@ -149,4 +149,33 @@ pub struct BuildExtras {
     pub output: String,
     /// `INCLUDE` is an instruction.
     pub include: bool,
+    /// What is stated about the image: kinds and their settings.
+    pub attests: Vec<(String, String)>,
+    /// Where else finished steps may be found.
+    pub cache_from: Vec<BuildCache>,
+    /// Where finished steps are to be taken. A layout for the client comes as messages whose id is
+    /// [`BUILD_CACHE`].
+    pub cache_to: Vec<BuildCache>,
+    /// Under which token the client offers its ssh agents, and their ids.
+    pub agent_token: String,
+    pub ssh: Vec<String>,
+    /// What to log in with at registries, by server. Kept in memory only.
+    pub auths: std::collections::BTreeMap<String, super::AuthConfig>,
 }
+
+/// A build's cache that is elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildCache {
+    /// `registry`, `local` or `inline`.
+    pub kind: String,
+    /// Its name at a registry; of a directory to import, its transfer.
+    pub reference: String,
+    /// All steps, not only those the result is made of.
+    pub all: bool,
+    /// The build is good without it.
+    pub ignore_error: bool,
+}
+
+/// The `id` of messages whose `aux` is a piece of a cache, as an archive in base64.
+pub const BUILD_CACHE: &str = "hull.build.cache";

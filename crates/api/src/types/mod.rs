@@ -26,8 +26,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use build::{
-    BUILD_DATA, BUILD_EVENTS, BuildEvent, BuildExtras, BuildLog, BuildResult, BuildStatus,
-    BuildVertex, BuildWarning, ContextEntry, ContextListing, ContextNeeds,
+    BUILD_CACHE, BUILD_DATA, BUILD_EVENTS, BuildCache, BuildEvent, BuildExtras, BuildLog,
+    BuildResult, BuildStatus, BuildVertex, BuildWarning, ContextEntry, ContextListing,
+    ContextNeeds,
 };
 pub use config::{Config, ContainerCreate, HealthConfig, NetworkingConfig};
 pub use container::{

@@ -8,8 +8,11 @@
 //! A record counts only once its layer is sure to survive: after a power cut, records of that boot
 //! that were not synced are dropped. A killed daemon loses nothing.
 
+pub(crate) mod import;
 mod mounts;
+mod origin;
 mod prune;
+pub(crate) mod record;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +25,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::{Error, Result};
 
+pub(crate) use import::Imports;
 pub use mounts::{CacheMount, CacheMounts};
+pub use origin::CacheOrigin;
 pub use prune::{CacheFilter, CachePruned, CacheRecord, CacheUsage};
 
 /// Versions of the schema that came before are dropped: a cache may be lost.
@@ -55,6 +60,8 @@ pub(crate) struct NewStep<'a> {
     pub(crate) layer: Option<u64>,
     pub(crate) description: &'a str,
     pub(crate) bytes: u64,
+    /// Seconds since 1970; none: now.
+    pub(crate) created: Option<i64>,
 }
 
 impl Cache {
@@ -125,7 +132,7 @@ impl Cache {
         }
         let layer = step.layer.and_then(|number| i64::try_from(number).ok());
         let bytes = i64::try_from(step.bytes).unwrap_or(i64::MAX);
-        let created = now();
+        let created = step.created.unwrap_or_else(now);
         let db = self.db();
         // Done again on purpose: what it gave before is nobody's any more.
         let old: Option<Option<i64>> = db
@@ -138,7 +145,7 @@ impl Cache {
         db.prepare_cached(
             "INSERT OR REPLACE INTO steps
              (key, below, layer, description, bytes, created, used, uses, boot)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, ?7)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
         )?
         .execute(params![
             step.key,
@@ -147,6 +154,7 @@ impl Cache {
             step.description,
             bytes,
             created,
+            now(),
             self.boot
         ])?;
         if let Some(old) = old.flatten()
@@ -158,6 +166,33 @@ impl Cache {
             layer: step.layer,
             created,
         })
+    }
+
+    /// What is known of a step, but for its layer.
+    pub(crate) fn step(&self, key: &str) -> Result<Option<record::RecordedStep>> {
+        let db = self.db();
+        let mut query = db.prepare_cached(
+            "SELECT below, description, created, bytes FROM steps WHERE key = ?1",
+        )?;
+        let row = query.query_row([key], |row| {
+            Ok(record::RecordedStep {
+                key: key.to_owned(),
+                below: row.get(0)?,
+                layer: None,
+                description: row.get(1)?,
+                created: row.get(2)?,
+                bytes: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// The definitions that came out as this key.
+    pub(crate) fn aliases_of(&self, key: &str) -> Result<Vec<String>> {
+        let db = self.db();
+        let mut query = db.prepare_cached("SELECT definition FROM aliases WHERE key = ?1")?;
+        let rows = query.query_map([key], |row| row.get(0))?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
     /// What a definition came out as before: the key by content.

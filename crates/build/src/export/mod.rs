@@ -1,5 +1,8 @@
 //! What becomes of a result: an image, an archive, files.
 
+mod attest;
+mod cache;
+
 use std::io::Write;
 
 use hull_image::store::PackOptions;
@@ -8,9 +11,13 @@ use hull_sys::beneath::Root;
 use jiff::Timestamp;
 
 use crate::builder::{Builder, Built, BuiltPlatform};
+use crate::cache::import::PLAIN;
 use crate::cache::{Packed, now};
 use crate::error::{Error, Result};
 use crate::progress::Teller;
+
+pub use attest::{Attest, Provenance};
+pub(crate) use attest::{Facts, Material};
 
 /// An image to be made.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +30,10 @@ pub struct ImageOutput {
     pub annotations: std::collections::BTreeMap<String, String>,
     /// All that was done becomes one layer on top of the base.
     pub squash: bool,
+    /// What is stated about it.
+    pub attest: Attest,
+    /// The image tells of its steps, so that other daemons need not do them again.
+    pub inline_cache: bool,
 }
 
 /// The remark in an image's history that other tools know.
@@ -76,16 +87,37 @@ impl Built {
         written
     }
 
-    /// Writes the files of the only platform as a tar archive.
-    pub fn tar(&self, builder: &Builder, out: impl Write) -> Result<()> {
+    /// Writes the files as a tar archive; see [`roots`](Self::roots).
+    pub fn tar(&self, builder: &Builder, split: Option<bool>, out: impl Write) -> Result<()> {
         let mut teller =
             Teller::internal(&self.progress, &self.build, "exporting to client tarball");
         teller.start();
         let written = self
-            .root(builder, &self.platforms[0])
-            .and_then(|root| Ok(hull_image::archive::export(&root, out)?));
+            .roots(builder, split)
+            .and_then(|roots| Ok(hull_image::archive::export_all(&roots, out)?));
         teller.finish(written.as_ref().err().map(ToString::to_string));
         written
+    }
+
+    /// The files of all platforms, each with the directory it is to lie in: `linux_arm64`. With one
+    /// platform (unless `split` says so) it is nameless: the result itself.
+    pub fn roots(&self, builder: &Builder, split: Option<bool>) -> Result<Vec<(String, Root)>> {
+        let is_split = split.unwrap_or(self.platforms.len() > 1);
+        if !is_split && self.platforms.len() > 1 {
+            let message = "the files of several platforms cannot lie in one directory: leave \
+                           platform-split out, or build for one platform";
+            return Err(Error::invalid(message, None));
+        }
+        let one = |platform: &BuiltPlatform| {
+            let directory = match is_split {
+                true => platform.platform.to_string().replace('/', "_"),
+                false => String::new(),
+            };
+            Ok((directory, self.root(builder, platform)?))
+        };
+        let mut roots: Vec<_> = self.platforms.iter().map(one).collect::<Result<_>>()?;
+        roots.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(roots)
     }
 
     /// The files of one platform, read-only, as long as the root lives.
@@ -106,6 +138,14 @@ impl Built {
         let mut manifests = Vec::new();
         for platform in &self.platforms {
             manifests.push(self.write_platform(builder, platform, output, teller)?);
+        }
+        if output.attest.is_any() {
+            let started = Timestamp::now();
+            let images = manifests.clone();
+            for (platform, image) in self.platforms.iter().zip(&images) {
+                manifests.push(self.attest(builder, platform, image, output)?);
+            }
+            teller.status("exporting attestations", 0, 0, started, true);
         }
         if let ([sole], false) = (&manifests[..], output.force_index) {
             return Ok(sole.clone());
@@ -133,11 +173,12 @@ impl Built {
         } else {
             None
         };
+        let mut own = Vec::new();
         for step in &platform.steps {
             let created = step.solved.as_ref().and_then(|solved| solved.created);
             let created = created.or_else(|| last.is_none().then(now));
             if let Some(seconds) = created {
-                last = Some(self.time(seconds));
+                last = Some(self.moment(seconds));
             }
             let packed = match step.solved.as_ref().and_then(|solved| solved.layer) {
                 Some(number) if squashed.is_none() => self.pack(builder, number)?,
@@ -150,10 +191,15 @@ impl Built {
                 comment: Some(COMMENT.to_owned()),
                 empty_layer: packed.is_none(),
             });
+            own.push(packed.as_ref().map(|packed| packed.diff_id.clone()));
             if let Some(packed) = packed {
                 layers.push(packed.descriptor);
                 config.rootfs.diff_ids.push(packed.diff_id);
             }
+        }
+        if output.inline_cache && !output.squash {
+            let (name, value) = self.inline_cache(builder, platform, &own)?;
+            config.other.insert(name, value);
         }
         if let Some(Some(packed)) = squashed {
             layers.push(packed.descriptor);
@@ -206,9 +252,16 @@ impl Built {
 
     /// A step's layer as images hold it; `None`: there is nothing in it.
     fn pack(&self, builder: &Builder, number: u64) -> Result<Option<Packed>> {
-        let form = self
-            .epoch
-            .map_or_else(|| "gzip".to_owned(), |epoch| format!("gzip {epoch}"));
+        self.pack_as(builder, number, self.epoch)
+    }
+
+    fn pack_as(
+        &self,
+        builder: &Builder,
+        number: u64,
+        epoch: Option<i64>,
+    ) -> Result<Option<Packed>> {
+        let form = epoch.map_or_else(|| PLAIN.to_owned(), |epoch| format!("{PLAIN} {epoch}"));
         if let Some(packed) = builder.cache.packed(number, &form)? {
             self.lease.protect(&packed.descriptor.digest);
             self.lease.protect(&packed.diff_id);
@@ -218,7 +271,7 @@ impl Built {
         }
         let packed = builder
             .store
-            .pack_built(&self.lease, number, &self.packing())?;
+            .pack_built(&self.lease, number, &packing(epoch))?;
         let packed = packed.map(Packed::from);
         if let Some(packed) = &packed {
             builder.cache.add_packed(number, &form, packed)?;
@@ -237,21 +290,22 @@ impl Built {
             .base
             .as_ref()
             .map_or(&[][..], |base| &base.layers[..]);
-        let packed = builder
-            .store
-            .pack_squashed(&self.lease, below, &numbers, &self.packing())?;
+        let packed =
+            builder
+                .store
+                .pack_squashed(&self.lease, below, &numbers, &packing(self.epoch))?;
         Ok(packed.map(Packed::from))
     }
-
-    fn packing(&self) -> PackOptions {
-        PackOptions {
-            mtime_max: self.epoch,
-            ..PackOptions::default()
-        }
-    }
-
-    fn time(&self, seconds: i64) -> String {
+    /// The moment that a step is said to have been done.
+    fn moment(&self, seconds: i64) -> String {
         text_of(self.epoch.map_or(seconds, |epoch| seconds.min(epoch)))
+    }
+}
+
+fn packing(epoch: Option<i64>) -> PackOptions {
+    PackOptions {
+        mtime_max: epoch,
+        ..PackOptions::default()
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::dockerfile::{Copy, Span, Step, heredoc};
 use crate::error::Result;
 use crate::expand::Expander;
+use crate::git::is_repository;
 use crate::request::NamedContext;
 
 /// The name of the main context.
@@ -69,6 +70,7 @@ pub(super) fn apply(
             excludes,
             unpack,
             checksum,
+            keep_git_dir: copy.keep_git_dir,
         }),
         name,
         place: Some(planner.input.place(span)),
@@ -139,13 +141,6 @@ fn sources(
             all.push(plain(Origin::Urls(vec![word])));
             continue;
         }
-        if copy.is_add && is_git(&word) {
-            let message = format!(
-                "cannot add the git repository {word:?}: the daemon runs no git; clone it and COPY it, \
-                 or give it as a named context (--build-context name={word})"
-            );
-            return Err(planner.input.error(step.span, message));
-        }
         if copy.checksum.is_some() {
             let message = "checksum can't be specified for non-HTTP(S) or git sources";
             return Err(planner.input.error(step.span, message));
@@ -188,16 +183,9 @@ fn body(
 }
 
 fn is_url(word: &str) -> bool {
-    (word.starts_with("http://") || word.starts_with("https://")) && !is_git(word)
-}
-
-fn is_git(word: &str) -> bool {
-    let path = word.split(['#', '?']).next().unwrap_or_default();
     let is_http = word.starts_with("http://") || word.starts_with("https://");
-    word.starts_with("git@")
-        || word.starts_with("git://")
-        || word.starts_with("ssh://")
-        || (is_http && path.ends_with(".git"))
+    // `github.com/…` without a scheme is a path here, and an address only as a context.
+    is_http || (is_repository(word) && !word.starts_with("github.com/"))
 }
 
 /// Where `--from=text` gets its files; `None`: the build context.
@@ -324,6 +312,7 @@ pub(super) fn context_vertex(
         excludes: Vec::new(),
         unpack,
         checksum: None,
+        keep_git_dir: false,
     });
     let added = planner.add(vertex(op, format!("[context {name}] load")));
     walk.contexts.insert(name.to_owned(), added);

@@ -178,6 +178,8 @@ pub struct CopyOp {
     pub unpack: Unpack,
     /// `--checksum`.
     pub checksum: Option<String>,
+    /// `.git` of a repository is copied, too.
+    pub keep_git_dir: bool,
 }
 
 /// Files of one origin.

@@ -206,10 +206,6 @@ fn what_cannot_be_planned_says_why() {
             "FROM a\nRUN --mount=type=bind,from=$X,target=/x y",
             "'from' doesn't support variable expansion, define alias stage instead",
         ),
-        (
-            "FROM a\nADD https://x/y.git /z",
-            "cannot add the git repository \"https://x/y.git\": the daemon runs no git; clone it and COPY it, or give it as a named context (--build-context name=https://x/y.git)",
-        ),
     ] {
         assert_eq!(error(text), expected, "{text}");
     }

@@ -4,6 +4,7 @@
 //! something. A key is made of what the step says, of the key of what lies below, and of the
 //! digests of the files it reads. Two builds that come to the same key at the same time do it once.
 
+mod accounts;
 mod copy;
 mod fetch;
 mod files;
@@ -11,6 +12,7 @@ mod mode;
 mod run;
 mod select;
 mod sources;
+mod write;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -19,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use hull_image::{Overlay, Store};
 use hull_oci::{Algorithm, Hasher, Platform};
 
-use crate::cache::{Cache, Hit, NewStep};
+use crate::cache::{Cache, Hit, Imports, NewStep};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -55,6 +57,7 @@ pub(crate) struct Solver<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) request: &'a BuildRequest,
     pub(crate) cache: &'a Cache,
+    pub(crate) imports: &'a Imports,
     pub(crate) store: &'a Store,
     pub(crate) overlay: &'a Overlay,
     pub(crate) host: &'a dyn Host,
@@ -276,7 +279,7 @@ impl Solver<'_> {
         let lock = self.lock(&key);
         let _alone = lock.lock().unwrap_or_else(PoisonError::into_inner);
         if !vertex.no_cache
-            && let Some(hit) = self.cache.find(&key)?
+            && let Some(hit) = self.find(&key)?
         {
             if let Some(teller) = teller {
                 teller.cached();
@@ -298,11 +301,20 @@ impl Solver<'_> {
             layer,
             description: &vertex.name,
             bytes,
+            created: None,
         })?;
         if let Some(teller) = teller {
             teller.finish(None);
         }
         Ok(self.on_top(key, below, done))
+    }
+
+    /// The step as it was done before, here or where a cache comes from.
+    fn find(&self, key: &str) -> Result<Option<Hit>> {
+        match self.cache.find(key)? {
+            Some(hit) => Ok(Some(hit)),
+            None => self.imports.bring(self.cache, key),
+        }
     }
 
     fn on_top(&self, key: String, below: &Solved, done: Hit) -> Solved {

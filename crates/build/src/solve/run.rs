@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hull_image::Snapshotter as _;
 use hull_image::store::NewLayer;
+use hull_sys::mount::attr;
 
 use super::files::{RootFiles, resolve};
 use super::{Solved, Solver, key};
@@ -22,6 +23,8 @@ use crate::progress::{LogStream, Teller};
 
 /// Of a failed command's output, the end is shown again.
 const OUTPUT_BYTES_KEPT: usize = 4 << 10;
+/// What the kernel calls a file system in memory.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
 /// Where an ssh agent's socket is, unless the mount says it.
 const SSH_DIR: &str = "/run/buildkit";
 
@@ -57,7 +60,7 @@ impl Drop for Mounted {
 }
 
 /// A socket that forwards to an ssh agent of the client.
-struct Socket {
+pub(super) struct Socket {
     path: PathBuf,
     stop: crate::cancel::Cancel,
 }
@@ -95,7 +98,7 @@ impl Solver<'_> {
             op.script
         );
         let key = key("run", &vertex.platform, &[&below.key, &how, &mounts]);
-        if !self.host.can_run(&vertex.platform) && !self.cache.has(&key)? {
+        if !self.host.can_run(&vertex.platform) && !self.is_known(&key)? {
             let message = format!(
                 "cannot run programs for {}: this host has no emulator registered for it (binfmt_misc); \
                  cross-compile in a stage with FROM --platform=$BUILDPLATFORM, or install qemu-user-static",
@@ -106,6 +109,10 @@ impl Solver<'_> {
         self.step(at, key, below, teller, |solver, teller| {
             solver.execute(at, op, below, solved, teller)
         })
+    }
+
+    fn is_known(&self, key: &str) -> Result<bool> {
+        Ok(self.imports.has(key) || self.cache.has(key)?)
     }
 
     /// What the mounts bring in, as far as it matters to the cache.
@@ -301,8 +308,17 @@ impl Solver<'_> {
         run_dir: &Path,
     ) -> Result<Ready> {
         let mut ready = Ready::default();
+        let secrets = run_dir.join("secrets");
+        if op.mounts.iter().any(|planned| is_secret(&planned.mount)) {
+            ready.held.extend(in_memory(&secrets)?.map(Held::Mounted));
+        }
         for (number, planned) in op.mounts.iter().enumerate() {
-            let dir = run_dir.join(format!("mount-{number}"));
+            let parent = if is_secret(&planned.mount) {
+                &secrets
+            } else {
+                run_dir
+            };
+            let dir = parent.join(format!("mount-{number}"));
             self.ready_one(planned, solved, &dir, &mut ready)?;
         }
         if let Some((path, text)) = &op.script {
@@ -507,7 +523,13 @@ impl Solver<'_> {
     }
 
     /// A socket on which the client's agent answers.
-    fn socket(&self, id: &str, path: &Path, mode: u32, owner: (u32, u32)) -> Result<Socket> {
+    pub(super) fn socket(
+        &self,
+        id: &str,
+        path: &Path,
+        mode: u32,
+        owner: (u32, u32),
+    ) -> Result<Socket> {
         let failed =
             |error: std::io::Error| Error::host(format!("forward the ssh agent {id}"), error);
         let listener = UnixListener::bind(path).map_err(failed)?;
@@ -539,6 +561,28 @@ impl Ready {
             read_only,
         });
     }
+}
+
+fn is_secret(mount: &Mount) -> bool {
+    matches!(mount, Mount::Secret { .. })
+}
+
+/// Makes a directory whose files never reach a disk. Where the passing files of daemons are in
+/// memory, as they are below `/run`, that is any directory; elsewhere a file system is mounted.
+fn in_memory(path: &Path) -> Result<Option<Mounted>> {
+    let make = || -> std::io::Result<Option<Mounted>> {
+        fs::DirBuilder::new().mode(0o700).create(path)?;
+        if rustix::fs::statfs(path)?.f_type == TMPFS_MAGIC {
+            return Ok(None);
+        }
+        let memory = hull_sys::mount::FileSystem::new("tmpfs")?;
+        memory.set_option("mode=0700")?;
+        let memory = memory.mount(attr::NOSUID | attr::NODEV)?;
+        let target = hull_sys::beneath::Root::new(path)?;
+        hull_sys::mount::attach(memory.as_fd(), target.as_fd())?;
+        Ok(Some(Mounted(path.to_owned())))
+    };
+    make().map_err(|error| Error::host("make a place for secrets", error))
 }
 
 fn missing(required: bool, message: &str) -> Result<()> {

@@ -23,6 +23,7 @@ use hull_oci::Digest;
 use hull_sys::beneath::Root;
 
 use crate::error::{Error, Result};
+use crate::git::Scratch;
 
 pub use write::TreeWriter;
 
@@ -126,6 +127,17 @@ impl Trees {
             if self.claim(&path) {
                 let _ = fs::remove_dir_all(&path);
                 return TreeWriter::open(self.place(path, true));
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    /// A directory for passing work, on the same file system.
+    pub(crate) fn scratch(&self) -> Result<Scratch> {
+        for number in 0.. {
+            let path = self.dir.join(format!(".scratch-{number}"));
+            if !path.exists() && self.claim(&path) {
+                return Scratch::new(path);
             }
         }
         unreachable!("some number is free")

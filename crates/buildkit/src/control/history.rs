@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::travelling;
 use crate::{
     grpc::{Call, Code, Status},
-    job::{Job, lock},
+    job::Job,
     proto::control::{
         BuildHistoryEvent, BuildHistoryEventType, BuildHistoryRecord, BuildHistoryRequest,
         UpdateBuildHistoryRequest,
@@ -76,7 +75,7 @@ pub(super) fn update(front: &Front, request: &UpdateBuildHistoryRequest) -> Resu
     let job = jobs.iter().find(|job| job.reference == request.r#ref);
     let job = job.ok_or_else(missing)?;
     if !request.finalize {
-        job.pin(request.pinned);
+        front.jobs().pin(job, request.pinned);
     }
     Ok(())
 }
@@ -87,33 +86,13 @@ fn is_wanted(request: &BuildHistoryRequest, job: &Job) -> bool {
 }
 
 fn event(job: &Job) -> BuildHistoryEvent {
-    let outcome = job.outcome();
-    let counts = job.progress.counts();
-    let wishes = lock(&job.wishes).clone();
-    let kind = match outcome {
+    let kind = match job.outcome() {
         None => BuildHistoryEventType::Started,
         Some(_) => BuildHistoryEventType::Complete,
     };
     BuildHistoryEvent {
         r#type: kind.into(),
-        record: Some(BuildHistoryRecord {
-            r#ref: job.reference.clone(),
-            frontend: wishes.frontend,
-            frontend_attrs: wishes.attributes,
-            exporters: job.exporters.clone(),
-            error: outcome
-                .as_ref()
-                .and_then(|end| Some(end.error.as_ref()?.to_message())),
-            created_at: Some(travelling(job.began)),
-            completed_at: outcome.as_ref().map(|end| travelling(end.ended)),
-            exporter_response: outcome.map(|end| end.response).unwrap_or_default(),
-            pinned: job.is_pinned(),
-            num_cached_steps: counts.cached,
-            num_total_steps: counts.total,
-            num_completed_steps: counts.completed,
-            num_warnings: counts.warnings,
-            ..BuildHistoryRecord::default()
-        }),
+        record: Some(job.record()),
     }
 }
 

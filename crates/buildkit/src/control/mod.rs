@@ -84,6 +84,11 @@ pub(crate) fn travelling(time: jiff::Timestamp) -> crate::proto::Timestamp {
     crate::proto::Timestamp { seconds, nanos }
 }
 
+/// A time that travelled.
+pub(crate) fn arrived(time: &crate::proto::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::new(time.seconds, time.nanos).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
 /// An end that the client asked for.
 pub(crate) fn cancelled() -> Status {
     Status::new(Code::Cancelled, "context canceled")

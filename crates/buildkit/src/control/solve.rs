@@ -5,11 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use super::cancelled;
 use crate::{
     attributes::Attributes,
-    building, cache, export,
+    building, cache,
+    export::{self, Wanted},
     gateway::{self, marker},
     grpc::Status,
     job::{Job, Returned},
-    output::{self, Output},
+    output,
     proto::control::{Exporter, SolveRequest, SolveResponse},
     service::Front,
     session::Session,
@@ -24,12 +25,13 @@ pub(super) async fn solve(
     let invalid = |error: output::OutputError| Status::invalid(error.to_string());
     let outputs = output::parse(&request.exporters).map_err(invalid)?;
     let exports = request.cache.as_ref().map(|cache| &cache.exports[..]);
-    cache::check_exports(exports.unwrap_or_default())?;
+    let exports = cache::exports(exports.unwrap_or_default())?;
     let running = front.jobs().begin(&request)?;
     let job = running.job();
     let session = front.sessions().get(&request.session).await?;
+    let wanted = Wanted { outputs, exports };
     let outcome = tokio::select! {
-        outcome = carry_out(front, job, &session, &request, &outputs) => outcome,
+        outcome = carry_out(front, job, &session, &request, &wanted) => outcome,
         () = session.ended() => Err(cancelled()),
     };
     running.end(&outcome);
@@ -44,13 +46,14 @@ async fn carry_out(
     job: &Arc<Job>,
     session: &Arc<Session>,
     request: &SolveRequest,
-    outputs: &[Output],
+    wanted: &Wanted,
 ) -> Result<HashMap<String, String>, Status> {
     let returned = if !request.frontend.is_empty() {
         let attributes = Attributes::parse(&request.frontend, &request.frontend_attrs)
             .map_err(|error| Status::invalid(error.to_string()))?;
-        let solved =
-            building::run(front, job, attributes, &request.frontend_inputs, Vec::new()).await?;
+        let imports = cache::imports(&[], &request.frontend_attrs, &job.imports)?;
+        let inputs = &request.frontend_inputs;
+        let solved = building::run(front, job, attributes, inputs, imports).await?;
         Returned {
             result: Some(Arc::new(solved)),
         }
@@ -65,7 +68,7 @@ async fn carry_out(
     let Some(solved) = returned.result.filter(|solved| solved.built.is_some()) else {
         return Ok(HashMap::new());
     };
-    export::all(front, job, session, &solved, outputs).await
+    export::all(front, job, session, &solved, wanted).await
 }
 
 /// Older clients name one exporter, in fields of its own.

@@ -54,6 +54,7 @@ const GATEWAY: &[&str] = &[
 /// What clients ask for by the language's capabilities that concerns results, or contexts of
 /// Dockerfiles, not definitions.
 const LANGUAGE: &[&str] = &[
+    "exporter.image.attestations",
     "exporter.multiple",
     "exporter.sourcedateepoch",
     "gc.freespacefilter",

@@ -24,11 +24,11 @@ pub(super) async fn solve(
     }
     let attributes = Attributes::parse(&request.frontend, &request.frontend_opt)
         .map_err(|error| Status::invalid(error.to_string()))?;
+    let imports = cache::imports(&request.cache_imports, &request.frontend_opt, &job.imports)?;
     *lock(&job.wishes) = Wishes {
         frontend: request.frontend,
         attributes: request.frontend_opt,
     };
-    let imports = cache::imports(&request.cache_imports);
     let solved = building::run(front, job, attributes, &request.frontend_inputs, imports).await?;
     let metadata = solved.metadata.clone();
     let reference = solved.built.is_some().then(|| job.keep(Arc::new(solved)));

@@ -35,11 +35,17 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Session {
-    /// What the client logs in with at `host`. `None`: it has nothing for that host.
+    /// What the client logs in with at `host`, as names of images have it. `None`: it has nothing
+    /// for that host.
     pub async fn credentials(&self, host: &str) -> Result<Option<Credentials>, Status> {
         if !self.serves(METHOD) {
             return Ok(None);
         }
+        let host = match host {
+            // The name under which Docker's clients keep what is for Docker Hub.
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
         let request = CredentialsRequest {
             host: host.to_owned(),
         };

@@ -49,7 +49,7 @@ impl Store<'_> {
             ..ReadContentRequest::default()
         };
         outgoing.send(&request).await?;
-        outgoing.finish()?;
+        outgoing.finish();
         Ok(Reading(incoming))
     }
 
@@ -103,7 +103,7 @@ impl Store<'_> {
         request.data = Vec::new();
         request.offset = total;
         outgoing.send(&request).await?;
-        outgoing.finish()?;
+        outgoing.finish();
         match incoming.only::<WriteContentResponse>().await {
             Ok(_) => Ok(()),
             Err(status) if status.code == Code::AlreadyExists => Ok(()),

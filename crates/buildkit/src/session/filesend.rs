@@ -55,7 +55,8 @@ pub async fn send_stream(
                 outgoing.send(&BytesMessage { data }).await?;
             }
         }
-        outgoing.finish()
+        outgoing.finish();
+        Ok::<_, Status>(())
     };
     let ended = async {
         while incoming.next::<BytesMessage>().await?.is_some() {}
@@ -64,23 +65,27 @@ pub async fn send_stream(
     finished(sending, ended).await
 }
 
-/// Sends what is below `root` into the directory that the client chose for exporter `id`.
-/// `progress` hears of bytes as they go.
+/// A root, and the directory of the result that it becomes; empty: the result itself.
+pub type Part = (PathBuf, Arc<Root>);
+
+/// Sends what is below roots (in the order of their directories) into the directory that the client
+/// chose for exporter `id`. `progress` hears of bytes as they go.
 pub async fn send_directory(
     session: &Session,
     id: usize,
-    root: Arc<Root>,
+    parts: Vec<Part>,
     progress: impl Fn(u64) + Send,
 ) -> Result<(), Status> {
     let (mut outgoing, mut incoming) = open(session, id, &[]).await?;
     let (packets, mut outbox) = mpsc::channel::<Packet>(PACKETS);
-    let offering = offer(root, &mut incoming, packets);
+    let offering = offer(parts, &mut incoming, packets);
     let sending = async {
         while let Some(packet) = outbox.recv().await {
             progress(packet.data.len() as u64);
             outgoing.send(&packet).await?;
         }
-        outgoing.finish()
+        outgoing.finish();
+        Ok::<_, Status>(())
     };
     let (offered, sent) = tokio::join!(offering, sending);
     offered?;
@@ -89,16 +94,16 @@ pub async fn send_directory(
     Ok(())
 }
 
-/// The sending side of a tree's way: names all that is below `root`, and answers what the other
+/// The sending side of a tree's way: names all that is below the roots, and answers what the other
 /// side asks for, until it has all it wants.
 pub(super) async fn offer(
-    root: Arc<Root>,
+    parts: Vec<Part>,
     incoming: &mut Incoming,
     packets: mpsc::Sender<Packet>,
 ) -> Result<(), Status> {
     let files = Arc::new(Numbered::default());
-    let naming = name_all(Arc::clone(&root), packets.clone(), Arc::clone(&files));
-    let answering = answer(incoming, packets, files, root);
+    let naming = name_all(parts, packets.clone(), Arc::clone(&files));
+    let answering = answer(incoming, packets, files);
     let (named, answered) = tokio::join!(naming, answering);
     named.and(answered)
 }
@@ -134,10 +139,13 @@ async fn open(
 
 /// The files the client may ask for, by number.
 #[derive(Debug, Default)]
-struct Numbered(std::sync::Mutex<HashMap<u32, PathBuf>>);
+struct Numbered(std::sync::Mutex<HashMap<u32, Offered>>);
+
+/// A file: its root, and where it is there.
+type Offered = (Arc<Root>, PathBuf);
 
 impl Numbered {
-    fn files(&self) -> std::sync::MutexGuard<'_, HashMap<u32, PathBuf>> {
+    fn files(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Offered>> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -146,20 +154,26 @@ impl Numbered {
 
 /// Names all entries, then says so.
 async fn name_all(
-    root: Arc<Root>,
+    parts: Vec<Part>,
     packets: mpsc::Sender<Packet>,
     files: Arc<Numbered>,
 ) -> Result<(), Status> {
     let walking = tokio::task::spawn_blocking(move || {
-        let mut walk = Walk {
-            root,
-            packets,
-            files,
-            next: 0,
-            links: HashMap::new(),
-        };
-        walk.directory(Path::new(""))?;
-        walk.send(Packet::default())
+        let mut next = 0;
+        for (below, root) in parts {
+            let mut walk = Walk {
+                root,
+                below,
+                packets: packets.clone(),
+                files: Arc::clone(&files),
+                next,
+                links: HashMap::new(),
+            };
+            walk.own_directory()?;
+            walk.directory(Path::new(""))?;
+            next = walk.next;
+        }
+        send(&packets, Packet::default())
     });
     let walked = walking.await;
     walked.map_err(|_| Status::new(Code::Internal, "reading the result broke off"))?
@@ -168,6 +182,8 @@ async fn name_all(
 /// The walk over a directory, in the order that the protocol wants.
 struct Walk {
     root: Arc<Root>,
+    /// The directory of the result that the root becomes.
+    below: PathBuf,
     packets: mpsc::Sender<Packet>,
     files: Arc<Numbered>,
     next: u32,
@@ -176,6 +192,23 @@ struct Walk {
 }
 
 impl Walk {
+    /// Tells of the directory that the root becomes, if it is one of several.
+    fn own_directory(&mut self) -> Result<(), Status> {
+        if self.below.as_os_str().is_empty() {
+            return Ok(());
+        }
+        self.next += 1;
+        let stat = Stat {
+            path: self.below.to_string_lossy().into_owned(),
+            mode: mode::travelling(0o040_755),
+            ..Stat::default()
+        };
+        self.send(Packet {
+            stat: Some(stat),
+            ..Packet::default()
+        })
+    }
+
     fn directory(&mut self, path: &Path) -> Result<(), Status> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let directory = self.root.open(path, flags, Mode::empty());
@@ -183,12 +216,13 @@ impl Walk {
         let names = names(&directory).map_err(|error| unreadable(path, error))?;
         for name in names {
             let path = path.join(&name);
-            let stat = stat_of(&directory, &name, &path);
+            let stat = stat_of(&directory, &name, &self.below.join(&path));
             let mut stat = stat.map_err(|error| unreadable(&path, error))?;
             let kind = mode::kind(stat.mode);
             self.note_link(&directory, &name, &mut stat);
             if kind == FileType::RegularFile {
-                self.files.files().insert(self.next, path.clone());
+                let file = (Arc::clone(&self.root), path.clone());
+                self.files.files().insert(self.next, file);
             }
             self.next += 1;
             self.send(Packet {
@@ -223,9 +257,13 @@ impl Walk {
     }
 
     fn send(&self, packet: Packet) -> Result<(), Status> {
-        let sent = self.packets.blocking_send(packet);
-        sent.map_err(|_| Status::gone("the client stopped in the middle of the result"))
+        send(&self.packets, packet)
     }
+}
+
+fn send(packets: &mpsc::Sender<Packet>, packet: Packet) -> Result<(), Status> {
+    let sent = packets.blocking_send(packet);
+    sent.map_err(|_| Status::gone("the client stopped in the middle of the result"))
 }
 
 /// Answers what the client asks for, until it has all.
@@ -233,15 +271,15 @@ async fn answer(
     incoming: &mut Incoming,
     packets: mpsc::Sender<Packet>,
     files: Arc<Numbered>,
-    root: Arc<Root>,
 ) -> Result<(), Status> {
     // One after the other, in a thread of its own, and no bound on what is asked: see `filesync`.
     let (asked, mut inbox) = mpsc::unbounded_channel();
     let sender = packets.clone();
     let sending = tokio::task::spawn_blocking(move || {
         while let Some(id) = inbox.blocking_recv() {
-            let path = files.files().remove(&id);
-            let path = path.ok_or_else(|| Status::invalid(format!("invalid file id {id}")))?;
+            let file = files.files().remove(&id);
+            let (root, path) =
+                file.ok_or_else(|| Status::invalid(format!("invalid file id {id}")))?;
             send_file(&root, &path, id, &sender)?;
         }
         Ok(())

@@ -118,7 +118,7 @@ pub async fn receive<R: Replica>(
         Ok(report) => report,
     };
     // The client may have ended the call by now.
-    let _ = outgoing.finish();
+    outgoing.finish();
     while incoming.next::<Packet>().await?.is_some() {}
     Ok(report)
 }

@@ -18,6 +18,6 @@ mod upload;
 mod tests;
 
 pub use auth::Credentials;
+pub use filesend::{Part, send_directory, send_stream};
 pub(crate) use filesend::{names, stat_of};
-pub use filesend::{send_directory, send_stream};
 pub use registry::{Offer, Session, Sessions};

@@ -55,7 +55,8 @@ impl Session {
             loop {
                 let read = from_step.read(&mut buffer).await.map_err(broken)?;
                 if read == 0 {
-                    return outgoing.finish();
+                    outgoing.finish();
+                    return Ok::<_, Status>(());
                 }
                 let data = buffer[..read].to_vec();
                 outgoing.send(&BytesMessage { data }).await?;

@@ -61,7 +61,11 @@ impl Service for FakeClient {
                         }
                         Ok(())
                     };
-                    let offering = filesend::offer(root, &mut incoming, packets);
+                    let offering = filesend::offer(
+                        vec![(std::path::PathBuf::new(), root)],
+                        &mut incoming,
+                        packets,
+                    );
                     tokio::try_join!(offering, sending).map(drop)
                 }
                 other => Err(Status::unimplemented(other.to_owned())),

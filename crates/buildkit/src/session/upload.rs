@@ -39,7 +39,7 @@ impl Session {
         let (outgoing, incoming) = self.channel().open(METHOD, metadata).await?;
         // The client waits for no word of ours; it ends when all is sent.
         let mut outgoing = outgoing;
-        let _ = outgoing.finish();
+        outgoing.finish();
         Ok(Some(Upload(incoming)))
     }
 }

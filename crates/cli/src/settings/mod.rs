@@ -2,7 +2,7 @@
 
 mod document;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -150,6 +150,24 @@ impl Settings {
             serveraddress: server.to_owned(),
             ..AuthConfig::default()
         })
+    }
+
+    /// All credentials there are, by server.
+    pub(crate) fn all_credentials(&self) -> BTreeMap<String, AuthConfig> {
+        let mut servers: BTreeSet<String> = self.auths.keys().cloned().collect();
+        servers.extend(self.cred_helpers.keys().cloned());
+        if !self.creds_store.is_empty() {
+            // A helper that is not there has nothing to tell: who needs a login hears of it then.
+            let listed = run_helper(&self.creds_store, "list", "").unwrap_or_default();
+            let listed: BTreeMap<String, String> =
+                serde_json::from_slice(&listed).unwrap_or_default();
+            servers.extend(listed.into_keys());
+        }
+        let found = servers.into_iter().filter_map(|server| {
+            let auth = self.credentials(&server)?;
+            Some((server, auth))
+        });
+        found.collect()
     }
 
     /// The program that keeps a server's credentials: its own, or the one for all.

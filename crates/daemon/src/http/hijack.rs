@@ -43,6 +43,23 @@ pub(crate) struct Taken {
     io: Connection,
 }
 
+impl Taken {
+    /// A connection of which some was read already.
+    pub(super) fn new(pending: Bytes, io: Connection) -> Self {
+        Self { pending, io }
+    }
+
+    /// Whether what was read already begins so.
+    pub(super) fn begins_with(&self, start: &[u8]) -> bool {
+        self.pending.starts_with(start)
+    }
+
+    /// What of that is left, and the connection.
+    pub(super) fn into_parts(self) -> (Bytes, Connection) {
+        (self.pending, self.io)
+    }
+}
+
 impl Hijack {
     /// For attach and exec: 101 if the client asked for an upgrade, 200 otherwise.
     pub(crate) fn stream<F, T>(upgrade: bool, media: &'static str, task: F) -> Self
@@ -119,6 +136,18 @@ impl AsyncWrite for Taken {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -127,6 +127,8 @@ pub(crate) enum BuildOp {
     Context,
     /// Hull's own: what the daemon lacks of it.
     Fill,
+    /// Hull's own: a connection to the client's ssh agent, for the next step that wants one.
+    Agent,
 }
 
 /// An operation that asks a registry.
@@ -223,6 +225,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (POST, "/build/cancel", Op::Build(BuildOp::Cancel)),
     (POST, "/hull/build/context", Op::Build(BuildOp::Context)),
     (PUT, "/hull/build/context/{id}", Op::Build(BuildOp::Fill)),
+    (POST, "/hull/build/agent/{id}", Op::Build(BuildOp::Agent)),
     (POST, "/session", Op::Session),
     (POST, "/grpc", Op::Grpc),
     (GET, "/networks", Op::NetworkList),

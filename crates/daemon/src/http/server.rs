@@ -7,6 +7,7 @@ use hull_api::{ApiVersion, query::Query};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::AsyncReadExt as _,
     sync::{mpsc, watch},
     task::JoinHandle,
     time::timeout,
@@ -15,7 +16,7 @@ use tokio::{
 use super::{
     answer::{Answer, Failure, Outcome},
     body::AnswerBody,
-    hijack::Desk,
+    hijack::{Desk, Taken},
     request::Request,
     router,
     socket::{Connection, Listener},
@@ -24,6 +25,9 @@ use crate::{app::App, routes};
 
 /// The largest head of a request, and the buffer a connection may grow to.
 const HEAD_BYTES_MAX: usize = 256 << 10;
+
+/// How HTTP/2 begins, when client and server know of each other that they speak it.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long one client that cannot be served is waited for, and the pause before the next.
 const TURNING_AWAY: Duration = Duration::from_millis(5);
@@ -69,6 +73,16 @@ pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Re
 
 /// All requests of one connection, until it ends or is taken over.
 async fn converse(io: Connection, app: Arc<App>) {
+    let opened = match opened(io).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::debug!(%error, "a client broke off");
+            return;
+        }
+    };
+    if opened.begins_with(PREFACE) {
+        return routes::buildkit_direct(&app, opened).await;
+    }
     let (desk, mut orders) = mpsc::channel(1);
     let service = service_fn(move |request| {
         // Now, and not when the answer is first asked for: a client that is gone by then has said
@@ -80,7 +94,7 @@ async fn converse(io: Connection, app: Arc<App>) {
     let mut connection = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(opened), service);
     let hijack = tokio::select! {
         ended = &mut connection => {
             if let Err(error) = ended {
@@ -91,7 +105,24 @@ async fn converse(io: Connection, app: Arc<App>) {
         Some(hijack) = orders.recv() => hijack,
     };
     let parts = connection.into_parts();
-    hijack.run(parts.io.into_inner(), parts.read_buf).await;
+    let (rest, io) = parts.io.into_inner().into_parts();
+    let pending = [parts.read_buf, rest].concat();
+    hijack.run(io, pending.into()).await;
+}
+
+/// Reads as much of a connection's beginning as tells whether its client speaks HTTP/2 at once.
+async fn opened(mut io: Connection) -> std::io::Result<Taken> {
+    let mut start = Vec::with_capacity(PREFACE.len());
+    while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+        let mut piece = [0; 24];
+        let room = PREFACE.len() - start.len();
+        let read = io.read(&mut piece[..room]).await?;
+        if read == 0 {
+            break;
+        }
+        start.extend_from_slice(&piece[..read]);
+    }
+    Ok(Taken::new(start.into(), io))
 }
 
 /// An operation that runs.

@@ -109,6 +109,17 @@ pub(super) async fn grpc(request: &Request) -> Outcome {
     })
 }
 
+/// The client speaks HTTP/2 from the first byte on: it can only mean BuildKit's services.
+pub(crate) async fn direct(app: &App, connection: Taken) {
+    let front = match front(app).await {
+        Ok(front) => front,
+        Err(error) => return tracing::warn!(%error, "cannot serve BuildKit's protocol"),
+    };
+    if let Err(status) = grpc::serve(connection, front).await {
+        tracing::debug!(%status, "a client of BuildKit's protocol broke off");
+    }
+}
+
 /// The daemon calls the client.
 pub(super) async fn session(request: &Request) -> Outcome {
     let offer = Offer::from_headers(&request.headers);

@@ -17,6 +17,7 @@ mod volume;
 mod volume_files;
 
 pub(crate) use build::Builds;
+pub(crate) use buildkit::direct as buildkit_direct;
 
 use http::StatusCode;
 

@@ -8,15 +8,15 @@ use std::process::Command;
 use hull_testkit::{Client, Output, Running, Scene, places, until, words};
 
 /// A daemon, and the builder client that talks to it.
-struct Builder<'a> {
-    scene: &'a mut Scene,
-    directory: PathBuf,
+pub(crate) struct Builder<'a> {
+    pub(crate) scene: &'a mut Scene,
+    pub(crate) directory: PathBuf,
 }
 
 impl Builder<'_> {
     /// Plays on a fresh daemon with the builder client `name`.
     #[track_caller]
-    fn play(name: &str, play: impl FnOnce(&mut Builder<'_>)) {
+    pub(crate) fn play(name: &str, play: impl FnOnce(&mut Builder<'_>)) {
         Scene::play(Client::Docker, |scene| {
             let config = scene.daemon.directory().join("config");
             fs::create_dir_all(config.join("cli-plugins")).unwrap();
@@ -33,13 +33,13 @@ impl Builder<'_> {
     }
 
     /// Writes a file of the context, with its directories.
-    fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.directory.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Client::Docker.command(&self.scene.daemon, &words::split(line));
         command
             .current_dir(&self.directory)
@@ -48,7 +48,7 @@ impl Builder<'_> {
     }
 
     #[track_caller]
-    fn run(&self, line: &str) -> Output {
+    pub(crate) fn run(&self, line: &str) -> Output {
         let (code, stdout, stderr) = Running::spawn(&mut self.command(line)).wait();
         Output {
             code,
@@ -59,7 +59,7 @@ impl Builder<'_> {
 
     /// A command line that must succeed; what it wrote, all of it.
     #[track_caller]
-    fn ok(&self, line: &str) -> String {
+    pub(crate) fn ok(&self, line: &str) -> String {
         let output = self.run(line);
         let all = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code, 0, "`{line}`: {all}");
@@ -68,7 +68,7 @@ impl Builder<'_> {
 
     /// A command line that must fail; what it complained.
     #[track_caller]
-    fn fails(&self, line: &str) -> String {
+    pub(crate) fn fails(&self, line: &str) -> String {
         let output = self.run(line);
         assert_ne!(
             output.code, 0,
@@ -80,11 +80,11 @@ impl Builder<'_> {
 
     /// What a container of the image prints.
     #[track_caller]
-    fn prints(&self, image: &str, command: &str) -> String {
+    pub(crate) fn prints(&self, image: &str, command: &str) -> String {
         self.scene.ok(&format!("run --rm {image} {command}"))
     }
 
-    fn read(&self, path: impl AsRef<Path>) -> String {
+    pub(crate) fn read(&self, path: impl AsRef<Path>) -> String {
         fs::read_to_string(self.directory.join(path)).unwrap()
     }
 }
@@ -109,6 +109,8 @@ macro_rules! builds {
         }
     };
 }
+
+pub(crate) use builds;
 
 builds!(an_image_is_built_from_a_directory_and_runs(builder) {
     builder.write(

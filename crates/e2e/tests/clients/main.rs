@@ -5,6 +5,7 @@
 )]
 
 mod buildx;
+mod buildx_remote;
 mod bundles;
 mod checklists;
 mod hosts;

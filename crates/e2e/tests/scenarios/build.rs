@@ -214,6 +214,54 @@ fn secrets_are_there_for_the_step_and_nowhere_else() {
     });
 }
 
+/// Files below these directories, on their own file systems, that hold the text.
+fn holding(directories: &[PathBuf], text: &str) -> String {
+    let output = std::process::Command::new("find")
+        .args(directories)
+        .args([
+            "-xdev", "-type", "f", "-exec", "grep", "-laF", text, "{}", "+",
+        ])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn secrets_are_on_no_disk_while_a_step_has_them() {
+    hull(|scene| {
+        let (key, value) = (scene.daemon.path("key"), "s3cr3t-in-memory");
+        fs::write(&key, value).unwrap();
+        let duration = format!("{}.3", 30_000 + std::process::id());
+        let dockerfile = format!(
+            "FROM busybox\nRUN --mount=type=secret,id=key,env=KEY --mount=type=secret,id=key \
+             [ \"$KEY\" = \"$(cat /run/secrets/key)\" ] || exit 1; sleep {duration} || true\n"
+        );
+        let directory = context(scene, &[("Dockerfile", &dockerfile)]);
+        let mut running = scene.begin(&format!(
+            "build -t it --secret id=key,src={} {}",
+            key.display(),
+            directory.display()
+        ));
+        let sleeper = eventually("the step runs", || sleeper(&duration));
+        let places = [scene.daemon.path("data"), scene.daemon.path("run")];
+        assert_eq!(holding(&places, value), "");
+        hull_testkit::process::signal(sleeper, "TERM");
+        assert_eq!(running.wait().0, 0);
+        assert_eq!(holding(&places, value), "");
+    });
+}
+
+/// The process that sleeps so long.
+fn sleeper(duration: &str) -> Option<u32> {
+    let wanted = format!("sleep\0{duration}\0");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|entry| {
+            fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == wanted.as_bytes())
+        })
+        .find_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+}
+
 #[test]
 fn mounts_of_every_kind_leave_nothing_in_the_image() {
     hull(|scene| {

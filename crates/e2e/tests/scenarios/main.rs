@@ -8,6 +8,7 @@ mod attach;
 mod attachment;
 mod beyond;
 mod build;
+mod build_remote;
 mod disk;
 mod exec;
 mod files;

@@ -283,11 +283,27 @@ fn plan(
     }) {
         apparmor::ensure_default()?;
     }
-    let text = serde_json::to_vec(&spec)
-        .map_err(|error| Error::Internal(format!("encode the spec: {error}")))?;
     let path = bundle.join("config.json");
+    let text = if record.is_build_step {
+        encode(&without_env(&spec))?
+    } else {
+        encode(&spec)?
+    };
     fs::write(&path, text).attempt(|| format!("write {}", path.display()))?;
     Ok((spec, ready))
+}
+
+fn encode(spec: &Spec) -> Result<Vec<u8>> {
+    serde_json::to_vec(spec).map_err(|error| Error::Internal(format!("encode the spec: {error}")))
+}
+
+/// A build step's environment may hold secrets: it goes to the shim in memory, not over the disk.
+fn without_env(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    if let Some(process) = spec.process_mut() {
+        process.set_env(Some(Vec::new()));
+    }
+    spec
 }
 
 /// A container in another's network has the other's name too.
@@ -431,6 +447,10 @@ fn create_order(services: &Services, record: &Record, spec: &Spec) -> Result<pro
         health: health(record, spec),
         with_init: record.host.init.unwrap_or(services.config.init),
         seccomp_cache: filter,
+        env: record
+            .is_build_step
+            .then(|| spec.process().as_ref()?.env().clone())
+            .flatten(),
     })
 }
 

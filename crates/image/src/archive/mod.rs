@@ -11,7 +11,7 @@ mod unpack;
 
 pub use crate::dir::is_portable_xattr;
 pub use members::{Member, MemberKind, Members};
-pub use pack::{PackOptions, export, pack, pack_with};
+pub use pack::{PackOptions, export, export_all, pack, pack_with};
 pub use stat::{PathStat, stat};
 pub use unpack::{UnpackOptions, unpack};
 

@@ -13,6 +13,7 @@ use crate::dir::Dir;
 use crate::error::{Context as _, Result};
 use crate::tar::pack::Packer;
 use crate::tar::write::Writer;
+use crate::tar::{Entry, EntryKind};
 
 /// What an archive keeps beyond what every tool reads.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +65,22 @@ pub fn export(root: &Root, out: impl Write) -> Result<()> {
     let directory = Dir::open_in(root, Path::new("")).context(|| "open the root directory")?;
     let mut writer = Writer::new(out);
     Packer::tree(&mut writer).content(&directory, b"")?;
+    writer.finish()?;
+    Ok(())
+}
+
+/// Writes whole roots, each into a directory of the archive; a nameless one is the archive itself.
+pub fn export_all(roots: &[(String, Root)], out: impl Write) -> Result<()> {
+    let mut writer = Writer::new(out);
+    for (name, root) in roots {
+        let directory = Dir::open_in(root, Path::new("")).context(|| "open the root directory")?;
+        let mut prefix = String::new();
+        if !name.is_empty() {
+            prefix = format!("{name}/");
+            writer.append(&Entry::new(prefix.as_str(), EntryKind::Directory))?;
+        }
+        Packer::tree(&mut writer).content(&directory, prefix.as_bytes())?;
+    }
     writer.finish()?;
     Ok(())
 }

@@ -128,18 +128,41 @@ impl Store {
         lease.protect(&packed.diff_id);
         // With times changed, what an image unpacks is not what lies here.
         if options.mtime_max.is_none() {
-            let usage = crate::snapshot::usage(&directory)?;
-            self.layers.name_built(
-                number,
-                Record {
-                    diff_id: packed.diff_id.clone(),
-                    chain_id: None,
-                    bytes: usage.bytes,
-                    entries: usage.inodes,
-                },
-            )?;
+            self.serve_images(number, &packed.diff_id)?;
         }
         Ok(Some(packed))
+    }
+
+    /// Unpacks a layer whose blob is here, and holds it as a built one; its number. Layers of ours
+    /// need nothing of what lies below them; one that does is refused.
+    pub fn unpack_built(
+        &self,
+        lease: &Lease,
+        layer: &Descriptor,
+        diff_id: &hull_oci::Digest,
+    ) -> Result<u64> {
+        let (layers, ids) = (std::slice::from_ref(layer), std::slice::from_ref(diff_id));
+        self.unpack_layers(lease, layers, ids, &|_| Ok(None), &mut |_| {})?;
+        let adopted = self.layers.adopt(diff_id)?;
+        adopted.ok_or_else(|| {
+            let message = format!("the layer {} needs others below it", layer.digest);
+            crate::Error::Invalid(message)
+        })
+    }
+
+    /// Lets a built layer serve images that have a layer of that content.
+    fn serve_images(&self, number: u64, diff_id: &hull_oci::Digest) -> Result<()> {
+        let Some(directory) = self.layers.built(number) else {
+            return Ok(());
+        };
+        let usage = crate::snapshot::usage(&directory)?;
+        let record = Record {
+            diff_id: diff_id.clone(),
+            chain_id: None,
+            bytes: usage.bytes,
+            entries: usage.inodes,
+        };
+        self.layers.name_built(number, record)
     }
 
     /// Packs several built layers (lowest first) over `below` (uppermost first) as one.

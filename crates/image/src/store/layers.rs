@@ -266,6 +266,18 @@ impl Layers {
         Ok(())
     }
 
+    /// Lets the build cache hold the layer with this diff id, too; its number.
+    pub(super) fn adopt(&self, diff_id: &Digest) -> Result<Option<u64>> {
+        let mut state = self.lock();
+        let Some(number) = state.by_diff_id.get(diff_id).map(|layer| layer.number) else {
+            return Ok(None);
+        };
+        let mark = self.dir.join(number.to_string()).join(BUILT);
+        fs::write(&mark, "{}").context(|| format!("write {}", mark.display()))?;
+        state.built.insert(number);
+        Ok(Some(number))
+    }
+
     /// What was deleted lies there.
     pub(super) fn trash(&self) -> &Trash {
         &self.trash

@@ -84,6 +84,19 @@ impl Store {
         self.write_archive(plan, out)
     }
 
+    /// Writes a document of the store that is no image, and all that it names, as an OCI layout in
+    /// a tar archive.
+    pub fn save_document(&self, descriptor: &Descriptor, out: impl Write) -> Result<()> {
+        let mut reached = HashSet::new();
+        self.reach(descriptor, &mut reached)?;
+        let plan = Plan {
+            blobs: reached.into_iter().collect(),
+            index: vec![descriptor.clone()],
+            ..Plan::default()
+        };
+        self.write_archive(plan, out)
+    }
+
     /// All tags of a repository, if the name is one; else the name itself.
     fn all_tags(&self, name: &str) -> Result<Vec<String>> {
         let own = || Ok(vec![name.to_owned()]);

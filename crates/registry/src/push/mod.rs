@@ -62,18 +62,29 @@ pub async fn push(
     order: &Push,
     progress: &Progress,
 ) -> Result<Descriptor> {
+    push_target(client, store, None, order, progress).await
+}
+
+/// As [`push`], for a document of the store that has no name here. Whoever made it keeps it.
+pub async fn push_target(
+    client: &Client,
+    store: &Arc<Store>,
+    target: Option<Descriptor>,
+    order: &Push,
+    progress: &Progress,
+) -> Result<Descriptor> {
     let reference = order.reference.clone().or_latest();
     let Some(tag) = reference.tag().map(str::to_owned) else {
         return Err(Error::Invalid("cannot push a digest reference".to_owned()));
     };
     progress.say(Event::Pushing(reference.clone()));
     let lease = Arc::new(store.lease());
-    let mut plan = prepare(store, &lease, order, Extent::Whole).await?;
+    let mut plan = prepare(store, &lease, target.clone(), order, Extent::Whole).await?;
     if let Some(lost) = elsewhere::bring(client, order, &plan).await? {
         if order.whole {
             return Err(elsewhere::nowhere(&reference, &lost));
         }
-        plan = prepare(store, &lease, order, Extent::One).await?;
+        plan = prepare(store, &lease, target, order, Extent::One).await?;
     }
     let session = session(client, order, &plan)?;
     let at_once = client.settings().uploads.max(1);
@@ -97,13 +108,14 @@ pub async fn push(
 async fn prepare(
     store: &Arc<Store>,
     lease: &Arc<Lease>,
+    target: Option<Descriptor>,
     order: &Push,
     extent: Extent,
 ) -> Result<Plan> {
     let (store, lease, order) = (Arc::clone(store), Arc::clone(lease), order.clone());
     let planned = tokio::task::spawn_blocking(move || {
         let reference = order.reference.or_latest();
-        let mut plan = plan(&store, &reference, order.platform.as_ref(), extent)?;
+        let mut plan = plan(&store, &reference, target, order.platform.as_ref(), extent)?;
         let documents = plan.documents.iter().map(|(descriptor, _)| descriptor);
         for descriptor in plan.blobs.iter().chain(documents) {
             lease.protect(&descriptor.digest);
@@ -146,10 +158,11 @@ async fn put_documents(session: &Session, plan: &Plan, tag: &str) -> Result<()> 
 fn plan(
     store: &Store,
     reference: &Reference,
+    target: Option<Descriptor>,
     platform: Option<&Platform>,
     extent: Extent,
 ) -> Result<Plan> {
-    let Some(root) = store.named(reference) else {
+    let Some(root) = target.or_else(|| store.named(reference)) else {
         return Err(Error::Invalid(format!(
             "An image does not exist locally with the tag: {}",
             reference.familiar_repository()

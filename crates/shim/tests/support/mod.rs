@@ -161,6 +161,7 @@ impl Shim {
             health: options.health.clone(),
             with_init: options.with_init,
             seccomp_cache: None,
+            env: None,
         };
         self.client.request(&Request::Create(Box::new(create)), &[])
     }

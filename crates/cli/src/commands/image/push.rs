@@ -1,5 +1,8 @@
 //! `image push`
 
+use hull_api::Client;
+use hull_oci::Reference;
+
 use super::{near, reference};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::connect;
@@ -53,39 +56,40 @@ impl Command for Push {
         } else {
             name.or_latest()
         };
-        let auth =
-            Settings::read(&call.globals.config_directory).credentials(&reference::server(&name));
-        let started = client
-            .image_push(
-                &name.repository(),
-                name.tag().unwrap_or_default(),
-                &self.platform,
-                auth.as_ref(),
-            )
-            .await;
-        let stream = match started {
-            Ok(stream) => stream,
-            Err(error) => return Err(near::failed(&client, call.operand(0), error).await),
+        let settings = Settings::read(&call.globals.config_directory);
+        let shown = if self.quiet {
+            Shown::Nowhere
+        } else {
+            Shown::Stdout
         };
-        let pushed = show(
-            stream,
-            if self.quiet {
-                Shown::Nowhere
-            } else {
-                Shown::Stdout
-            },
-            |_| {},
-        )
-        .await;
-        match pushed {
-            Err(error) if error.message().contains(ABSENT) => {
-                return Err(near::beside(&client, call.operand(0), error).await);
-            }
-            other => other?,
-        }
+        push(&client, &settings, &name, &self.platform, shown).await?;
         if self.quiet {
             ui::line(&name.to_string())?;
         }
         Ok(0)
+    }
+}
+
+/// Has an image (without a tag: all of the repository) carried to its registry.
+pub(super) async fn push(
+    client: &Client,
+    settings: &Settings,
+    name: &Reference,
+    platform: &str,
+    shown: Shown,
+) -> Result<()> {
+    let auth = settings.credentials(&reference::server(name));
+    let (repository, asked) = (name.repository(), name.to_string());
+    let tag = name.tag().unwrap_or_default();
+    let stream = client.image_push(&repository, tag, platform, auth.as_ref());
+    let stream = match stream.await {
+        Ok(stream) => stream,
+        Err(error) => return Err(near::failed(client, &asked, error).await),
+    };
+    match show(stream, shown, |_| {}).await {
+        Err(error) if error.message().contains(ABSENT) => {
+            Err(near::beside(client, &asked, error).await)
+        }
+        shown => shown,
     }
 }

@@ -3,6 +3,7 @@
 //! Classic: the body is the context as an archive, the answer Docker's stream of text. Hull's own
 //! client sends its context before (see [`sync`]), what else there is as JSON, and gets events.
 
+mod agents;
 mod classic;
 mod event;
 mod options;
@@ -39,6 +40,7 @@ const MESSAGES: usize = 4096;
 pub(crate) struct Builds {
     running: Mutex<HashMap<String, Cancel>>,
     contexts: sync::Contexts,
+    agents: Arc<agents::Agents>,
 }
 
 impl std::fmt::Debug for Builds {
@@ -70,6 +72,7 @@ pub(super) async fn perform(op: BuildOp, request: Request) -> Outcome {
         BuildOp::Prune => prune::prune(request).await,
         BuildOp::Context => sync::begin(request).await,
         BuildOp::Fill => sync::fill(request).await,
+        BuildOp::Agent => agents::offer(&request),
     }
 }
 
@@ -80,18 +83,22 @@ async fn build(mut request: Request) -> Outcome {
             "a BuildKit session over POST /build: use /grpc; this",
         ));
     }
-    let options = Options::parse(&request)?;
+    let mut options = Options::parse(&request)?;
     let wants_events = request.query.flag("hull");
     let builder = Arc::clone(request.app.engine.builder()?);
     let cancel = Cancel::new();
     let listed = list(&request, &options.build_id, &cancel);
     let prepared = if wants_events {
         let extras: BuildExtras = request.json_or_default().await?;
-        options::from_extras(&request.app, &builder, &options, extras)?
+        options.logins = options::logins(extras.auths.clone());
+        let remote = options::remote(&builder, &options, &extras, &cancel).await?;
+        options::from_extras(&request.app, &options, extras, remote)?
     } else {
         let (pipe, filling) = body::into_pipe(request.body).map_err(super::archive::internal)?;
         let (maker, wanted) = (Arc::clone(&builder), options.clone());
-        let prepared = blocking(move || options::from_archive(&maker, &wanted, pipe)).await;
+        let stop = cancel.clone();
+        let preparing = move || options::from_archive(&maker, &wanted, pipe, &stop);
+        let prepared = blocking(preparing).await;
         super::archive::whole(filling).await?;
         prepared??
     };

@@ -6,17 +6,20 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use hull_api::types::BuildExtras;
+use hull_api::types::{AuthConfig, BuildCache, BuildExtras};
 use hull_build::{
-    BuildRequest, Builder, Contexts, Error, NamedContext,
-    request::{RunDefaults, Wanted},
+    BuildRequest, Builder, Cancel, Contexts, Error, Login, NamedContext, Remote,
+    export::Attest,
+    request::{CacheSource, RunDefaults, Wanted},
     tree::Tree,
 };
 use hull_oci::{Platform, Reference};
 use serde::de::DeserializeOwned;
 
+use super::agents::Offered;
 use crate::{
     app::App,
+    convert,
     http::{answer::Failure, request::Request},
 };
 
@@ -42,6 +45,7 @@ pub(super) struct Options {
     no_cache: bool,
     pull: bool,
     run: RunDefaults,
+    pub(super) logins: BTreeMap<String, Login>,
 }
 
 /// A build that can begin.
@@ -53,6 +57,28 @@ pub(super) struct Prepared {
     /// `check`, `outline`, `targets`; empty: a build.
     pub(super) call: String,
     pub(super) output: String,
+    pub(super) cache_to: Vec<CacheTarget>,
+    pub(super) attest: Attest,
+}
+
+/// Where finished steps are to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CacheTarget {
+    pub(super) kind: CacheKind,
+    /// All steps, not only those the result is made of.
+    pub(super) all: bool,
+    /// The build is good without it.
+    pub(super) ignore_error: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CacheKind {
+    /// Into the image.
+    Inline,
+    /// To the client.
+    Local,
+    /// Under this name.
+    Registry(String),
 }
 
 #[derive(serde::Deserialize)]
@@ -75,6 +101,12 @@ impl Options {
         let names = query.all("t").filter(|name| !name.is_empty()).map(name);
         let args: BTreeMap<String, Option<String>> = json(query.text("buildargs"), "buildargs")?;
         let ulimits: Vec<Ulimit> = json(query.text("ulimits"), "ulimits")?;
+        let auths = request.headers.get("x-registry-config");
+        let auths = auths.filter(|value| !value.is_empty()).map(|value| {
+            hull_api::client::decode_auths(value.as_bytes()).ok_or_else(|| {
+                Failure::invalid("invalid X-Registry-Config header: it is no base64 of JSON")
+            })
+        });
         let platform = query.text("platform");
         let platforms = platform
             .split(',')
@@ -115,6 +147,7 @@ impl Options {
                 cpuset_mems: query.text("cpusetmems").to_owned(),
                 hostname: String::new(),
             },
+            logins: logins(auths.transpose()?.unwrap_or_default()),
         })
     }
 
@@ -134,8 +167,9 @@ impl Options {
             pull: self.pull,
             run,
             source_date_epoch: epoch.and_then(|text| text.parse().ok()),
+            logins: Arc::new(self.logins.clone()),
             cache_from: sources
-                .map(|name| hull_build::request::CacheSource::Image(name.clone()))
+                .map(|name| CacheSource::Image(name.clone()))
                 .collect(),
             ..BuildRequest::new(name, text)
         }
@@ -149,8 +183,31 @@ impl Options {
             quiet: self.quiet,
             call: String::new(),
             output: String::new(),
+            cache_to: Vec::new(),
+            attest: Attest::default(),
         }
     }
+}
+
+/// Credentials by the servers that clients keep them under (`https://index.docker.io/v1/`), by hosts
+/// as names of images have them.
+pub(super) fn logins(auths: BTreeMap<String, AuthConfig>) -> BTreeMap<String, Login> {
+    let login = |(server, auth): (String, AuthConfig)| {
+        let host = server.split_once("://").map_or(&*server, |(_, rest)| rest);
+        let host = match host.split('/').next().unwrap_or_default() {
+            "index.docker.io" | "registry-1.docker.io" => "docker.io",
+            host => host,
+        };
+        let credentials = convert::registry::credentials(auth)?;
+        let login = Login {
+            user: credentials.username,
+            password: credentials.password,
+            identity_token: credentials.identity_token,
+            registry_token: credentials.registry_token,
+        };
+        Some((host.to_owned(), login))
+    };
+    auths.into_iter().filter_map(login).collect()
 }
 
 /// `name:address` in a JSON list, or (old clients) divided by commas.
@@ -190,32 +247,66 @@ pub(super) fn from_archive(
     builder: &Builder,
     options: &Options,
     pipe: OwnedFd,
+    cancel: &Cancel,
 ) -> Result<Prepared, Error> {
-    let mut writer = builder.trees().temporary()?;
-    if options.remote.is_empty() {
+    let tree = if options.remote.is_empty() {
+        let mut writer = builder.trees().temporary()?;
         writer.unpack(File::from(pipe))?;
+        writer.finish()?
     } else {
         drop(pipe);
-        let fetched = builder.fetch(&options.remote)?;
-        if let Some(text) = fetched.as_dockerfile() {
-            return Ok(options.prepared(options.request("Dockerfile".to_owned(), text)));
+        let no_secrets = BTreeMap::<String, Vec<u8>>::new();
+        match builder.fetch(&options.remote, &no_secrets, cancel)? {
+            Remote::Files(tree) => tree,
+            Remote::Dockerfile(text) => {
+                return Ok(options.prepared(options.request("Dockerfile".to_owned(), text)));
+            }
         }
-        fetched.unpack_into(&mut writer)?;
-    }
-    let tree = writer.finish()?;
+    };
     let contexts = BTreeMap::from([(MAIN.to_owned(), tree)]);
     let request = with_contexts(options, contexts, None)?;
     Ok(options.prepared(request))
 }
 
+/// The context that is an address, fetched.
+pub(super) async fn remote(
+    builder: &Arc<Builder>,
+    options: &Options,
+    extras: &BuildExtras,
+    cancel: &Cancel,
+) -> Result<Option<Remote>, Failure> {
+    if options.remote.is_empty() {
+        return Ok(None);
+    }
+    let (builder, url, stop) = (Arc::clone(builder), options.remote.clone(), cancel.clone());
+    let secrets = secrets(&extras.secrets)?;
+    let fetched = super::blocking(move || builder.fetch(&url, &secrets, &stop)).await??;
+    Ok(Some(fetched))
+}
+
+fn secrets(encoded: &BTreeMap<String, String>) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let decode = |(id, value): (&String, &String)| {
+        let secret = base64::engine::general_purpose::STANDARD.decode(value);
+        let secret =
+            secret.map_err(|_| Failure::invalid(format!("the secret {id} is not base64")))?;
+        Ok((id.clone(), secret))
+    };
+    encoded.iter().map(decode).collect()
+}
+
 /// A build whose contexts came before.
 pub(super) fn from_extras(
     app: &App,
-    _builder: &Builder,
     options: &Options,
-    extras: BuildExtras,
+    mut extras: BuildExtras,
+    remote: Option<Remote>,
 ) -> Result<Prepared, Failure> {
     let mut contexts = BTreeMap::new();
+    match remote {
+        None => {}
+        Some(Remote::Files(tree)) => drop(contexts.insert(MAIN.to_owned(), tree)),
+        Some(Remote::Dockerfile(text)) => extras.dockerfile = Some(text),
+    }
     let mut named = BTreeMap::new();
     for (name, id) in &extras.contexts {
         contexts.insert(name.clone(), app.builds.contexts.take(id)?);
@@ -226,13 +317,7 @@ pub(super) fn from_extras(
     for (name, value) in &extras.named {
         named.insert(name.to_lowercase(), named_context(value)?);
     }
-    let mut secrets = BTreeMap::new();
-    for (id, value) in &extras.secrets {
-        let secret = base64::engine::general_purpose::STANDARD.decode(value);
-        let secret =
-            secret.map_err(|_| Failure::invalid(format!("the secret {id} is not base64")))?;
-        secrets.insert(id.clone(), secret);
-    }
+    let secrets = secrets(&extras.secrets)?;
     let platforms = extras.platforms.iter().map(|text| parse_platform(text));
     let platforms: Vec<Platform> = platforms.collect::<Result<_, _>>()?;
     let mut request = with_contexts(options, contexts, extras.dockerfile)?;
@@ -240,22 +325,74 @@ pub(super) fn from_extras(
     request.secrets = Arc::new(secrets);
     request.entitlements = extras.entitlements;
     request.no_cache_filter = extras.no_cache_filter;
+    if !extras.ssh.is_empty() {
+        request.ssh = Arc::new(Offered {
+            runtime: tokio::runtime::Handle::current(),
+            agents: Arc::clone(&app.builds.agents),
+            token: extras.agent_token,
+            ids: extras.ssh,
+        });
+    }
     request.allow_include = extras.include;
     if !platforms.is_empty() {
         request.platforms = platforms;
     }
+    let mut attest = Attest::default();
+    for (kind, settings) in &extras.attests {
+        attest.add(kind, settings).map_err(Failure::invalid)?;
+    }
+    for cache in extras.cache_from {
+        request.cache_from.push(cache_source(app, cache)?);
+    }
     Ok(Prepared {
         call: extras.call,
         output: extras.output,
+        attest,
+        cache_to: extras
+            .cache_to
+            .into_iter()
+            .map(cache_target)
+            .collect::<Result<_, _>>()?,
         ..options.prepared(request)
     })
+}
+
+fn cache_source(app: &App, cache: BuildCache) -> Result<CacheSource, Failure> {
+    match cache.kind.as_str() {
+        "registry" => Ok(CacheSource::Image(cache.reference)),
+        "local" => {
+            let tree = app.builds.contexts.take(&cache.reference)?;
+            Ok(CacheSource::Layout(tree, None))
+        }
+        other => Err(unknown_cache("importer", other)),
+    }
+}
+
+fn cache_target(cache: BuildCache) -> Result<CacheTarget, Failure> {
+    Ok(CacheTarget {
+        kind: match cache.kind.as_str() {
+            "registry" => CacheKind::Registry(cache.reference),
+            "local" => CacheKind::Local,
+            "inline" => CacheKind::Inline,
+            other => return Err(unknown_cache("exporter", other)),
+        },
+        all: cache.all,
+        ignore_error: cache.ignore_error,
+    })
+}
+
+fn unknown_cache(what: &str, kind: &str) -> Failure {
+    Failure::invalid(format!(
+        "unknown cache {what}: {kind:?}: there are registry, local and inline"
+    ))
 }
 
 fn named_context(value: &str) -> Result<NamedContext, Failure> {
     if let Some(image) = value.strip_prefix("docker-image://") {
         return Ok(NamedContext::Image(image.to_owned()));
     }
-    if value.starts_with("http://") || value.starts_with("https://") {
+    let is_http = value.starts_with("http://") || value.starts_with("https://");
+    if is_http || hull_build::git::is_repository(value) {
         return Ok(NamedContext::Url(value.to_owned()));
     }
     Err(Failure::invalid(format!(

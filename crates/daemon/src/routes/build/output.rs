@@ -6,12 +6,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use hull_api::{
     progress::ProgressMessage,
-    types::{BUILD_DATA, BuildResult},
+    types::{BUILD_CACHE, BUILD_DATA, BuildResult},
 };
-use hull_build::{Builder, Cancel, Error, Progress, export::ImageOutput};
+use hull_build::{Builder, Built, Cancel, Error, Progress, export::ImageOutput};
+use hull_oci::Reference;
 use tokio::sync::mpsc;
 
-use super::{event, options::Prepared};
+use super::{
+    event,
+    options::{CacheKind, CacheTarget, Prepared},
+};
 
 /// Bytes of an archive in one message.
 const DATA_BYTES: usize = 192 << 10;
@@ -40,6 +44,11 @@ pub(super) fn run(
     let output = ImageOutput {
         names: prepared.names.clone(),
         squash: prepared.squash,
+        attest: prepared.attest.clone(),
+        inline_cache: prepared
+            .cache_to
+            .iter()
+            .any(|cache| cache.kind == CacheKind::Inline),
         ..ImageOutput::default()
     };
     match prepared.output.as_str() {
@@ -49,18 +58,59 @@ pub(super) fn run(
         }
         "cacheonly" => {}
         "docker" | "oci" => {
-            let mut out = Data::new(sender);
+            let mut out = Data::new(sender, BUILD_DATA);
             built.archive(builder, &output, &mut out)?;
             out.finish();
         }
+        "tar" | "local" if prepared.attest.is_any() => {
+            return Err(invalid(
+                "attestations belong to images: leave --output out, or --attest".to_owned(),
+            ));
+        }
         "tar" | "local" => {
-            let mut out = Data::new(sender);
-            built.tar(builder, &mut out)?;
+            let mut out = Data::new(sender, BUILD_DATA);
+            built.tar(builder, None, &mut out)?;
             out.finish();
         }
         other => return Err(invalid(format!("unknown output {other:?}"))),
     }
+    for target in &prepared.cache_to {
+        match export_cache(builder, &built, &prepared, target, sender) {
+            Err(error) if target.ignore_error => {
+                tracing::warn!(%error, "a build's cache is not exported");
+            }
+            outcome => outcome?,
+        }
+    }
     Ok(())
+}
+
+fn export_cache(
+    builder: &Builder,
+    built: &Built,
+    prepared: &Prepared,
+    target: &CacheTarget,
+    sender: &Sender,
+) -> Result<(), Error> {
+    match &target.kind {
+        CacheKind::Inline => Ok(()),
+        CacheKind::Registry(name) => {
+            let reference: Reference = name
+                .parse()
+                .map_err(|error| invalid(format!("invalid cache reference {name:?}: {error}")))?;
+            let login = prepared.request.logins.login(reference.domain());
+            let login = login.map_err(invalid)?;
+            let cache = built.cache(builder, target.all)?;
+            built.push_cache(builder, &cache, name, login.as_ref())
+        }
+        CacheKind::Local => {
+            let cache = built.cache(builder, target.all)?;
+            let mut out = Data::new(sender, BUILD_CACHE);
+            built.write_cache_layout(builder, &cache, &mut out)?;
+            out.finish();
+            Ok(())
+        }
+    }
 }
 
 fn invalid(message: String) -> Error {
@@ -153,13 +203,16 @@ fn outline(builder: &Builder, prepared: &Prepared, sender: &Sender) -> Result<()
 /// An archive on its way to the client, piece by piece.
 struct Data<'a> {
     sender: &'a Sender,
+    /// What it is part of.
+    id: &'static str,
     buffer: Vec<u8>,
 }
 
 impl<'a> Data<'a> {
-    fn new(sender: &'a Sender) -> Self {
+    fn new(sender: &'a Sender, id: &'static str) -> Self {
         Self {
             sender,
+            id,
             buffer: Vec::with_capacity(DATA_BYTES),
         }
     }
@@ -170,7 +223,7 @@ impl<'a> Data<'a> {
             let piece: Vec<u8> = self.buffer.drain(..length).collect();
             let text = base64::engine::general_purpose::STANDARD.encode(piece);
             let message = ProgressMessage {
-                id: BUILD_DATA.to_owned(),
+                id: self.id.to_owned(),
                 aux: Some(serde_json::Value::String(text)),
                 ..ProgressMessage::default()
             };

@@ -12,11 +12,13 @@ use std::process::Command;
 
 use hull_api::Client;
 use hull_api::client::{from_bytes, from_reader};
-use hull_api::types::{BuildExtras, ContextEntry, ContextListing};
+use hull_api::types::{BuildCache, BuildExtras, ContextEntry, ContextListing};
 use hull_context::{EntryKind, Ignore};
 
+use super::cache::Imports;
 use crate::connection::failure;
 use crate::error::{Error, Result};
+use crate::ui;
 
 /// The name of the main context.
 const MAIN: &str = "context";
@@ -224,6 +226,30 @@ pub(super) async fn send_named(
     let ignore = read_ignore(&directory.join(".dockerignore"))?;
     let id = send_directory(client, directory, &ignore, &[".dockerignore"]).await?;
     extras.contexts.insert(name.to_owned(), id);
+    Ok(())
+}
+
+/// Brings caches of this host. One that is not there yet is no mistake: the first build makes it.
+pub(super) async fn send_caches(
+    client: &Client,
+    imports: Imports,
+    extras: &mut BuildExtras,
+) -> Result<()> {
+    extras.cache_from.extend(imports.registries);
+    for directory in imports.directories {
+        if !directory.join("index.json").is_file() {
+            let shown = directory.display();
+            ui::warn(&format!(
+                "local cache import at {shown} not found: it has no index.json"
+            ));
+            continue;
+        }
+        extras.cache_from.push(BuildCache {
+            kind: "local".to_owned(),
+            reference: send_directory(client, &directory, &Ignore::default(), &[]).await?,
+            ..BuildCache::default()
+        });
+    }
     Ok(())
 }
 

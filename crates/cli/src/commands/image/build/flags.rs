@@ -45,8 +45,8 @@ pub(super) struct Flags {
     build_args: Vec<String>,
     pub(super) build_contexts: Map,
     builder: String,
-    cache_from: Vec<String>,
-    cache_to: Vec<String>,
+    pub(super) cache_from: Vec<String>,
+    pub(super) cache_to: Vec<String>,
     call: String,
     cgroup_parent: String,
     check: bool,
@@ -74,7 +74,7 @@ pub(super) struct Flags {
     pub(super) progress: Progress,
     provenance: String,
     pull: bool,
-    push: bool,
+    pub(super) push: bool,
     pub(super) quiet: bool,
     rm: Option<bool>,
     sbom: String,
@@ -82,8 +82,8 @@ pub(super) struct Flags {
     security_opt: Vec<String>,
     shm_size: One<Bytes>,
     squash: bool,
-    ssh: Vec<String>,
-    tags: Vec<String>,
+    pub(super) ssh: Vec<String>,
+    pub(super) tags: Vec<String>,
     target: String,
     ulimits: Vec<String>,
 }
@@ -148,19 +148,6 @@ impl Flags {
                 "--{flag} is not available in this version{why}"
             )))
         };
-        let is_on = |text: &str| !matches!(text, "" | "false" | "0" | "mode=none");
-        if self.push {
-            return absent("push", ": build, then push the image");
-        }
-        if is_on(&self.sbom) || !self.attests.is_empty() || is_on(&self.provenance) {
-            return absent("attest", "");
-        }
-        if !self.cache_to.is_empty() {
-            return absent("cache-to", ": the daemon keeps its cache by itself");
-        }
-        if !self.ssh.is_empty() {
-            return absent("ssh", ": use docker buildx build");
-        }
         if !matches!(self.isolation.as_str(), "" | "default") {
             return absent("isolation", ": there is one kind on Linux, default");
         }
@@ -173,9 +160,9 @@ impl Flags {
         Ok(())
     }
 
-    pub(super) fn query(&self, dockerfile: &str) -> Result<Query> {
+    pub(super) fn query(&self, dockerfile: &str, names: &[String]) -> Result<Query> {
         let mut query = Query::default();
-        for tag in &self.tags {
+        for tag in names {
             query.add("t", tag);
         }
         query
@@ -200,13 +187,8 @@ impl Flags {
                 query.add(name, value.to_string());
             }
         }
-        for (name, list) in [
-            ("cachefrom", &self.cache_from),
-            ("extrahosts", &self.add_hosts),
-        ] {
-            if !list.is_empty() {
-                query.add(name, json(list));
-            }
+        if !self.add_hosts.is_empty() {
+            query.add("extrahosts", json(&self.add_hosts));
         }
         query.add("buildargs", json(&self.args()));
         query.add("labels", json(&pairs(&self.labels)));
@@ -230,6 +212,31 @@ impl Flags {
         args
     }
 
+    /// What shall be stated about the image: kinds, and their settings.
+    fn attests(&self) -> Result<Vec<(String, String)>> {
+        let mut attests = Vec::new();
+        for text in &self.attests {
+            let fields: Vec<&str> = text.split(',').collect();
+            let kind = fields.iter().find_map(|field| field.strip_prefix("type="));
+            let kind = kind
+                .ok_or_else(|| Error::new(format!("attestation type not specified in {text:?}")))?;
+            let rest: Vec<&str> = fields
+                .iter()
+                .filter(|field| !field.starts_with("type="))
+                .copied()
+                .collect();
+            attests.push((kind.to_owned(), rest.join(",")));
+        }
+        for (kind, text) in [("provenance", &self.provenance), ("sbom", &self.sbom)] {
+            match text.as_str() {
+                "" | "false" | "0" | "mode=none" => {}
+                "true" | "1" => attests.push((kind.to_owned(), String::new())),
+                settings => attests.push((kind.to_owned(), settings.to_owned())),
+            }
+        }
+        Ok(attests)
+    }
+
     pub(super) fn extras(&self) -> Result<BuildExtras> {
         let call = if self.check {
             "check"
@@ -247,6 +254,7 @@ impl Flags {
             all.map(|text| text.trim().to_owned()).collect()
         };
         Ok(BuildExtras {
+            attests: self.attests()?,
             secrets,
             entitlements: split(&self.allow),
             no_cache_filter: split(&self.no_cache_filter),

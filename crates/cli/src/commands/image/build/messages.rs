@@ -1,12 +1,14 @@
 //! Follows a build to its end.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use hull_api::client::JsonStream;
 use hull_api::progress::ProgressMessage;
-use hull_api::types::{BUILD_DATA, BUILD_EVENTS, BuildEvent, BuildResult};
+use hull_api::types::{BUILD_CACHE, BUILD_DATA, BUILD_EVENTS, BuildEvent, BuildResult};
 use serde_json::Value;
 
-use super::output::{Output, Writing};
+use super::output::{Output, Writing, unpack};
 use super::show::View;
 use crate::connection::failure;
 use crate::error::{Error, Result};
@@ -19,18 +21,28 @@ pub(super) struct Outcome {
     pub(super) answer: Value,
     /// What is being written.
     pub(super) archive: Option<Writing>,
+    /// The cache that is being written.
+    pub(super) cache: Option<Writing>,
+}
+
+/// Where what comes out goes.
+pub(super) struct Destinations<'a> {
+    pub(super) output: &'a Output,
+    /// The directory of the cache.
+    pub(super) cache: Option<&'a Path>,
 }
 
 /// Shows events, and takes what comes out.
 pub(super) async fn follow(
     mut stream: JsonStream<ProgressMessage>,
     mut view: Box<dyn View>,
-    output: &Output,
+    to: &Destinations<'_>,
 ) -> Result<Outcome> {
     let mut outcome = Outcome {
         id: String::new(),
         answer: Value::Null,
         archive: None,
+        cache: None,
     };
     while let Some(message) = stream.next_item().await {
         let message = message.map_err(failure)?;
@@ -47,14 +59,19 @@ pub(super) async fn follow(
                 }
             }
             BUILD_DATA => {
-                let text = aux.as_str().unwrap_or_default();
-                let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-                let bytes = bytes.map_err(|_| Error::new("the daemon sent a damaged archive"))?;
                 let writing = match outcome.archive.take() {
                     Some(writing) => writing,
-                    None => output.begin()?,
+                    None => to.output.begin()?,
                 };
-                outcome.archive = Some(writing.write(bytes)?);
+                outcome.archive = Some(writing.write(decoded(&aux)?)?);
+            }
+            BUILD_CACHE => {
+                let writing = match (outcome.cache.take(), to.cache) {
+                    (Some(writing), _) => writing,
+                    (None, Some(directory)) => unpack(directory)?,
+                    (None, None) => return Err(Error::new("the daemon sent a cache unasked")),
+                };
+                outcome.cache = Some(writing.write(decoded(&aux)?)?);
             }
             _ => match serde_json::from_value::<BuildResult>(aux.clone()) {
                 Ok(result) if !result.id.is_empty() => outcome.id = result.id,
@@ -64,4 +81,10 @@ pub(super) async fn follow(
     }
     view.end()?;
     Ok(outcome)
+}
+
+fn decoded(aux: &Value) -> Result<Vec<u8>> {
+    let text = aux.as_str().unwrap_or_default();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+    bytes.map_err(|_| Error::new("the daemon sent a damaged archive"))
 }

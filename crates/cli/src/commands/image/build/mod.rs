@@ -1,10 +1,12 @@
 //! `image build`
 
+mod cache;
 mod context;
 mod flags;
 mod messages;
 mod output;
 mod show;
+mod ssh;
 
 use hull_api::query::Query;
 use hull_api::types::BuildExtras;
@@ -12,11 +14,14 @@ use hull_api::types::BuildExtras;
 use self::context::Context;
 use self::flags::{Flags, Progress};
 use self::messages::Outcome;
+use super::{push, reference};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
+use crate::settings::Settings;
 use crate::ui;
+use crate::ui::progress::Shown;
 
 #[derive(Default)]
 pub(crate) struct Build {
@@ -38,24 +43,41 @@ impl Command for Build {
     async fn run(self, call: Call) -> Result<u8> {
         let flags = self.flags;
         flags.check()?;
-        let output = output::Output::parse(&flags.outputs)?;
+        let output = output::Output::parse(&flags.outputs, flags.push)?;
+        let agents = ssh::parse(&flags.ssh)?;
+        let imports = cache::Imports::parse(&flags.cache_from)?;
+        let exports = cache::Exports::parse(&flags.cache_to)?;
+        let names = names(&flags, &output)?;
         let context = Context::open(call.operand(0), &flags.file)?;
         let client = connect(&call.globals).await?;
         let mut extras = flags.extras()?;
         extras.output = output.kind().to_owned();
-        let mut query = flags.query(context.dockerfile_name())?;
+        let settings = Settings::read(&call.globals.config_directory);
+        extras.auths = settings.all_credentials();
+        let _offers = ssh::offer(&client, agents, &mut extras);
+        let mut query = flags.query(context.dockerfile_name(), &names)?;
         if let Some(url) = context.remote() {
             query.add("remote", url);
         }
+        extras.cache_to.clone_from(&exports.caches);
         context.send(&client, &mut extras).await?;
+        context::send_caches(&client, imports, &mut extras).await?;
         for (name, value) in &flags.build_contexts.0 {
             context::send_named(&client, name, value, &mut extras).await?;
         }
-        let outcome = build(&client, query, &extras, &flags, &output).await?;
+        let to = messages::Destinations {
+            output: &output,
+            cache: exports.directory.as_deref(),
+        };
+        let outcome = build(&client, query, &extras, &flags, &to).await?;
         if !extras.call.is_empty() {
             return output::tell(&extras.call, &outcome);
         }
-        output.finish(outcome.archive)?;
+        output::finish(outcome.archive)?;
+        output::finish(outcome.cache)?;
+        if output.is_pushed() {
+            push_all(&client, &settings, &names, flags.quiet).await?;
+        }
         if !flags.iidfile.is_empty() {
             std::fs::write(&flags.iidfile, &outcome.id)
                 .map_err(|error| Error::io("write", &flags.iidfile, &error))?;
@@ -72,12 +94,40 @@ impl Command for Build {
     }
 }
 
+/// All names of the image.
+fn names(flags: &Flags, output: &output::Output) -> Result<Vec<String>> {
+    let mut names = flags.tags.clone();
+    if let output::Output::Image { names: more, .. } = output {
+        names.extend(more.iter().cloned());
+    }
+    if output.is_pushed() && names.is_empty() {
+        return Err(Error::new(
+            "tag is needed when pushing to registry: give one with --tag",
+        ));
+    }
+    Ok(names)
+}
+
+async fn push_all(
+    client: &hull_api::Client,
+    settings: &Settings,
+    names: &[String],
+    quiet: bool,
+) -> Result<()> {
+    let shown = if quiet { Shown::Nowhere } else { Shown::Stderr };
+    for name in names {
+        let name = reference::parse(name)?.or_latest();
+        push::push(client, settings, &name, "", shown).await?;
+    }
+    Ok(())
+}
+
 async fn build(
     client: &hull_api::Client,
     query: Query,
     extras: &BuildExtras,
     flags: &Flags,
-    output: &output::Output,
+    to: &messages::Destinations<'_>,
 ) -> Result<Outcome> {
     let stream = client.build(query, extras).await.map_err(failure)?;
     let progress = if flags.quiet || !extras.call.is_empty() {
@@ -85,5 +135,5 @@ async fn build(
     } else {
         flags.progress
     };
-    messages::follow(stream, show::view(progress), output).await
+    messages::follow(stream, show::view(progress), to).await
 }

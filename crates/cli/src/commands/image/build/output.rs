@@ -14,8 +14,8 @@ use crate::ui;
 /// Where the result goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Output {
-    /// Into the daemon's store.
-    Image,
+    /// Into the daemon's store, under these names besides `--tag`, and from there to registries.
+    Image { names: Vec<String>, push: bool },
     /// Nowhere.
     CacheOnly,
     /// An archive (`docker`, `oci`, `tar`) into a file; `None`: the standard output.
@@ -33,10 +33,18 @@ pub(super) enum Writing {
 }
 
 impl Output {
-    pub(super) fn parse(texts: &[String]) -> Result<Self> {
+    pub(super) fn parse(texts: &[String], push: bool) -> Result<Self> {
+        match (Self::of(texts)?, push) {
+            (Self::Image { names, .. }, true) => Ok(Self::Image { names, push }),
+            (_, true) => Err(Error::new("--push needs an image: leave --output out")),
+            (output, false) => Ok(output),
+        }
+    }
+
+    fn of(texts: &[String]) -> Result<Self> {
         let [text] = texts else {
             return match texts {
-                [] => Ok(Self::Image),
+                [] => Ok(Self::image()),
                 _ => Err(Error::new("only one --output is available in this version")),
             };
         };
@@ -47,13 +55,13 @@ impl Output {
             });
         }
         let (mut kind, mut destination) = (String::new(), String::new());
+        let (mut names, mut push) = (Vec::new(), false);
         for field in text.split(',') {
             match field.split_once('=') {
                 Some(("type", value)) => value.clone_into(&mut kind),
                 Some(("dest", value)) => value.clone_into(&mut destination),
-                Some(("push", "true")) => {
-                    return Err(Error::new("push=true is not available in this version"));
-                }
+                Some(("name", value)) => names.push(value.to_owned()),
+                Some(("push", value)) => push = value == "true",
                 _ => {}
             }
         }
@@ -62,8 +70,9 @@ impl Output {
             path => Some(PathBuf::from(path)),
         };
         match kind.as_str() {
-            "image" => Ok(Self::Image),
-            "docker" if destination.is_empty() => Ok(Self::Image),
+            "image" => Ok(Self::Image { names, push }),
+            "registry" => Ok(Self::Image { names, push: true }),
+            "docker" if destination.is_empty() => Ok(Self::Image { names, push: false }),
             "docker" => Ok(Self::Archive("docker", file)),
             "oci" => Ok(Self::Archive("oci", file)),
             "tar" => Ok(Self::Archive("tar", file)),
@@ -76,14 +85,26 @@ impl Output {
         }
     }
 
+    fn image() -> Self {
+        Self::Image {
+            names: Vec::new(),
+            push: false,
+        }
+    }
+
     /// The daemon's word for it.
     pub(super) fn kind(&self) -> &str {
         match self {
-            Self::Image => "",
+            Self::Image { .. } => "",
             Self::CacheOnly => "cacheonly",
             Self::Archive(kind, _) => kind,
             Self::Directory(_) => "tar",
         }
+    }
+
+    /// Whether it goes to registries.
+    pub(super) fn is_pushed(&self) -> bool {
+        matches!(self, Self::Image { push: true, .. })
     }
 
     /// Begins to write.
@@ -102,21 +123,21 @@ impl Output {
             _ => Ok(Writing::Stdout),
         }
     }
-
-    /// Ends it.
-    pub(super) fn finish(&self, writing: Option<Writing>) -> Result<()> {
-        let Some(Writing::Unpacking(archive, unpacking)) = writing else {
-            return Ok(());
-        };
-        drop(archive);
-        let failed = || Error::new("cannot write the files of the result");
-        let unpacked = unpacking.join().map_err(|_| failed())?;
-        unpacked
-            .map_err(|error| Error::new(format!("cannot write the files of the result: {error}")))
-    }
 }
 
-fn unpack(path: &Path) -> Result<Writing> {
+/// Ends what was being written.
+pub(super) fn finish(writing: Option<Writing>) -> Result<()> {
+    let Some(Writing::Unpacking(archive, unpacking)) = writing else {
+        return Ok(());
+    };
+    drop(archive);
+    let failed = || Error::new("cannot write the files of the result");
+    let unpacked = unpacking.join().map_err(|_| failed())?;
+    unpacked.map_err(|error| Error::new(format!("cannot write the files of the result: {error}")))
+}
+
+/// Begins to write files into a directory.
+pub(super) fn unpack(path: &Path) -> Result<Writing> {
     let shown = path.display().to_string();
     std::fs::create_dir_all(path).map_err(|error| Error::io("create", &shown, &error))?;
     let (here, there) =
