@@ -13,7 +13,7 @@ use hull_buildkit::Front;
 use hull_engine::{Engine, events::Subject};
 use tokio::sync::OnceCell;
 
-use crate::{config::Config, http::server::common_headers};
+use crate::{config::Config, http::server::common_headers, metrics::Metrics};
 
 /// What the daemon is made of.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(crate) struct App {
     config: RwLock<Arc<Config>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     listeners: AtomicI64,
+    pub(crate) metrics: Metrics,
     /// Builds that run.
     pub(crate) builds: crate::routes::Builds,
 }
@@ -41,6 +42,7 @@ impl App {
             config,
             headers,
             listeners: AtomicI64::new(0),
+            metrics: Metrics::default(),
             builds: crate::routes::Builds::default(),
         }
     }

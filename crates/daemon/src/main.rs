@@ -12,6 +12,7 @@ mod convert;
 mod engine_config;
 mod http;
 mod log;
+mod metrics;
 mod notify;
 mod pidfile;
 mod routes;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hull_engine::Engine;
 use tokio::{
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
@@ -14,7 +15,7 @@ use crate::{
     engine_config,
     http::{server, socket},
     log::LevelSwitch,
-    notify,
+    metrics, notify,
     pidfile::PidFile,
 };
 
@@ -38,12 +39,16 @@ pub(crate) async fn run(
     let engine_config = engine_config::of(&config, sources.shim.clone())?;
     // Clients may knock while the engine opens; they are answered as soon as it has.
     let listeners = socket::open(&config)?;
+    let counters = counters(&config)?;
     let engine = Engine::open(engine_config).await?;
     let app = Arc::new(App::new(engine, config));
     let (stop, stopped) = watch::channel(false);
     for listener in listeners {
         tracing::info!(address = listener.address(), "listening");
         tokio::spawn(server::serve(listener, Arc::clone(&app), stopped.clone()));
+    }
+    if let Some(listener) = counters {
+        tokio::spawn(metrics::serve(listener, Arc::clone(&app), stopped.clone()));
     }
     notify::ready();
     hull_sys::host_process::trim_heaps();
@@ -59,6 +64,17 @@ pub(crate) async fn run(
     }
     drop(pidfile);
     Ok(())
+}
+
+/// The port that `--metrics-addr` asks for.
+fn counters(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.metrics else {
+        return Ok(None);
+    };
+    let listener = metrics::open(address)
+        .map_err(|error| format!("cannot serve metrics-addr {address}: {error}"))?;
+    tracing::info!(%address, "serving counters");
+    Ok(Some(listener))
 }
 
 /// The signals the daemon listens to.

@@ -138,6 +138,11 @@ impl Events {
         self.0.newest.send_replace(newest);
     }
 
+    /// How many there ever were.
+    pub fn published(&self) -> u64 {
+        self.0.lock().newest
+    }
+
     /// Watches from now on.
     pub fn watch(&self) -> Watcher {
         let newest = self.0.newest.subscribe();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) host_gateway: Vec<IpAddr>,
     pub(crate) shutdown_timeout: Duration,
+    /// Where the counters are served.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// Where clients reach the daemon.
@@ -218,6 +220,7 @@ fn build(values: Values) -> Result<Config, String> {
         dns: values.addresses("dns")?,
         host_gateway: values.addresses("host-gateway-ips")?,
         shutdown_timeout: shutdown_timeout(&values)?,
+        metrics: metrics(&values)?,
         tls,
         values: checked(values)?,
     })
@@ -250,6 +253,21 @@ fn checked(values: Values) -> Result<Values, String> {
         }
     }
     Ok(values)
+}
+
+/// `address:port`; without an address, the loopback.
+fn metrics(values: &Values) -> Result<Option<SocketAddr>, String> {
+    let Some(text) = values.text("metrics-addr") else {
+        return Ok(None);
+    };
+    let whole = match text.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.replace("localhost:", "127.0.0.1:"),
+    };
+    whole
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("invalid metrics-addr: {text}: an address and a port: 127.0.0.1:9323"))
 }
 
 fn hosts(values: &Values) -> Result<Vec<Endpoint>, String> {

@@ -155,7 +155,7 @@ pub(super) const TABLE: &[Row] = &[
     row("max-concurrent-downloads", "max-concurrent-downloads", Number, Works, "Set the max concurrent downloads"),
     row("max-concurrent-uploads", "max-concurrent-uploads", Number, Works, "Set the max concurrent uploads"),
     row("max-download-attempts", "max-download-attempts", Number, Works, "Set the max download attempts for each pull"),
-    row("metrics-addr", "metrics-addr", Text, Nothing, "Address and port to serve the metrics api on"),
+    row("metrics-addr", "metrics-addr", Text, Works, "Address and port to serve the metrics api on"),
     row("mtu", "mtu", Number, Works, "Set the MTU for the default bridge network"),
     row("network-control-plane-mtu", "network-control-plane-mtu", Number, Nothing, "Network control plane MTU"),
     row("network-diagnostic-port", "network-diagnostic-port", Number, Nothing, "TCP port of the network diagnostic server"),

@@ -163,6 +163,8 @@ fn nonsense_is_refused() {
         (&["--dns", "example.org"], "example.org"),
         (&["--label", "novalue"], "novalue"),
         (&["--userns-remap", "default"], "userns-remap"),
+        (&["--authorization-plugin", "opa"], "authorization-plugins"),
+        (&["--metrics-addr", "9323"], "127.0.0.1:9323"),
     ] {
         let refused = loaded(flags, "").unwrap_err();
         assert!(refused.contains(word), "{refused}");

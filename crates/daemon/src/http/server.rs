@@ -1,6 +1,11 @@
 //! Accepts connections and carries requests on them to their operations.
 
-use std::{convert::Infallible, fs::File, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fs::File,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, Method, StatusCode};
 use hull_api::{ApiVersion, query::Query};
@@ -21,7 +26,7 @@ use super::{
     router,
     socket::{Connection, Listener},
 };
-use crate::{app::App, routes};
+use crate::{app::App, metrics::Action, routes};
 
 /// The largest head of a request, and the buffer a connection may grow to.
 const HEAD_BYTES_MAX: usize = 256 << 10;
@@ -146,7 +151,7 @@ fn begin(app: &Arc<App>, request: http::Request<Incoming>) -> Begun {
             headers: parts.headers,
             body,
         };
-        tokio::spawn(routes::perform(meaning.op, request))
+        tokio::spawn(timed(meaning.op, request))
     };
     let outcome = router::route(&method, &path, app.config().min_api).map(perform);
     Begun {
@@ -154,6 +159,19 @@ fn begin(app: &Arc<App>, request: http::Request<Incoming>) -> Begun {
         path,
         outcome,
     }
+}
+
+/// Carries the operation out, and counts how long it took if that is something to know.
+async fn timed(op: router::Op, request: Request) -> Outcome {
+    let Some(action) = Action::of(op) else {
+        return routes::perform(op, request).await;
+    };
+    let (app, begun) = (Arc::clone(&request.app), Instant::now());
+    let outcome = routes::perform(op, request).await;
+    if outcome.is_ok() {
+        app.metrics.took(action, begun);
+    }
+    outcome
 }
 
 /// The answer. Never returns if the connection is taken over.

@@ -304,3 +304,31 @@ fn a_connection_that_was_handed_over_is_used() {
     assert_eq!(text(&listed.stdout).lines().count(), 3);
     daemon.finish();
 }
+
+#[test]
+fn counters_are_where_docker_has_them() {
+    let daemon = Daemon::start_with(&["--metrics-addr", "127.0.0.1:9323"]);
+    let page = || {
+        let page = daemon.namespace().fetch("http://127.0.0.1:9323/metrics");
+        page.expect("the counters are served")
+    };
+    let created = "engine_daemon_container_actions_seconds_count{action=\"create\"}";
+    assert!(page().contains(&format!("{created} 0")), "{}", page());
+    daemon.load("busybox");
+    let made = beside(
+        &daemon,
+        &["--host", &daemon.host(), "create", "busybox", "true"],
+        &[],
+    );
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let page = page();
+    for line in [
+        &format!("{created} 1"),
+        "engine_daemon_container_states_containers{state=\"stopped\"} 1",
+        "engine_daemon_container_states_containers{state=\"running\"} 0",
+        "# TYPE engine_daemon_engine_info gauge",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
+    daemon.finish();
+}
