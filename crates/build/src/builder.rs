@@ -148,13 +148,10 @@ impl Builder {
         for warning in &plan.warnings {
             progress.event(Event::Warning(warning.clone()));
         }
-        let mut facts = Facts::of(request, &build, began);
-        facts.materials = bases.materials();
+        let mut facts = Facts::of(request, &build, began, bases.materials());
         let by_manifest = bases.by_manifest();
         let images = images_of(&plan, &by_manifest);
-        let run_dir = self.run_dir.join(&build);
-        std::fs::create_dir_all(&run_dir)
-            .map_err(|error| Error::host(format!("make {}", run_dir.display()), error))?;
+        let run_dir = self.make_run_dir(&build)?;
         // A failed step stops its siblings, not the client's other builds.
         let inner = Cancel::new();
         let stopper = inner.clone();
@@ -179,10 +176,7 @@ impl Builder {
             locks: &self.locks,
             sources: Sources::new(&plan, request)?,
             trees: &self.trees,
-            images: images
-                .iter()
-                .map(|(at, image)| (*at, image.layers.clone()))
-                .collect(),
+            images: layers_of(&images),
             build: build.clone(),
             run_dir: run_dir.clone(),
         };
@@ -192,17 +186,8 @@ impl Builder {
         let solved = solved?;
         facts.end();
         let held = solved.iter().filter_map(|one| one.layer).collect();
-        let platforms = plan.results.into_iter().map(|target| BuiltPlatform {
-            platform: target.platform,
-            layers: solved[target.vertex].layers.clone(),
-            base: target.base.and_then(|at| images.get(&at).cloned()),
-            steps: target
-                .history
-                .into_iter()
-                .map(|step| on_top(step, &solved))
-                .collect(),
-            config: target.config,
-        });
+        let platforms = plan.results.into_iter();
+        let platforms = platforms.map(|target| platform(target, &solved, &images));
         Ok(Built {
             platforms: platforms.collect(),
             warnings: plan.warnings,
@@ -216,6 +201,13 @@ impl Builder {
             facts,
             _imports: imports,
         })
+    }
+
+    fn make_run_dir(&self, build: &str) -> Result<PathBuf> {
+        let path = self.run_dir.join(build);
+        std::fs::create_dir_all(&path)
+            .map_err(|error| Error::host(format!("make {}", path.display()), error))?;
+        Ok(path)
     }
 
     /// Checks a Dockerfile without building: the linter's words.
@@ -354,6 +346,29 @@ fn input<'a>(
         bases,
         host: Platform::host(),
         text,
+    }
+}
+
+fn layers_of(images: &BTreeMap<usize, Arc<Image>>) -> HashMap<usize, Vec<PathBuf>> {
+    let layers = |(at, image): (&usize, &Arc<Image>)| (*at, image.layers.clone());
+    images.iter().map(layers).collect()
+}
+
+fn platform(
+    target: plan::Target,
+    solved: &[Arc<Solved>],
+    images: &BTreeMap<usize, Arc<Image>>,
+) -> BuiltPlatform {
+    BuiltPlatform {
+        platform: target.platform,
+        layers: solved[target.vertex].layers.clone(),
+        base: target.base.and_then(|at| images.get(&at).cloned()),
+        steps: target
+            .history
+            .into_iter()
+            .map(|step| on_top(step, solved))
+            .collect(),
+        config: target.config,
     }
 }
 

@@ -134,19 +134,22 @@ fn skopeo_copies_to_and_from_our_registry() {
         ),
     );
     assert_eq!(digest, ours);
-    // What it deletes is gone for us.
+    what_it_deletes_is_gone_for_us(&daemon);
+    drop(registry);
+    daemon.finish();
+}
+
+fn what_it_deletes_is_gone_for_us(daemon: &Daemon) {
     skopeo(
-        &daemon,
+        daemon,
         &format!("delete --tls-verify=false docker://{ADDRESS}/schema:2"),
     );
-    line(&daemon, Client::Hull, &format!("rmi {ADDRESS}/schema:2"));
+    line(daemon, Client::Hull, &format!("rmi {ADDRESS}/schema:2"));
     let output = daemon.hull(&["pull", &format!("{ADDRESS}/schema:2")]);
     assert!(
         output.code == 1 && output.stderr.contains("not found"),
         "{output:?}"
     );
-    drop(registry);
-    daemon.finish();
 }
 
 #[test]

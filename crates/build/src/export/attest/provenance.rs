@@ -26,7 +26,7 @@ pub(crate) struct Facts {
     build: String,
     began: Timestamp,
     ended: Timestamp,
-    pub(crate) materials: Vec<Material>,
+    materials: Vec<Material>,
 }
 
 /// An image that the build began with.
@@ -38,7 +38,12 @@ pub(crate) struct Material {
 }
 
 impl Facts {
-    pub(crate) fn of(request: &BuildRequest, build: &str, began: Timestamp) -> Self {
+    pub(crate) fn of(
+        request: &BuildRequest,
+        build: &str,
+        began: Timestamp,
+        materials: Vec<Material>,
+    ) -> Self {
         let mut locals = vec!["dockerfile".to_owned()];
         if request.has_context {
             locals.insert(0, "context".to_owned());
@@ -53,7 +58,7 @@ impl Facts {
             build: build.to_owned(),
             began,
             ended: Timestamp::now(),
-            materials: Vec::new(),
+            materials,
         }
     }
 

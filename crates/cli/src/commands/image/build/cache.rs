@@ -139,8 +139,8 @@ mod tests {
     fn a_kind_that_there_is_not_is_refused_by_name() {
         for text in ["type=gha", "type=s3,bucket=x"] {
             let kind = &text["type=".len()..][..2];
-            let import = Imports::parse(&texts(&[text])).unwrap_err().to_string();
-            let export = Exports::parse(&texts(&[text])).unwrap_err().to_string();
+            let import = format!("{:?}", Imports::parse(&texts(&[text])).unwrap_err());
+            let export = format!("{:?}", Exports::parse(&texts(&[text])).unwrap_err());
             assert!(
                 import.contains(kind) && export.contains(kind),
                 "{import} {export}"

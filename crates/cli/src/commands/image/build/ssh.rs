@@ -115,6 +115,6 @@ mod tests {
             socket,
         };
         assert_eq!(found.unwrap(), expected);
-        assert!(refused.unwrap_err().to_string().contains("ssh-add"));
+        assert!(format!("{:?}", refused.unwrap_err()).contains("ssh-add"));
     }
 }
