@@ -150,6 +150,7 @@ impl Host for BuildHost {
             reference: crate::image::parse_reference(reference)
                 .map_err(|error| HostError(error.to_string()))?,
             platform: None,
+            whole: true,
             credentials: login.map(credentials),
         };
         let progress = hull_registry::Progress::default();

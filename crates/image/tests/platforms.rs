@@ -261,13 +261,13 @@ fn statements_about_an_image_are_found() {
 
 #[test]
 fn images_become_one_list() {
-    use hull_image::store::PlatformChange;
+    use hull_image::store::{ListMember, PlatformChange};
     let lab = Lab::new();
     let host = host();
     several(&lab, "app:here", &[&host]);
     several(&lab, "app:there", &["linux/arm"]);
     let name = "app:1".parse().unwrap();
-    let members = ["app:here".to_owned(), "app:there".to_owned()];
+    let members = ["app:here", "app:there"].map(|name| ListMember::Here(name.to_owned()));
     let first = lab.store.create_list(&name, &members, false).unwrap();
     assert_eq!(
         here(&lab, "app:1"),
@@ -284,16 +284,14 @@ fn images_become_one_list() {
         variant: Some("v6".to_owned()),
         ..PlatformChange::default()
     };
-    let changed = lab
-        .store
-        .annotate_list("app:1", "app:there", &change)
-        .unwrap();
+    let annotate = |member: &str| {
+        let own = lab.store.manifests_of(member).unwrap();
+        lab.store.annotate_list("app:1", member, &own, &change)
+    };
+    let changed = annotate("app:there").unwrap();
     assert_ne!(changed, first);
     assert_eq!(here(&lab, "app:1").0[1], "linux/arm/v6");
-    let error = lab
-        .store
-        .annotate_list("app:1", "app:1", &change)
-        .unwrap_err();
+    let error = annotate("app:1").unwrap_err();
     assert!(
         error.to_string().contains("stands for 2 manifests"),
         "{error}"
@@ -307,8 +305,9 @@ fn images_become_one_list() {
         3
     );
     assert!(lab.store.resolve("app:1", None).is_ok());
+    let missing = [ListMember::Here("nosuch".to_owned())];
     let error = lab
         .store
-        .create_list(&"x".parse().unwrap(), &["nosuch".to_owned()], false);
+        .create_list(&"x".parse().unwrap(), &missing, false);
     assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
 }

@@ -202,10 +202,10 @@ pub(crate) fn endpoints(
 }
 
 /// A network; its containers only on its own.
-pub(crate) fn to_wire(network: Network, endpoints: Option<&[Endpoint]>) -> types::Network {
+pub(crate) fn to_wire(mut network: Network, endpoints: Option<&[Endpoint]>) -> types::Network {
     // A bridge's name that nobody chose is no option: clients compare these with what they asked for.
     let own_name = network.id.get(..12).map(|short| format!("br-{short}"));
-    let mut options = network.options;
+    let mut options = std::mem::take(&mut network.options);
     options.retain(|key, value| key != BRIDGE_NAME || Some(&*value) != own_name.as_ref());
     let created = i64::try_from(network.created_at)
         .unwrap_or(0)

@@ -285,25 +285,29 @@ fn a_list_of_images_of_a_registry_is_made_and_pushed_whole() {
         scene.ok(&format!("tag {list} {moved}"));
         let pushed = scene.ok(&format!("push {moved}"));
         assert!(pushed.contains(&digest), "{pushed}");
-        // Elsewhere, the one that is here is pushed in its place; a list is whole or not at all.
-        let far = "127.0.0.1:5000/far/app:1";
-        scene.ok(&format!("tag {list} {far}"));
-        let pushed = scene.ok(&format!("push {far}"));
-        assert!(
-            !pushed.contains(&digest) && pushed.contains("digest: sha256:"),
-            "{pushed}"
-        );
-        let text = scene.fails(1, &format!("manifest push {far}"));
-        assert!(
-            text.contains("linux/arm64/v8") && text.contains("pull it first"),
-            "{text}"
-        );
-        let text = scene.fails(1, &format!("manifest rm {list}"));
-        assert!(
-            text.contains("No such manifest"),
-            "an image that was pulled is no list of ours: {text}"
-        );
+        where_the_rest_is_not(scene, list, &digest);
     });
+}
+
+/// Elsewhere, the one that is here is pushed in its place; a list is whole or not at all.
+fn where_the_rest_is_not(scene: &Scene, list: &str, digest: &str) {
+    let far = "127.0.0.1:5000/far/app:1";
+    scene.ok(&format!("tag {list} {far}"));
+    let pushed = scene.ok(&format!("push {far}"));
+    assert!(
+        !pushed.contains(digest) && pushed.contains("digest: sha256:"),
+        "{pushed}"
+    );
+    let text = scene.fails(1, &format!("manifest push {far}"));
+    assert!(
+        text.contains("linux/arm64/v8") && text.contains("pull it first"),
+        "{text}"
+    );
+    let text = scene.fails(1, &format!("manifest rm {list}"));
+    assert!(
+        text.contains("No such manifest"),
+        "an image that was pulled is no list of ours: {text}"
+    );
 }
 
 /// What crosses the cable, by the registry's own count.
