@@ -1,8 +1,8 @@
 //! A part of a file as a body, read as the other end takes it.
 //!
 //! What lies in the page cache is read on the spot; only what must come from the disk is read on
-//! another thread. All bodies together hold [`MEMORY_BYTES`] at the most: with many of them, each
-//! reads less at a time.
+//! another thread. All bodies together hold little more than [`MEMORY_BYTES`]: the more is held, the
+//! less is read at a time.
 
 use std::fs::File;
 use std::future::Future as _;
@@ -18,15 +18,46 @@ use hyper::body::{Body, Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
-/// Bytes of files in memory, over all transfers.
-const MEMORY_BYTES: u64 = 16 << 20;
+/// Bytes of files in memory, over all transfers; the smallest pieces come on top.
+const MEMORY_BYTES: u64 = 8 << 20;
+/// A piece is this part of what is free of it, so that many that begin at once find room.
+const SHARE: u64 = 16;
 /// More at a time makes nothing quicker.
 const PIECE_BYTES_MAX: u64 = 256 << 10;
 /// Less at a time costs more than it saves.
 const PIECE_BYTES_MIN: u64 = 16 << 10;
 
-/// Bodies that are on their way.
-static BODIES: AtomicU64 = AtomicU64::new(0);
+/// Bytes that were read and not yet sent.
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// A piece of a file in memory, counted until it was sent.
+struct Piece {
+    bytes: Vec<u8>,
+    counted: u64,
+}
+
+impl Piece {
+    fn new(length: usize) -> Self {
+        let counted = length as u64;
+        HELD.fetch_add(counted, Ordering::Relaxed);
+        Self {
+            bytes: vec![0; length],
+            counted,
+        }
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.counted, Ordering::Relaxed);
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// `length` bytes of a file from `first` on.
 pub(crate) struct FileBody {
@@ -39,7 +70,6 @@ pub(crate) struct FileBody {
 
 impl FileBody {
     pub(crate) fn new(file: Arc<File>, first: u64, length: u64) -> Self {
-        BODIES.fetch_add(1, Ordering::Relaxed);
         Self {
             file,
             at: first,
@@ -57,21 +87,23 @@ impl FileBody {
 
     /// The next piece's length.
     fn length(&self) -> usize {
-        let share = MEMORY_BYTES / BODIES.load(Ordering::Relaxed).max(1);
-        let piece = share.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX).min(self.left);
+        let free = MEMORY_BYTES.saturating_sub(HELD.load(Ordering::Relaxed));
+        let piece = (free / SHARE)
+            .clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX)
+            .min(self.left);
         usize::try_from(piece).unwrap_or(0)
     }
 
     /// What can be had without waiting for the disk; `None`: nothing.
     fn read_now(&self) -> Option<Bytes> {
-        let mut piece = vec![0; self.length()];
-        let slices = &mut [IoSliceMut::new(&mut piece)];
+        let mut piece = Piece::new(self.length());
+        let slices = &mut [IoSliceMut::new(&mut piece.bytes)];
         loop {
             match preadv2(&self.file, slices, self.at, ReadWriteFlags::NOWAIT) {
                 Ok(0) => return None,
                 Ok(got) => {
-                    piece.truncate(got);
-                    return Some(Bytes::from(piece));
+                    piece.bytes.truncate(got);
+                    return Some(Bytes::from_owner(piece));
                 }
                 Err(Errno::INTR) => {}
                 // Not in memory, or a file system that does not tell: then it is waited for.
@@ -83,9 +115,9 @@ impl FileBody {
     fn read_elsewhere(&self) -> JoinHandle<io::Result<Bytes>> {
         let (file, at, length) = (Arc::clone(&self.file), self.at, self.length());
         tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; length];
-            file.read_exact_at(&mut piece, at)?;
-            Ok(Bytes::from(piece))
+            let mut piece = Piece::new(length);
+            file.read_exact_at(&mut piece.bytes, at)?;
+            Ok(Bytes::from_owner(piece))
         })
     }
 
@@ -126,12 +158,6 @@ impl Body for FileBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
-    }
-}
-
-impl Drop for FileBody {
-    fn drop(&mut self) {
-        BODIES.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

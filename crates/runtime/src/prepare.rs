@@ -132,16 +132,19 @@ fn change(
     plan: &MountPlan,
     (propagation, recursive): (Propagation, bool),
 ) -> std::io::Result<()> {
-    // Mounts below keep what was chosen for them on the host, unless asked otherwise; but nothing
-    // may travel back.
+    // A mount that was made private does not find its peers again: the top must never be, if it is
+    // to be shared or a slave. Then mounts below stay as the host has them, or nothing of them
+    // travels back.
+    let below = match (propagation, recursive) {
+        (_, true) => Some(propagation),
+        (Propagation::Shared, false) => None,
+        (Propagation::Slave, false) => Some(Propagation::Slave),
+        (_, false) => Some(Propagation::Private),
+    };
     let all = Change {
         set: plan.recursive.set,
         clear: plan.recursive.clear,
-        propagation: Some(if recursive {
-            propagation
-        } else {
-            Propagation::Private
-        }),
+        propagation: below,
         user_namespace: None,
     };
     mount::change(tree.as_fd(), true, &all)?;

@@ -85,7 +85,9 @@ fn skopeo_copies_to_and_from_our_registry() {
     let layout = daemon.path("layout").display().to_string();
     skopeo(
         &daemon,
-        &format!("copy --src-tls-verify=false docker://{ADDRESS}/box:ours oci:{layout}:box"),
+        &format!(
+            "copy --preserve-digests --src-tls-verify=false docker://{ADDRESS}/box:ours oci:{layout}:box"
+        ),
     );
     skopeo(
         &daemon,

