@@ -182,8 +182,8 @@ fn skopeo_reads_and_writes_the_store_itself() {
         &format!("copy --src-tls-verify=false docker://{ADDRESS}/box:1 oci:{store}:came/in:1"),
     );
     daemon.launch();
+    // It may pack layers anew: the image is the same, its manifest is skopeo's.
     runs(&daemon, "came/in:1");
-    assert_eq!(id(&daemon, "came/in:1"), ours);
     let found = line(&daemon, Client::Hull, "system fsck");
     assert!(
         !found.contains("damaged") && !found.contains("missing"),
