@@ -283,7 +283,20 @@ impl Group {
     }
 }
 
+/// How often a parent may vanish while a group is made: others tidy up theirs when they look empty.
+const PARENTS_LOST_MAX: usize = 16;
+
 fn create_directory(directory: &Directory, v2: bool) -> io::Result<()> {
+    for _ in 0..PARENTS_LOST_MAX {
+        match try_create_directory(directory, v2) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    try_create_directory(directory, v2)
+}
+
+fn try_create_directory(directory: &Directory, v2: bool) -> io::Result<()> {
     let cpuset = directory
         .controllers
         .iter()
