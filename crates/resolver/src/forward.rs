@@ -55,6 +55,8 @@ struct Waiting {
     socket: Option<UdpSocket>,
     id: u16,
     attempt: usize,
+    /// Servers at whose address nobody listens: this question is not put to them again.
+    refused: Vec<usize>,
     until: Instant,
 }
 
@@ -107,6 +109,7 @@ impl Forwarder {
             socket: None,
             id: 0,
             attempt: 0,
+            refused: Vec::new(),
             until: Instant::now(),
         };
         if self.ask_next(&mut waiting, token, zones, held, epoll) {
@@ -154,8 +157,12 @@ impl Forwarder {
                 }
                 useful
             }
-            // Nobody listens there.
-            Some(Err(_)) | None => false,
+            Some(Err(_)) => {
+                let server = self.index(&waiting, zones, held.preferred);
+                waiting.refused.push(server);
+                false
+            }
+            None => false,
         };
         if useful {
             hang_up(&mut waiting, epoll);
@@ -219,8 +226,12 @@ impl Forwarder {
         };
         while waiting.attempt < attempts {
             hang_up(waiting, epoll);
-            let server = servers[(held.preferred + waiting.attempt) % servers.len()];
+            let server = (held.preferred + waiting.attempt) % servers.len();
             waiting.attempt += 1;
+            if waiting.refused.contains(&server) {
+                continue;
+            }
+            let server = servers[server];
             waiting.id = random_id();
             message::set_id(&mut waiting.query, waiting.id);
             let asked = self.send(server, &waiting.query, held).and_then(|socket| {
