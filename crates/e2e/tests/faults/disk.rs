@@ -49,10 +49,15 @@ impl Disk {
         }
     }
 
+    /// Bytes that are free.
+    pub(crate) fn room(&self) -> u64 {
+        let room = rustix::fs::statvfs(self.path()).unwrap();
+        room.f_bavail * room.f_frsize
+    }
+
     /// Takes all but so many bytes.
     pub(crate) fn fill_but(&self, bytes: u64) {
-        let room = rustix::fs::statvfs(self.path()).unwrap();
-        let ballast = (room.f_bavail * room.f_frsize).saturating_sub(bytes);
+        let ballast = self.room().saturating_sub(bytes);
         let file = File::create(self.path().join("ballast-0")).unwrap();
         let flags = rustix::fs::FallocateFlags::empty();
         rustix::fs::fallocate(&file, flags, 0, ballast).unwrap();

@@ -97,9 +97,13 @@ fn a_pull_that_fills_the_disk_says_so_and_the_next_one_goes_on() {
     let disk = Disk::new(256, &[]);
     let scene = disk.scene();
     let registry = Registry::start(&scene.daemon);
+    let room = disk.room();
     send_away(&scene);
     scene.ok("system prune -f");
-    // Room for half of the layer.
+    // What is removed goes in the background: then there is room for half of the layer, and no more.
+    until("the disk is as empty as before", || {
+        disk.room() + LAYER / 8 > room
+    });
     disk.fill_but(LAYER / 2);
     let sent = |registry: &Registry| registry.counter(&scene.daemon, "sent_bytes_total");
     let text = scene.fails(1, &format!("pull {IMAGE}"));
