@@ -5,7 +5,10 @@
 //! that only read take the view and never wait. What takes long (a grace period, a client's stream)
 //! is the verb's own business: no order here waits for a workload.
 
+mod change;
 mod networks;
+mod removal;
+mod shim_said;
 
 use std::{
     collections::BTreeMap,
@@ -27,14 +30,11 @@ use crate::{
     error::{Error, Result},
     events::Subject,
     logs::forward::Forwarding,
-    model::{ContainerId, EndpointConfig, ExecId, HealthAction, Name, Resources, RestartPolicy},
+    model::{ContainerId, EndpointConfig, ExecId, Name, Resources, RestartPolicy},
     record::Record,
     services::Services,
     shim::{EventStream, ShimLink},
-    state::{
-        AfterExit, Command, ExitContext, RUN_COUNTS_AS_SUCCESS, Refusal, Run, StartFailure, State,
-        after_exit, backoff,
-    },
+    state::{Command, Refusal, StartFailure, State, backoff},
     volume::Volume,
 };
 
@@ -566,83 +566,6 @@ impl Actor {
         Ok(())
     }
 
-    // ---- small changes -------------------------------------------------------------------------
-
-    async fn resize(&self, rows: u16, columns: u16) -> Result<()> {
-        self.permitted(Command::Kill)?;
-        let resize = Request::Resize {
-            target: Target::Init,
-            rows,
-            columns,
-        };
-        self.link().ask(resize).await.map(drop)
-    }
-
-    fn rename(&mut self, name: Name) -> Result<()> {
-        let id = self.record.id.clone();
-        self.services.registry.reserve(&name, &id)?;
-        let old = std::mem::replace(&mut self.record.name, name);
-        self.services.registry.release(&old, &id);
-        for endpoint in &mut self.record.endpoints {
-            endpoint.container_name = self.record.name.to_string();
-        }
-        self.services.networks.rename(&self.record);
-        self.save();
-        self.say(
-            "rename",
-            BTreeMap::from([("oldName".to_owned(), format!("/{old}"))]),
-        );
-        Ok(())
-    }
-
-    fn volume_renamed(&mut self, volume: &Volume) {
-        if self.record.name_volume(volume) {
-            self.save();
-            self.services.keep_copy(&self.record);
-        }
-    }
-
-    /// Other directories hold the image's layers now.
-    fn stand_on(&mut self, lower: Vec<std::path::PathBuf>) -> Result<()> {
-        if self.record.state.is_running() {
-            let text = "it runs: stop it and try again";
-            return Err(Error::State(text.to_owned()));
-        }
-        self.record.snapshot.lower = lower;
-        self.save();
-        self.services.keep_copy(&self.record);
-        Ok(())
-    }
-
-    async fn update(&mut self, resources: Resources, policy: Option<RestartPolicy>) -> Result<()> {
-        if matches!(self.record.state, State::Removing { .. }) {
-            return Err(self.refused(Refusal::Removing));
-        }
-        if policy.is_some_and(|policy| policy != RestartPolicy::No) && self.record.host.auto_remove
-        {
-            return Err(Error::Invalid(
-                "Restart policy cannot be updated because AutoRemove is enabled for the container"
-                    .to_owned(),
-            ));
-        }
-        let merged = crate::container::update::merge(&self.record.host.resources, &resources)?;
-        if self.record.state.is_running() {
-            let cgroup = self.services.cgroup_of(&self.record)?;
-            let limits = crate::spec::resources(&merged, &crate::spec::HostDevices)?;
-            self.services
-                .block(move || cgroup.update(&limits))
-                .await??;
-        }
-        self.record.host.resources = merged;
-        if let Some(policy) = policy {
-            self.record.host.restart_policy = policy;
-        }
-        self.save();
-        self.services.keep_copy(&self.record);
-        self.say("update", BTreeMap::new());
-        Ok(())
-    }
-
     // ---- attach --------------------------------------------------------------------------------
 
     async fn attach(&mut self, attach: Attach) -> Result<AttachTicket> {
@@ -664,193 +587,6 @@ impl Actor {
         }
         self.say("attach", BTreeMap::new());
         Ok(ticket)
-    }
-
-    // ---- what the shim says --------------------------------------------------------------------
-
-    async fn shim_said(&mut self, event: Option<Event>) {
-        match event {
-            Some(Event::Exited(exit)) => self.exited(exit).await,
-            Some(Event::OutOfMemory) => self.say("oom", BTreeMap::new()),
-            Some(Event::ExecExited { id, exit }) => self.exec_exited(&id, &exit),
-            Some(Event::Detached(Target::Init)) => self.say("detach", BTreeMap::new()),
-            Some(Event::Detached(Target::Exec(id))) => {
-                let exec_id = ExecId::parse(&id);
-                if let Some(exec) = exec_id.and_then(|id| self.handle.execs().get(&id).cloned()) {
-                    exec.let_go();
-                }
-                self.say_exec("exec_detach", &id, None);
-            }
-            Some(Event::HealthProbe(health) | Event::Health(health)) => self.probed(health).await,
-            None => self.shim_vanished().await,
-        }
-    }
-
-    async fn exited(&mut self, exit: Exit) {
-        let Some(run) = self.record.state.run().cloned() else {
-            return;
-        };
-        let events = self.events.take();
-        self.wake_at = None;
-        self.forget_execs();
-        let context = self.exit_context(&exit, &run);
-        if context.ran_for >= RUN_COUNTS_AS_SUCCESS {
-            self.backoff_step = 0;
-        }
-        let decision = after_exit(&context);
-        let ran_for_s = (exit.finished_at_ns - run.started_at_ns).max(0) / 1_000_000_000;
-        self.record.state = match decision {
-            AfterExit::Restart(_) => State::Restarting {
-                exit: exit.clone(),
-                started_at_ns: run.started_at_ns,
-            },
-            _ => State::Exited {
-                exit: exit.clone(),
-                failure: None,
-            },
-        };
-        let endpoints = std::mem::take(&mut self.record.endpoints);
-        self.record.published.clear();
-        // Stored before the shim is let go: until then the shim would tell it again.
-        self.save();
-        // Waiters are told the code together with the end, never the end first.
-        self.lifecycle.send_if_modified(|life| {
-            life.exits += 1;
-            life.code = exit.code;
-            false
-        });
-        let dismissed = match events {
-            Some(events) => events.dismiss().await.is_ok(),
-            None => false,
-        };
-        if !dismissed {
-            self.link().dismiss().await;
-        }
-        self.services.release_network(endpoints.clone()).await;
-        self.services.give_volumes_back(&self.record).await;
-        self.say(
-            "die",
-            BTreeMap::from([
-                ("exitCode".to_owned(), exit.code.to_string()),
-                ("execDuration".to_owned(), ran_for_s.to_string()),
-            ]),
-        );
-        self.services.say_attachments("disconnect", &endpoints);
-        if self.intent != Intent::Signal {
-            self.say("stop", BTreeMap::new());
-        }
-        if self.removal.is_some() || matches!(decision, AfterExit::Remove) {
-            self.drain_log().await;
-        }
-        match decision {
-            AfterExit::Restart(pause) => self.wake_at = Some(Instant::now() + pause),
-            AfterExit::Remove => self.finish_removal(true),
-            AfterExit::Stay => {}
-        }
-        if let Some((volumes, _)) = &self.removal {
-            let volumes = *volumes;
-            self.finish_removal(volumes);
-        }
-        let removed = self.gone;
-        self.lifecycle.send_modify(|life| {
-            life.running = false;
-            life.removed |= removed;
-        });
-    }
-
-    fn exit_context(&self, exit: &Exit, run: &Run) -> ExitContext {
-        let ran_for = (exit.finished_at_ns - run.started_at_ns)
-            .max(0)
-            .cast_unsigned();
-        let removing = self.removal.is_some();
-        ExitContext {
-            policy: self.record.host.restart_policy,
-            auto_remove: self.record.host.auto_remove
-                && self.intent != Intent::Restart
-                && !removing,
-            asked_to_stop: self.record.asked_to_stop || removing,
-            code: exit.code,
-            ran_for: Duration::from_nanos(ran_for),
-            restarts: self.record.restarts,
-            backoff_step: self.backoff_step,
-        }
-    }
-
-    /// The shim says nothing more. If it was killed, its container died with it; if it is merely
-    /// stopped, it will answer again.
-    async fn shim_vanished(&mut self) {
-        self.events = None;
-        if !self.record.state.is_running() {
-            return;
-        }
-        let link = self.link();
-        match link.events().await {
-            Ok(events) => self.events = Some(events),
-            Err(_) if link.is_gone() => {
-                let exit = self.services.post_mortem(&self.record).await;
-                self.exited(exit).await;
-            }
-            Err(error) => {
-                tracing::warn!(container = %self.record.id.short(), %error, "its shim is silent");
-                self.wake_at = Some(Instant::now() + SILENCE);
-            }
-        }
-    }
-
-    async fn probed(&mut self, health: HealthState) {
-        let before = self.record.health.as_ref().map(|health| health.status);
-        let now = health.status;
-        self.record.health = Some(health);
-        self.save();
-        if before == Some(now) || (before.is_none() && now == HealthStatus::Starting) {
-            return;
-        }
-        let word = match now {
-            HealthStatus::Starting => "starting",
-            HealthStatus::Healthy => "healthy",
-            HealthStatus::Unhealthy => "unhealthy",
-        };
-        self.say(format!("health_status: {word}"), BTreeMap::new());
-        if now == HealthStatus::Unhealthy {
-            self.act_on_unhealthy().await;
-        }
-    }
-
-    async fn act_on_unhealthy(&mut self) {
-        let kill = Request::Signal {
-            target: Target::Init,
-            signal: libc::SIGKILL,
-            all: false,
-        };
-        let policy = self.record.host.restart_policy;
-        let action = match self.record.host.health_action {
-            HealthAction::None if policy == RestartPolicy::OnUnhealthy => HealthAction::Restart,
-            action => action,
-        };
-        let outcome = match action {
-            HealthAction::None => return,
-            // The exit that follows is not the user's wish, so the restart policy decides.
-            HealthAction::Kill => self.link().ask(kill).await.map(drop),
-            HealthAction::Restart | HealthAction::Stop => {
-                let stop = action == HealthAction::Stop;
-                let (services, id) = (Arc::clone(&self.services), self.record.id.to_string());
-                tokio::spawn(async move {
-                    let engine = crate::Engine::of(services);
-                    let outcome = if stop {
-                        engine.stop(&id, None, None).await
-                    } else {
-                        engine.restart(&id, None, None).await
-                    };
-                    if let Err(error) = outcome {
-                        tracing::warn!(container = id, %error, "cannot act on bad health");
-                    }
-                });
-                Ok(())
-            }
-        };
-        if let Err(error) = outcome {
-            tracing::warn!(container = %self.record.id.short(), %error, "cannot act on bad health");
-        }
     }
 
     // ---- exec ----------------------------------------------------------------------------------
@@ -877,88 +613,6 @@ impl Actor {
     fn forget_execs(&self) {
         for exec in self.handle.execs().values_mut() {
             exec.finish_with_container();
-        }
-    }
-
-    // ---- remove --------------------------------------------------------------------------------
-
-    async fn remove(&mut self, force: bool, volumes: bool, reply: Reply<()>) {
-        let abandoned = |(_, waiting): &(bool, Reply<()>)| waiting.is_closed();
-        if self.removal.as_ref().is_some_and(abandoned) {
-            // Who asked first gave up waiting: whoever asks now, asks anew.
-            self.removal = None;
-        }
-        if self.removal.is_some() {
-            let text = format!(
-                "removal of container {} is already in progress",
-                self.record.id
-            );
-            let _ = reply.send(Err(Error::Conflict(text)));
-            return;
-        }
-        match self.record.state.permits(Command::Remove) {
-            Ok(()) => {
-                self.removal = Some((volumes, reply));
-                self.drain_log().await;
-                self.finish_removal(volumes);
-            }
-            Err(Refusal::Running) if force => {
-                if matches!(self.record.state, State::Restarting { .. }) {
-                    self.wake_at = None;
-                    self.removal = Some((volumes, reply));
-                    self.drain_log().await;
-                    self.finish_removal(volumes);
-                    return;
-                }
-                self.ask_to_stop();
-                match self.signal(libc::SIGKILL, Intent::Signal).await {
-                    // The exit that follows carries the removal out, also one on its way already.
-                    Ok(()) | Err(Error::State(_)) => self.removal = Some((volumes, reply)),
-                    Err(error) => {
-                        let _ = reply.send(Err(error));
-                    }
-                }
-            }
-            Err(Refusal::Running) => {
-                let (name, word) = (&self.record.name, self.record.state.word());
-                let way_out = if matches!(self.record.state, State::Paused(_)) {
-                    "unpause and then stop the container before removing or force remove"
-                } else {
-                    "stop the container before removing or force remove"
-                };
-                let text =
-                    format!("cannot remove container \"/{name}\": container is {word}: {way_out}");
-                let _ = reply.send(Err(Error::Conflict(text)));
-            }
-            Err(refusal) => {
-                let _ = reply.send(Err(self.refused(refusal)));
-            }
-        }
-    }
-
-    /// Takes everything of the container away. What cannot be taken away is logged: the record
-    /// goes last but one, so that a crash in between is finished at the next start.
-    fn finish_removal(&mut self, volumes: bool) {
-        self.record.state = State::Removing { volumes };
-        self.save();
-        self.services.discard(&self.record, volumes);
-        self.gone = true;
-        self.say("destroy", BTreeMap::new());
-        self.services.registry.remove(&self.record.id);
-        self.waiting_attaches.clear();
-        if let Some((_, reply)) = self.removal.take() {
-            let _ = reply.send(Ok(()));
-        }
-        self.lifecycle.send_modify(|life| {
-            life.running = false;
-            life.removed = true;
-        });
-    }
-
-    /// The last lines are on their way before the log goes.
-    async fn drain_log(&mut self) {
-        if let Some(forwarding) = self.forwarding.take() {
-            forwarding.drain().await;
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! For tests only: nothing here is linked into a program that users run.
 
+pub mod agent;
 pub mod client;
 pub mod daemon;
 pub mod host;
@@ -19,6 +20,7 @@ pub mod terminal;
 pub mod wait;
 pub mod words;
 
+pub use agent::{ASK_AGENT, SshAgent};
 pub use client::{Client, Output};
 pub use daemon::Daemon;
 pub use host::Snapshot;

@@ -41,6 +41,16 @@ impl Capture {
     }
 }
 
+/// A process that ends with the test.
+pub struct Ends(pub Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running command with its three streams as pipes; killed when dropped.
 pub struct Running {
     child: Child,

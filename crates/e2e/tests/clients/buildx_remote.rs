@@ -5,10 +5,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use hull_testkit::process::Ends;
 use hull_testkit::registry::ADDRESS;
-use hull_testkit::{Client, Daemon, Registry, until, words};
+use hull_testkit::{ASK_AGENT, Client, Daemon, Registry, SshAgent, until, words};
 
 use crate::buildx::{Builder, builds};
 
@@ -104,34 +105,16 @@ builds!(a_cache_of_a_kind_that_there_is_not_is_refused_by_name(builder) {
     assert!(failed.contains("azblob"), "{failed}");
 });
 
-/// A process that ends with the test.
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Asks an agent for its keys, and prints the first answer's kind (12: a list of keys) and count.
-const ASK: &str = "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die; \
-                   print $s pack(\"NC\", 1, 11); $s->flush; read $s, $a, 9; \
-                   ($n, $k, $c) = unpack \"NCN\", $a; print \"$k $c\\n\"' > /answer";
-
 builds!(an_ssh_agent_is_forwarded(builder) {
     builder.scene.daemon.load("debian");
-    let socket = builder.scene.daemon.path("agent.sock");
-    let _agent = Ends(Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket)
-        .stdout(Stdio::null()).spawn().expect("cannot start ssh-agent"));
-    until("the agent listens", || socket.exists());
+    let agent = SshAgent::start(&builder.scene.daemon);
     let key = builder.scene.daemon.path("key");
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
     assert!(made.unwrap().success());
-    let added = Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status();
+    let added = Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", agent.socket()).status();
     assert!(added.unwrap().success());
-    builder.write("Dockerfile", &format!("FROM debian\nRUN --mount=type=ssh {ASK}\n"));
-    builder.ok(&format!("buildx build -t made --ssh default={} .", socket.display()));
+    builder.write("Dockerfile", &format!("FROM debian\nRUN --mount=type=ssh {ASK_AGENT}\n"));
+    builder.ok(&format!("buildx build -t made --ssh default={} .", agent.socket().display()));
     assert_eq!(builder.prints("made", "cat /answer"), "12 1");
 });
 

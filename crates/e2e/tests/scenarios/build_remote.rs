@@ -3,10 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use hull_testkit::registry::ADDRESS;
-use hull_testkit::{Client, Daemon, Output, Registry, Scene, scenario, until, words};
+use hull_testkit::{ASK_AGENT, Client, Daemon, Output, Registry, Scene, SshAgent, scenario, words};
 
 /// The user `me` with the password `secret`.
 const USERS: &str = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
@@ -173,39 +172,16 @@ fn a_cache_that_cannot_be_had_is_told_and_stops_no_build() {
     });
 }
 
-/// A process that ends with the test.
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Asks an agent for its keys, and prints the answer's kind (12: a list of keys) and their count.
-const ASK: &str = "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die; \
-                   print $s pack(\"NC\", 1, 11); $s->flush; read $s, $a, 9; \
-                   ($n, $k, $c) = unpack \"NCN\", $a; print \"$k $c\\n\"' >> /answer";
-
 #[test]
 fn an_ssh_agent_is_forwarded() {
     Scene::play(Client::Hull, |scene| {
         scene.daemon.load("debian");
-        let socket = scene.daemon.path("agent.sock");
-        let agent = Command::new("ssh-agent")
-            .arg("-D")
-            .arg("-a")
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn();
-        let _agent = Ends(agent.expect("cannot start ssh-agent"));
-        until("the agent listens", || socket.exists());
-        let dockerfile = format!("FROM debian\nRUN --mount=type=ssh {ASK}; {ASK}\n");
+        let agent = SshAgent::start(&scene.daemon);
+        let dockerfile = format!("FROM debian\nRUN --mount=type=ssh {ASK_AGENT}; {ASK_AGENT}\n");
         let directory = context(&scene.daemon, &dockerfile);
         built(
             scene,
-            &format!("-t it --ssh default={}", socket.display()),
+            &format!("-t it --ssh default={}", agent.socket().display()),
             &directory,
         );
         assert_eq!(scene.ok("run --rm it cat /answer"), "12 0\n12 0");

@@ -76,6 +76,24 @@ fn press(terminal: &mut Terminal, typed: &str, completed: &str) {
     );
 }
 
+/// What is typed, and what TAB adds to it.
+const TYPED: [(&str, &str); 8] = [
+    ("hull stop al", "pha-web"),
+    ("hull run --network fro", "ntier"),
+    ("hull run --network=fro", "ntier"),
+    ("hull volume rm arc", "hive"),
+    ("hull rmi registry.test:5000/to", "ols:9"),
+    ("hull run --restart unl", "ess-stopped"),
+    ("hull ps --no-tr", "unc"),
+    ("hull contai", "ner"),
+];
+
+fn press_all(terminal: &mut Terminal) {
+    for (typed, completed) in TYPED {
+        press(terminal, typed, completed);
+    }
+}
+
 #[test]
 fn bash_completes_names_values_and_flags() {
     play(|scene| {
@@ -86,14 +104,7 @@ fn bash_completes_names_values_and_flags() {
         let mut terminal = Terminal::spawn(&bash);
         terminal.line("source <(hull completion bash); echo rea''dy");
         terminal.expect("ready");
-        press(&mut terminal, "hull stop al", "pha-web");
-        press(&mut terminal, "hull run --network fro", "ntier");
-        press(&mut terminal, "hull run --network=fro", "ntier");
-        press(&mut terminal, "hull volume rm arc", "hive");
-        press(&mut terminal, "hull rmi registry.test:5000/to", "ols:9");
-        press(&mut terminal, "hull run --restart unl", "ess-stopped");
-        press(&mut terminal, "hull ps --no-tr", "unc");
-        press(&mut terminal, "hull contai", "ner");
+        press_all(&mut terminal);
         press(&mut terminal, "cat /etc/pass", "wd");
         terminal.line("exit");
         terminal.wait();
@@ -112,14 +123,7 @@ fn zsh_completes_names_values_and_flags() {
             "autoload -U compinit; compinit -u -D; source <(hull completion zsh); echo rea''dy",
         );
         terminal.expect("ready");
-        press(&mut terminal, "hull stop al", "pha-web");
-        press(&mut terminal, "hull run --network fro", "ntier");
-        press(&mut terminal, "hull run --network=fro", "ntier");
-        press(&mut terminal, "hull volume rm arc", "hive");
-        press(&mut terminal, "hull rmi registry.test:5000/to", "ols:9");
-        press(&mut terminal, "hull run --restart unl", "ess-stopped");
-        press(&mut terminal, "hull ps --no-tr", "unc");
-        press(&mut terminal, "hull contai", "ner");
+        press_all(&mut terminal);
         terminal.line("exit");
         terminal.wait();
     });
