@@ -8,6 +8,7 @@ client, the daemon, the supervisor and the container.
 
 import argparse
 import glob
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -196,7 +198,7 @@ class Hull(Engine):
 
     def __init__(self, options, directory):
         programs = os.path.abspath(options.programs)
-        self.programs = [f"{programs}/{name}" for name in ("hull", "hulld", "hull-shim", "hull-runtime")]
+        self.programs = [f"{programs}/{name}" for name in ("hull", "hulld", "hull-shim", "hull-runtime", "hull-resolver")]
         host = f"unix://{directory}/docker.sock"
         super().__init__("/", {"DOCKER_HOST": host}, False)
         self.command = [f"{programs}/hull"]
@@ -364,6 +366,38 @@ def column(results, index):
     return {name: median([value[index] for value in values]) for name, values in results.items()}
 
 
+def tiny_tar(number):
+    """A tar of one small file, another for each number."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        content = str(number).encode()
+        info = tarfile.TarInfo("file")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def arguments(description):
+    """What every benchmark is told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--programs", required=True, help="directory of hull, hulld, hull-shim and hull-runtime")
+    parser.add_argument("--image", required=True, help="docker-archive of busybox")
+    parser.add_argument("--peers", help="a root file system that has docker.io, podman, crun and runc")
+    parser.add_argument("--skip", action="append", default=[], choices=["docker", "podman"], help="a peer to leave out")
+    return parser
+
+
+def root_of(options):
+    """Where the peers are, or None."""
+    return os.path.abspath(options.peers) if options.peers and os.path.isdir(options.peers) else None
+
+
+def measured(options, measure):
+    """Calls `measure` with the options and a directory that lives as long."""
+    with tempfile.TemporaryDirectory(prefix="hull-bench-") as directory:
+        measure(options, directory)
+
+
 def measure_runs(table, engines, rounds):
     for network, aim in (("bridge", "≤ 12"), ("none", "≤ 9"), ("host", "≤ 9")):
         words = ["--rm", "--network", network, "busybox", "true"]
@@ -469,7 +503,7 @@ PARALLEL = "".join(
 
 def lay_context(engine):
     """5,000 small files and a Dockerfile of ten steps, where the engine's client sees them."""
-    place = f"/srv/bench-context-{os.getpid()}"
+    place = f"/srv/bench-context-{os.getpid()}-{engine.name}"
     real = getattr(engine, "root", "") + place
     for number in range(5000):
         directory = f"{real}/src/d{number // 100}"
@@ -490,8 +524,9 @@ def measure_builds(table, engines, rounds):
     def build(engine, *words, what=""):
         prefix = ["env", "DOCKER_BUILDKIT=0"] if engine.name == "docker" else []
         own, engine.command = engine.command, prefix + engine.command
+        here = ["--pull-never"] if engine.name == "podman" else []
         try:
-            return timed(engine, "build", "-q", "-t", "bench", *words, places[engine.name][0] + what)[0]
+            return timed(engine, "build", "-q", "-t", "bench", *here, *words, places[engine.name][0] + what)[0]
         finally:
             engine.command = own
 
@@ -598,7 +633,7 @@ def engines_of(options, directory, root):
 
 
 def measure(options, directory):
-    root = os.path.abspath(options.peers) if options.peers and os.path.isdir(options.peers) else None
+    root = root_of(options)
     engines = engines_of(options, directory, root)
     try:
         table = Table([engine.name for engine in engines])
@@ -606,8 +641,8 @@ def measure(options, directory):
             measure_client(table, engines, options.rounds)
             table.show()
             return
-        measure_builds(table, engines, options.rounds)
         if options.only_builds:
+            measure_builds(table, engines, options.rounds)
             table.show()
             return
         measure_runs(table, engines, options.rounds)
@@ -633,17 +668,11 @@ def measure(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--programs", required=True, help="directory of hull, hulld, hull-shim and hull-runtime")
-    parser.add_argument("--image", required=True, help="docker-archive of busybox")
-    parser.add_argument("--peers", help="a root file system that has docker.io, podman, crun and runc")
+    parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--skip", action="append", default=[], choices=["docker", "podman"], help="a peer to leave out")
     parser.add_argument("--only-builds", action="store_true", help="measure builds and nothing else")
     parser.add_argument("--only-client", action="store_true", help="measure the command line and nothing else")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="hull-bench-") as directory:
-        measure(options, directory)
+    measured(parser.parse_args(), measure)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,10 @@ saved to nothing, listed among a hundred others, accounted for, removed. Each en
 network namespace. Times are medians in milliseconds.
 """
 
-import argparse
-import io
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 
 import bench
@@ -97,17 +93,17 @@ def by_hand(layer, directory, rounds):
 def travel_of(engine, registry, name):
     insecure = "--tls-verify=false" if engine.name == "podman" else ""
     image = f"{REGISTRY}/{name}:latest"
-    pull = shell(engine, f"$ENGINE pull -q {insecure} {image} >/dev/null")
-    there = shell(engine, f"$ENGINE pull -q {insecure} {image} >/dev/null")
+    pull = bench.shell(engine, f"$ENGINE pull -q {insecure} {image} >/dev/null")
+    there = bench.shell(engine, f"$ENGINE pull -q {insecure} {image} >/dev/null")
     quiet = "" if engine.name == "podman" else "-q"
     new = f"{REGISTRY}/new/{name}:latest"
-    shell(engine, f"$ENGINE tag {image} {new}")
-    shell(engine, f"$ENGINE rmi {image} >/dev/null")
+    bench.shell(engine, f"$ENGINE tag {image} {new}")
+    bench.shell(engine, f"$ENGINE rmi {image} >/dev/null")
     fill, registry.fill = registry.fill, None
     registry.restart()
-    push = shell(engine, f"$ENGINE push {quiet} {insecure} {new} >/dev/null 2>&1")
-    again = shell(engine, f"$ENGINE push {quiet} {insecure} {new} >/dev/null 2>&1")
-    rmi = shell(engine, f"$ENGINE rmi {new} >/dev/null")
+    push = bench.shell(engine, f"$ENGINE push {quiet} {insecure} {new} >/dev/null 2>&1")
+    again = bench.shell(engine, f"$ENGINE push {quiet} {insecure} {new} >/dev/null 2>&1")
+    rmi = bench.shell(engine, f"$ENGINE rmi {new} >/dev/null")
     registry.fill = fill
     registry.restart()
     return pull, there, push, again, rmi
@@ -136,22 +132,12 @@ def measure_travel(table, engines, options, directory):
         table.add(what, bench.column(results, position), aim)
 
 
-def tiny_tar(number):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        info = tarfile.TarInfo("file")
-        content = str(number).encode()
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def measure_hundred(table, engines, homes, rounds):
     for engine in engines:
         visible, inside = homes[engine.name]
         for number in range(HUNDRED):
             with open(f"{visible}/tiny.tar", "wb") as file:
-                file.write(tiny_tar(number))
+                file.write(bench.tiny_tar(number))
             bench.shell(engine, f"$ENGINE import {inside}/tiny.tar tiny:{number} >/dev/null")
     results = bench.interleaved(engines, rounds, lambda engine: bench.timed(engine, "images"))
     table.add("images, 100 images", bench.column(results, 0), "≤ 4")
@@ -160,8 +146,7 @@ def measure_hundred(table, engines, homes, rounds):
 
 
 def measure(options, directory):
-    root = os.path.abspath(options.peers) if options.peers and os.path.isdir(options.peers) else None
-    engines = bench.engines_of(options, directory, root)
+    engines = bench.engines_of(options, directory, bench.root_of(options))
     try:
         table = bench.Table([engine.name for engine in engines])
         places, homes = {}, {}
@@ -185,19 +170,12 @@ def measure(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--programs", required=True, help="directory of hull, hulld, hull-shim and hull-runtime")
-    parser.add_argument("--image", required=True, help="docker-archive of busybox")
+    parser = bench.arguments(__doc__.splitlines()[0])
     parser.add_argument("--large", required=True, help="docker-archive of a large image")
     parser.add_argument("--name", default="debian", help="its name")
-    parser.add_argument("--peers", help="a root file system that has docker.io and podman")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only-travel", action="store_true", help="measure pulls and pushes and nothing else")
-    parser.add_argument("--skip", action="append", default=[], choices=["docker", "podman"], help="a peer to leave out")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="hull-bench-") as directory:
-        measure(options, directory)
+    bench.measured(parser.parse_args(), measure)
 
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 main()

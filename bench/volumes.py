@@ -5,14 +5,12 @@ many files, the account of the disk, and what a container's own reading and writ
 Times are medians in milliseconds.
 """
 
-import argparse
 import io
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 
 import bench
 
@@ -118,23 +116,13 @@ def measure_rm(table, engines, rounds):
     table.add("rm of a container with 100,000 files", bench.column(results, 0), "10× quicker")
 
 
-def tiny_tar(number):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        content = str(number).encode()
-        info = tarfile.TarInfo("file")
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def measure_df(table, engines, homes, rounds):
     for engine in engines:
         visible, inside = homes[engine.name]
         imports, volumes = [], []
         for number in range(OBJECTS):
             with open(f"{visible}/tiny-{number}.tar", "wb") as file:
-                file.write(tiny_tar(number))
+                file.write(bench.tiny_tar(number))
             imports.append([*engine.command, "import", f"{inside}/tiny-{number}.tar", f"tiny:{number}"])
             volumes.append([*engine.command, "volume", "create", f"volume-{number}"])
         bench.batch(engine, imports, 2)
@@ -178,8 +166,7 @@ def measure_speed(table, engines, homes, options, directory, rounds):
 
 
 def measure(options, directory):
-    root = os.path.abspath(options.peers) if options.peers and os.path.isdir(options.peers) else None
-    engines = bench.engines_of(options, directory, root)
+    engines = bench.engines_of(options, directory, bench.root_of(options))
     try:
         table = bench.Table([*[engine.name for engine in engines], "host"])
         homes = {engine.name: bench.home_of(engine, directory) for engine in engines}
@@ -204,17 +191,10 @@ def measure(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--programs", required=True, help="directory of hull, hulld, hull-shim and hull-runtime")
-    parser.add_argument("--image", required=True, help="docker-archive of busybox")
-    parser.add_argument("--peers", help="a root file system that has docker.io and podman")
+    parser = bench.arguments(__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", choices=PARTS, help="a part to measure, instead of all")
-    parser.add_argument("--skip", action="append", default=[], choices=["docker", "podman"], help="a peer to leave out")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="hull-bench-") as directory:
-        measure(options, directory)
+    bench.measured(parser.parse_args(), measure)
 
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 main()
