@@ -65,7 +65,10 @@ def together(commands, width):
 def stop(pid, number):
     begin = time.perf_counter()
     os.kill(pid, number)
-    os.waitpid(pid, 0)
+    while os.waitpid(pid, os.WNOHANG)[0] != pid:
+        if time.perf_counter() - begin > 20:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.0005)
     return {"wall": time.perf_counter() - begin}
 
 

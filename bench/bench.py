@@ -20,6 +20,9 @@ import tarfile
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Set for the process that has a mount namespace of its own.
+INSIDE = "HULL_BENCH_INSIDE"
+FRESH_BYTES = 24 << 30
 OBEDIENT = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"]
 
 
@@ -116,7 +119,7 @@ class Agent:
         script = "ip link set lo up; mount --make-rprivate /; "
         if root != "/":
             script += (
-                f'mount --bind "$1" "$1"; mount -t proc proc "$1/proc"; mount --rbind /sys "$1/sys"; '
+                f'mount --rbind "$1" "$1"; mount -t proc proc "$1/proc"; mount --rbind /sys "$1/sys"; '
                 f'mount --rbind /dev "$1/dev"; mount -t tmpfs tmpfs "$1/run"; cp /etc/resolv.conf "$1/etc/"; '
             )
         if hide_unified:
@@ -147,6 +150,7 @@ class Engine:
     daemon = None
     start_options = []
     removal = ["rm", "-f"]
+    names_below = "docker.io/library"
 
     def __init__(self, root, environment, hide_unified):
         self.group = Group(f"hull-bench-{os.getpid()}-{self.name}")
@@ -179,9 +183,14 @@ class Engine:
             self.agent.ask(signal=signal.SIGTERM, pid=self.pid)
 
     def clear(self):
+        """Removes all containers; seconds. An engine that never ends with it (docker.io has been seen to) is given up."""
         ids = self.ok("ps", "-aq").split()
-        if ids:
-            self.ok(*self.removal, *ids)
+        if not ids:
+            return 0
+        answer = self.agent.ask(run=["timeout", "-s", "KILL", "60", *self.command, *self.removal, *ids], keep=True)
+        if answer["code"] != 0:
+            raise RuntimeError(f"{self.name} {' '.join(self.removal)} of {len(ids)}: {answer['out']}")
+        return answer["wall"]
 
     def close(self):
         try:
@@ -222,8 +231,8 @@ class Docker(Engine):
     name = "docker"
 
     def __init__(self, options, directory, root):
-        home = f"/srv/bench-{os.getpid()}"
-        os.makedirs(root + home, exist_ok=True)
+        self.options = options
+        home = place_in(root, options, directory, "docker")
         self.home = root + home
         host = f"unix://{home}/docker.sock"
         super().__init__(root, {"DOCKER_HOST": host}, True)
@@ -250,17 +259,19 @@ class Docker(Engine):
 
     def close(self):
         super().close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        leave(self.home, self.options)
 
 
 class Podman(Engine):
     name = "podman"
     # Docker's -f kills at once; podman's waits for the stop timeout first.
     removal = ["rm", "-f", "-t", "0"]
+    # What it loads with a short name is not taken for Docker's.
+    names_below = "localhost"
 
     def __init__(self, options, directory, root):
-        home = f"/srv/podman-{os.getpid()}"
-        os.makedirs(root + home, exist_ok=True)
+        self.options = options
+        home = place_in(root, options, directory, "podman")
         self.home = root + home
         self.root = root
         super().__init__(root, {}, True)
@@ -284,7 +295,7 @@ class Podman(Engine):
 
     def close(self):
         super().close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        leave(self.home, self.options)
 
 
 def sizes_of(root, names):
@@ -383,6 +394,7 @@ def arguments(description):
     parser.add_argument("--programs", required=True, help="directory of hull, hulld, hull-shim and hull-runtime")
     parser.add_argument("--image", required=True, help="docker-archive of busybox")
     parser.add_argument("--peers", help="a root file system that has docker.io, podman, crun and runc")
+    parser.add_argument("--here", action="store_true", help="measure on this machine's own file system")
     parser.add_argument("--skip", action="append", default=[], choices=["docker", "podman"], help="a peer to leave out")
     return parser
 
@@ -393,9 +405,45 @@ def root_of(options):
 
 
 def measured(options, measure):
-    """Calls `measure` with the options and a directory that lives as long."""
+    """Calls `measure` with the options and a directory that lives as long, on a file system of its own: file systems differ, and
+    what a machine's own one costs is nobody's doing. All of it goes away with this process's mount namespace."""
+    if not os.environ.pop(INSIDE, None):
+        os.environ[INSIDE] = "yes"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with tempfile.TemporaryDirectory(prefix="hull-bench-") as directory:
-        measure(options, directory)
+        if not options.here:
+            mount_fresh(directory)
+        try:
+            measure(options, directory)
+        finally:
+            if not options.here:
+                subprocess.run(["umount", "-l", directory], check=True)
+
+
+def mount_fresh(directory):
+    """A new ext4, large enough for anything measured here, in a sparse file that has no name."""
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(directory)) as file:
+        file.truncate(FRESH_BYTES)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "nodiscard", file.name], check=True)
+        subprocess.run(["mount", "-o", "loop", file.name, directory], check=True)
+
+
+def place_in(root, options, directory, name):
+    """A directory for a peer that lives in a root of its own: there, on the file system that is measured."""
+    inside = f"/srv/{name}-{os.getpid()}"
+    os.makedirs(root + inside)
+    if not options.here:
+        os.makedirs(f"{directory}/{name}")
+        subprocess.run(["mount", "--bind", f"{directory}/{name}", root + inside], check=True)
+    return inside
+
+
+def leave(home, options):
+    """Takes away what `place_in` made."""
+    if not options.here:
+        subprocess.run(["umount", "-l", home], check=False)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def measure_runs(table, engines, rounds):
@@ -447,23 +495,30 @@ def batch(engine, commands, width):
     return answer["wall"]
 
 
+def start_hundred(engine, columns):
+    starts = [[*engine.command, *engine.run_words("-d", "busybox", "sleep", "100000")] for _ in range(100)]
+    started = 0
+    for count in (1, 10):
+        engine.agent.ask(together=starts[started:count], width=1)
+        columns[count][engine.name] = engine.group.memory_mb()
+        started = count
+    engine.clear()
+    columns["eight"][engine.name] = batch(engine, starts, 8)
+    columns["remove"][engine.name] = engine.clear()
+    columns["one"][engine.name] = batch(engine, starts, 1)
+
+
 def measure_hundred(table, engines, rounds):
     results = interleaved(engines, rounds, lambda engine: timed(engine, "ps"))
     table.add("ps, 0 containers", column(results, 0), "≤ 4")
     idle = {engine.name: engine.group.memory_mb() for engine in engines}
     columns = {"one": {}, "eight": {}, "remove": {}, "ps": {}, "full": {}, 1: {}, 10: {}}
-    for engine in engines:
-        starts = [[*engine.command, *engine.run_words("-d", "busybox", "sleep", "100000")] for _ in range(100)]
-        started = 0
-        for count in (1, 10):
-            engine.agent.ask(together=starts[started:count], width=1)
-            columns[count][engine.name] = engine.group.memory_mb()
-            started = count
-        engine.clear()
-        columns["eight"][engine.name] = batch(engine, starts, 8)
-        ids = engine.ok("ps", "-aq").split()
-        columns["remove"][engine.name] = timed(engine, *engine.removal, *ids)[0] / 1e3
-        columns["one"][engine.name] = batch(engine, starts, 1)
+    for engine in list(engines):
+        try:
+            start_hundred(engine, columns)
+        except RuntimeError as error:
+            print(f"({error}; going on without)", file=sys.stderr)
+            engines.remove(engine)
     results = interleaved(engines, rounds, lambda engine: timed(engine, "ps"))
     columns["ps"] = column(results, 0)
     columns["full"] = {engine.name: engine.group.memory_mb() for engine in engines}
@@ -474,7 +529,7 @@ def measure_hundred(table, engines, rounds):
     table.add("memory idle", idle, "≤ 15", "MB")
     table.add("memory, 1 container", columns[1], "", "MB")
     table.add("memory, 10 containers", columns[10], "", "MB")
-    each = {name: (columns["full"][name] - idle[name]) / 100 for name in idle}
+    each = {name: (columns["full"][name] - idle[name]) / 100 for name in columns["full"]}
     table.add("memory, each container", each, "≤ 0.4", "MB")
     table.add("memory, 100 containers", columns["full"], "≤ 60", "MB")
 
@@ -501,25 +556,23 @@ PARALLEL = "".join(
 ) + "FROM docker.io/library/busybox\n" + "".join(f"COPY --from=s{number} /n /n{number}\n" for number in range(STAGES))
 
 
-def lay_context(engine):
+def lay_context(engine, directory):
     """5,000 small files and a Dockerfile of ten steps, where the engine's client sees them."""
-    place = f"/srv/bench-context-{os.getpid()}-{engine.name}"
-    real = getattr(engine, "root", "") + place
+    real, place = (f"{part}/context" for part in home_of(engine, directory))
     for number in range(5000):
         directory = f"{real}/src/d{number // 100}"
         os.makedirs(directory, exist_ok=True)
         with open(f"{directory}/f{number}", "w") as file:
             file.write(f"{number} " * (50 + number % 300))
-    with open(f"{real}/Dockerfile", "w") as file:
-        file.write(DOCKERFILE)
     os.makedirs(f"{real}-stages")
-    with open(f"{real}-stages/Dockerfile", "w") as file:
-        file.write(PARALLEL)
+    for where, text in ((real, DOCKERFILE), (f"{real}-stages", PARALLEL)):
+        with open(f"{where}/Dockerfile", "w") as file:
+            file.write(text.replace("docker.io/library", engine.names_below))
     return place, real
 
 
-def measure_builds(table, engines, rounds):
-    places = {engine.name: lay_context(engine) for engine in engines}
+def measure_builds(table, engines, directory, rounds):
+    places = {engine.name: lay_context(engine, directory) for engine in engines}
 
     def build(engine, *words, what=""):
         prefix = ["env", "DOCKER_BUILDKIT=0"] if engine.name == "docker" else []
@@ -635,6 +688,7 @@ def engines_of(options, directory, root):
 def measure(options, directory):
     root = root_of(options)
     engines = engines_of(options, directory, root)
+    everybody = list(engines)
     try:
         table = Table([engine.name for engine in engines])
         if options.only_client:
@@ -642,7 +696,7 @@ def measure(options, directory):
             table.show()
             return
         if options.only_builds:
-            measure_builds(table, engines, options.rounds)
+            measure_builds(table, engines, directory, options.rounds)
             table.show()
             return
         measure_runs(table, engines, options.rounds)
@@ -657,7 +711,7 @@ def measure(options, directory):
             engine.clear()
         bare = measure_runtimes(options, directory, engines[0], root)
     finally:
-        for engine in engines:
+        for engine in everybody:
             engine.close()
     versions = subprocess.run([f"{options.programs}/hull", "--version"], capture_output=True, text=True).stdout.strip()
     print(f"\n{versions}; {os.uname().release}, {os.cpu_count()} processors; medians of {options.rounds}, interleaved\n")
