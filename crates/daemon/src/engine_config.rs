@@ -125,6 +125,8 @@ fn network(config: &Config) -> Result<hull_network::Config, String> {
         ipv6: config.switch("ipv6", usual.ipv6),
         fixed_cidr_v6: parsed(config, "fixed-cidr-v6")?,
         bip6: parsed(config, "bip6")?,
+        default_gateway: parsed(config, "default-gateway")?,
+        default_gateway_v6: parsed(config, "default-gateway-v6")?,
         address_pools: config
             .address_pools()
             .iter()
@@ -134,6 +136,7 @@ fn network(config: &Config) -> Result<hull_network::Config, String> {
         ip_forward: config.switch("ip-forward", usual.ip_forward),
         ip_masquerade: config.switch("ip-masq", usual.ip_masquerade),
         firewall: config.switch("iptables", usual.firewall),
+        firewall_v6: config.switch("ip6tables", usual.firewall_v6),
         firewall_mode: firewall_mode(config)?,
         daemon_ports: daemon_ports(config),
         default_options: config.network_options(),

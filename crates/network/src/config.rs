@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -30,6 +30,11 @@ pub struct Config {
     pub fixed_cidr_v6: Option<Ipv6Net>,
     /// The default bridge's own IPv6 address (`--bip6`), which gives it that subnet.
     pub bip6: Option<Ipv6Net>,
+    /// Where containers of the default bridge send what is for elsewhere, instead of the bridge
+    /// (`--default-gateway`).
+    pub default_gateway: Option<Ipv4Addr>,
+    /// The same for IPv6 (`--default-gateway-v6`).
+    pub default_gateway_v6: Option<Ipv6Addr>,
     /// Options of networks that are made and do not say otherwise (`--default-network-opt`), by
     /// driver.
     pub default_options: BTreeMap<String, BTreeMap<String, String>>,
@@ -43,6 +48,8 @@ pub struct Config {
     pub ip_masquerade: bool,
     /// Make rules at all (`--iptables`).
     pub firewall: bool,
+    /// Make rules for IPv6 too (`--ip6tables`).
+    pub firewall_v6: bool,
     /// What the host's own firewall has to say about published ports (`--firewall-mode`).
     pub firewall_mode: FirewallMode,
     /// TCP ports by which the daemon itself is reached without a certificate: no container is let
@@ -100,12 +107,15 @@ impl Default for Config {
             ipv6: false,
             fixed_cidr_v6: None,
             bip6: None,
+            default_gateway: None,
+            default_gateway_v6: None,
             default_options: BTreeMap::new(),
             address_pools: Vec::new(),
             mtu: 0,
             ip_forward: true,
             ip_masquerade: true,
             firewall: true,
+            firewall_v6: true,
             firewall_mode: FirewallMode::default(),
             daemon_ports: Vec::new(),
             icc: true,

@@ -31,6 +31,9 @@ const DIRECT: [&str; 2] = ["direct4", "direct6"];
 
 const LOOPBACK: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
 
+/// A frame's content.
+const IPV6: u16 = 0x86dd;
+
 /// What the rules need to know of a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
@@ -75,6 +78,8 @@ pub struct Daemon {
     pub gate: Option<String>,
     /// TCP ports of the daemon's own that no container is let near.
     pub ports: Vec<u16>,
+    /// IPv6 is somebody else's: no rule has a say about it.
+    pub leaves_ipv6: bool,
 }
 
 /// The table for everything there is.
@@ -101,6 +106,10 @@ pub fn table(daemon: &Daemon, bridges: &[Bridge], forwards: &[Forward]) -> Table
         postrouting(bridges),
     ];
     chains.extend(input(&daemon.ports));
+    if daemon.leaves_ipv6 {
+        let hooked = chains.iter_mut().filter(|chain| chain.hook.is_some());
+        hooked.for_each(|chain| chain.rules.insert(0, others()));
+    }
     Table {
         name: TableName::new(Family::Inet, &daemon.table),
         sets,
@@ -386,6 +395,11 @@ fn postrouting(bridges: &[Bridge]) -> Chain {
     base("postrouting", true, HookPoint::Postrouting, 100, rules)
 }
 
+/// IPv6 passes.
+fn others() -> Rule {
+    rule(vec![Match::FrameHolds(IPV6)], Verdict::Accept)
+}
+
 fn rule(matches: Vec<Match>, verdict: Verdict) -> Rule {
     Rule { matches, verdict }
 }
@@ -481,6 +495,19 @@ mod tests {
         }
         text.push_str(&guard::table("hull", &[guarded]).to_string());
         assert_eq!(text, include_str!("../tests/golden/asked-and-guarded.nft"));
+    }
+
+    #[test]
+    fn ipv6_that_is_left_alone_passes_every_hook_first() {
+        let daemon = Daemon {
+            ports: vec![2375],
+            leaves_ipv6: true,
+            ..daemon()
+        };
+        let table = table(&daemon, &[bridge("hull0", "172.17.0.0/16")], &[]);
+        let hooked = table.chains.iter().filter(|chain| chain.hook.is_some());
+        let firsts: Vec<_> = hooked.map(|chain| chain.rules[0].to_string()).collect();
+        assert_eq!(firsts, ["meta protocol ip6 accept"; 6]);
     }
 
     #[test]

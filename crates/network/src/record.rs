@@ -108,6 +108,20 @@ pub struct Subnet {
     pub pool: Option<String>,
 }
 
+impl Subnet {
+    /// Where containers of a bridge send what is for elsewhere: the host, unless a reserved address has
+    /// the name that Docker gives to another way out.
+    pub(crate) fn way_out(&self) -> IpAddr {
+        let other = self.reserved.get(way_out_name(self.gateway.is_ipv6()));
+        other.copied().unwrap_or(self.gateway)
+    }
+}
+
+/// The name of the reserved address that is a bridge's other way out.
+pub(crate) fn way_out_name(ipv6: bool) -> &'static str {
+    ["DefaultGatewayIPv4", "DefaultGatewayIPv6"][usize::from(ipv6)]
+}
+
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

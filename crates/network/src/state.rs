@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::options::GatewayMode;
 use crate::{
-    Config, Endpoint, Error, Network, Protocol, Published,
+    Config, Driver, Endpoint, Error, Network, Protocol, Published,
     bridge::Plan,
     firewall::{self, Forward, admit, guard},
     gate::Gate,
@@ -117,7 +117,10 @@ impl Attached {
         let mut subnets = self.record.subnets.iter();
         subnets
             .find(|part| part.gateway.is_ipv6() == ipv6)
-            .map(|part| part.gateway)
+            .map(|part| match self.record.driver {
+                Driver::Bridge => part.way_out(),
+                _ => part.gateway,
+            })
     }
 
     pub(crate) fn plan(&self, config: &Config) -> Option<Plan> {
@@ -253,10 +256,13 @@ impl State {
             table: config.table(),
             gate: self.gate.as_ref().map(|gate| gate.far.clone()),
             ports: config.daemon_ports.clone(),
+            leaves_ipv6: !config.firewall_v6,
         };
         let mut tables = vec![firewall::table(&daemon, &bridges, &forwards)];
         if let Some(gate) = &self.gate {
-            tables.extend(admit::tables(&daemon.table, gate, &forwards));
+            let both = admit::tables(&daemon.table, gate, &forwards);
+            let versions = if daemon.leaves_ipv6 { 1 } else { 2 };
+            tables.extend(both.into_iter().take(versions));
         }
         if self.networks.values().any(|n| n.record.guards_senders()) {
             let all = self.endpoints().chain(self.in_the_making.values());

@@ -10,7 +10,7 @@ use hull_sys::netlink::route::Route;
 use ipnet::IpNet;
 
 use super::Networks;
-use crate::{Config, Driver, Error, Network, Subnet, bridge, options, pool};
+use crate::{Config, Driver, Error, Network, Subnet, bridge, options, pool, record::way_out_name};
 
 const OPTION: &str = "com.docker.network.bridge.";
 
@@ -230,6 +230,18 @@ fn default_bridge(
     {
         part.range = range;
     }
+    for part in &mut network.subnets {
+        let ipv6 = part.gateway.is_ipv6();
+        let given = [
+            config.default_gateway.map(IpAddr::from),
+            config.default_gateway_v6.map(IpAddr::from),
+        ];
+        let name = way_out_name(ipv6).to_owned();
+        // An option that has gone takes the saved one along.
+        part.reserved.remove(&name);
+        part.reserved
+            .extend(given[usize::from(ipv6)].map(|address| (name, address)));
+    }
     network.subnets.iter().try_for_each(check)?;
     Ok(network)
 }
@@ -300,6 +312,13 @@ fn check(part: &Subnet) -> Result<(), Error> {
         return Err(Error::Invalid {
             what: "gateway",
             value: part.gateway.to_string(),
+        });
+    }
+    let way_out = part.way_out();
+    if !part.subnet.contains(&way_out) {
+        return Err(Error::Invalid {
+            what: way_out_name(way_out.is_ipv6()),
+            value: format!("{way_out}, which is not in {}", part.subnet),
         });
     }
     match part.range {

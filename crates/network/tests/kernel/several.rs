@@ -260,6 +260,36 @@ fn the_daemons_options_hold_for_networks_that_say_nothing() {
 }
 
 #[test]
+fn the_default_bridge_leads_out_by_another_gateway_if_it_shall() {
+    on_a_host(|_| {
+        let config = |gateway: Option<&str>| Config {
+            bip: Some("172.30.0.1/24".parse().unwrap()),
+            default_gateway: gateway.map(|text| text.parse().unwrap()),
+            ..Config::default()
+        };
+        let networks = Networks::open(config(Some("172.30.0.9")), &[]).unwrap();
+        networks.restore(Vec::new()).unwrap();
+        let web = container_in(&networks, "bridge", "web");
+        let routes = namespace::enter(web.sandbox.as_fd(), || Ok(ip("route show default")));
+        assert!(routes.unwrap().contains("via 172.30.0.9 "));
+        assert!(ip("-4 addr show dev hull0").contains("172.30.0.1/24"));
+        for number in 2..12 {
+            let other = container_in(&networks, "bridge", &format!("other{number}"));
+            assert_ne!(address(&other).to_string(), "172.30.0.9");
+        }
+        let saved = networks.list();
+        let outside = Networks::open(config(Some("10.0.0.1")), &saved).unwrap_err();
+        assert!(
+            outside.to_string().contains("not in 172.30.0.0/24"),
+            "{outside}"
+        );
+        let networks = Networks::open(config(None), &saved).unwrap();
+        let default = networks.find("bridge").unwrap();
+        assert!(default.subnets[0].reserved.is_empty());
+    });
+}
+
+#[test]
 fn a_network_has_ipv6_alone_if_it_shall() {
     on_a_host(|outside| {
         ip("-6 addr add fd99::2/64 dev up0 nodad");
