@@ -16,7 +16,7 @@ use hull_sys::xattr;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use crate::dir::{DEPTH_MAX, Dir, file_type};
+use crate::dir::{DEPTH_MAX, Dir, file_type, is_portable_xattr};
 use crate::error::{Context as _, Error, Result};
 
 /// Bytes asked of the kernel in one go.
@@ -135,6 +135,7 @@ impl Copier<'_> {
                 let mode = Mode::from_raw_mode(0o600);
                 let target = File::from(rustix::fs::openat(to, name, flags, mode)?);
                 self.data(&source, &target, stat)?;
+                return keep_open(&source, &target, stat);
             }
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(from, name, Vec::new())?;
@@ -238,22 +239,44 @@ fn keep(from: &Dir, to: &Dir, name: &OsStr, stat: &Stat) -> io::Result<()> {
         rustix::fs::chmod(proc_path(&entry), mode)?;
     }
     for (attribute, value) in from.portable_xattrs(name)? {
-        match xattr::set(to, name, &attribute, &value) {
-            // A file system without attributes, such as a driver's, takes the files all the same.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => {}
-            set => set?,
+        supported(xattr::set(to, name, &attribute, &value))?;
+    }
+    rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
+/// As [`keep`], of open files: most of what there is to copy.
+fn keep_open(from: &File, to: &File, stat: &Stat) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::fchown(to, Some(uid), Some(gid))?;
+    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    for attribute in xattr::list_open(from)? {
+        if is_portable_xattr(&attribute)
+            && let Some(value) = xattr::get_open(from, &attribute)?
+        {
+            supported(xattr::set_open(to, &attribute, &value))?;
         }
     }
+    Ok(rustix::fs::futimens(to, &times(stat))?)
+}
+
+/// A file system without attributes, such as a driver's, takes the files all the same.
+fn supported(set: io::Result<()>) -> io::Result<()> {
+    match set {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => Ok(()),
+        set => set,
+    }
+}
+
+fn times(stat: &Stat) -> Timestamps {
     let time = |seconds, nanoseconds: u64| Timespec {
         tv_sec: seconds,
         tv_nsec: nanoseconds.cast_signed(),
     };
-    let times = Timestamps {
+    Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(())
+    }
 }
 
 fn proc_path(fd: &impl std::os::fd::AsRawFd) -> String {

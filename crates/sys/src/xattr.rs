@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr},
+    fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr, lgetxattr, llistxattr, lsetxattr},
     io::Errno,
 };
 
@@ -25,14 +25,10 @@ const VALUE_BYTES_MAX: usize = 64 << 10;
 /// file system without attributes has none.
 pub fn list(directory: impl AsFd, name: &OsStr) -> io::Result<Vec<OsString>> {
     let path = path(&directory, name)?;
-    let list = match read(|buffer| llistxattr(&path, buffer)) {
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        list => list?,
-    };
-    let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
-    Ok(names
-        .map(|name| OsString::from_vec(name.to_vec()))
-        .collect())
+    match read(|buffer| llistxattr(&path, buffer)) {
+        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        list => Ok(names(&list?)),
+    }
 }
 
 /// The value of the attribute, if the entry has it.
@@ -52,6 +48,34 @@ pub fn set(directory: impl AsFd, name: &OsStr, attribute: &OsStr, value: &[u8]) 
         value,
         XattrFlags::empty(),
     )?)
+}
+
+/// As [`list`], of an open file.
+pub fn list_open(file: impl AsFd) -> io::Result<Vec<OsString>> {
+    match read(|buffer| flistxattr(&file, buffer)) {
+        Err(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        list => Ok(names(&list?)),
+    }
+}
+
+/// As [`get`], of an open file.
+pub fn get_open(file: impl AsFd, attribute: &OsStr) -> io::Result<Option<Vec<u8>>> {
+    match read(|buffer| fgetxattr(&file, attribute, buffer)) {
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        value => Ok(Some(value?)),
+    }
+}
+
+/// As [`set`], of an open file.
+pub fn set_open(file: impl AsFd, attribute: &OsStr, value: &[u8]) -> io::Result<()> {
+    Ok(fsetxattr(file, attribute, value, XattrFlags::empty())?)
+}
+
+fn names(list: &[u8]) -> Vec<OsString> {
+    let names = list.split(|&b| b == 0).filter(|name| !name.is_empty());
+    names
+        .map(|name| OsString::from_vec(name.to_vec()))
+        .collect()
 }
 
 /// Reads into a small buffer, and into the largest there can be only where that is too small: most

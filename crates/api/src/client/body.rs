@@ -11,7 +11,10 @@ use http::{Response, header};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, Incoming};
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::mpsc,
+};
 
 use super::ClientError;
 use crate::{
@@ -46,6 +49,26 @@ pub fn from_bytes(bytes: impl Into<Bytes>) -> RequestBody {
     http_body_util::Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()
+}
+
+/// Uploads pieces as they come, up to their end.
+pub fn from_pieces(pieces: mpsc::Receiver<Bytes>) -> RequestBody {
+    Pieces(pieces).boxed_unsync()
+}
+
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let piece = ready!(self.0.poll_recv(context));
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
 }
 
 struct ReaderBody {

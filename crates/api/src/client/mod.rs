@@ -45,7 +45,8 @@ use crate::{
 };
 
 pub use body::{
-    BodyError, ByteStream, FrameStream, JsonStream, RequestBody, from_bytes, from_reader,
+    BodyError, ByteStream, FrameStream, JsonStream, RequestBody, from_bytes, from_pieces,
+    from_reader,
 };
 pub use build::BuildPruneOptions;
 pub use container::{

@@ -19,8 +19,11 @@ pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 /// Pieces on their way to the client: a slow client makes the task wait.
 const PIECES: usize = 4;
 
-/// Bytes read from a pipe at once: as much as it holds.
-const PIPE_BYTES: usize = 64 * 1024;
+/// Bytes read from a pipe at once.
+const PIPE_BYTES: usize = 256 * 1024;
+/// What a pipe holds that an archive goes through, if the kernel lets it: with less, its two ends
+/// wait for each other all the time.
+const PIPE_HOLDS: usize = 1 << 20;
 
 /// What a client may still send after its request was answered…
 const DISCARDED_MAX: usize = 256 << 20;
@@ -93,6 +96,7 @@ pub(crate) fn into_pipe(
 ) -> io::Result<(OwnedFd, tokio::task::JoinHandle<io::Result<()>>)> {
     use tokio::io::AsyncWriteExt;
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_HOLDS);
     let mut writer = pipe::Sender::from_owned_fd(writer)?;
     let filling = tokio::spawn(async move {
         while let Some(frame) = body.frame().await {

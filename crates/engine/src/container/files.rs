@@ -23,6 +23,10 @@ use crate::{
 
 use super::view::View;
 
+/// What a pipe holds that an archive goes through, if the kernel lets it: with less, its two ends
+/// wait for each other all the time.
+const PIPE_HOLDS: usize = 1 << 20;
+
 /// The stack of a thread that carries bytes.
 const STACK: usize = 1 << 20;
 
@@ -105,7 +109,7 @@ impl Engine {
                 owner: new_owner.map(|user| (user.uid, user.gid)),
                 describes_base: false,
             };
-            let reader = BufReader::with_capacity(64 << 10, File::from(pipe));
+            let reader = BufReader::with_capacity(256 << 10, File::from(pipe));
             hull_image::archive::unpack(&root, &path, reader, put)
                 .map_err(|error| no_path(error, &owner, &path))
         })
@@ -176,7 +180,7 @@ fn outgoing(
     pack: impl FnOnce(&Root, &mut dyn Write) -> Result<()> + Send + 'static,
 ) -> Result<Outgoing> {
     write_out(move |pipe| {
-        let mut pipe = BufWriter::with_capacity(64 << 10, pipe);
+        let mut pipe = BufWriter::with_capacity(256 << 10, pipe);
         pack(&root, &mut pipe)?;
         pipe.flush().attempt(|| "write the archive".to_owned())
     })
@@ -210,6 +214,7 @@ pub(crate) fn write_out(
 ) -> Result<Outgoing> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .attempt(|| "make a pipe".to_owned())?;
+    let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_HOLDS);
     let (report, done) = oneshot::channel();
     carry(move || {
         let _ = report.send(write(File::from(writer)));

@@ -2,12 +2,15 @@
 //! give the same bytes.
 
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{BLOCK, Entry, EntryKind};
 use crate::error::{Context as _, Error, Result};
 
+/// Files beyond this size are copied in large pieces.
+const LARGE_BYTES: u64 = 64 << 10;
+const PIECE_BYTES: usize = 256 << 10;
 const NAME_BYTES: usize = 100;
 /// Pieces of a sparse file that a header has room for, and a block after it.
 const HEADER_PIECES: usize = 4;
@@ -37,8 +40,15 @@ impl<W: Write> Writer<W> {
     pub(crate) fn append_file(&mut self, entry: &Entry, content: impl Read) -> Result<()> {
         let write = |this: &mut Self| -> Result<()> {
             this.headers(entry)?;
-            let copied = io::copy(&mut content.take(entry.size), &mut this.inner)
-                .context(|| "write the archive")?;
+            let content = content.take(entry.size);
+            let copied = if entry.size > LARGE_BYTES {
+                let mut pieces = BufReader::with_capacity(PIECE_BYTES, content);
+                io::copy(&mut pieces, &mut this.inner)
+            } else {
+                let mut content = content;
+                io::copy(&mut content, &mut this.inner)
+            };
+            let copied = copied.context(|| "write the archive")?;
             let padding = entry.size.next_multiple_of(BLOCK as u64) - copied;
             io::copy(&mut io::repeat(0).take(padding), &mut this.inner)
                 .context(|| "write the archive")?;

@@ -1,5 +1,6 @@
 //! `container cp`: files between a container and this machine, in either direction.
 
+mod flow;
 mod local;
 mod plan;
 pub(in crate::commands) mod remote;

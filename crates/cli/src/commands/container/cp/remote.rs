@@ -3,13 +3,13 @@
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use hull_api::client::{FilesOf, RequestBody, from_reader};
+use hull_api::client::{FilesOf, RequestBody, from_pieces, from_reader};
 use hull_api::types::PathStat;
 use hull_api::{Client, ClientError};
 use tokio::io::AsyncWriteExt;
 
-use super::local;
 use super::plan::{Kind, base, decide, split};
+use super::{flow, local};
 use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::options::environment::plain;
@@ -73,18 +73,17 @@ pub(in crate::commands) async fn fetch(
             plan.directory
         )));
     }
-    let (here, there) = pair()?;
+    let (pieces, reader) = flow::read();
     let rename = plan.rename;
     let unpacking =
-        std::thread::spawn(move || local::unpack(there, &directory, rename.as_ref(), keep_owner));
-    let mut here = tokio_stream(here)?;
+        std::thread::spawn(move || local::unpack(reader, &directory, rename.as_ref(), keep_owner));
     while let Some(piece) = stream.next_piece().await {
         // When the other side stopped, its result says why.
-        if here.write_all(&piece.map_err(failure)?).await.is_err() {
+        if pieces.send(piece.map_err(failure)?).await.is_err() {
             break;
         }
     }
-    _ = here.shutdown().await;
+    drop(pieces);
     finished(unpacking).await
 }
 
@@ -134,9 +133,9 @@ pub(in crate::commands) async fn send(
     let own = own_name(from, &source);
     let plan = decide(&own, kind, &target, at_target)?;
     let name = plan.rename.map_or(own, |rename| rename.to);
-    let (here, there) = pair()?;
-    let packing = std::thread::spawn(move || local::pack(&source, &name, &there).map(|()| 0));
-    let body = from_reader(tokio_stream(here)?);
+    let (writer, pieces) = flow::written();
+    let packing = std::thread::spawn(move || local::pack(&source, &name, writer).map(|()| 0));
+    let body = from_pieces(pieces);
     let sent = client.copy_in(of, &plan.directory, body, keep_owner).await;
     let copied = finished(packing).await;
     sent.map_err(|error| missing(error, of, path))?;
