@@ -291,3 +291,49 @@ fn a_budget_lets_the_least_useful_images_go() {
         .unwrap();
     assert_eq!(left.len(), 2);
 }
+
+/// The mark of a layer that the disk may not have yet.
+fn mark(lab: &Lab, layer: &str) -> std::path::PathBuf {
+    lab.path("layers").join(layer).join("unsettled")
+}
+
+/// Waits until the disk has all layers.
+fn settle(lab: &Lab) {
+    let marks = [mark(lab, "1"), mark(lab, "2")];
+    for _ in 0..1200 {
+        if !marks.iter().any(|mark| mark.is_symlink()) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("the marks stay");
+}
+
+#[test]
+fn a_layer_that_a_power_cut_has_damaged_is_unpacked_again_in_its_place() {
+    let mut lab = Lab::new();
+    lab.load(&layered("layered:1"));
+    settle(&lab);
+    let tool = lab.path("layers").join("2/fs/etc/tool");
+    fs::write(&tool, "damaged").unwrap();
+    // Nobody knows what of a layer of another boot reached the disk.
+    std::os::unix::fs::symlink("another-boot", mark(&lab, "2")).unwrap();
+    lab.reopen();
+    assert_eq!(fs::read(&tool).unwrap(), vec![7; 300_000]);
+    assert!(!mark(&lab, "2").is_symlink());
+    assert!(look(&lab, false).is_empty());
+}
+
+#[test]
+fn a_layer_that_is_on_its_way_to_the_disk_is_whole_for_the_next_daemon() {
+    let mut lab = Lab::new();
+    lab.load(&layered("layered:1"));
+    settle(&lab);
+    let tool = lab.path("layers").join("2/fs/etc/tool");
+    fs::write(&tool, "as it is").unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    std::os::unix::fs::symlink(boot.trim_end(), mark(&lab, "2")).unwrap();
+    lab.reopen();
+    assert_eq!(fs::read(&tool).unwrap(), b"as it is");
+    settle(&lab);
+}

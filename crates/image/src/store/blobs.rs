@@ -1,10 +1,11 @@
 //! Bytes under their digests: `blobs/<algorithm>/<hex>`, filled through `ingest/`.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hull_oci::{Algorithm, Digest, Hasher};
 
@@ -29,6 +30,8 @@ pub(super) struct Blobs {
     trash: Trash,
     serial: Arc<AtomicU64>,
     pub(super) writing: Writing,
+    /// Those the disk is known to have.
+    settled: Mutex<HashSet<Digest>>,
 }
 
 /// A blob on its way in: written, then committed or dropped without a trace.
@@ -64,6 +67,7 @@ impl Blobs {
             trash,
             serial: Arc::default(),
             writing: Writing::default(),
+            settled: Mutex::default(),
         })
     }
 
@@ -117,11 +121,30 @@ impl Blobs {
         })
     }
 
-    /// Everything written so far reaches the disk: one call for many blobs.
-    pub(super) fn sync(&self) -> Result<()> {
-        let what = || format!("sync {}", self.dir.display());
-        let dir = File::open(&self.dir).context(what)?;
-        rustix::fs::syncfs(&dir).context(what)
+    /// Those of these blobs that are here reach the disk, and so do their names.
+    pub(super) fn sync(&self, digests: &HashSet<Digest>) -> Result<()> {
+        let mut fresh: Vec<_> = digests.difference(&self.settled()).cloned().collect();
+        fresh.retain(|digest| self.has(digest));
+        for digest in &fresh {
+            let file = self.open_file(digest)?;
+            file.sync_data()
+                .context(|| format!("sync the blob {digest}"))?;
+        }
+        let directories: HashSet<_> = fresh
+            .iter()
+            .map(|digest| digest.algorithm().name())
+            .collect();
+        for name in directories {
+            let path = self.dir.join(name);
+            let directory = File::open(&path).and_then(|directory| directory.sync_all());
+            directory.context(|| format!("sync {}", path.display()))?;
+        }
+        self.settled().extend(fresh);
+        Ok(())
+    }
+
+    fn settled(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All digests here.
@@ -208,6 +231,7 @@ impl Blobs {
     /// Takes the blob away; its bytes.
     pub(super) fn remove(&self, digest: &Digest) -> Result<u64> {
         let size = self.size(digest).unwrap_or(0);
+        self.settled().remove(digest);
         self.trash.put(&self.path(digest))?;
         Ok(size)
     }

@@ -244,6 +244,23 @@ impl Store {
         Ok(Some(format!("/{}: {problem}{others}", first.display())))
     }
 
+    /// Makes layers anew that a power cut may have damaged; those that nothing is left of are let go.
+    pub(super) fn remake_doubtful(&self) -> Result<()> {
+        for layer in self.layers.take_doubtful() {
+            let layer_id = layer.id();
+            match self.unpack_again(&layer) {
+                Ok(()) => {
+                    tracing::warn!(%layer_id, "a layer had not reached the disk: unpacked again")
+                }
+                Err(error) => {
+                    tracing::warn!(%layer_id, %error, "a layer did not reach the disk");
+                    self.layers.remove(&layer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the layer anew from its blob, in the same place.
     fn unpack_again(&self, layer: &Layer) -> Result<()> {
         let origin = self

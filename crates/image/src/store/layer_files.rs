@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::layers::{Layer, Layers, NEW, sync, write_record};
+use super::built::BUILT;
+use super::layers::{Layer, Layers, NEW, write_record};
+use super::settle::sync;
 use crate::account;
 use crate::error::{Context as _, Result};
 
@@ -42,6 +44,9 @@ impl Layers {
     pub(super) fn replace(&self, layer: &Layer, new: &Path) -> Result<()> {
         let place = self.dir.join(layer.number.to_string());
         write_record(new, &layer.record)?;
+        if place.join(BUILT).exists() {
+            fs::write(new.join(BUILT), "{}").context(|| format!("complete {}", place.display()))?;
+        }
         sync(&self.dir)?;
         // Nobody else completes or removes a layer meanwhile.
         let _state = self.lock();

@@ -7,12 +7,12 @@
 //!
 //! The layers of an image are unpacked in parallel, each by two threads: one reads, checks and
 //! decompresses the blob, the other computes the diff id and creates the files. A layer is
-//! complete when its directory has its number for a name; everything reaches the disk before.
+//! complete when its directory has its number for a name; it reaches the disk in its own time
+//! ([`settle`](super::settle)).
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -20,8 +20,8 @@ use hull_oci::{Descriptor, Digest, ImageConfig, Manifest, chain_ids};
 use hull_sys::beneath::Root;
 use serde::{Deserialize, Serialize};
 
-use super::blobs::replace_file;
 use super::built::BUILT;
+use super::settle::{Settler, sync};
 use super::{Lease, Store, unpack};
 use crate::error::{Context as _, Error, Result};
 use crate::tar::extract::Extracted;
@@ -58,6 +58,7 @@ pub(super) struct Layers {
     state: Mutex<State>,
     /// Rung when a claim ends.
     unclaimed: Condvar,
+    settler: Settler,
 }
 
 #[derive(Default)]
@@ -69,6 +70,8 @@ pub(super) struct State {
     /// Layers that the build cache holds, by number.
     pub(super) built: HashSet<u64>,
     pub(super) last: u64,
+    /// Layers that a power cut may have damaged: found when the directory was opened.
+    doubtful: Vec<Arc<Layer>>,
 }
 
 /// Opens the bytes of a layer's blob that is still arriving; `None`: take them from the store. What
@@ -138,6 +141,7 @@ impl Layers {
             trash,
             state: Mutex::default(),
             unclaimed: Condvar::new(),
+            settler: Settler::new(dir)?,
         };
         for entry in fs::read_dir(dir).context(|| format!("list {}", dir.display()))? {
             let path = entry.context(|| format!("list {}", dir.display()))?.path();
@@ -147,7 +151,9 @@ impl Layers {
                     if path.join(BUILT).exists() {
                         state.built.insert(layer.number);
                     }
-                    state.add(layer);
+                    let is_doubtful = layers.settler.is_doubtful(&path, layer.number);
+                    let layer = state.add(layer);
+                    state.doubtful.extend(is_doubtful.then_some(layer));
                 }
                 None if read_built(&path).is_some() => layers.lock().add_built(read_built(&path)),
                 None => {
@@ -178,6 +184,13 @@ impl Layers {
             .get(id)
             .or_else(|| state.by_chain_id.get(id))
             .cloned()
+    }
+
+    /// The layers that a power cut may have damaged, lower ones first; whoever takes them makes them anew.
+    pub(super) fn take_doubtful(&self) -> Vec<Arc<Layer>> {
+        let mut doubtful = std::mem::take(&mut self.lock().doubtful);
+        doubtful.sort_by_key(|layer| layer.number);
+        doubtful
     }
 
     /// The directory with the layer's files.
@@ -261,8 +274,11 @@ impl Layers {
         if state.by_diff_id.contains_key(&record.diff_id) || !state.built.contains(&number) {
             return Ok(());
         }
-        write_record(&self.dir.join(number.to_string()), &record)?;
+        let place = self.dir.join(number.to_string());
+        self.settler.mark(&place)?;
+        write_record(&place, &record)?;
         state.add(Layer { number, record });
+        self.settler.settle(number);
         Ok(())
     }
 
@@ -307,11 +323,11 @@ impl Layers {
             self.dir.join(number.to_string()),
         );
         write_record(&from, &record)?;
+        self.settler.mark(&from)?;
         fs::rename(&from, &to).context(|| format!("complete {}", to.display()))?;
-        let layer = Layer { number, record };
-        let mut state = self.lock();
-        state.add(layer.clone());
-        Ok(Arc::new(layer))
+        let layer = self.lock().add(Layer { number, record });
+        self.settler.settle(number);
+        Ok(layer)
     }
 
     /// Takes those of the layers that nobody unpacks. (A layer that an image has twice is one.)
@@ -352,13 +368,15 @@ impl State {
         }
     }
 
-    fn add(&mut self, layer: Layer) {
+    fn add(&mut self, layer: Layer) -> Arc<Layer> {
         self.last = self.last.max(layer.number);
         let layer = Arc::new(layer);
-        match &layer.record.chain_id {
-            Some(chain_id) => self.by_chain_id.insert(chain_id.clone(), layer),
-            None => self.by_diff_id.insert(layer.record.diff_id.clone(), layer),
+        let (map, id) = match &layer.record.chain_id {
+            Some(chain_id) => (&mut self.by_chain_id, chain_id),
+            None => (&mut self.by_diff_id, &layer.record.diff_id),
         };
+        map.insert(id.clone(), Arc::clone(&layer));
+        layer
     }
 }
 
@@ -477,7 +495,6 @@ impl Store {
             arriving,
         };
         let unpacked = unpack::all(&source, jobs, &places, workers, progress)?;
-        sync(&self.layers.dir)?;
         for ((job, (number, path)), extracted) in jobs.iter().zip(&places).zip(unpacked) {
             let below = &diff_ids[..job.position];
             self.complete(
@@ -541,23 +558,20 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// Everything written below `path` reaches the disk: one call for a whole image.
-pub(super) fn sync(path: &Path) -> Result<()> {
-    let dir = File::open(path).context(|| format!("open {}", path.display()))?;
-    rustix::fs::syncfs(dir.as_fd()).context(|| format!("sync {}", path.display()))
-}
-
 /// The number of the built layer at a path: `None` if it is not one.
 fn read_built(path: &Path) -> Option<u64> {
     let number = path.file_name()?.to_str()?.parse().ok()?;
     (path.join(BUILT).exists() && path.join("fs").is_dir()).then_some(number)
 }
 
+/// Whole or not at all, for whoever reads it in this boot; the layer's mark says the rest.
 pub(super) fn write_record(directory: &Path, record: &Record) -> Result<()> {
-    let text = serde_json::to_vec(record)
-        .map_err(std::io::Error::from)
-        .context(|| "write a layer's record")?;
-    replace_file(&directory.join("layer.json"), &text)
+    let (path, new) = (directory.join("layer.json"), directory.join("layer.new"));
+    let write = || -> std::io::Result<()> {
+        fs::write(&new, serde_json::to_vec(record)?)?;
+        fs::rename(&new, &path)
+    };
+    write().context(|| format!("write {}", path.display()))
 }
 
 /// The complete layer at a path: `None` if it is not one.

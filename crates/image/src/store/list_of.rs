@@ -225,7 +225,7 @@ impl Store {
         target: Descriptor,
         made_of: Option<Vec<Reference>>,
     ) -> Result<()> {
-        self.blobs.sync()?;
+        self.settle(&target)?;
         let mut is_known = false;
         self.entries.update(|entries| {
             for entry in entries

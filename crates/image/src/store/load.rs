@@ -8,10 +8,12 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use hull_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media_type};
+use hull_oci::{
+    Descriptor, Digest, Hasher, ImageConfig, Index, Manifest, Platform, Reference, media_type,
+};
 use serde::Deserialize;
 
-use super::blobs::DOCUMENT_BYTES_MAX;
+use super::blobs::{DOCUMENT_BYTES_MAX, check};
 use super::commit::to_json;
 use super::entries::{NAME, strip};
 use super::layers::UnpackEvent;
@@ -159,14 +161,11 @@ impl Store {
                     archive.documents.insert(path, bytes);
                 }
                 EntryKind::File => {
-                    let mut writer = self.blobs.writer(None)?;
-                    let mut source = BufReader::with_capacity(COPY_BYTES, reader.by_ref());
-                    io::copy(&mut source, &mut writer).context(|| "read the archive")?;
-                    let digest = writer.digest();
-                    if !self.blobs.has(&digest) {
-                        archive.fresh.insert(digest);
-                    }
-                    archive.blobs.insert(path, writer.commit_leased(lease)?);
+                    let blob = match self.known(lease, &path, entry.size) {
+                        Some(digest) => (skim(&digest, reader.by_ref())?, entry.size),
+                        None => self.bring_in(lease, reader.by_ref(), &mut archive.fresh)?,
+                    };
+                    archive.blobs.insert(path, blob);
                 }
                 EntryKind::Symlink => {
                     let parent = path.parent().unwrap_or(Path::new(""));
@@ -185,6 +184,31 @@ impl Store {
             }
         }
         Ok(archive)
+    }
+
+    /// The blob that a file of the archive is by its name, if it is here.
+    fn known(&self, lease: &Lease, path: &Path, size: u64) -> Option<Digest> {
+        let mut parts = path.strip_prefix("blobs").ok()?.iter();
+        let (algorithm, hex) = (parts.next()?.to_str()?, parts.next()?.to_str()?);
+        let digest = format!("{algorithm}:{hex}").parse::<Digest>().ok()?;
+        lease.protect(&digest);
+        (self.blobs.size(&digest) == Some(size)).then_some(digest)
+    }
+
+    fn bring_in(
+        &self,
+        lease: &Lease,
+        source: impl Read,
+        fresh: &mut HashSet<Digest>,
+    ) -> Result<(Digest, u64)> {
+        let mut writer = self.blobs.writer(None)?;
+        let mut source = BufReader::with_capacity(COPY_BYTES, source);
+        io::copy(&mut source, &mut writer).context(|| "read the archive")?;
+        let digest = writer.digest();
+        if !self.blobs.has(&digest) {
+            fresh.insert(digest);
+        }
+        writer.commit_leased(lease)
     }
 
     fn oci_images(&self, archive: &Archive) -> Result<Vec<Found>> {
@@ -362,6 +386,20 @@ impl Archive {
         }
         Err(Error::Invalid(format!("the archive lacks the file {name}")))
     }
+}
+
+/// Reads a blob that is here already; its bytes must be what its name says all the same.
+fn skim(digest: &Digest, mut source: impl Read) -> Result<Digest> {
+    let mut hasher = Hasher::new(digest.algorithm());
+    let mut piece = vec![0; COPY_BYTES];
+    loop {
+        match source.read(&mut piece).context(|| "read the archive")? {
+            0 => break,
+            got => hasher.update(&piece[..got]),
+        }
+    }
+    check(digest, hasher.finish())?;
+    Ok(digest.clone())
 }
 
 /// The name an archive gives an image. A bare tag, which many tools write, is none.

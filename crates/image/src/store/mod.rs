@@ -42,6 +42,7 @@ mod platforms;
 mod prune;
 mod remove;
 mod save;
+mod settle;
 mod tag;
 
 mod changes;
@@ -131,7 +132,7 @@ impl Store {
         let blobs = Blobs::open(root, trash.clone())?;
         let entries = Entries::open(root, &blobs)?;
         let layers = Layers::open(&data_root.join("layers"), trash)?;
-        Ok(Self {
+        let this = Self {
             blobs,
             entries,
             layers,
@@ -139,7 +140,9 @@ impl Store {
             trees: tree::Cache::default(),
             used: used::Used::open(root),
             keepers: RwLock::default(),
-        })
+        };
+        this.remake_doubtful()?;
+        Ok(this)
     }
 
     /// Keeps from the garbage collector what `keeper` names each time: blobs by their digests,

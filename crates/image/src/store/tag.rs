@@ -80,7 +80,7 @@ impl Store {
         strip(&mut target);
         let name = name.map(|name| name.clone().or_latest().exact());
         // What the entry reaches must outlive a power cut if the entry does.
-        self.blobs.sync()?;
+        self.settle(&target)?;
         self.entries.update(|entries| {
             match name {
                 Some(name) => set_name(entries, name, target, parent),
@@ -94,6 +94,15 @@ impl Store {
             }
             Ok(())
         })
+    }
+}
+
+impl Store {
+    /// All blobs that an image consists of reach the disk.
+    pub(super) fn settle(&self, target: &Descriptor) -> Result<()> {
+        let mut reached = HashSet::new();
+        self.reach(target, &mut reached)?;
+        self.blobs.sync(&reached)
     }
 }
 
