@@ -182,6 +182,10 @@ impl Cgroup {
         if signal == libc::SIGKILL && group.is_v2() && group.write("", "cgroup.kill", "1").is_ok() {
             return Ok(());
         }
+        // As a rule the first process took all others along.
+        if signal == libc::SIGKILL && self.processes()?.is_empty() {
+            return Ok(());
+        }
         // Nobody can fork out of a still crowd. A frozen process of v1 dies only once it is thawed.
         let frozen = self.freezer()? == Freezer::Frozen;
         let freeze = signal == libc::SIGKILL && !frozen && self.freeze().is_ok();

@@ -51,10 +51,12 @@ impl Command for Exec {
         let body = self.body(&call)?;
         let client = connect(&call.globals).await?;
         let container = call.operand(0);
-        // Asked first for the error about a missing or stopped container, before the terminal's.
-        client.container(container).await.map_err(failure)?;
-        if !self.detach {
-            check_terminal(body.attach_stdin, body.tty)?;
+        if !self.detach
+            && let Err(error) = check_terminal(body.attach_stdin, body.tty)
+        {
+            // That the container is missing goes before what the terminal is.
+            client.container(container).await.map_err(failure)?;
+            return Err(error);
         }
         let made = client
             .exec_create(container, &body)
