@@ -70,7 +70,7 @@ impl Engine {
                     running,
                     paused,
                     stopped,
-                    images: services.images.list(&Default::default())?.len(),
+                    images: services.images.count(),
                     name: uname.nodename().to_string_lossy().into_owned(),
                     kernel: uname.release().to_string_lossy().into_owned(),
                     operating_system: os_release(&release, "PRETTY_NAME"),

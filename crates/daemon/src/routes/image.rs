@@ -37,10 +37,13 @@ const JSON: &str = "application/json";
 
 pub(super) async fn list(request: Request) -> Outcome {
     let filters = request.filters(LIST_FILTERS)?;
-    let filter = list_filter(&filters)?;
+    let manifests = request.query.flag("manifests");
+    let filter = ListFilter {
+        with_manifests: manifests,
+        ..list_filter(&filters)?
+    };
     let images = request.app.engine.images_list(filter).await?;
     let shared = request.query.flag("shared-size");
-    let manifests = request.query.flag("manifests");
     Ok(json(&summaries(
         &request.app,
         &images,
@@ -81,6 +84,7 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Failure> {
         before: owned(filters, "before"),
         since: owned(filters, "since"),
         until: select::until(filters)?,
+        with_manifests: false,
     })
 }
 

@@ -30,6 +30,8 @@ pub struct ListFilter {
     pub since: Vec<String>,
     /// Made before this time.
     pub until: Option<Timestamp>,
+    /// Tell of each image's members too.
+    pub with_manifests: bool,
 }
 
 /// One image in a list.
@@ -55,11 +57,18 @@ pub struct Summary {
     pub labels: BTreeMap<String, String>,
     /// When it was last used or given a name.
     pub last_used: Option<Timestamp>,
-    /// All members: the platforms, and attestations.
+    /// All members: the platforms, and attestations. Empty unless they were asked for.
     pub manifests: Vec<ManifestDetails>,
 }
 
 impl Store {
+    /// How many images there are.
+    pub fn count(&self) -> usize {
+        let entries = self.entries.all();
+        let images: HashSet<_> = entries.iter().map(|entry| &entry.target.digest).collect();
+        images.len()
+    }
+
     /// The images that pass the filter, the youngest first.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<Summary>> {
         let filter = self.prepare(filter)?;
@@ -86,8 +95,11 @@ impl Store {
         }
         let mut list = Vec::new();
         for (group, reached) in groups.into_values().zip(reaches) {
-            let summary = self.summary(&group, &reached, &counts);
+            let mut summary = self.summary(&group, &reached, &counts);
             if filter.passes(&summary) {
+                if filter.filter.with_manifests {
+                    summary.manifests = self.manifests(&summary.descriptor).unwrap_or_default();
+                }
                 list.push(summary);
             }
         }
@@ -146,7 +158,7 @@ impl Store {
                 &descriptor.digest,
                 group.iter().filter_map(|entry| entry.tagged).max(),
             ),
-            manifests: self.manifests(&descriptor).unwrap_or_default(),
+            manifests: Vec::new(),
             descriptor,
         }
     }
