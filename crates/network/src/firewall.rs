@@ -107,7 +107,9 @@ pub fn table(daemon: &Daemon, bridges: &[Bridge], forwards: &[Forward]) -> Table
     ];
     chains.extend(input(&daemon.ports));
     if daemon.leaves_ipv6 {
-        let hooked = chains.iter_mut().filter(|chain| chain.hook.is_some());
+        // Who reaches the daemon is never somebody else's.
+        let hooked = chains.iter_mut();
+        let hooked = hooked.filter(|chain| chain.hook.is_some() && chain.name != "input");
         hooked.for_each(|chain| chain.rules.insert(0, others()));
     }
     Table {
@@ -490,7 +492,7 @@ mod tests {
         };
         let bridges = [bridge("hull0", "172.17.0.0/16")];
         let mut text = table(&daemon, &bridges, &forwards).to_string();
-        for table in admit::tables("hull", &gate, &forwards) {
+        for table in admit::tables("hull", &gate, &[], &forwards) {
             text.push_str(&table.to_string());
         }
         text.push_str(&guard::table("hull", &[guarded]).to_string());
@@ -505,9 +507,10 @@ mod tests {
             ..daemon()
         };
         let table = table(&daemon, &[bridge("hull0", "172.17.0.0/16")], &[]);
-        let hooked = table.chains.iter().filter(|chain| chain.hook.is_some());
+        let hooked = table.chains.iter();
+        let hooked = hooked.filter(|chain| chain.hook.is_some() && chain.name != "input");
         let firsts: Vec<_> = hooked.map(|chain| chain.rules[0].to_string()).collect();
-        assert_eq!(firsts, ["meta protocol ip6 accept"; 6]);
+        assert_eq!(firsts, ["meta protocol ip6 accept"; 5]);
     }
 
     #[test]

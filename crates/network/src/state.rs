@@ -260,7 +260,9 @@ impl State {
         };
         let mut tables = vec![firewall::table(&daemon, &bridges, &forwards)];
         if let Some(gate) = &self.gate {
-            let both = admit::tables(&daemon.table, gate, &forwards);
+            let internal = bridges.iter().filter(|bridge| bridge.is_internal);
+            let internal: Vec<_> = internal.map(|bridge| bridge.name.clone()).collect();
+            let both = admit::tables(&daemon.table, gate, &internal, &forwards);
             let versions = if daemon.leaves_ipv6 { 1 } else { 2 };
             tables.extend(both.into_iter().take(versions));
         }

@@ -55,6 +55,8 @@ struct Waiting {
     socket: Option<UdpSocket>,
     id: u16,
     attempt: usize,
+    /// Asked last, by its place in the list.
+    server: usize,
     /// Servers at whose address nobody listens: this question is not put to them again.
     refused: Vec<usize>,
     until: Instant,
@@ -109,6 +111,7 @@ impl Forwarder {
             socket: None,
             id: 0,
             attempt: 0,
+            server: 0,
             refused: Vec::new(),
             until: Instant::now(),
         };
@@ -148,7 +151,7 @@ impl Forwarder {
                 }
                 let useful = message::verdict(reply) != Verdict::Useless;
                 if useful {
-                    held.preferred = self.index(&waiting, zones, held.preferred);
+                    held.preferred = waiting.server;
                     held.cache.keep(&waiting.query, reply, Instant::now());
                     for (client, id) in &waiting.clients {
                         message::set_id(reply, *id);
@@ -158,8 +161,7 @@ impl Forwarder {
                 useful
             }
             Some(Err(_)) => {
-                let server = self.index(&waiting, zones, held.preferred);
-                waiting.refused.push(server);
+                waiting.refused.push(waiting.server);
                 false
             }
             None => false,
@@ -231,6 +233,7 @@ impl Forwarder {
             if waiting.refused.contains(&server) {
                 continue;
             }
+            waiting.server = server;
             let server = servers[server];
             waiting.id = random_id();
             message::set_id(&mut waiting.query, waiting.id);
@@ -246,14 +249,6 @@ impl Forwarder {
         }
         hang_up(waiting, epoll);
         false
-    }
-
-    /// The server that was asked last.
-    fn index(&self, waiting: &Waiting, zones: &Zones, preferred: usize) -> usize {
-        let count = zones
-            .sandbox(&waiting.sandbox)
-            .map_or(1, |known| known.servers.len().max(1));
-        (preferred + waiting.attempt.saturating_sub(1)) % count
     }
 
     fn send(&self, server: Upstream, query: &[u8], held: &Held) -> io::Result<UdpSocket> {

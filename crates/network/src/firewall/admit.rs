@@ -28,8 +28,8 @@ const NEIGHBOURS: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9)),
 ];
 
-/// The tables for all ports.
-pub fn tables(name: &str, gate: &Gate, forwards: &[Forward]) -> [Table; 2] {
+/// The tables for all ports. `internal`: bridges that nothing leads out of.
+pub fn tables(name: &str, gate: &Gate, internal: &[String], forwards: &[Forward]) -> [Table; 2] {
     [false, true].map(|ipv6| {
         let mut sets = sets(ipv6);
         let own = forwards.iter().filter(|f| f.target.is_ipv6() == ipv6);
@@ -45,7 +45,7 @@ pub fn tables(name: &str, gate: &Gate, forwards: &[Forward]) -> [Table; 2] {
         Table {
             name: TableName::new(family(ipv6), name),
             sets: sets.into(),
-            chains: vec![admit(gate, ipv6)],
+            chains: vec![admit(gate, internal, ipv6)],
         }
     })
 }
@@ -85,7 +85,7 @@ fn sets(ipv6: bool) -> [Set; 2] {
     ]
 }
 
-fn admit(gate: &Gate, ipv6: bool) -> Chain {
+fn admit(gate: &Gate, internal: &[String], ipv6: bool) -> Chain {
     let divert = || Verdict::Divert {
         gateway: NEIGHBOURS[usize::from(ipv6)],
         link: gate.near.clone(),
@@ -98,6 +98,18 @@ fn admit(gate: &Gate, ipv6: bool) -> Chain {
     let any = Match::PortInSet("any".to_owned());
     let rule = |matches, verdict| Rule { matches, verdict };
     let from = |name: &str| Match::InterfaceIn(name.to_owned(), true);
+    let mut rules = vec![
+        // What comes back from the gate has just lost its port: it is not sent round again.
+        rule(vec![from(&gate.far)], Verdict::Accept),
+        rule(vec![from(gate::LOOPBACK)], Verdict::Accept),
+    ];
+    // Nothing leads out of an internal network, not even round by the gate.
+    let internal = internal
+        .iter()
+        .map(|name| rule(vec![from(name)], Verdict::Accept));
+    rules.extend(internal);
+    rules.push(rule(vec![Match::New, one], divert()));
+    rules.push(rule(vec![Match::New, any], divert()));
     Chain {
         name: "admit".to_owned(),
         hook: Some(Hook {
@@ -105,12 +117,6 @@ fn admit(gate: &Gate, ipv6: bool) -> Chain {
             point: HookPoint::Input,
             priority: LAST,
         }),
-        rules: vec![
-            // What comes back from the gate has just lost its port: it is not sent round again.
-            rule(vec![from(&gate.far)], Verdict::Accept),
-            rule(vec![from(gate::LOOPBACK)], Verdict::Accept),
-            rule(vec![Match::New, one], divert()),
-            rule(vec![Match::New, any], divert()),
-        ],
+        rules,
     }
 }

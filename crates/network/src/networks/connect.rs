@@ -291,6 +291,10 @@ impl Networks {
             draft.endpoint.interface.clone(),
         );
         let failed = || Error::kernel(format!("connect to network {network}"));
+        // It may not have been possible when the daemon started.
+        if let Some(record) = self.find(&draft.endpoint.network_id) {
+            self.ensure_parent(&record)?;
+        }
         let found = self.route().link(parent).map_err(failed())?;
         let found = found.ok_or_else(|| Error::Invalid {
             what: "parent: the host has no such interface",

@@ -94,14 +94,17 @@ impl Networks {
         let own_port = self.firewall().port();
         let changes = self.monitor.changes(&table, own_port, &bridges)?;
         let mut healed = Healed::default();
-        if changes.bridges || !self.bridges_are_there()? {
-            healed.bridges = self.heal_bridges()?;
-        }
+        let bridges = match changes.bridges || !self.bridges_are_there()? {
+            true => self.heal_bridges(),
+            false => Ok(Vec::new()),
+        };
         let has_new_gate = self.config.asks_input() && self.ensure_gate()?;
         if self.config.firewall && (has_new_gate || changes.rules || !self.tables_are_there()?) {
             self.apply_rules()?;
             healed.rules = true;
         }
+        // A bridge that cannot be made keeps no rules away.
+        healed.bridges = bridges?;
         Ok(healed)
     }
 
@@ -276,12 +279,20 @@ impl Networks {
             let state = self.state();
             let networks = state.networks.values();
             networks
-                .filter_map(|n| Some((n.record.id.clone(), n.plan(&self.config)?)))
+                .filter_map(|n| Some((n.record.id.clone(), n.plan(&self.config)?, !n.record.icc())))
                 .collect()
         };
         let mut healed = Vec::new();
-        for (id, plan) in plans {
-            let (index, changed) = bridge::ensure(&mut self.route(), &plan)?;
+        let mut failure = None;
+        for (id, plan, isolated) in plans {
+            let made = bridge::ensure(&mut self.route(), &plan);
+            let (index, changed) = match made {
+                Ok(made) => made,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            };
             let links: Vec<_> = {
                 let mut state = self.state();
                 if let Some(network) = state.networks.get_mut(&id) {
@@ -297,14 +308,14 @@ impl Networks {
                 continue;
             }
             for name in links {
-                self.reattach(&name, index)?;
+                self.reattach(&name, index, isolated)?;
             }
             healed.push(plan.name);
         }
-        Ok(healed)
+        failure.map_or(Ok(healed), Err)
     }
 
-    fn reattach(&self, name: &str, bridge: u32) -> Result<(), Error> {
+    fn reattach(&self, name: &str, bridge: u32, isolated: bool) -> Result<(), Error> {
         let mut route = self.route();
         let failed = || Error::kernel(format!("attach link {name} to its bridge"));
         let Some(link) = route.link(name).map_err(failed())? else {
@@ -315,7 +326,7 @@ impl Networks {
         }
         let changes = [
             route::set_master(link.index, bridge),
-            route::set_bridge_port(name, true, false),
+            route::set_bridge_port(name, true, isolated),
         ];
         match route.apply(&changes) {
             Err(error) if !error.is_not_found() => Err(failed()(error)),

@@ -70,12 +70,14 @@ impl Networks {
             return Err(Error::Predefined(record.name));
         }
         self.check_unused(&record)?;
-        let connected: Vec<_> = self
-            .state()
+        let state = self.state();
+        let connected: Vec<_> = state
             .endpoints()
+            .chain(state.in_the_making.values())
             .filter(|endpoint| endpoint.network_id == record.id)
             .map(|endpoint| format!("name:\"{}\"", endpoint.container_name))
             .collect();
+        drop(state);
         if !connected.is_empty() {
             return Err(Error::InUse {
                 name: record.name,

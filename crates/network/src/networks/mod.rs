@@ -134,10 +134,10 @@ impl Networks {
 
     /// Remembers a network and sets it up on the host.
     fn attach(&self, record: Network) -> Result<(), Error> {
-        self.ensure_parent(&record)?;
-        let network = crate::state::Attached::new(record);
-        let (id, plan) = (network.record.id.clone(), network.plan(&self.config));
+        let network = crate::state::Attached::new(record.clone());
+        let (id, plan) = (record.id.clone(), network.plan(&self.config));
         self.state().networks.insert(id.clone(), network);
+        self.ensure_parent(&record)?;
         if let Some(plan) = plan {
             let (index, _) = bridge::ensure(&mut self.route(), &plan)?;
             if let Some(network) = self.state().networks.get_mut(&id) {

@@ -15,11 +15,12 @@ impl Networks {
         let Some(parent) = wanted.parent().map(str::to_owned) else {
             return Ok(());
         };
-        if wanted.driver == Driver::Bridge {
+        // Settings, and what a plugin calls a parent, are no concern of ours.
+        let is_ours = |driver| matches!(driver, Driver::Macvlan | Driver::Ipvlan);
+        if !is_ours(wanted.driver) {
             return Ok(());
         }
-        let same =
-            |other: &Network| other.driver != Driver::Bridge && other.parent() == Some(&parent);
+        let same = |other: &Network| is_ours(other.driver) && other.parent() == Some(&parent);
         if let Some(other) = self.list().into_iter().find(same) {
             let network = other.name;
             return Err(Error::ParentTaken { parent, network });

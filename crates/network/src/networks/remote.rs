@@ -97,8 +97,9 @@ impl Networks {
         let missing = || Error::NoSuchNetwork(draft.endpoint.network_name.clone());
         let network = self.find(&draft.endpoint.network_id).ok_or_else(missing)?;
         let plugin = self.maker(&network)?.ok_or_else(missing)?;
-        create_endpoint(&plugin, draft)?;
-        let joined = join(&plugin, sandbox, draft)
+        let made = create_endpoint(&plugin, draft);
+        let joined = made
+            .and_then(|()| join(&plugin, sandbox, draft))
             .and_then(|joined| self.take_in(sandbox, draft, &plugin, &joined));
         if joined.is_err() {
             self.leave_remote(&draft.endpoint);
