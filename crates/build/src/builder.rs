@@ -498,6 +498,13 @@ impl Bases for StoredBases<'_> {
             for digest in [&image.id, &image.manifest, &image.config_digest] {
                 self.lease.protect(digest);
             }
+            // Its layers' blobs too: the image that is made names them.
+            let manifest = self.builder.store.read_blob(&image.manifest).ok();
+            let manifest = manifest
+                .and_then(|bytes| serde_json::from_slice::<hull_oci::Manifest>(&bytes).ok());
+            for layer in manifest.iter().flat_map(|manifest| &manifest.layers) {
+                self.lease.protect(&layer.digest);
+            }
             found.insert(key.clone(), Arc::new(image));
         }
         let image = &found[&key];

@@ -305,7 +305,7 @@ impl Git<'_> {
         let output = hull_sys::child::output(&mut command, |pid| {
             self.fetch.cancel.on_cancel(move || {
                 // One that has ended by itself is not found.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
             })
         });
         self.fetch.cancel.check()?;
@@ -331,6 +331,8 @@ impl Git<'_> {
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(self.program()?);
         command.current_dir(&self.directory).env_clear();
+        // Its helpers go with it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let proxies = PROXIES.iter().filter_map(|name| {
             let value = std::env::var_os(name)?;
             Some((*name, value))
@@ -346,13 +348,17 @@ impl Git<'_> {
             .env("GIT_ALLOW_PROTOCOL", "http:https:git:ssh")
             .env(
                 "GIT_SSH_COMMAND",
-                "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null",
+                "ssh -F none -o IdentityFile=none -o ConnectTimeout=30 -o ServerAliveInterval=15 -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null",
             );
         command.args([
             "-c",
             "core.hooksPath=/dev/null",
             "-c",
             "advice.detachedHead=false",
+            "-c",
+            "http.lowSpeedLimit=1",
+            "-c",
+            "http.lowSpeedTime=60",
         ]);
         if let Some(agent) = &self.fetch.agent {
             command.env("SSH_AUTH_SOCK", agent);

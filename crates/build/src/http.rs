@@ -7,6 +7,8 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 /// How long a server may take to begin its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// For the whole of a file.
+const BODY_WITHIN: Duration = Duration::from_secs(3600);
 
 /// What an address gave.
 pub(crate) struct Answer {
@@ -27,6 +29,7 @@ pub(crate) fn get(url: &str) -> Result<Answer, String> {
     let config = ureq::Agent::config_builder()
         .timeout_connect(Some(ANSWER_WITHIN))
         .timeout_recv_response(Some(ANSWER_WITHIN))
+        .timeout_recv_body(Some(BODY_WITHIN))
         .user_agent("hull")
         .tls_config(tls)
         .build();

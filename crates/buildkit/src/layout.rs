@@ -139,7 +139,7 @@ async fn receive_blob(
     blob: &Descriptor,
 ) -> Result<(), Status> {
     let name = blob.digest.to_string();
-    if store.has_blob(&blob.digest) {
+    if store.has_whole(blob) {
         lease.protect(&blob.digest);
         return Ok(());
     }

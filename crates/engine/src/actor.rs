@@ -13,7 +13,7 @@ mod shim_said;
 use std::{
     collections::BTreeMap,
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -53,6 +53,8 @@ pub struct Handle {
     view: ArcSwap<Record>,
     lifecycle: watch::Receiver<Lifecycle>,
     execs: Mutex<BTreeMap<ExecId, Exec>>,
+    /// Somebody wants it stopped whom the daemon was about to start.
+    pub(crate) called_off: AtomicBool,
 }
 
 /// What waiters wait for.
@@ -216,6 +218,7 @@ pub(crate) fn launch(
         view: ArcSwap::from_pointee(record.clone()),
         lifecycle: lifecycle.subscribe(),
         execs: Mutex::default(),
+        called_off: AtomicBool::default(),
     });
     services.registry.insert(Arc::clone(&handle));
     let actor = Actor {

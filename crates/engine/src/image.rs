@@ -303,6 +303,8 @@ impl Engine {
 
 /// The containers that use an image.
 pub(crate) fn users_of(services: &Services, id: &Digest) -> Vec<User> {
+    // Read before those that are there: one that is made meanwhile is among them.
+    let making = services.makings.users_of_image(&id.to_string());
     let records = services
         .registry
         .all()
@@ -321,8 +323,7 @@ pub(crate) fn users_of(services: &Services, id: &Digest) -> Vec<User> {
         })
         .collect();
     // Of one that is being made, nothing may be taken away, whatever is forced.
-    let making = services.makings.users_of_image(&id).into_iter();
-    users.extend(making.map(|(container, platform)| User {
+    users.extend(making.into_iter().map(|(container, platform)| User {
         container: container.to_string(),
         is_running: true,
         platform,

@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -114,7 +114,10 @@ impl Starts {
                 "what it depends on has not come up; it is started all the same"
             );
         }
-        let outcome = if self.is_coming(&handle.id) {
+        let is_coming = self.is_coming(&handle.id);
+        let outcome = if is_coming && handle.called_off.load(Ordering::Relaxed) {
+            Ok(())
+        } else if is_coming {
             handle.order(Order::Start).await
         } else {
             handle.order(Order::StartAgain).await

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Context as _, Result};
@@ -14,24 +13,23 @@ use crate::error::{Context as _, Result};
 #[derive(Debug, Clone)]
 pub struct Trash {
     dir: PathBuf,
-    serial: Arc<AtomicU64>,
 }
+
+/// One for all: a data root's trash is opened in several places.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 impl Trash {
     /// Opens or makes `<data_root>/trash`.
     pub fn open(data_root: &Path) -> Result<Self> {
         let dir = data_root.join("trash");
         fs::create_dir_all(&dir).context(|| format!("make {}", dir.display()))?;
-        Ok(Self {
-            dir,
-            serial: Arc::default(),
-        })
+        Ok(Self { dir })
     }
 
     /// Moves a file or directory of the data root here; what is not there is gone already.
     pub fn put(&self, path: &Path) -> Result<()> {
         loop {
-            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             let place = self.dir.join(format!("{}-{serial}", std::process::id()));
             // Something of an earlier process with this id: rename would replace it or fail.
             if fs::symlink_metadata(&place).is_ok() {

@@ -19,8 +19,7 @@ const ROOT: &str = "HULL_TEST_ROOT";
 /// Set in a child: the archive it loads.
 const ARCHIVE: &str = "HULL_TEST_ARCHIVE";
 /// System calls that change the disk.
-const CHANGES: &str =
-    "rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,linkat,symlinkat,syncfs,fsync,fchown";
+const CHANGES: &str = "rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,linkat,symlink,symlinkat,syncfs,fsync,fdatasync,fchown";
 
 fn look(store: &Store, repair: bool) -> Vec<Finding> {
     let order = Fsck {

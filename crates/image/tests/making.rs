@@ -3,12 +3,9 @@
 
 mod support;
 
-use std::io::Write as _;
-use std::sync::{Arc, Mutex};
-
 use hull_image::store::{LayerCompression, PackOptions};
-use hull_oci::{Descriptor, Digest, ImageConfig, Platform, RootFs, media_type};
-use support::{Lab, busybox_layer, gzip};
+use hull_oci::{Digest, ImageConfig, Platform, RootFs};
+use support::Lab;
 
 fn config(diff_ids: Vec<Digest>) -> ImageConfig {
     let host = Platform::host();
@@ -108,32 +105,4 @@ fn equal_trees_make_equal_layers_in_every_compression() {
         .store
         .pack_layer(&lease, &lab.path("empty"), &PackOptions::default());
     assert_eq!(nothing.unwrap(), None);
-}
-
-#[test]
-fn what_a_keeper_names_is_no_garbage() {
-    let lab = Lab::new();
-    let plain = busybox_layer();
-    let blob = gzip(&plain);
-    let descriptor = Descriptor::of(media_type::LAYER_GZIP, &blob);
-    let diff_id = Digest::of(&plain);
-    let kept = Arc::new(Mutex::new(vec![descriptor.digest.clone(), diff_id.clone()]));
-    let shared = Arc::clone(&kept);
-    lab.store.add_keeper(move || shared.lock().unwrap().clone());
-    {
-        let lease = lab.store.lease();
-        let mut writer = lab.store.write_blob(&lease, &descriptor.digest).unwrap();
-        writer.write_all(&blob).unwrap();
-        writer.commit().unwrap();
-        let layers = std::slice::from_ref(&descriptor);
-        let diff_ids = std::slice::from_ref(&diff_id);
-        lab.store
-            .unpack_layers(&lease, layers, diff_ids, &|_| Ok(None), &mut |_| {})
-            .unwrap();
-    }
-    lab.store.collect_garbage().unwrap();
-    assert_eq!((lab.blob_count(), lab.layer_count()), (1, 1));
-    kept.lock().unwrap().clear();
-    assert!(lab.store.collect_garbage().unwrap() > 0);
-    assert_eq!((lab.blob_count(), lab.layer_count()), (0, 0));
 }

@@ -340,7 +340,7 @@ impl Artifact {
                     return;
                 };
                 lease.protect(&part.digest);
-                let fetched = if store.has_blob(&part.digest) {
+                let fetched = if store.has_whole(&part) {
                     counter.add(part.size);
                     Ok(())
                 } else {

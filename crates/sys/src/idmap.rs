@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
 };
 
 use crate::{
@@ -42,21 +42,29 @@ pub fn write(
 /// the process that is made for it does nothing but wait in the kernel.
 pub fn user_namespace(users: &[Mapping], groups: &[Mapping]) -> io::Result<OwnedFd> {
     let (reader, writer) = io::pipe()?;
+    let close = [writer.as_fd()];
     let clone = Clone {
         namespaces: Namespaces::USER,
+        close: &close,
         ..Clone::default()
     };
-    let child = process::clone(&clone, move || {
-        drop(writer);
+    let child = process::clone(&clone, || {
         // Until the other end closes, there is somebody to look at.
         let _ = rustix::io::read(&reader, &mut [0]);
         0
     })?;
     let namespace = write(child.pid, users, groups, false)
         .and_then(|()| File::open(format!("/proc/{}/ns/user", child.pid)));
-    process::signal(&child.pidfd, libc::SIGKILL)?;
-    process::wait(&child.pidfd)?;
-    Ok(namespace?.into())
+    let ended = process::signal(&child.pidfd, libc::SIGKILL)
+        .and_then(|()| process::wait(&child.pidfd).map(drop));
+    drop(writer);
+    match ended {
+        // Whoever reaps all children of this process was quicker.
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::ECHILD | libc::ESRCH)) => {
+            Err(error)
+        }
+        _ => Ok(namespace?.into()),
+    }
 }
 
 fn text(mappings: &[Mapping]) -> String {

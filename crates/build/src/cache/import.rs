@@ -220,7 +220,7 @@ impl Imports {
         };
         self.lease.protect(&blob.digest);
         self.lease.protect(diff_id);
-        if !self.store.has_blob(&blob.digest) {
+        if !self.store.has_whole(blob) {
             imported.origin.bring(&self.store, &self.lease, blob)?;
         }
         let unpacked = self.store.unpack_built(&self.lease, blob, diff_id);

@@ -220,7 +220,7 @@ impl Cache {
             })
             .optional()?;
         let packed: Option<Packed> = found.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(packed.filter(|packed| self.store.has_blob(&packed.descriptor.digest)))
+        Ok(packed.filter(|packed| self.store.has_whole(&packed.descriptor)))
     }
 
     /// Remembers the packed form of a layer.
@@ -252,14 +252,25 @@ impl Cache {
 
     /// Everything remembered so far survives a power cut from now on.
     pub(crate) fn sync(&self) -> Result<()> {
-        let has_new: bool = self.db().query_row(
-            "SELECT EXISTS (SELECT 1 FROM steps WHERE boot IS NOT NULL AND layer IS NOT NULL)",
-            [],
-            |row| row.get(0),
-        )?;
-        if has_new {
-            self.store.sync_layers()?;
-            self.db().execute("UPDATE steps SET boot = NULL", [])?;
+        // What is added while the disk works is the next one's.
+        let new: Vec<(String, i64)> = {
+            let db = self.db();
+            let mut query = db.prepare(
+                "SELECT key, layer FROM steps WHERE boot IS NOT NULL AND layer IS NOT NULL",
+            )?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<std::result::Result<_, _>>()?
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.store.sync_layers()?;
+        let db = self.db();
+        for (key, layer) in new {
+            db.execute(
+                "UPDATE steps SET boot = NULL WHERE key = ?1 AND layer = ?2",
+                params![key, layer],
+            )?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use hull_oci::Digest;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::cancel::Cancel;
 use crate::dockerfile::Sharing;
@@ -25,6 +26,8 @@ pub struct CacheMount {
     pub is_new: bool,
     /// Taken for one step alone; given back when dropped.
     claim: Option<Claim>,
+    /// Locked by all who use it: it is not removed meanwhile.
+    _held: fs::File,
 }
 
 struct Claim {
@@ -76,15 +79,21 @@ impl CacheMounts {
         let place = self.dir.join(&name);
         let path = place.join("fs");
         let is_new = !path.exists();
-        let make = || -> std::io::Result<()> {
+        let make = || -> std::io::Result<fs::File> {
+            fs::create_dir_all(&place)?;
+            let held = fs::File::open(&place)?;
+            flock(&held, FlockOperation::LockShared)?;
             fs::create_dir_all(&path)?;
-            fs::write(place.join("id"), id)
+            fs::write(place.join("id"), id)?;
+            Ok(held)
         };
-        make().map_err(|error| Error::host(format!("make {}", path.display()), error))?;
+        let held =
+            make().map_err(|error| Error::host(format!("make {}", path.display()), error))?;
         Ok(CacheMount {
             path,
             is_new,
             claim,
+            _held: held,
         })
     }
 
@@ -119,6 +128,12 @@ impl CacheMounts {
             return false;
         }
         let _claim = self.claimed(name.to_owned());
+        let Ok(held) = fs::File::open(self.dir.join(name)) else {
+            return false;
+        };
+        if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return false;
+        }
         fs::remove_dir_all(self.dir.join(name)).is_ok()
     }
 

@@ -265,7 +265,7 @@ impl Built {
         if let Some(packed) = builder.cache.packed(number, &form)? {
             self.lease.protect(&packed.descriptor.digest);
             self.lease.protect(&packed.diff_id);
-            if builder.store.has_blob(&packed.descriptor.digest) {
+            if builder.store.has_whole(&packed.descriptor) {
                 return Ok(Some(packed));
             }
         }

@@ -1,6 +1,6 @@
 //! Ends a container in good order, or starts it over.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -74,13 +74,17 @@ async fn end(
     };
     let mut life = handle.lifecycle();
     let exits = life.borrow().exits;
-    handle
+    let asked = handle
         .order(|reply| Order::Signal {
             signal,
             intent,
             reply,
         })
-        .await?;
+        .await;
+    if intent == Intent::Stop && matches!(asked, Err(Error::NotModified(_))) {
+        handle.called_off.store(true, Ordering::Relaxed);
+    }
+    asked?;
     let over = life.wait_for(move |life| life.exits > exits || !life.running || life.removed);
     match grace {
         None => {

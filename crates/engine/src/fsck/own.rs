@@ -70,7 +70,9 @@ fn volumes(services: &Services, repair: bool) -> Result<Vec<Finding>> {
         let adopt = || volumes.adopt(&path);
         found.push(orphan(&path, problem, repair, "taken as a volume", adopt));
     }
-    for path in unowned.empty {
+    // Those of an earlier life went away when this one began.
+    let empty = unowned.empty.into_iter();
+    for path in empty.filter(|path| !crate::volume::Volumes::is_aside(path)) {
         let problem = "it is empty, and no record tells of its volume";
         let remove = || services.discard_directory(&path);
         found.push(orphan(&path, problem, repair, "removed", remove));

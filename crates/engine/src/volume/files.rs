@@ -218,6 +218,7 @@ fn held(services: &Arc<Services>, volume: &Arc<Volume>) -> Result<(std::path::Pa
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     let holder = format!("files ({})", SERIAL.fetch_add(1, Ordering::Relaxed));
     let data = services.acquire_volume(volume, &holder)?;
+    services.hold_volume(volume, &holder);
     let mut undo = Undo::default();
     let (services, volume) = (Arc::clone(services), Arc::clone(volume));
     undo.push("give the volume back", move || {

@@ -54,6 +54,12 @@ pub(crate) struct Unowned {
 }
 
 impl Volumes {
+    /// Whether somebody puts a volume together there.
+    pub(crate) fn is_aside(path: &Path) -> bool {
+        path.file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(ASIDE.as_bytes()))
+    }
+
     /// Reads the records. `starts_anew`: the state file is new, so the copies tell.
     pub(crate) fn open(store: Arc<Store>, directory: PathBuf, starts_anew: bool) -> Result<Self> {
         let volumes = Self {

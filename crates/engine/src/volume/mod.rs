@@ -276,10 +276,11 @@ pub(crate) fn remove(services: &Services, name: &str, force: bool) -> Result<()>
         tracing::warn!(volume = name, %error, "forgotten all the same");
     }
     // The record goes last: what a crash interrupts can be removed again.
-    services
-        .trash
-        .put(&services.volumes.directory_of(&volume))?;
-    services.volumes.delete(&volume)?;
+    services.while_unused(&volume, || {
+        let directory = services.volumes.directory_of(&volume);
+        services.trash.put(&directory)?;
+        services.volumes.delete(&volume)
+    })?;
     services.sweep();
     say(services, "destroy", &volume);
     Ok(())
@@ -318,16 +319,22 @@ pub(crate) fn users(services: &Services, volume: &Volume) -> Vec<ContainerId> {
                 .iter()
                 .any(|mount| mount.volume_id() == Some(&volume.id))
     };
+    let mut users: Vec<ContainerId> = services
+        .makings
+        .users_of_volume(&volume.id)
+        .into_iter()
+        .collect();
+    // Read after those that are being made: one that is made meanwhile is here.
     let records = services
         .registry
         .all()
         .into_iter()
         .map(|handle| handle.record());
-    let mut users: Vec<ContainerId> = records
-        .filter(|record| uses(record))
+    let made: Vec<ContainerId> = records
+        .filter(|record| uses(record) && !users.contains(&record.id))
         .map(|record| record.id.clone())
         .collect();
-    users.extend(services.makings.users_of_volume(&volume.id));
+    users.extend(made);
     users
 }
 

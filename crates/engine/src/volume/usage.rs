@@ -63,14 +63,43 @@ impl Services {
         usage.mounted_at.clone()
     }
 
-    /// `user` needs the volume no more.
-    pub(crate) fn release_volume(&self, volume: &Volume, user: &str) {
-        if volume.is_plain() {
-            return;
-        }
+    /// Keeps a volume from being removed while its files are carried.
+    pub(super) fn hold_volume(&self, volume: &Volume, user: &str) {
         let usage = self.volumes.usage_of(volume);
         let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
-        if !usage.users.remove(user) && !volume.is_local() {
+        usage.users.insert(user.to_owned());
+    }
+
+    /// Carries a removal out while nobody begins to use the volume. What its options mount is not
+    /// ours to delete.
+    pub(super) fn while_unused<T>(
+        &self,
+        volume: &Volume,
+        removal: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let usage = self.volumes.usage_of(volume);
+        let usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_use = || Error::Conflict(format!("remove {}: volume is in use", volume.name));
+        if volume.is_local() {
+            if !usage.users.is_empty() {
+                return Err(in_use());
+            }
+            if !volume.is_plain() {
+                self.unmount(volume);
+                if local::is_mounted(&self.volumes.data_of(volume)) {
+                    return Err(in_use());
+                }
+            }
+        }
+        removal()
+    }
+
+    /// `user` needs the volume no more.
+    pub(crate) fn release_volume(&self, volume: &Volume, user: &str) {
+        let usage = self.volumes.usage_of(volume);
+        let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_user = usage.users.remove(user);
+        if volume.is_plain() || (!was_user && !volume.is_local()) {
             return;
         }
         if volume.is_local() {
@@ -118,7 +147,8 @@ impl Services {
     pub(crate) fn recount_volumes(&self, running: &[&Record]) {
         for record in running {
             for mount in &record.mounts {
-                let Some(volume) = self.volume_of(mount) else {
+                let volume = self.volume_of(mount);
+                let Some(volume) = volume.filter(|volume| !volume.is_plain()) else {
                     continue;
                 };
                 let usage = self.volumes.usage_of(&volume);

@@ -251,6 +251,11 @@ impl BlobWriter {
         }
         let dir = self.blobs.join(digest.algorithm().name());
         fs::create_dir_all(&dir).context(|| format!("make {}", dir.display()))?;
+        let here = fs::metadata(dir.join(digest.hex()));
+        if here.is_ok_and(|known| known.len() == self.size) {
+            // The disk may have that one already; dropping this writer removes the newcomer.
+            return Ok((digest, self.size));
+        }
         let path = self
             .path
             .take()

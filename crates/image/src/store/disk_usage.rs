@@ -68,8 +68,7 @@ impl Store {
             let shared = reached.iter().filter(|digest| counts[*digest] > 1);
             image.shared_size = parts.sum(shared);
         }
-        let mut kept = self.kept();
-        kept.extend(parts.built.iter().cloned());
+        let mut kept: HashSet<Digest> = parts.built.iter().cloned().collect();
         kept.retain(|digest| !wanted.contains(digest));
         let parts_bytes = parts.blobs_bytes + parts.layers_bytes;
         let partial_bytes = self.blobs.partial_bytes();

@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
 use super::built::BUILT;
 use super::layers::{Layer, Layers, NEW, write_record};
 use super::settle::sync;
@@ -50,8 +53,18 @@ impl Layers {
         sync(&self.dir)?;
         // Nobody else completes or removes a layer meanwhile.
         let _state = self.lock();
-        self.trash.put(&place)?;
-        fs::rename(new, &place).context(|| format!("complete {}", place.display()))
+        let what = || format!("complete {}", place.display());
+        // At no time is nothing there: containers stand on it.
+        match rustix::fs::renameat_with(CWD, new, CWD, &place, RenameFlags::EXCHANGE) {
+            Err(Errno::NOENT | Errno::INVAL) => {
+                self.trash.put(&place)?;
+                fs::rename(new, &place).context(what)
+            }
+            exchanged => {
+                exchanged.context(what)?;
+                self.trash.put(new)
+            }
+        }
     }
 
     /// Bytes of disk the layer with this number takes, with all that belongs to it. Its files never

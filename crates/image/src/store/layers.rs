@@ -564,11 +564,14 @@ fn read_built(path: &Path) -> Option<u64> {
     (path.join(BUILT).exists() && path.join("fs").is_dir()).then_some(number)
 }
 
-/// Whole or not at all, for whoever reads it in this boot; the layer's mark says the rest.
+/// Whole or not at all.
 pub(super) fn write_record(directory: &Path, record: &Record) -> Result<()> {
     let (path, new) = (directory.join("layer.json"), directory.join("layer.new"));
     let write = || -> std::io::Result<()> {
-        fs::write(&new, serde_json::to_vec(record)?)?;
+        // After a power cut the mark is of use only if it is known what the layer was.
+        let mut file = fs::File::create(&new)?;
+        std::io::Write::write_all(&mut file, &serde_json::to_vec(record)?)?;
+        file.sync_data()?;
         fs::rename(&new, &path)
     };
     write().context(|| format!("write {}", path.display()))

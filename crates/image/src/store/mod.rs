@@ -47,9 +47,8 @@ mod tag;
 
 mod changes;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use hull_oci::{Descriptor, Digest, ImageConfig, Platform};
 use jiff::Timestamp;
@@ -92,11 +91,7 @@ pub struct Store {
     leases: Leases,
     trees: tree::Cache,
     used: used::Used,
-    keepers: RwLock<Vec<Keeper>>,
 }
-
-/// Names blobs, diff ids and chain ids that somebody else needs, a build cache for example.
-type Keeper = Box<dyn Fn() -> Vec<Digest> + Send + Sync>;
 
 /// One image for one platform, unpacked: what a container starts from.
 #[derive(Debug, Clone)]
@@ -139,28 +134,19 @@ impl Store {
             leases: Leases::default(),
             trees: tree::Cache::default(),
             used: used::Used::open(root),
-            keepers: RwLock::default(),
         };
         this.remake_doubtful()?;
         Ok(this)
     }
 
-    /// Keeps from the garbage collector what `keeper` names each time: blobs by their digests,
-    /// unpacked layers by their diff ids or chain ids. It must not call the store.
-    pub fn add_keeper(&self, keeper: impl Fn() -> Vec<Digest> + Send + Sync + 'static) {
-        let mut keepers = self.keepers.write().unwrap_or_else(PoisonError::into_inner);
-        keepers.push(Box::new(keeper));
-    }
-
-    /// What all keepers name now.
-    fn kept(&self) -> HashSet<Digest> {
-        let keepers = self.keepers.read().unwrap_or_else(PoisonError::into_inner);
-        keepers.iter().flat_map(|keeper| keeper()).collect()
-    }
-
     /// Whether the bytes with this digest are here.
     pub fn has_blob(&self, digest: &Digest) -> bool {
         self.blobs.has(digest)
+    }
+
+    /// Whether all bytes of a blob are here: a power cut may leave its name with less.
+    pub fn has_whole(&self, descriptor: &Descriptor) -> bool {
+        self.blobs.size(&descriptor.digest) == Some(descriptor.size)
     }
 
     /// Opens the blob `digest` for reading.
@@ -188,7 +174,7 @@ impl Store {
     pub fn put_blob(&self, lease: &Lease, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
         let descriptor = Descriptor::of(media_type, bytes);
         lease.protect(&descriptor.digest);
-        if !self.blobs.has(&descriptor.digest) {
+        if !self.has_whole(&descriptor) {
             use std::io::Write as _;
             let mut writer = self.blobs.writer(Some(descriptor.digest.clone()))?;
             writer

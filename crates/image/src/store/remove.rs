@@ -199,7 +199,7 @@ impl Store {
 
     /// What neither an entry nor a lease reaches; `None`: nobody knows.
     fn unreached(&self, leased: &Table) -> Result<Option<Garbage>> {
-        let mut reached: HashSet<Digest> = self.kept();
+        let mut reached: HashSet<Digest> = HashSet::new();
         for entry in self.entries.all().iter() {
             if let Err(error) = self.reach(&entry.target, &mut reached) {
                 // Nobody knows what it needs: nothing is garbage until it is removed.

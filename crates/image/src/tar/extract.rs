@@ -69,9 +69,14 @@ pub(crate) struct Extracted {
 /// Extracts the archive; what follows its end is read too.
 pub(crate) fn extract<R: Read>(root: &Root, options: Options, source: R) -> Result<Extracted> {
     let mut reader = Reader::new(source);
+    // A whole directory that is brought in must not pass for whole when its end is missing.
+    let must_end = options.describes_base;
     let mut extractor = Extractor::new(root, options);
     while let Some(entry) = reader.next()? {
         extractor.entry(&entry, &mut reader)?;
+    }
+    if must_end && !reader.has_end {
+        return Err(Error::Tar("unexpected EOF".into()));
     }
     reader.drain()?;
     extractor.finish()

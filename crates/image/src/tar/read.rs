@@ -21,6 +21,8 @@ pub(crate) struct Reader<R> {
     /// Stored bytes of the current entry not read yet, then bytes up to the next block.
     remaining: u64,
     padding: u64,
+    /// The blocks were met that end an archive.
+    pub(crate) has_end: bool,
     globals: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -40,6 +42,7 @@ impl<R: Read> Reader<R> {
             inner,
             remaining: 0,
             padding: 0,
+            has_end: false,
             globals: BTreeMap::new(),
         }
     }
@@ -130,6 +133,7 @@ impl<R: Read> Reader<R> {
             }
             if header.iter().all(|&b| b == 0) {
                 empty_blocks += 1;
+                self.has_end = true;
                 if empty_blocks == 2 {
                     return Ok(None);
                 }

@@ -166,7 +166,7 @@ impl Session {
         loop {
             let writer = match partial.take() {
                 Some(writer) => writer,
-                None => match open(store, lease, &descriptor.digest).await? {
+                None => match open(store, lease, descriptor).await? {
                     Some(writer) => {
                         begun(&writer);
                         arrived(writer.arrived());
@@ -346,14 +346,13 @@ async fn commit(source: &Source, writer: PartialBlob, had: u64) -> Result<(), Se
 async fn open(
     store: &Arc<Store>,
     lease: &Arc<Lease>,
-    digest: &Digest,
+    blob: &Descriptor,
 ) -> Result<Option<PartialBlob>> {
     loop {
-        let (own_store, own_lease, own_digest) =
-            (Arc::clone(store), Arc::clone(lease), digest.clone());
+        let (own_store, own_lease, own_blob) = (Arc::clone(store), Arc::clone(lease), blob.clone());
         let opened = tokio::task::spawn_blocking(move || -> hull_image::Result<_> {
-            let writer = own_store.resume_blob(&own_lease, &own_digest)?;
-            Ok((own_store.has_blob(&own_digest), writer))
+            let writer = own_store.resume_blob(&own_lease, &own_blob.digest)?;
+            Ok((own_store.has_whole(&own_blob), writer))
         });
         match opened.await?? {
             (true, _) => return Ok(None),

@@ -131,9 +131,25 @@ impl Session {
             return Ok(Uploaded::Mounted(source.to_owned()));
         }
         let mut place = self.place(&answer, None)?;
-        let mut first = 0;
+        let (mut first, mut stalls) = (0, 0);
+        let broken = |why: &str| Error::Blob {
+            digest: descriptor.digest.clone(),
+            why: why.to_owned(),
+        };
         while descriptor.size - first > CHUNK_BYTES {
+            let before = first;
             (place, first) = self.send_chunk(&place, file, first, sent).await?;
+            if first > descriptor.size {
+                return Err(broken("the registry says it has more than was sent"));
+            }
+            if first > before {
+                stalls = 0;
+                continue;
+            }
+            stalls += 1;
+            let pause = self.client.policy().after_break(stalls);
+            tokio::time::sleep(pause.ok_or_else(|| broken("the registry takes no more of it"))?)
+                .await;
         }
         let rest = Payload::File {
             file: Arc::clone(file),
@@ -210,7 +226,7 @@ impl Session {
             .and_then(|value| value.to_str().ok());
         let first = match range.and_then(parse_content_range) {
             None | Some((_, 0)) => 0,
-            Some((_, last)) => last + 1,
+            Some((_, last)) => last.saturating_add(1),
         };
         Ok((self.place(&answer, Some(place))?, first))
     }

@@ -332,7 +332,7 @@ impl Work {
         let mut was_here = true;
         for descriptor in manifest.layers.iter().chain([&manifest.config]) {
             self.lease.protect(&descriptor.digest);
-            if self.store.has_blob(&descriptor.digest) {
+            if self.store.has_whole(descriptor) {
                 continue;
             }
             was_here = false;
@@ -354,7 +354,7 @@ impl Work {
         }
         let missing: Vec<Descriptor> = wanted
             .iter()
-            .filter(|layer| !self.store.has_blob(&layer.digest))
+            .filter(|layer| !self.store.has_whole(layer))
             .map(|layer| (*layer).clone())
             .collect();
         for layer in &wanted {

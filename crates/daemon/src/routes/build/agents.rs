@@ -52,7 +52,7 @@ pub(super) fn offer(request: &Request) -> Outcome {
         ));
     }
     let agents = Arc::clone(&request.app.builds.agents);
-    let task = move |connection: Taken| async move { agents.put(token, id, connection) };
+    let task = move |connection: Taken| async move { agents.put(&token, id, connection).await };
     Ok(Answer::Hijack(Hijack::stream(
         true,
         "application/octet-stream",
@@ -60,14 +60,41 @@ pub(super) fn offer(request: &Request) -> Outcome {
     )))
 }
 
+/// A build whose connections are taken.
+pub(super) struct Opened(Arc<Agents>, String);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // The client sees its connections end, and opens no more.
+        self.0.lock().remove(&self.1);
+    }
+}
+
 impl Agents {
-    fn put(&self, token: String, id: String, connection: Taken) {
-        let mut waiting = self.lock();
-        let own = waiting.entry(token).or_default();
-        if own.len() < WAITING_MAX {
+    /// Takes connections for a build, until what this gives goes.
+    pub(super) fn open(self: &Arc<Self>, token: &str) -> Opened {
+        self.lock().insert(token.to_owned(), Vec::new());
+        self.arrival.notify_waiters();
+        Opened(Arc::clone(self), token.to_owned())
+    }
+
+    /// Keeps a connection for its build, which may come a moment later.
+    async fn put(&self, token: &str, id: String, connection: Taken) {
+        let opened = async {
+            loop {
+                let arrival = self.arrival.notified();
+                if self.lock().contains_key(token) {
+                    return;
+                }
+                arrival.await;
+            }
+        };
+        if timeout(ARRIVAL, opened).await.is_ok()
+            && let Some(own) = self.lock().get_mut(token)
+            && own.len() < WAITING_MAX
+        {
             own.push((id, connection));
         }
-        drop(waiting);
         self.arrival.notify_waiters();
     }
 
@@ -113,12 +140,5 @@ impl SshAgents for Offered {
         if let Err(error) = self.runtime.block_on(self.join(id, connection)) {
             tracing::debug!(%error, "an ssh agent's connection ended");
         }
-    }
-}
-
-impl Drop for Offered {
-    fn drop(&mut self) {
-        // The client sees its connections end, and opens no more.
-        self.agents.lock().remove(&self.token);
     }
 }

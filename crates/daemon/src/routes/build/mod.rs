@@ -88,8 +88,12 @@ async fn build(mut request: Request) -> Outcome {
     let builder = Arc::clone(request.app.engine.builder()?);
     let cancel = Cancel::new();
     let listed = list(&request, &options.build_id, &cancel);
+    let mut agents = None;
     let prepared = if wants_events {
         let extras: BuildExtras = request.json_or_default().await?;
+        if !extras.agent_token.is_empty() {
+            agents = Some(request.app.builds.agents.open(&extras.agent_token));
+        }
         options.logins = options::logins(extras.auths.clone());
         let remote = options::remote(&builder, &options, &extras, &cancel).await?;
         options::from_extras(&request.app, &options, extras, remote)?
@@ -118,7 +122,7 @@ async fn build(mut request: Request) -> Outcome {
     let stop = cancel.clone();
     let app = Arc::clone(&request.app);
     let job = tokio::task::spawn_blocking(move || {
-        let _listed = listed;
+        let _held = (listed, agents);
         let outcome = output::run(&builder, prepared, progress, &stop, &sender);
         app.engine.sweep();
         if let Err(error) = builder.settle() {
