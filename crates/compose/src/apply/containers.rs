@@ -71,6 +71,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn body(&self, service: &Service, making: &Making<'_>) -> Result<ContainerCreate> {
+        container::refuse_unavailable(self.project, service)?;
         container::body(self.project, service, making).map_err(|message| ApplyError::Service {
             service: service.name.clone(),
             message,

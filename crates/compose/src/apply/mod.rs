@@ -19,6 +19,7 @@ mod up;
 use hull_api::types::AuthConfig;
 use hull_api::{Client, ClientError};
 
+use crate::error::LoadError;
 use crate::model::Project;
 
 pub use containers::RemoveOptions;
@@ -70,6 +71,9 @@ pub enum ApplyError {
         /// Why not.
         message: String,
     },
+    /// What is written cannot be had here.
+    #[error(transparent)]
+    Written(#[from] LoadError),
     /// A dependency has not come up.
     #[error("dependency failed to start: {message}")]
     Dependency {

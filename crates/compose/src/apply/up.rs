@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{self, Before, Order};
-use super::{ApplyError, Engine, Pull, RemoveOptions, Result};
+use super::{Engine, Pull, RemoveOptions, Result};
 use crate::model::Service;
 use crate::plan::container;
 use crate::plan::state::{Container, State};
@@ -71,12 +71,7 @@ impl Engine<'_> {
 
     async fn create_some(&self, before: Before, options: &UpOptions) -> Result<()> {
         for service in self.project.services.values() {
-            container::refuse_unavailable(self.project, service).map_err(|message| {
-                ApplyError::Service {
-                    service: service.name.clone(),
-                    message,
-                }
-            })?;
+            container::refuse_unavailable(self.project, service)?;
         }
         let images = self
             .ensure_images(&options.pull, options.quiet_pull)

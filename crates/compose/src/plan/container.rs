@@ -11,6 +11,7 @@ use hull_api::types::{
 
 use super::mounts;
 use super::resources;
+use crate::error::LoadError;
 use crate::labels;
 use crate::model::{HealthCheck, Project, Service};
 use crate::words;
@@ -127,31 +128,37 @@ pub(crate) fn body(
 /// Refuses what a service wants and nobody here has.
 ///
 /// # Errors
-/// What it is, and what to do instead.
-pub(crate) fn refuse_unavailable(project: &Project, service: &Service) -> Result<(), String> {
+/// What it is, where it stands, and what to do instead.
+pub(crate) fn refuse_unavailable(project: &Project, service: &Service) -> Result<(), LoadError> {
     if service.models.is_some() {
+        let message = format!("services.{}.models: Hull runs no model", service.name);
         return Err(
-            "`models` is not available: Hull runs no model; run one as a service, and give its address in `environment`"
-                .into(),
+            LoadError::written(&service.place_of("models"), message).with_hint(
+                "run one as a service, and give its address in `environment` in place of `models`",
+            ),
         );
     }
-    let externals = service
-        .secrets
-        .iter()
-        .map(|reference| ("secret", project.secrets.get(&reference.source)))
-        .chain(
-            service
-                .configs
-                .iter()
-                .map(|reference| ("config", project.configs.get(&reference.source))),
+    let secrets = service.secrets.iter();
+    let secrets = secrets.map(|own| ("secrets", project.secrets.get_key_value(&own.source)));
+    let configs = service.configs.iter();
+    let configs = configs.map(|own| ("configs", project.configs.get_key_value(&own.source)));
+    for (section, object) in secrets.chain(configs) {
+        let Some((key, object)) = object.filter(|(_, object)| object.external) else {
+            continue;
+        };
+        let message = format!(
+            "{section}.{key}.external: only a Swarm keeps `{}`, and there is none",
+            object.name
         );
-    for (what, object) in externals {
-        if let Some(object) = object.filter(|object| object.external) {
-            return Err(format!(
-                "the external {what} `{}` is not available, for only a Swarm keeps those; say where it comes from with `file:` or `environment:` in place of `external:`",
-                object.name
-            ));
-        }
+        let sources = match section {
+            "secrets" => "`file:` or `environment:`",
+            _ => "`file:`, `environment:` or `content:`",
+        };
+        return Err(
+            LoadError::written(&object.external_at, message).with_hint(format!(
+                "say where it comes from with {sources} in place of `external:`"
+            )),
+        );
     }
     Ok(())
 }

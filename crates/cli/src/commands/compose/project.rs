@@ -135,6 +135,7 @@ pub(super) fn apply_failure(error: ApplyError) -> Error {
             )),
             other => failure(other),
         },
+        ApplyError::Written(error) => load_failure(error),
         other => Error::new(other.to_string()),
     }
 }

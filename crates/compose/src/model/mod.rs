@@ -1,0 +1,182 @@
+//! A loaded project as types: what planning and carrying out work with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{LoadError, Result};
+use crate::load::Loaded;
+use crate::node::{Map, Node};
+use crate::render;
+
+mod build;
+mod network;
+mod resources;
+mod service;
+mod storage;
+
+pub use build::{Build, Develop, Trigger};
+pub use network::Network;
+pub(crate) use resources::{DeviceRequest, Throttle};
+pub(crate) use service::HealthCheck;
+pub use service::{Dependency, Hook, Provider, Service};
+pub(crate) use storage::Mount;
+pub use storage::{FileObject, FileReference, Volume};
+
+/// Text to text.
+pub type Texts = BTreeMap<String, String>;
+
+/// A project: what should be.
+#[derive(Debug, Clone, Default)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// What its paths began at.
+    pub directory: String,
+    /// Its files.
+    pub files: Vec<String>,
+    /// Its files of variables.
+    pub env_files: Vec<String>,
+    /// All variables.
+    pub environment: Texts,
+    /// Services that are on.
+    pub services: BTreeMap<String, Service>,
+    /// Names of the services that are not.
+    pub disabled: BTreeSet<String>,
+    /// Networks.
+    pub networks: BTreeMap<String, Network>,
+    /// Volumes.
+    pub volumes: BTreeMap<String, Volume>,
+    /// Secrets.
+    pub secrets: BTreeMap<String, FileObject>,
+    /// Configs.
+    pub configs: BTreeMap<String, FileObject>,
+}
+
+impl Project {
+    /// From what was loaded.
+    ///
+    /// # Errors
+    /// A model that is not of the schema's shape; loading has made that impossible for what it
+    /// knows.
+    pub fn of(loaded: &Loaded) -> Result<Self> {
+        let raw = &loaded.project;
+        let mut project = Self {
+            name: loaded.name.clone(),
+            directory: loaded.directory.clone(),
+            files: loaded.files.clone(),
+            env_files: loaded.env_files.clone(),
+            environment: loaded.environment.clone(),
+            disabled: loaded
+                .disabled
+                .iter()
+                .map(|entry| entry.key.clone())
+                .collect(),
+            services: section(raw, "services")?,
+            networks: section(raw, "networks")?,
+            volumes: section(raw, "volumes")?,
+            secrets: section(raw, "secrets")?,
+            configs: section(raw, "configs")?,
+        };
+        for (name, service) in &mut project.services {
+            service.name.clone_from(name);
+            if let Some(map) = raw.map("services").and_then(|services| services.map(name)) {
+                service.hash = render::service_hash(map);
+                service.raw = map.clone();
+            }
+            service
+                .depends_on
+                .retain(|other, _| !project.disabled.contains(other));
+        }
+        for (name, network) in &mut project.networks {
+            if let Some(map) = raw.map("networks").and_then(|networks| networks.map(name)) {
+                network.hash = render::network_hash(map);
+            }
+        }
+        for (name, volume) in &mut project.volumes {
+            if let Some(map) = raw.map("volumes").and_then(|volumes| volumes.map(name)) {
+                volume.hash = render::volume_hash(map);
+            }
+        }
+        for (section, objects) in [
+            ("secrets", &mut project.secrets),
+            ("configs", &mut project.configs),
+        ] {
+            for (name, object) in objects {
+                let map = raw.map(section).and_then(|objects| objects.map(name));
+                if let Some(node) = map.and_then(|map| map.get("external")) {
+                    object.external_at = node.place.clone();
+                }
+            }
+        }
+        Ok(project)
+    }
+
+    /// Gives variables of a service that a program provides to those that depend on it: `URL` of `db`
+    /// is `DB_URL` to them.
+    pub fn provide(&mut self, provider: &str, variables: &[(String, String)]) {
+        let prefix = format!("{}_", provider.to_uppercase());
+        let dependents = self
+            .services
+            .values_mut()
+            .filter(|service| service.depends_on.contains_key(provider));
+        for service in dependents {
+            for (key, value) in variables {
+                service.set_variable(format!("{prefix}{key}"), value.clone());
+            }
+            service.hash = render::service_hash(&service.raw);
+        }
+    }
+
+    /// Keeps some services, and with them what they depend on unless they shall stand alone.
+    pub fn select(&mut self, names: &[String], with_dependencies: bool) {
+        if names.is_empty() {
+            return;
+        }
+        let mut kept: BTreeSet<String> = BTreeSet::new();
+        let mut open: Vec<String> = names.to_vec();
+        while let Some(name) = open.pop() {
+            let Some(service) = self.services.get(&name) else {
+                continue;
+            };
+            if kept.insert(name) && with_dependencies {
+                open.extend(service.depends_on.keys().cloned());
+            }
+        }
+        let dropped: Vec<String> = self
+            .services
+            .keys()
+            .filter(|name| !kept.contains(*name))
+            .cloned()
+            .collect();
+        for name in dropped {
+            self.services.remove(&name);
+            self.disabled.insert(name);
+        }
+        if !with_dependencies {
+            for service in self.services.values_mut() {
+                service.depends_on.retain(|name, _| kept.contains(name));
+            }
+        }
+    }
+}
+
+fn section<T: for<'de> Deserialize<'de>>(project: &Map, name: &str) -> Result<BTreeMap<String, T>> {
+    let mut objects = BTreeMap::new();
+    let Some(map) = project.map(name) else {
+        return Ok(objects);
+    };
+    for entry in map.iter() {
+        let map = entry.node.as_map().cloned().unwrap_or_default();
+        let value: Value = render::to_value(&map);
+        let object = serde_json::from_value(value)
+            .map_err(|error| shape_error(&entry.node, name, &entry.key, &error))?;
+        objects.insert(entry.key.clone(), object);
+    }
+    Ok(objects)
+}
+
+fn shape_error(node: &Node, section: &str, name: &str, error: &serde_json::Error) -> LoadError {
+    LoadError::at(node, format!("{section}.{name}: {error}"))
+}
