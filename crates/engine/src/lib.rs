@@ -21,6 +21,7 @@ pub mod manifests;
 pub mod model;
 pub mod network;
 pub mod record;
+pub mod sealed;
 pub mod ship;
 pub mod spec;
 pub mod state;

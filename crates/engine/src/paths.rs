@@ -73,6 +73,11 @@ impl Paths {
         self.data.join("hull.db")
     }
 
+    /// What opens secrets.
+    pub(crate) fn seal_key(&self) -> PathBuf {
+        self.data.join("seal.key")
+    }
+
     /// The image store.
     pub(crate) fn images(&self) -> PathBuf {
         self.data.join("image")

@@ -19,6 +19,7 @@ use crate::{
     model::{ContainerId, RestartPolicy},
     order,
     record::Record,
+    sealed,
     services::{RECORD_COPY, Services, recorded_exit},
     shim::{EventStream, ShimLink},
     state::{Run, State},
@@ -284,6 +285,7 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
                 State::Running(run)
             };
             services.save(&record);
+            sealed::clear(&services.paths.run(&record.id));
             return Some(Found {
                 events: events_of(&link),
                 record,
@@ -326,6 +328,7 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
     if record.state.is_running() {
         lost(services, &mut record);
     } else {
+        sealed::clear(&services.paths.run(&record.id));
         let _ = fs::remove_dir_all(services.paths.run(&record.id));
         if !record.endpoints.is_empty() {
             record.endpoints.clear();
@@ -367,6 +370,7 @@ fn events_of(link: &ShimLink) -> Option<std::os::unix::net::UnixStream> {
 fn lost(services: &Arc<Services>, record: &mut Record) {
     let exit = recorded_exit(&services.paths.bundle(&record.id), record);
     services.destroy_cgroup(record);
+    sealed::clear(&services.paths.run(&record.id));
     let _ = fs::remove_dir_all(services.paths.run(&record.id));
     record.endpoints.clear();
     record.published.clear();

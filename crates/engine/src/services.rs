@@ -253,6 +253,7 @@ impl Services {
         }
         // As a rule there is nothing in it, or the socket alone; that takes no descriptor, of which
         // there may be none left.
+        crate::sealed::clear(directory);
         let _ = fs::remove_file(directory.join(hull_shim::socket::NAME));
         match fs::remove_dir(directory).or_else(|_| fs::remove_dir_all(directory)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

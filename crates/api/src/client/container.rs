@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -14,7 +14,7 @@ use crate::{
     types::{
         Config, ContainerCreate, ContainerCreated, ContainerInspect, ContainerPrune,
         ContainerSummary, ContainerTop, ContainerUpdate, ContainerUpdated, ContainerWait,
-        FilesystemChange, IdResponse, PathStat, Stats,
+        FilesystemChange, IdResponse, PathStat, SealedFiles, Stats,
     },
 };
 
@@ -351,6 +351,22 @@ impl Client {
             .await
             .map_err(|source| ClientError::Exchange { source })?;
         Ok(())
+    }
+
+    /// Hands it files that lie on no disk in the clear, from its next start on. `false`: the daemon is not
+    /// Hull, and has no such thing.
+    pub async fn container_seal(&self, id: &str, files: &SealedFiles) -> Result<bool, ClientError> {
+        let path = format!("/hull/containers/{}/sealed", encoded(id));
+        let call = Call::json(Query::default(), files);
+        match self.send(Method::PUT, &path, call).await {
+            Ok(_) => Ok(true),
+            Err(ClientError::Refused { status, message })
+                if status == StatusCode::NOT_FOUND && !message.contains("container") =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes stopped containers.

@@ -17,6 +17,7 @@ mod exec;
 mod host;
 mod image;
 mod network;
+mod sealed;
 mod stats;
 mod system;
 mod volume;
@@ -55,6 +56,7 @@ pub use network::{
     Ipam, IpamConfig, IpamStatus, Network, NetworkConnect, NetworkCreate, NetworkCreated,
     NetworkDisconnect, NetworkPrune, NetworkSettings, NetworkStatus, SubnetStatus,
 };
+pub use sealed::{SealedFile, SealedFiles};
 pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
     StorageStats, ThrottlingData,

@@ -1,6 +1,10 @@
-//! Secrets and configs that are no files on this machine: written into a container before it starts.
+//! Secrets and configs that are no files on this machine: handed to a container before it starts.
+//!
+//! Hull takes them sealed: they lie on no disk in the clear, and are in the container in memory. Other
+//! daemons have no such thing: there they are written into the container, as Docker's Compose does.
 
 use hull_api::client::{FilesOf, from_bytes};
+use hull_api::types::{SealedFile, SealedFiles};
 
 use super::{ApplyError, Engine, Named, Result};
 use crate::model::{FileObject, FileReference, Service};
@@ -10,38 +14,44 @@ use crate::plan::mounts::{SECRETS, target};
 const MODE: u32 = 0o444;
 
 impl Engine<'_> {
-    /// Writes them.
+    /// Hands them over.
     pub(super) async fn inject(&self, service: &Service, id: &str) -> Result<()> {
-        let mut archive = ::tar::Builder::new(Vec::new());
-        let mut count = 0;
-        let secrets = service.secrets.iter().filter_map(|reference| {
-            Some((
-                reference,
-                self.project.secrets.get(&reference.source)?,
-                SECRETS,
-            ))
-        });
-        let configs = service.configs.iter().filter_map(|reference| {
-            Some((reference, self.project.configs.get(&reference.source)?, "/"))
-        });
-        for (reference, object, directory) in secrets.chain(configs) {
-            if let Some(content) = self.content(service, object)? {
-                append(&mut archive, reference, directory, &content).map_err(|error| {
-                    ApplyError::Other(format!("cannot pack {}: {error}", reference.source))
-                })?;
-                count += 1;
-            }
-        }
-        if count == 0 {
+        let files = self.files_of(service)?;
+        if files.is_empty() {
             return Ok(());
         }
-        let bytes = archive
-            .into_inner()
-            .map_err(|error| ApplyError::Other(error.to_string()))?;
+        let short = id.get(..12).unwrap_or(id);
+        let order = SealedFiles {
+            files: files.iter().map(File::sealed).collect(),
+        };
+        let sealed = self.client.container_seal(id, &order).await;
+        if sealed.named("hand secrets and configs to", short)? {
+            return Ok(());
+        }
+        let archive = packed(&files)
+            .map_err(|error| ApplyError::Other(format!("cannot pack secrets: {error}")))?;
         self.client
-            .copy_in(FilesOf::Container(id), "/", from_bytes(bytes), true)
+            .copy_in(FilesOf::Container(id), "/", from_bytes(archive), true)
             .await
-            .named("copy secrets and configs into", id.get(..12).unwrap_or(id))
+            .named("copy secrets and configs into", short)
+    }
+
+    fn files_of(&self, service: &Service) -> Result<Vec<File>> {
+        let secrets = service.secrets.iter().filter_map(|reference| {
+            let object = self.project.secrets.get(&reference.source)?;
+            Some((reference, object, SECRETS))
+        });
+        let configs = service.configs.iter().filter_map(|reference| {
+            let object = self.project.configs.get(&reference.source)?;
+            Some((reference, object, "/"))
+        });
+        let mut files = Vec::new();
+        for (reference, object, directory) in secrets.chain(configs) {
+            if let Some(content) = self.content(service, object)? {
+                files.push(File::of(reference, directory, content));
+            }
+        }
+        Ok(files)
     }
 
     /// What it holds, if that is known here.
@@ -65,27 +75,53 @@ impl Engine<'_> {
     }
 }
 
-fn append(
-    archive: &mut ::tar::Builder<Vec<u8>>,
-    reference: &FileReference,
-    directory: &str,
-    content: &str,
-) -> std::io::Result<()> {
-    let number = |text: &str| text.parse::<u64>().unwrap_or_default();
-    let mode = reference
-        .mode
-        .as_deref()
-        .and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    let mut header = ::tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(mode.unwrap_or(MODE));
-    header.set_uid(number(&reference.uid));
-    header.set_gid(number(&reference.gid));
-    header.set_mtime(0);
-    let path = target(reference, directory);
-    archive.append_data(
-        &mut header,
-        path.trim_start_matches('/'),
-        content.as_bytes(),
-    )
+/// A file as the container shall see it.
+struct File {
+    path: String,
+    content: String,
+    mode: u32,
+    /// The container's user, unless it says another.
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+impl File {
+    fn of(reference: &FileReference, directory: &str, content: String) -> Self {
+        let mode = reference.mode.as_deref();
+        Self {
+            path: target(reference, directory),
+            content,
+            mode: mode
+                .and_then(|mode| u32::from_str_radix(mode, 8).ok())
+                .unwrap_or(MODE),
+            uid: reference.uid.parse().ok(),
+            gid: reference.gid.parse().ok(),
+        }
+    }
+
+    fn sealed(&self) -> SealedFile {
+        SealedFile {
+            path: self.path.clone(),
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            ..SealedFile::default()
+        }
+        .holding(self.content.as_bytes())
+    }
+}
+
+fn packed(files: &[File]) -> std::io::Result<Vec<u8>> {
+    let mut archive = ::tar::Builder::new(Vec::new());
+    for file in files {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(file.content.len() as u64);
+        header.set_mode(file.mode);
+        header.set_uid(file.uid.unwrap_or_default().into());
+        header.set_gid(file.gid.unwrap_or_default().into());
+        header.set_mtime(0);
+        let path = file.path.trim_start_matches('/');
+        archive.append_data(&mut header, path, file.content.as_bytes())?;
+    }
+    archive.into_inner()
 }

@@ -47,6 +47,8 @@ pub(crate) enum Op {
     ArchiveGet,
     ArchivePut,
     ContainerPrune,
+    /// Hull's own: hands it files that lie on no disk in the clear.
+    ContainerSeal,
     Commit,
     ExecCreate,
     ExecStart,
@@ -167,6 +169,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/system/df", Op::DiskUsage),
     (GET, "/hull/system/account", Op::DiskAccount),
     (POST, "/hull/system/fsck", Op::Fsck),
+    (PUT, "/hull/containers/{id}/sealed", Op::ContainerSeal),
     (POST, "/hull/manifests/{name...}/annotate", Op::Manifest(ManifestOp::Annotate)),
     (POST, "/hull/manifests/{name...}/push", Op::Manifest(ManifestOp::Push)),
     (POST, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Create)),

@@ -2,8 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode};
-use hull_api::types::FilesystemChange;
+use hull_api::types::{FilesystemChange, SealedFiles};
 use hull_engine::container::files::{Outgoing, PutOptions};
+use hull_engine::sealed::SealedFile;
 use hull_image::archive::PathStat;
 
 use crate::{
@@ -49,6 +50,27 @@ pub(super) async fn put(request: Request) -> Outcome {
     whole(filling).await?;
     outcome?;
     Ok(empty(StatusCode::OK))
+}
+
+/// Files that a container is handed and that lie on no disk in the clear.
+pub(super) async fn seal(mut request: Request) -> Outcome {
+    let order: SealedFiles = request.json_or_default().await?;
+    let name = request.name().to_owned();
+    let files = order.files.into_iter().map(|file| {
+        let content = file.bytes().ok_or_else(|| {
+            Failure::invalid(format!("the content of {} is not in base64", file.path))
+        })?;
+        Ok(SealedFile {
+            path: file.path,
+            content,
+            mode: file.mode,
+            uid: file.uid,
+            gid: file.gid,
+        })
+    });
+    let files = files.collect::<Result<Vec<_>, Failure>>()?;
+    request.app.engine.seal(&name, files).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 pub(super) async fn export(request: Request) -> Outcome {

@@ -9,7 +9,7 @@ use hull_testkit::until;
 use crate::{Application, Driver, application};
 
 /// Kills the daemon and all supervisors, as a power cut would, and starts the daemon again.
-fn reboot(app: &mut Application) {
+pub(crate) fn reboot(app: &mut Application) {
     app.daemon.kill();
     let place = app.daemon.directory().to_string_lossy().into_owned();
     let is_supervisor = |pid: &String| {

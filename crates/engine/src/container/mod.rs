@@ -9,6 +9,7 @@ pub mod logs;
 pub mod prune;
 pub mod publish;
 pub mod remove;
+pub mod seal;
 pub mod signal;
 pub(crate) mod start;
 pub mod stats;

@@ -32,6 +32,7 @@ use crate::{
     model::{Config, HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
     record::Record,
     restore::end_shim,
+    sealed::{self, Unsealed},
     services::{EXIT_RECORD, Services},
     shim::{self, ANSWER_TIMEOUT},
     spec,
@@ -147,12 +148,13 @@ fn start(
     placed.published.clone_from(&connected.published);
     services.save(&placed);
 
-    let (spec, _ready) = plan(services, record, &connected, undo)?;
+    let planned = plan(services, record, &connected, undo)?;
+    let spec = &planned.spec;
     let mut client = Client::new(control);
     client
         .set_timeout(Some(ANSWER_TIMEOUT))
         .map_err(shim::refused)?;
-    let create = create_order(services, record, &spec)?;
+    let create = create_order(services, record, spec)?;
     let has_probe = create.health.is_some();
     let fds: Vec<_> = connected.namespace.iter().map(AsFd::as_fd).collect();
     let link = services.shim_of(&record.id);
@@ -196,6 +198,7 @@ fn unexpected(to: &str, reply: &Reply) -> Error {
 fn make_run_dir(run_dir: &std::path::Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     // A leftover of an earlier run has no shim any more: the state says so.
+    sealed::clear(run_dir);
     let _ = fs::remove_dir_all(run_dir);
     fs::DirBuilder::new()
         .mode(0o700)
@@ -238,13 +241,22 @@ pub(crate) struct Connected {
     pub(crate) published: Vec<Published>,
 }
 
+/// What is to be made.
+struct Planned {
+    spec: Spec,
+    /// What the spec's mounts lead through; held until they are made.
+    _ready: volume::Ready,
+    /// The secrets among them.
+    _unsealed: Option<Unsealed>,
+}
+
 /// The OCI spec, written into the bundle.
 fn plan(
     services: &Arc<Services>,
     record: &Record,
     connected: &Connected,
     undo: &mut Undo,
-) -> Result<(Spec, volume::Ready)> {
+) -> Result<Planned> {
     let bundle = services.paths.bundle(&record.id);
     let files = services.write_network_files(record, connected)?;
     let user = resolve_user(
@@ -257,7 +269,11 @@ fn plan(
     if record.is_build_step {
         config.to_mut().env.clone_from(&record.step_env);
     }
-    let ready = volume::ready(services, record, record.id.as_str(), Some(&user), undo)?;
+    let mut ready = volume::ready(services, record, record.id.as_str(), Some(&user), undo)?;
+    let unsealed = Unsealed::of(services, record, &user)?;
+    ready
+        .mounts
+        .extend(unsealed.iter().flat_map(|own| own.mounts.iter().cloned()));
     let input = spec::SpecInput {
         id: record.id.as_str(),
         config: &config,
@@ -290,7 +306,11 @@ fn plan(
         encode(&spec)?
     };
     fs::write(&path, text).attempt(|| format!("write {}", path.display()))?;
-    Ok((spec, ready))
+    Ok(Planned {
+        spec,
+        _ready: ready,
+        _unsealed: unsealed,
+    })
 }
 
 fn encode(spec: &Spec) -> Result<Vec<u8>> {

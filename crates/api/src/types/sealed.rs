@@ -1,0 +1,41 @@
+//! Files that containers are handed and that lie on no disk in the clear: Hull's own.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+
+/// What a container is handed from its next start on, all of it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct SealedFiles {
+    pub files: Vec<SealedFile>,
+}
+
+/// One of them. It has no `Debug` form, which would tell what is in it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct SealedFile {
+    /// Where in the container.
+    pub path: String,
+    /// In base64.
+    pub content: String,
+    pub mode: u32,
+    /// `null`: the container's user.
+    #[serde(rename = "UID")]
+    pub uid: Option<u32>,
+    #[serde(rename = "GID")]
+    pub gid: Option<u32>,
+}
+
+impl SealedFile {
+    /// Takes what it holds.
+    #[must_use]
+    pub fn holding(mut self, content: &[u8]) -> Self {
+        self.content = STANDARD.encode(content);
+        self
+    }
+
+    /// What it holds, if that can be read.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.content).ok()
+    }
+}
