@@ -51,27 +51,57 @@ impl Client {
     /// Runs to the end; panics when it hangs.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(self, daemon: &Daemon, words: &[S]) -> Output {
-        let inner = self.command(daemon, words);
+        Output::of(&self.command(daemon, words))
+    }
+}
+
+impl Output {
+    /// Runs a command to the end; panics when it hangs.
+    #[track_caller]
+    pub fn of(inner: &Command) -> Self {
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=5", LIMIT_SECONDS])
             .arg(inner.get_program())
             .args(inner.get_args());
-        command
-            .env_remove("DOCKER_CONTEXT")
-            .env_remove("DOCKER_API_VERSION");
-        command.envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        if let Some(directory) = inner.get_current_dir() {
+            command.current_dir(directory);
+        }
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         let output = command.output().expect("cannot run timeout");
-        let output = Output {
+        let output = Self {
             code: code(output.status),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         };
         assert_ne!(output.code, 124, "hung: {command:?}\n{output:?}");
         output
+    }
+
+    /// What a command line that had to succeed wrote, without the last line's end.
+    #[track_caller]
+    pub fn of_success(self, line: &str) -> String {
+        assert_eq!(
+            self.code, 0,
+            "`{line}` failed: {}{}",
+            self.stdout, self.stderr
+        );
+        self.stdout.trim_end().to_owned()
+    }
+
+    /// What a command line that had to fail with this code complained.
+    #[track_caller]
+    pub fn of_failure(self, code: i32, line: &str) -> String {
+        assert_eq!(
+            self.code, code,
+            "`{line}` should fail with {code}: {}{}",
+            self.stdout, self.stderr
+        );
+        self.stderr.trim_end().to_owned()
     }
 }

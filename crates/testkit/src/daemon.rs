@@ -234,6 +234,13 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
     }
 
+    /// A container's whole description, as the API gives it.
+    #[track_caller]
+    pub fn container(&self, name: &str) -> Value {
+        self.api("GET", &format!("/containers/{name}/json"), &Value::Null)
+            .json()
+    }
+
     /// Loads an image that `./dev images` made.
     #[track_caller]
     pub fn load(&self, image: &str) {

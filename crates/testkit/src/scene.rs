@@ -40,25 +40,13 @@ impl Scene {
     /// Runs a command line that must succeed; returns what it wrote, without the last line's end.
     #[track_caller]
     pub fn ok(&self, line: &str) -> String {
-        let output = self.run(line);
-        assert_eq!(
-            output.code, 0,
-            "`{line}` failed: {}{}",
-            output.stdout, output.stderr
-        );
-        output.stdout.trim_end().to_owned()
+        self.run(line).of_success(line)
     }
 
     /// Runs a command line that must fail with this code; returns what it complained.
     #[track_caller]
     pub fn fails(&self, code: i32, line: &str) -> String {
-        let output = self.run(line);
-        assert_eq!(
-            output.code, code,
-            "`{line}` should fail with {code}: {}{}",
-            output.stdout, output.stderr
-        );
-        output.stderr.trim_end().to_owned()
+        self.run(line).of_failure(code, line)
     }
 
     /// Starts a command line that goes on, with pipes.
@@ -82,13 +70,7 @@ impl Scene {
     /// A container's whole description, as the API gives it.
     #[track_caller]
     pub fn document(&self, container: &str) -> Value {
-        self.daemon
-            .api(
-                "GET",
-                &format!("/containers/{container}/json"),
-                &Value::Null,
-            )
-            .json()
+        self.daemon.container(container)
     }
 
     /// Waits until a container's description satisfies a condition, and returns it.
