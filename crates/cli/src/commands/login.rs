@@ -3,13 +3,13 @@
 use std::io::{BufRead, Read};
 
 use hull_api::types::AuthConfig;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::settings::{DOCKER_HUB, Settings};
+use crate::terminal::Mode;
 use crate::ui;
 
 #[derive(Default)]
@@ -145,15 +145,9 @@ fn read_line() -> Result<String> {
 
 /// Reads while the terminal shows nothing of it.
 fn without_echo(read: impl FnOnce() -> Result<String>) -> Result<String> {
-    let stdin = std::io::stdin();
-    let Ok(before) = tcgetattr(&stdin) else {
-        return read();
-    };
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    _ = tcsetattr(&stdin, OptionalActions::Now, &silent);
+    let silent = Mode::silent().map_err(|error| Error::io("silence", "/dev/stdin", &error))?;
     let line = read();
-    _ = tcsetattr(&stdin, OptionalActions::Now, &before);
+    drop(silent);
     line
 }
 

@@ -1,42 +1,85 @@
-//! The user's terminal: raw mode that is always undone, its size, its keys, and signals.
+//! The user's terminal: modes that are always undone, its size, its keys, and signals.
 
 pub(crate) mod detach;
+mod guard;
 mod input;
 mod output;
 pub(crate) mod signals;
 
 use std::io;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+use guard::Guard;
 
 pub(crate) use input::Input;
 pub(crate) use output::{Output, Target};
 
-/// Raw mode of the standard input, as long as this lives. Dropping it, also while a panic unwinds,
-/// gives the terminal back as it was. Signals do not end the program while it lives: they are
-/// passed on to the container.
-pub(crate) struct RawMode {
-    before: Termios,
+/// What becomes of signals that would end the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signals {
+    /// Somebody heeds them, or passes them on.
+    Heeded,
+    /// They end it, once the terminal is as it was.
+    End,
 }
 
-impl RawMode {
-    /// Enters raw mode; `None` if the standard input is no terminal.
+impl Signals {
+    /// Heeded while they are passed on.
+    pub(crate) fn unless_heeded(forwarding: Option<&signals::Forwarding>) -> Self {
+        match forwarding {
+            Some(_) => Self::Heeded,
+            None => Self::End,
+        }
+    }
+}
+
+/// Another mode of the standard input, as long as this lives. Dropping it, also while a panic unwinds,
+/// gives the terminal back as it was; so does a signal that ends the program.
+pub(crate) struct Mode {
+    before: Termios,
+    _guard: Option<Guard>,
+}
+
+impl Mode {
+    /// Each key as it is pressed, and nothing done with it; `None` if the standard input is no terminal.
     ///
     /// # Errors
     /// When the terminal refuses.
-    pub(crate) fn enter() -> io::Result<Option<Self>> {
+    pub(crate) fn raw(signals: Signals) -> io::Result<Option<Self>> {
+        Self::enter(signals, Termios::make_raw)
+    }
+
+    /// What is typed is not shown; `None` if the standard input is no terminal.
+    ///
+    /// # Errors
+    /// When the terminal refuses.
+    pub(crate) fn silent() -> io::Result<Option<Self>> {
+        Self::enter(Signals::End, |mode| {
+            mode.local_modes.remove(LocalModes::ECHO);
+        })
+    }
+
+    fn enter(signals: Signals, change: impl FnOnce(&mut Termios)) -> io::Result<Option<Self>> {
         let stdin = io::stdin();
         let Ok(before) = tcgetattr(&stdin) else {
             return Ok(None);
         };
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(&stdin, OptionalActions::Now, &raw)?;
-        Ok(Some(Self { before }))
+        let guard = match signals {
+            Signals::End => Some(Guard::of(&before)?),
+            Signals::Heeded => None,
+        };
+        let mut mode = before.clone();
+        change(&mut mode);
+        tcsetattr(&stdin, OptionalActions::Now, &mode)?;
+        Ok(Some(Self {
+            before,
+            _guard: guard,
+        }))
     }
 }
 
-impl Drop for RawMode {
+impl Drop for Mode {
     fn drop(&mut self) {
         _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }

@@ -6,11 +6,13 @@
 )]
 
 mod attached;
+mod beyond;
 mod dry_run;
 mod more;
 mod python;
 mod reboot;
 mod same;
+mod secrets;
 mod verbs;
 
 use std::path::PathBuf;
@@ -90,63 +92,25 @@ impl Application {
     /// Runs a line to its end.
     #[track_caller]
     pub(crate) fn run(&self, line: &str) -> Output {
-        let inner = self.command(line);
-        let mut command = Command::new("timeout");
-        command
-            .args(["--kill-after=5", "90"])
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .current_dir(self.directory());
-        for (name, value) in inner.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let output = command.output().unwrap();
-        let output = Output {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        };
-        assert_ne!(output.code, 124, "hung: {line}\n{output:?}");
-        output
+        Output::of(&self.command(line))
     }
 
     /// Runs a line that must succeed; what it wrote.
     #[track_caller]
     pub(crate) fn ok(&self, line: &str) -> String {
-        let output = self.run(line);
-        assert_eq!(
-            output.code, 0,
-            "`{line}` failed: {}{}",
-            output.stdout, output.stderr
-        );
-        output.stdout.trim_end().to_owned()
+        self.run(line).of_success(line)
     }
 
     /// Runs a line that must fail with a code; what it complained.
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, line: &str) -> String {
-        let output = self.run(line);
-        assert_eq!(
-            output.code, code,
-            "`{line}` should fail with {code}: {}{}",
-            output.stdout, output.stderr
-        );
-        output.stderr.trim_end().to_owned()
+        self.run(line).of_failure(code, line)
     }
 
     /// A container's whole description.
     #[track_caller]
     pub(crate) fn document(&self, container: &str) -> Value {
-        self.daemon
-            .api(
-                "GET",
-                &format!("/containers/{container}/json"),
-                &Value::Null,
-            )
-            .json()
+        self.daemon.container(container)
     }
 
     /// A field of a container by a pointer such as `/State/Status`.

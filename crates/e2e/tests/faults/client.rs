@@ -74,6 +74,54 @@ fn a_daemon_that_goes_away_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn a_signal_leaves_the_terminal_as_it_was() {
+    play(|scene| {
+        scene.ok("run -dit --name box busybox sh");
+        let hull = Client::Hull.command(&scene.daemon, &[""; 0]);
+        // Whether a signal is passed on or ends the client, and whatever the client is doing.
+        let lines = [
+            ("exec -it box sh", "TERM", "/ #", 143),
+            ("exec -it box sh", "HUP", "/ #", 129),
+            ("attach --sig-proxy=false box", "QUIT", "", 131),
+            ("login localhost:1 -u me", "INT", "Password:", 130),
+            ("top", "INT", "box", 130),
+            ("debug box sh", "TERM", "debug of box", 143),
+        ];
+        for (line, signal, prompt, code) in lines {
+            let mut shell = Command::new("sh");
+            let script = format!(
+                "cd \"$0\"; stty -a > before; sh -c 'echo $$ > pid; exec \"$@\"' - \"$1\" {line}; echo \"co\"de $?; stty -a > after; cmp before after && echo as it w''as"
+            );
+            shell.args(["-c", &script]);
+            shell.arg(scene.daemon.directory()).arg(hull.get_program());
+            shell.envs(
+                hull.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+            let mut terminal = Terminal::spawn(&shell);
+            terminal.expect(prompt);
+            let pid = || std::fs::read_to_string(scene.daemon.path("pid")).unwrap_or_default();
+            until("it has changed the terminal", || {
+                let device = std::fs::File::open(format!("/proc/{}/fd/0", pid().trim()));
+                device.is_ok_and(|device| {
+                    let mode = rustix::termios::tcgetattr(&device);
+                    mode.is_ok_and(|mode| {
+                        !mode.local_modes.contains(rustix::termios::LocalModes::ECHO)
+                    })
+                })
+            });
+            let killed = Command::new("kill")
+                .args(["-s", signal, pid().trim()])
+                .status();
+            assert!(killed.unwrap().success());
+            terminal.expect(&format!("code {code}"));
+            terminal.expect("as it was");
+            terminal.wait();
+        }
+    });
+}
+
+#[test]
 fn a_slow_reader_holds_nobody_up_and_costs_no_memory() {
     play(|scene| {
         let program = "while [ ! -e /go ]; do sleep 0.05; done; yes 0123456789012345678901234567890123456789 | head -c 30000000; echo done > /done; sleep 100000";

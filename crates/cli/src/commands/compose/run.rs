@@ -14,7 +14,7 @@ use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::options::environment;
-use crate::terminal::signals;
+use crate::terminal::{Signals, signals};
 use crate::ui;
 
 #[derive(Default)]
@@ -219,6 +219,7 @@ impl Run {
             tty: options.tty,
             input: options.attach_stdin,
             keys: detach_keys("", call)?,
+            signals: Signals::Heeded,
         };
         match session.run().await? {
             End::Detached => Ok(0),

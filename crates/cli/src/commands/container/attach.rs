@@ -10,7 +10,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::terminal::{self, signals};
+use crate::terminal::{self, Signals, signals};
 
 #[derive(Default)]
 pub(crate) struct Attach {
@@ -53,7 +53,7 @@ impl Command for Attach {
             logs: false,
             detach_keys: self.detach_keys,
         };
-        let _forwarding =
+        let forwarding =
             (self.sig_proxy != Some(false) && !tty).then(|| signals::forward(&client, name));
         let stream = client
             .container_attach(name, &options)
@@ -68,6 +68,7 @@ impl Command for Attach {
             tty,
             input,
             keys,
+            signals: Signals::unless_heeded(forwarding.as_ref()),
         })
         .run()
         .await?

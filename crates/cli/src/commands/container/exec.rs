@@ -10,7 +10,7 @@ use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::{FlagSet, List};
 use crate::options::environment::{self, Variable};
-use crate::terminal;
+use crate::terminal::{self, Signals};
 
 #[derive(Default)]
 pub(crate) struct Exec {
@@ -117,6 +117,7 @@ impl Exec {
             tty: self.tty,
             input: self.interactive,
             keys,
+            signals: Signals::End,
         };
         if session.run().await? == End::Detached {
             // Unlike a container, the process cannot be attached to again: Docker calls it a failure.

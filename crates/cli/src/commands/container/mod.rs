@@ -3,7 +3,7 @@
 pub(super) mod attach;
 pub(super) mod clone;
 pub(super) mod commit;
-mod compose;
+pub(super) mod compose;
 pub(super) mod cp;
 pub(super) mod create;
 mod creation;

@@ -13,7 +13,7 @@ use crate::error::{EXIT_BEFORE_RUN, Error, Result};
 use crate::flags::FlagSet;
 use crate::settings::Settings;
 use crate::terminal::detach::DetachKeys;
-use crate::terminal::signals;
+use crate::terminal::{Signals, signals};
 use crate::ui;
 
 const PULL: &str =
@@ -56,7 +56,13 @@ impl Command for Run {
         };
         let mut body = body.map_err(|error| call.before_run(error))?;
         if self.compose {
-            ui::out(&compose::file(self.creation.name(), &body))?;
+            let name = self.creation.name();
+            let member = compose::Member {
+                service: if name.is_empty() { "app" } else { name },
+                container: name,
+                body: &body,
+            };
+            ui::out(&compose::file("", &[member], compose::Things::Made))?;
             return Ok(0);
         }
         let config = &mut body.config;
@@ -106,7 +112,7 @@ impl Run {
     ) -> Result<u8> {
         let config = &body.config;
         let attaches = config.attach_stdin || config.attach_stdout || config.attach_stderr;
-        let _forwarding =
+        let forwarding =
             (attaches && self.sig_proxy != Some(false)).then(|| signals::forward(client, id));
         let stream = match attaches {
             true => Some(attach(client, id, body, &self.detach_keys).await?),
@@ -140,6 +146,7 @@ impl Run {
             tty: config.tty,
             input: config.attach_stdin,
             keys,
+            signals: Signals::unless_heeded(forwarding.as_ref()),
         };
         match session.run().await? {
             End::Detached => Ok(0),

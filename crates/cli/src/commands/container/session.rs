@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::error::{Error, Result};
 use crate::terminal::detach::DetachKeys;
-use crate::terminal::{self, Input, Output, RawMode, Target, signals};
+use crate::terminal::{self, Input, Mode, Output, Signals, Target, signals};
 
 /// Bytes read at once.
 const PIECE: usize = 32 * 1024;
@@ -27,6 +27,7 @@ pub(crate) struct Session {
     /// Whether the standard input goes in.
     pub(crate) input: bool,
     pub(crate) keys: DetachKeys,
+    pub(crate) signals: Signals,
 }
 
 /// How taking part ended.
@@ -46,9 +47,8 @@ impl Session {
     pub(crate) async fn run(self) -> Result<End> {
         let framed = self.stream.framed().unwrap_or(!self.tty);
         let _raw = match self.tty && self.input {
-            true => {
-                RawMode::enter().map_err(|error| Error::io("make raw", "/dev/stdin", &error))?
-            }
+            true => Mode::raw(self.signals)
+                .map_err(|error| Error::io("make raw", "/dev/stdin", &error))?,
             false => None,
         };
         let (reader, writer) = self.stream.split();

@@ -9,7 +9,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::terminal::signals;
+use crate::terminal::{Signals, signals};
 use crate::ui;
 
 #[derive(Default)]
@@ -96,7 +96,7 @@ impl Start {
         let input = self.interactive && container.config.open_stdin;
         check_terminal(input, tty)?;
         let keys = detach_keys(&self.detach_keys, call)?;
-        let _forwarding = (!tty).then(|| signals::forward(client, id));
+        let forwarding = (!tty).then(|| signals::forward(client, id));
         let options = AttachOptions {
             stream: true,
             stdin: input,
@@ -125,6 +125,7 @@ impl Start {
             tty,
             input,
             keys,
+            signals: Signals::unless_heeded(forwarding.as_ref()),
         })
         .run()
         .await?

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::connection::failure;
 use crate::error::{Error, Result};
-use crate::terminal::{self, Input, RawMode, signals};
+use crate::terminal::{self, Input, Mode, Signals, signals};
 use crate::ui;
 
 use news::News;
@@ -50,7 +50,8 @@ pub(super) async fn show(client: &Client) -> Result<u8> {
         return Err(Error::new("a live view needs a terminal")
             .with_hint("`hull stats --no-stream` prints the figures once"));
     }
-    let raw = RawMode::enter().map_err(|error| Error::io("make raw", "/dev/stdin", &error))?;
+    let raw =
+        Mode::raw(Signals::Heeded).map_err(|error| Error::io("make raw", "/dev/stdin", &error))?;
     let alternate = Alternate::enter()?;
     let ended = watch(client).await;
     drop(alternate);
@@ -60,6 +61,8 @@ pub(super) async fn show(client: &Client) -> Result<u8> {
 
 async fn watch(client: &Client) -> Result<u8> {
     let failed = |error| Error::io("watch", "signals", &error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut quit = signal(SignalKind::quit()).map_err(failed)?;
     let mut term = signal(SignalKind::terminate()).map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let mut resizes = signals::resizes();
@@ -88,6 +91,8 @@ async fn watch(client: &Client) -> Result<u8> {
                 }
             },
             Some(Ok(told)) = acts.join_next() => screen.tell(told),
+            _ = interrupt.recv() => return Ok(128 + 2),
+            _ = quit.recv() => return Ok(128 + 3),
             _ = term.recv() => return Ok(128 + 15),
             _ = hangup.recv() => return Ok(128 + 1),
             Some(()) = async { resizes.as_mut()?.recv().await } => {}

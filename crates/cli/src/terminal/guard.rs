@@ -1,0 +1,76 @@
+//! Gives the terminal back when a signal ends the program while it is in another mode.
+
+use std::io;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use rustix::termios::{OptionalActions, Termios, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+/// What ends a program that does not heed it.
+const ENDING: [i32; 4] = [1, 2, 3, 15];
+
+/// How the terminal was, while it is otherwise.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Remembers what to give back; forgets it when dropped.
+pub(super) struct Guard;
+
+impl Guard {
+    /// Begins to heed the signals. They go on ending the program when this is dropped, as they do where
+    /// nobody heeds them.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub(super) fn of(before: &Termios) -> io::Result<Self> {
+        static WATCH: OnceLock<()> = OnceLock::new();
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before.clone());
+        if WATCH.get().is_none() {
+            watch()?;
+            _ = WATCH.set(());
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Waits on a thread of its own: the others may sit in a read.
+fn watch() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // They are listened to from now on, not only once the thread runs.
+    let mut waiting = JoinSet::new();
+    for number in ENDING {
+        let entered = runtime.enter();
+        let mut signals = signal(SignalKind::from_raw(number))?;
+        drop(entered);
+        let wait = async move {
+            signals.recv().await;
+            number
+        };
+        waiting.spawn_on(wait, runtime.handle());
+    }
+    std::thread::spawn(move || runtime.block_on(end(waiting)));
+    Ok(())
+}
+
+#[expect(
+    clippy::exit,
+    reason = "what the signal would have done, had the terminal not been in the way"
+)]
+async fn end(mut waiting: JoinSet<i32>) {
+    let Some(Ok(number)) = waiting.join_next().await else {
+        return;
+    };
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(before) = before.as_ref() {
+        _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+    }
+    std::process::exit(128 + number);
+}
