@@ -300,6 +300,9 @@ pub struct BuildCacheRecord {
     pub id: String,
     #[serde(skip_serializing_if = "is_zero")]
     pub parents: Vec<String>,
+    /// The same, under the name that Docker's programs up to 28 write and read.
+    #[serde(rename = " Parents", skip_serializing_if = "is_zero")]
+    pub parents_misspelt: Vec<String>,
     #[serde(rename = "Type")]
     pub kind: String,
     pub description: String,

@@ -102,8 +102,8 @@ impl Contents {
         let mut cache = usage
             .build_cache
             .unwrap_or_else(|| usage.build_cache_usage.unwrap_or_default().items);
-        // What was not used for longest comes first.
-        cache.sort_by(|left, right| left.last_used_at.cmp(&right.last_used_at));
+        // What was not used for longest comes first, and of what was used at one time the first id.
+        cache.sort_by_cached_key(|record| (record.last_used_at.clone(), record.id.clone()));
         let layers = usage.layers_size.unwrap_or(images.total_size);
         Self {
             images: usage.images.unwrap_or(images.items),
@@ -380,7 +380,7 @@ fn cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let size = size::decimal(record.size as f64);
     let fields = vec![
-        ("ID", short_id(&record.id).to_owned()),
+        ("ID", cache_id(short_id(&record.id), record)),
         ("CacheType", record.kind.clone()),
         ("Size", size),
         ("CreatedSince", since(&record.created_at)),
@@ -398,22 +398,32 @@ fn cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
     row("*formatter.buildCacheContext", fields, Vec::new())
 }
 
+/// What is in use is marked.
+fn cache_id(id: &str, record: &hull_api::types::BuildCacheRecord) -> String {
+    let mark = if record.in_use { "*" } else { "" };
+    format!("{id}{mark}")
+}
+
 /// The same with nothing left out.
 fn whole_cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
     // As Go prints a time that came from JSON.
     let printed = |time: &str| time.replace('T', " ").replace('Z', " +0000 UTC");
     let last_used = record.last_used_at.as_deref().map(printed);
+    let parents = match record.parents.is_empty() {
+        true => &record.parents_misspelt,
+        false => &record.parents,
+    };
     let mut row = cache_row(record);
     if let Value::Object(object) = &mut row
         && let Some(object) = std::rc::Rc::get_mut(object)
     {
         let whole = [
-            ("ID", record.id.clone()),
+            ("ID", cache_id(&record.id, record)),
             ("CreatedAt", printed(&record.created_at)),
             ("Description", record.description.clone()),
             ("InUse", record.in_use.to_string()),
             ("LastUsedAt", last_used.unwrap_or_default()),
-            ("Parent", record.parents.join(", ")),
+            ("Parent", parents.join(", ")),
         ];
         object.fields.retain(|(name, _)| name != "ID");
         let whole = whole.map(|(name, text)| (name.to_owned(), Value::text(text)));

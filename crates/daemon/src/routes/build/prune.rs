@@ -83,6 +83,7 @@ fn to_wire(record: CacheRecord) -> BuildCacheRecord {
     };
     BuildCacheRecord {
         id: record.id,
+        parents_misspelt: record.parents.clone(),
         parents: record.parents,
         kind: record.kind.to_owned(),
         description: record.description,
