@@ -83,6 +83,40 @@ fn explain_names_the_system_call_that_was_refused() {
 }
 
 #[test]
+fn explain_says_what_can_be_known_of_a_missing_capability() {
+    play(|scene| {
+        // With the one, it works; without, it is refused. No log tells which one it was.
+        scene.ok("run --rm busybox chown 7 /tmp");
+        scene.fails(
+            1,
+            "run --name dropped --cap-drop CHOWN busybox chown 7 /tmp",
+        );
+        let text = scene.ok("explain dropped");
+        assert!(
+            text.contains("Its log says \"operation not permitted\""),
+            "{text}"
+        );
+        assert!(
+            text.contains("It was started without CHOWN (`--cap-drop`)"),
+            "{text}"
+        );
+        assert!(text.contains("--cap-add"), "{text}");
+        scene.fails(1, "run --name poor --user 7 busybox chown 8 /tmp");
+        let text = scene.ok("explain poor");
+        assert!(text.contains("It runs as the user 7"), "{text}");
+        scene.fails(1, "run --name usual busybox date -s 2020-01-01");
+        let text = scene.ok("explain usual");
+        assert!(text.contains("usually have: not SYS_ADMIN"), "{text}");
+        // One that nobody wanted is not talked of.
+        scene.fails(
+            3,
+            "run --name other --cap-drop CHOWN busybox sh -c 'exit 3'",
+        );
+        assert!(!scene.ok("explain other").contains("started without"));
+    });
+}
+
+#[test]
 fn debug_brings_tools_into_a_container() {
     play(|scene| {
         scene.ok("run -d --name bare busybox sleep 1234");
@@ -137,7 +171,7 @@ fn what_was_typed_is_shown_as_a_compose_file() {
             .ok("run -d --name web -p 8080:80 -e A=1 --restart always --compose busybox httpd -f");
         assert_eq!(
             file,
-            "services:\n  web:\n    container_name: web\n    image: busybox\n    command:\n      - httpd\n      - \"-f\"\n    environment:\n      - \"A=1\"\n    ports:\n      - \"8080:80\"\n    restart: always"
+            "services:\n  web:\n    command:\n      - httpd\n      - \"-f\"\n    container_name: web\n    environment:\n      - \"A=1\"\n    image: busybox\n    ports:\n      - \"8080:80\"\n    restart: always"
         );
         assert_eq!(scene.ok("ps -aq"), "");
     });

@@ -28,7 +28,7 @@ const TRACES: [(&str, &str, &str); 8] = [
     (
         "operation not permitted",
         "it was refused something: a capability or a system call",
-        "find out which: `hull debug`, or try `--cap-add`, or `--security-opt seccomp=unconfined` to see whether that is it",
+        "find out which: try `--cap-add`, or `--security-opt seccomp=unconfined`, to see whether that is it",
     ),
     (
         "permission denied",
@@ -100,7 +100,55 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
             );
         }
     }
+    let drops = container.host_config.cap_drop.iter().flatten().count() > 0;
+    if log.contains(TRACES[0].0) || (log.contains(TRACES[1].0) && drops) {
+        let (fact, advice) = capabilities(container);
+        note(fact, Some(advice));
+    }
     (summary(container), findings)
+}
+
+/// Which capabilities it has not: all that is known of them where no log tells which one was wanted.
+fn capabilities(container: &ContainerInspect) -> (String, String) {
+    let host = &container.host_config;
+    let names = |list: &Option<Vec<String>>| -> Vec<String> {
+        let bare = |name: &String| name.strip_prefix("CAP_").unwrap_or(name).to_owned();
+        list.iter().flatten().map(bare).collect()
+    };
+    let (added, dropped) = (names(&host.cap_add), names(&host.cap_drop));
+    let user = container.config.user.split(':').next().unwrap_or_default();
+    if !matches!(user, "" | "0" | "root") {
+        return (
+            format!("It runs as the user {user}, and who is not root has no capability at all."),
+            "if it needs one: run it as root (`--user 0`), or give its files other owners and modes"
+                .to_owned(),
+        );
+    }
+    if host.privileged {
+        return (
+            "It is privileged: it lacks no capability, and no system call is kept from it.".to_owned(),
+            "look at the file: its attributes (`lsattr`), its mount, and the host's security module"
+                .to_owned(),
+        );
+    }
+    let lacking = match &dropped[..] {
+        [] => {
+            return (
+                "It has the capabilities that containers usually have: not SYS_ADMIN, NET_ADMIN, SYS_TIME, SYS_MODULE and others.".to_owned(),
+                "CapEff in /proc/1/status tells which in full; `--cap-add` gives more".to_owned(),
+            );
+        }
+        [all] if all == "ALL" => "any capability".to_owned(),
+        names => names.join(", "),
+    };
+    let but = match &added[..] {
+        [] => String::new(),
+        names => format!(" but {}", names.join(", ")),
+    };
+    (
+        format!("It was started without {lacking}{but} (`--cap-drop`)."),
+        "if it should have more: `--cap-add`, or drop less".to_owned(),
+    )
 }
 
 /// What the kernel's log says; that it cannot be read, only where there may be something in it.
@@ -115,6 +163,10 @@ fn denials(
             "The kernel's log does not say (any more) which call that was.".to_owned(),
             None,
         ),
+        Denials::Told(told) if told.is_empty() && is_suspected => note(
+            "The kernel's log names nothing that was refused. It never does when a seccomp profile answers with an error, and of capabilities only what a security module keeps back.".to_owned(),
+            None,
+        ),
         Denials::Told(told) => {
             for (denial, count) in told {
                 let (fact, advice) = denied(denial);
@@ -123,7 +175,7 @@ fn denials(
             }
         }
         Denials::Unreadable(why) if is_suspected => note(
-            format!("Which system call or capability was refused stands in the kernel's log, which cannot be read here ({why})."),
+            format!("The kernel's log may name what was refused, and cannot be read here ({why})."),
             Some("run this as root on the daemon's host, or look there: `dmesg | grep -e type=1326 -e type=1400`".to_owned()),
         ),
         Denials::Unreadable(_) | Denials::Unasked => {}
@@ -307,6 +359,8 @@ fn health(container: &ContainerInspect, note: &mut impl FnMut(String, Option<Str
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn ended(code: i64) -> ContainerInspect {
@@ -403,5 +457,42 @@ mod tests {
                 .any(|finding| finding.fact.contains("capability")),
             "{findings:?}"
         );
+    }
+
+    #[test]
+    fn of_a_missing_capability_all_is_said_that_can_be_known() {
+        let said = |change: &dyn Fn(&mut ContainerInspect)| {
+            let mut container = ended(1);
+            change(&mut container);
+            let past = Past {
+                lines: vec!["chown: /x: Operation not permitted".to_owned()],
+                denials: Denials::Told(BTreeMap::new()),
+                ..Past::default()
+            };
+            let (_, findings) = of(&container, &past);
+            let facts = findings.into_iter().map(|finding| finding.fact);
+            facts.collect::<Vec<_>>().join("\n")
+        };
+        let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
+        let text = said(&|_| {});
+        assert!(text.contains("usually have: not SYS_ADMIN"), "{text}");
+        assert!(
+            text.contains("log names nothing that was refused"),
+            "{text}"
+        );
+        let text = said(&|c| c.host_config.cap_drop = names(&["CAP_CHOWN", "CAP_FOWNER"]));
+        assert!(text.contains("started without CHOWN, FOWNER ("), "{text}");
+        let text = said(&|c| {
+            c.host_config.cap_drop = names(&["ALL"]);
+            c.host_config.cap_add = names(&["CAP_KILL"]);
+        });
+        assert!(text.contains("without any capability but KILL ("), "{text}");
+        let text = said(&|c| c.config.user = "1000:7".to_owned());
+        assert!(
+            text.contains("as the user 1000, and who is not root"),
+            "{text}"
+        );
+        let text = said(&|c| c.host_config.privileged = true);
+        assert!(text.contains("lacks no capability"), "{text}");
     }
 }
