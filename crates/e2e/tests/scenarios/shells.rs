@@ -1,7 +1,7 @@
 //! What people see who sit before a terminal: completions in real shells, tables that fit, hints.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -189,9 +189,14 @@ fn tables_fit_the_terminal() {
     });
 }
 
+fn write_program(path: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Writes a plugin that says what it was asked, and settings that have it asked.
 fn hinting_plugin(scene: &Scene) {
-    use std::os::unix::fs::PermissionsExt;
     let config = scene.daemon.path("config");
     let plugins = config.join("cli-plugins");
     fs::create_dir_all(&plugins).unwrap();
@@ -202,9 +207,7 @@ hinter) [ "$2" = docker-cli-plugin-hooks ] && printf '%s' "$3" > "$DOCKER_CONFIG
     echo '{"Type":0,"Template":"{{.Name}} of {{arg . 0}} is done"}' ;;
 esac
 "#;
-    let path = plugins.join("docker-hinter");
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&plugins.join("docker-hinter"), script);
     let settings =
         r#"{"features":{"hooks":"true"},"plugins":{"hinter":{"hooks":"volume create,rm"}}}"#;
     fs::write(config.join("config.json"), settings).unwrap();
@@ -227,4 +230,39 @@ scenario!(plugins_may_say_what_is_next(scene) {
     fs::remove_file(scene.daemon.path("config/asked")).unwrap();
     scene.ok("volume create other");
     assert!(!scene.daemon.path("config/asked").exists());
+});
+
+scenario!(plugins_may_say_what_is_next_after_a_plugins_command_too(scene) {
+    hinting_plugin(scene);
+    let config = scene.daemon.path("config");
+    let script = r#"#!/bin/sh
+case "$1" in
+docker-cli-plugin-metadata) echo '{"SchemaVersion":"0.1.0","Vendor":"test","ShortDescription":"works"}' ;;
+worker) shift; echo "worked on $*"; [ "$1" != badly ] || exit 4 ;;
+esac
+"#;
+    write_program(&config.join("cli-plugins/docker-worker"), script);
+    let settings = r#"{"features":{"hooks":"true"},"plugins":{"hinter":{"hooks":"worker well,worker badly"}}}"#;
+    fs::write(config.join("config.json"), settings).unwrap();
+    let asked = || -> Option<serde_json::Value> {
+        serde_json::from_slice(&fs::read(config.join("asked")).ok()?).ok()
+    };
+    let mut terminal = scene.terminal("worker other --now");
+    terminal.expect("worked on other --now");
+    assert_eq!(terminal.wait(), 0);
+    assert_eq!(asked(), None);
+    let mut terminal = scene.terminal("worker well --now -x=1 done");
+    terminal.expect("worked on well --now -x=1 done");
+    assert_eq!(terminal.wait(), 0);
+    let expected = serde_json::json!({"RootCmd": "worker well", "Flags": {"now": "", "x=1": ""}, "CommandError": ""});
+    assert_eq!(asked(), Some(expected));
+    // The plugin's own code stays, whatever is said after it.
+    fs::remove_file(config.join("asked")).unwrap();
+    let mut terminal = scene.terminal("worker badly");
+    terminal.expect("worked on badly");
+    assert_eq!(terminal.wait(), 4);
+    // Who does not sit before a terminal is not told.
+    let _ = fs::remove_file(config.join("asked"));
+    scene.ok("worker well");
+    assert_eq!(asked(), None);
 });
