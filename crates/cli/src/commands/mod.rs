@@ -20,6 +20,7 @@ mod inspection;
 mod json;
 mod login;
 mod manifest;
+mod nearby;
 pub(crate) mod network;
 mod pages;
 mod reference;
@@ -241,6 +242,7 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
         true => C::ABOUT.names.first().copied().unwrap_or(name),
         false => name,
     };
+    let own = globals.clone();
     let hooks = Hooks::of_command(&globals, name, &parsed.given, &parsed.operands);
     let call = Call {
         globals,
@@ -249,7 +251,12 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
         changed: parsed.changed,
     };
     let runtime = runtime()?;
-    let result = runtime.block_on(command.run(call));
+    let result = runtime.block_on(async {
+        match command.run(call).await {
+            Err(error) => Err(nearby::beside(&own, error).await),
+            done => done,
+        }
+    });
     if let Some(hooks) = hooks {
         let error = result.as_ref().err().map_or("", Error::message);
         runtime.block_on(hooks.follow(error));

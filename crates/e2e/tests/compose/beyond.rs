@@ -109,7 +109,6 @@ fn a_file_is_written_for_what_runs_and_brings_it_up_again() {
             "/HostConfig/RestartPolicy",
             "/HostConfig/Init",
             "/HostConfig/Tmpfs",
-            "/Mounts",
         ] {
             assert_eq!(
                 before.pointer(pointer),
@@ -117,6 +116,21 @@ fn a_file_is_written_for_what_runs_and_brings_it_up_again() {
                 "{pointer}\n{text}"
             );
         }
+        // Whether `:z` or `:rw` was said is one.
+        let mounts = |document: &serde_json::Value| -> Vec<String> {
+            let one = |mount: &serde_json::Value| {
+                ["Type", "Name", "Source", "Destination", "RW"]
+                    .map(|key| mount[key].to_string())
+                    .join(" ")
+            };
+            document["Mounts"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(one)
+                .collect()
+        };
+        assert_eq!(mounts(&before), mounts(&after), "{text}");
         let aliases = |document: &serde_json::Value| {
             document["NetworkSettings"]["Networks"]["shelf"]["DNSNames"].to_string()
         };

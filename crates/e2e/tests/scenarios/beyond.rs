@@ -104,7 +104,10 @@ fn explain_says_what_can_be_known_of_a_missing_capability() {
         scene.fails(1, "run --name poor --user 7 busybox chown 8 /tmp");
         let text = scene.ok("explain poor");
         assert!(text.contains("It runs as the user 7"), "{text}");
-        scene.fails(1, "run --name usual busybox date -s 2020-01-01");
+        scene.fails(
+            1,
+            "run --name usual busybox sh -c 'date -s 2020-01-01; exit 1'",
+        );
         let text = scene.ok("explain usual");
         assert!(text.contains("usually have: not SYS_ADMIN"), "{text}");
         // One that nobody wanted is not talked of.
@@ -113,6 +116,27 @@ fn explain_says_what_can_be_known_of_a_missing_capability() {
             "run --name other --cap-drop CHOWN busybox sh -c 'exit 3'",
         );
         assert!(!scene.ok("explain other").contains("started without"));
+    });
+}
+
+#[test]
+fn a_name_that_is_not_there_brings_the_nearest_to_mind() {
+    play(|scene| {
+        scene.ok("create --name frontend busybox");
+        scene.ok("volume create library");
+        scene.ok("network create backbone");
+        for (line, near) in [
+            ("stop fronted", "frontend"),
+            ("logs frontendd", "frontend"),
+            ("rm nobody fortend", "frontend"),
+            ("volume rm libary", "library"),
+            ("network connect backbon frontend", "backbone"),
+        ] {
+            let text = scene.fails(1, line);
+            let hint = format!("hint: there is {near}: is that what was meant?");
+            assert!(text.contains(&hint), "{line}: {text}");
+        }
+        assert!(!scene.fails(1, "stop zebra").contains("hint"));
     });
 }
 

@@ -3,7 +3,7 @@
 //! The scripts are short: they hand the words typed so far to the hidden `__complete`, which knows every command and flag,
 //! and asks the daemon for names. A daemon that does not answer at once is not waited for.
 
-mod names;
+pub(super) mod names;
 
 use super::table::{COMMANDS, GROUPS, Section, group_called, known_as, listed};
 use super::{About, Call, Command, Entry, Operands};

@@ -14,7 +14,7 @@ const ANSWER_MAX: Duration = Duration::from_millis(300);
 
 /// A kind of thing that has names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Thing {
+pub(in crate::commands) enum Thing {
     Container,
     Running,
     Stopped,
@@ -40,14 +40,16 @@ pub(super) fn of(globals: &Globals, thing: Thing) -> Vec<String> {
     let Ok(runtime) = runtime() else {
         return Vec::new();
     };
-    let asked = runtime.block_on(async {
-        tokio::time::timeout(ANSWER_MAX, async {
-            let client = connect(globals).await.ok()?;
-            listed(&client, thing).await.ok()
-        })
-        .await
+    runtime.block_on(asked(globals, thing))
+}
+
+/// The names that the daemon knows; none if it does not answer.
+pub(in crate::commands) async fn asked(globals: &Globals, thing: Thing) -> Vec<String> {
+    let answer = tokio::time::timeout(ANSWER_MAX, async {
+        let client = connect(globals).await.ok()?;
+        listed(&client, thing).await.ok()
     });
-    asked.ok().flatten().unwrap_or_default()
+    answer.await.ok().flatten().unwrap_or_default()
 }
 
 async fn listed(client: &Client, thing: Thing) -> Result<Vec<String>, ClientError> {
