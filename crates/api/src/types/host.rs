@@ -12,7 +12,11 @@ pub type PortMap = BTreeMap<String, Option<Vec<PortBinding>>>;
 /// Makes a struct of its own members and of those of `Resources`, which Docker embeds in several
 /// bodies.
 macro_rules! with_resources {
-    ($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+    ($name:ident {
+        $($(#[$attribute:meta])* $field:ident: $type:ty,)*
+    } $(then {
+        $($(#[$last_attribute:meta])* $last:ident: $last_type:ty,)*
+    })?) => {
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default, rename_all = "PascalCase")]
         pub struct $name {
@@ -50,6 +54,7 @@ macro_rules! with_resources {
             pub io_maximum_iops: u64,
             #[serde(rename = "IOMaximumBandwidth")]
             pub io_maximum_bandwidth: u64,
+            $($($(#[$last_attribute])* pub $last: $last_type,)*)?
         }
     };
 }
@@ -110,6 +115,7 @@ with_resources!(HostConfig {
     #[serde(skip_serializing_if = "is_zero")]
     runtime: String,
     isolation: String,
+} then {
     #[serde(skip_serializing_if = "is_zero")]
     mounts: Vec<Mount>,
     masked_paths: Option<Vec<String>>,

@@ -33,6 +33,14 @@ where
             Err(error) => failures.push(Error::new(error.to_string())),
         }
     }
+    all_of(failures)
+}
+
+/// All failures as one.
+///
+/// # Errors
+/// If there are any.
+pub(super) fn all_of(mut failures: Vec<Error>) -> Result<u8> {
     match failures.len() {
         0 => Ok(0),
         1 => Err(failures.remove(0)),

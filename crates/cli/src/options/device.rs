@@ -72,6 +72,31 @@ pub(crate) struct OperationRate(pub(crate) ThrottleDevice);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Weight(pub(crate) WeightDevice);
 
+/// `--device-cgroup-rule 'c 1:* rwm'`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rule(pub(crate) String);
+
+impl Item for Rule {
+    fn parse(text: &str) -> Result<Self, String> {
+        let is_number = |text: &str| {
+            text == "*" || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let is_rule = || {
+            let mut words = text.split(' ');
+            let (kind, numbers, access) = (words.next()?, words.next()?, words.next()?);
+            let (major, minor) = numbers.split_once(':')?;
+            let is_access = (1..=3).contains(&access.len())
+                && access.bytes().all(|byte| b"rwm".contains(&byte));
+            let fits = ["a", "b", "c"].contains(&kind) && is_number(major) && is_number(minor);
+            Some(fits && is_access && words.next().is_none())
+        };
+        match is_rule() {
+            Some(true) => Ok(Self(text.to_owned())),
+            _ => Err(format!("invalid device cgroup format '{text}'")),
+        }
+    }
+}
+
 impl Item for ByteRate {
     fn parse(text: &str) -> Result<Self, String> {
         let (path, rate) = device_and_value(text)?;
@@ -173,5 +198,25 @@ mod tests {
             "bad format for device path: sda:1"
         );
         assert!(OperationRate::parse("/dev/sda:1mb").is_err());
+    }
+
+    #[test]
+    fn rules_name_a_kind_numbers_and_an_access() {
+        for text in ["c 1:3 r", "a *:* rwm", "b 8:* mr"] {
+            assert!(Rule::parse(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "x",
+            "c 1 r",
+            "d 1:3 r",
+            "c 1:3",
+            "c 1:3 x",
+            "c 1:3 rwmr",
+            "c :3 r",
+            "c 1:3 r r",
+        ] {
+            assert!(Rule::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -62,7 +62,12 @@ pub(crate) fn labels(
 ) -> Result<BTreeMap<String, String>, String> {
     let mut pairs = Vec::new();
     for file in files {
-        pairs.extend(lines(file, "label")?);
+        // In a file, a name alone says nothing, as Docker has it.
+        pairs.extend(
+            lines(file, "label")?
+                .into_iter()
+                .filter(|line| line.contains('=')),
+        );
     }
     pairs.extend(flags.iter().map(|label| label.0.clone()));
     Ok(map(&pairs))

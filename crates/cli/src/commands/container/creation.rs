@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use hull_api::types::{ContainerCreate, ContainerInspect};
-use hull_api::{Client, ClientError};
+use hull_api::{ApiVersion, Client, ClientError};
 use hull_oci::Reference;
 
 use super::flags::ContainerFlags;
@@ -17,6 +17,9 @@ use crate::flags::FlagSet;
 use crate::options::environment::plain;
 use crate::settings::{Proxies, Settings};
 use crate::ui;
+
+/// Since then a container's address belongs to its place in a network, and to nothing else.
+const ENDPOINTS_HAVE_ADDRESSES: ApiVersion = ApiVersion::new(44);
 
 /// Operands of both commands.
 pub(super) const USAGE: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
@@ -118,6 +121,11 @@ impl CreationFlags {
         client: &Client,
         body: &ContainerCreate,
     ) -> Result<String> {
+        let mut body = body.clone();
+        if client.version() >= ENDPOINTS_HAVE_ADDRESSES {
+            body.config.mac_address.clear();
+        }
+        let body = &body;
         let mut id_file = IdFile::open(self.container.id_file())?;
         let image = &body.config.image;
         let pull = || pull::for_container(&call.globals, client, image, &self.platform, self.quiet);

@@ -22,6 +22,8 @@ pub(crate) struct Update {
     cpus: One<NanoCpus>,
     cpuset_cpus: String,
     cpuset_mems: String,
+    /// Taken and not heeded: kernels have no such limit any more.
+    kernel_memory: One<Bytes>,
     memory: One<Bytes>,
     memory_reservation: One<Bytes>,
     memory_swap: One<SwapBytes>,
@@ -50,6 +52,7 @@ impl Command for Update {
         set.add("cpus", "decimal", "Number of CPUs", &mut self.cpus);
         set.add("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)", &mut self.cpuset_cpus);
         set.add("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)", &mut self.cpuset_mems);
+        set.hidden("kernel-memory", "bytes", &mut self.kernel_memory);
         set.add("m,memory", "bytes", "Memory limit", &mut self.memory);
         set.add("memory-reservation", "bytes", "Memory soft limit", &mut self.memory_reservation);
         set.add("memory-swap", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap", &mut self.memory_swap);

@@ -1,10 +1,11 @@
 //! `network rm`
 
-use crate::commands::each::each;
+use crate::commands::each::all_of;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::flags::FlagSet;
+use crate::ui;
 
 #[derive(Default)]
 pub(crate) struct Rm {
@@ -27,13 +28,15 @@ impl Command for Rm {
     async fn run(self, call: Call) -> Result<u8> {
         let client = connect(&call.globals).await?;
         let force = self.force;
-        each(&client, &call.operands, |client, name| async move {
-            match client.network_remove(&name).await {
-                Ok(()) => Ok(name),
-                Err(error) if force && error.is_not_found() => Ok(String::new()),
-                Err(error) => Err(failure(error)),
+        // One after the other: one may be what another is made from.
+        let mut failures = Vec::new();
+        for name in &call.operands {
+            match client.network_remove(name).await {
+                Ok(()) => ui::line(name)?,
+                Err(error) if force && error.is_not_found() => {}
+                Err(error) => failures.push(failure(error)),
             }
-        })
-        .await
+        }
+        all_of(failures)
     }
 }

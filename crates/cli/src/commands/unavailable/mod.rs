@@ -4,9 +4,12 @@
 mod cluster;
 mod others;
 
+use hull_api::query::Query;
+
 use super::container::ls::FORMAT as LIST_FORMAT;
 use super::inspection::FORMAT;
 use super::{About, Operands, check_operands, page, parse};
+use crate::connection::{connect, failure};
 use crate::context::Globals;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
@@ -127,7 +130,7 @@ pub(super) fn run(
             .iter()
             .any(|word| word == "--help" || word == "-h")
     {
-        return Err(unavailable(&sentence, name));
+        return Err(refusal(globals, name)?.unwrap_or_else(|| unavailable(&sentence, name)));
     }
     let parsed = parse(bind(command.flags, &mut sinks), arguments, &full, &about)?;
     if parsed.help {
@@ -139,7 +142,22 @@ pub(super) fn run(
         return Ok(0);
     }
     check_operands(&full, &about, &parsed.operands, program)?;
-    Err(unavailable(&sentence, name))
+    Err(refusal(globals, name)?.unwrap_or_else(|| unavailable(&sentence, name)))
+}
+
+/// Under Docker's name, what a daemon outside a cluster says to whatever is about one.
+fn refusal(globals: &Globals, name: &str) -> Result<Option<Error>> {
+    let (group, verb) = name.split_once(' ').unwrap_or((name, ""));
+    let is_about_one = ["service", "stack", "swarm", "node", "secret", "config"].contains(&group);
+    let enters_one = group == "swarm" && ["init", "join"].contains(&verb);
+    if !globals.is_docker() || !is_about_one || enters_one {
+        return Ok(None);
+    }
+    let asked: Result<_> = super::runtime()?.block_on(async {
+        let client = connect(globals).await?;
+        Ok(client.get_raw("/swarm", Query::default()).await.err())
+    });
+    Ok(asked?.map(failure))
 }
 
 fn unavailable(sentence: &str, name: &str) -> Error {

@@ -4,7 +4,7 @@ use hull_api::types::{DeviceRequest, HostConfig};
 
 use super::some;
 use crate::flags::{FlagSet, Item, List, One};
-use crate::options::device::{ByteRate, Device, OperationRate, Weight};
+use crate::options::device::{ByteRate, Device, OperationRate, Rule, Weight};
 use crate::options::gpu::Gpus;
 use crate::options::limit::Limit;
 use crate::options::number::{Bytes, NanoCpus, SwapBytes};
@@ -25,7 +25,7 @@ pub(super) struct ResourceFlags {
     cpuset_cpus: String,
     cpuset_mems: String,
     devices: Vec<String>,
-    device_rules: Vec<String>,
+    device_rules: List<Rule>,
     read_bps: List<ByteRate>,
     read_iops: List<OperationRate>,
     write_bps: List<ByteRate>,
@@ -90,9 +90,6 @@ impl ResourceFlags {
                 "invalid value: {swappiness}. Valid memory swappiness range is 0-100"
             ));
         }
-        if self.kernel_memory.0.is_some() {
-            crate::ui::warn("Specifying a kernel memory limit is deprecated and will be ignored.");
-        }
         self.apply_processor(host);
         self.apply_devices(host)?;
         let bytes = |value: &One<Bytes>| value.0.map_or(0, |bytes| bytes.0);
@@ -145,7 +142,13 @@ impl ResourceFlags {
         }
         host.devices = some(devices);
         host.device_requests = some(requests);
-        host.device_cgroup_rules = some(self.device_rules.clone());
+        host.device_cgroup_rules = some(
+            self.device_rules
+                .0
+                .iter()
+                .map(|rule| rule.0.clone())
+                .collect(),
+        );
         let weights = self
             .blkio_weight_device
             .0
