@@ -85,7 +85,6 @@ fn a_signal_leaves_the_terminal_as_it_was() {
             ("attach --sig-proxy=false box", "QUIT", "", 131),
             ("login localhost:1 -u me", "INT", "Password:", 130),
             ("top", "INT", "box", 130),
-            ("debug box sh", "TERM", "debug of box", 143),
         ];
         for (line, signal, prompt, code) in lines {
             let mut shell = Command::new("sh");

@@ -101,7 +101,9 @@ impl ResourceFlags {
         host.oom_score_adj = self.oom_score;
         host.pids_limit = self.pids_limit;
         host.shm_size = bytes(&self.shm_size);
-        host.ulimits = some(self.ulimits.0.iter().map(|limit| limit.0.clone()).collect());
+        let mut limits: Vec<_> = self.ulimits.0.iter().map(|limit| limit.0.clone()).collect();
+        limits.sort_by(|left, right| left.name.cmp(&right.name));
+        host.ulimits = some(limits);
         host.io_maximum_iops = self.io_iops;
         host.io_maximum_bandwidth = u64::try_from(bytes(&self.io_bandwidth)).unwrap_or(0);
         Ok(())
