@@ -132,9 +132,25 @@ fn capabilities(container: &ContainerInspect) -> (String, String) {
         );
     }
     let lacking = match &dropped[..] {
-        [] => {
+        [] if added.iter().any(|name| name == "ALL") => {
             return (
-                "It has the capabilities that containers usually have: not SYS_ADMIN, NET_ADMIN, SYS_TIME, SYS_MODULE and others.".to_owned(),
+                "It has all capabilities (`--cap-add`): a system call was refused, or a file said no."
+                    .to_owned(),
+                "try `--security-opt seccomp=unconfined`, to see whether that is it".to_owned(),
+            );
+        }
+        [] => {
+            let usual = ["SYS_ADMIN", "NET_ADMIN", "SYS_TIME", "SYS_MODULE"];
+            let missing: Vec<&str> = usual
+                .into_iter()
+                .filter(|name| !added.iter().any(|own| own == name))
+                .collect();
+            return (
+                format!(
+                    "It has the capabilities that containers usually have{}: not {} and others.",
+                    and(&added),
+                    missing.join(", ")
+                ),
                 "CapEff in /proc/1/status tells which in full; `--cap-add` gives more".to_owned(),
             );
         }
@@ -149,6 +165,13 @@ fn capabilities(container: &ContainerInspect) -> (String, String) {
         format!("It was started without {lacking}{but} (`--cap-drop`)."),
         "if it should have more: `--cap-add`, or drop less".to_owned(),
     )
+}
+
+fn and(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(", and {}", names.join(", ")),
+    }
 }
 
 /// What the kernel's log says; that it cannot be read, only where there may be something in it.
@@ -480,6 +503,13 @@ mod tests {
             text.contains("log names nothing that was refused"),
             "{text}"
         );
+        let text = said(&|c| c.host_config.cap_add = names(&["CAP_SYS_ADMIN"]));
+        assert!(
+            text.contains("usually have, and SYS_ADMIN: not NET_ADMIN,"),
+            "{text}"
+        );
+        let text = said(&|c| c.host_config.cap_add = names(&["ALL"]));
+        assert!(text.contains("It has all capabilities"), "{text}");
         let text = said(&|c| c.host_config.cap_drop = names(&["CAP_CHOWN", "CAP_FOWNER"]));
         assert!(text.contains("started without CHOWN, FOWNER ("), "{text}");
         let text = said(&|c| {
