@@ -263,13 +263,19 @@ fn end_build_step(services: &Arc<Services>, record: &Record, link: &ShimLink) ->
     None
 }
 
+/// The way to a container's shim. Whoever was to see what a start laid out has it by now.
+fn link_to(services: &Services, record: &Record) -> ShimLink {
+    sealed::clear(&services.paths.run(&record.id));
+    services.shim_of(&record.id)
+}
+
 /// Brings a record up to date with its shim.
 fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
     if let State::Removing { volumes } = record.state {
         services.discard(&record, volumes);
         return None;
     }
-    let link = services.shim_of(&record.id);
+    let link = link_to(services, &record);
     if record.is_build_step {
         return end_build_step(services, &record, &link);
     }
@@ -285,7 +291,6 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
                 State::Running(run)
             };
             services.save(&record);
-            sealed::clear(&services.paths.run(&record.id));
             return Some(Found {
                 events: events_of(&link),
                 record,
@@ -328,7 +333,6 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
     if record.state.is_running() {
         lost(services, &mut record);
     } else {
-        sealed::clear(&services.paths.run(&record.id));
         let _ = fs::remove_dir_all(services.paths.run(&record.id));
         if !record.endpoints.is_empty() {
             record.endpoints.clear();
@@ -370,7 +374,6 @@ fn events_of(link: &ShimLink) -> Option<std::os::unix::net::UnixStream> {
 fn lost(services: &Arc<Services>, record: &mut Record) {
     let exit = recorded_exit(&services.paths.bundle(&record.id), record);
     services.destroy_cgroup(record);
-    sealed::clear(&services.paths.run(&record.id));
     let _ = fs::remove_dir_all(services.paths.run(&record.id));
     record.endpoints.clear();
     record.published.clear();
