@@ -9,10 +9,19 @@ use crate::{
     http::{
         answer::{Outcome, json},
         request::Request,
+        router::Op,
     },
 };
 
-pub(super) async fn fsck(request: Request) -> Outcome {
+/// Carries an operation on the disk out.
+pub(super) async fn perform(op: Op, request: Request) -> Outcome {
+    match op {
+        Op::Fsck => fsck(request).await,
+        _ => account(request).await,
+    }
+}
+
+async fn fsck(request: Request) -> Outcome {
     let options = FsckOptions {
         repair: request.query.flag("repair"),
         contents: request.query.flag_or("contents", true),
@@ -44,7 +53,7 @@ fn finding(finding: Finding) -> FsckFinding {
     }
 }
 
-pub(super) async fn account(request: Request) -> Outcome {
+async fn account(request: Request) -> Outcome {
     let account = request.app.engine.account().await?;
     let line = |line: hull_engine::account::Line| DiskAccountLine {
         what: line.what,
