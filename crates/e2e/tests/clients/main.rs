@@ -4,6 +4,7 @@
     reason = "a test that cannot prepare its files fails right there"
 )]
 
+mod builders;
 mod buildx;
 mod buildx_remote;
 mod bundles;

@@ -1,0 +1,4 @@
+FROM busybox
+COPY .env .config /conf/
+COPY . /all/
+RUN rm -r /all/.config

@@ -1,0 +1,3 @@
+FROM busybox
+COPY empty /empty
+COPY empty-dir /empty-dir

@@ -1,0 +1,2 @@
+FROM busybox
+RUN mkfifo /pipe && chmod 622 /pipe

@@ -1,0 +1,5 @@
+FROM busybox
+EXPOSE 80 443/tcp 53/udp
+VOLUME /data ["/not-json"]
+VOLUME ["/var/lib/app", "/logs"]
+STOPSIGNAL SIGQUIT

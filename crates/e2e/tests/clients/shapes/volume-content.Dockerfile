@@ -1,0 +1,3 @@
+FROM busybox
+RUN mkdir /data && echo before > /data/f
+VOLUME /data
