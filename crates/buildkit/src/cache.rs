@@ -4,11 +4,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write as _,
+    io,
     sync::Arc,
 };
 
-use hull_build::{cache::CacheOrigin, request::CacheSource};
+use hull_build::{
+    cache::{self, CacheOrigin},
+    request::CacheSource,
+};
 use hull_image::{Store, store::Lease};
 use hull_oci::{Descriptor, Digest};
 use serde::Deserialize;
@@ -18,11 +21,8 @@ use crate::{
     attributes::{is_true, list},
     grpc::Status,
     proto::{control::CacheOptionsEntry, gateway},
-    session::Session,
+    session::{Session, content::Reading},
 };
-
-/// The largest document of a cache.
-const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 
 /// How attributes name caches to import: the old way (names of images), and the one of today.
 const CACHE_FROM: &str = "cache-from";
@@ -183,7 +183,8 @@ struct Clients {
 impl Clients {
     fn read(&self, digest: &str) -> Result<Vec<u8>, String> {
         let store = self.session.store(&self.store);
-        let reading = store.read_all(digest, DOCUMENT_BYTES_MAX);
+        let most = usize::try_from(cache::DOCUMENT_BYTES_MAX).unwrap_or(usize::MAX);
+        let reading = store.read_all(digest, most);
         let read = self.runtime.block_on(reading);
         read.map_err(|status| status.message)
     }
@@ -212,22 +213,38 @@ impl CacheOrigin for Clients {
         lease: &Arc<Lease>,
         blob: &Descriptor,
     ) -> Result<(), String> {
-        let failed = |error: &dyn std::fmt::Display| error.to_string();
         let from = self.session.store(&self.store);
-        let mut writer = store
-            .write_blob(lease, &blob.digest)
-            .map_err(|error| failed(&error))?;
-        let reading = from.read(blob.digest.as_str());
-        let reading = self.runtime.block_on(reading);
-        let mut reading = reading.map_err(|status| status.message)?;
+        let reading = self.runtime.block_on(from.read(blob.digest.as_str()));
+        let mut pieces = Pieces {
+            reading: reading.map_err(|status| status.message)?,
+            runtime: &self.runtime,
+            rest: io::Cursor::default(),
+        };
+        cache::keep(store, lease, &blob.digest, &mut pieces)
+    }
+}
+
+/// A blob under way, as the builder's threads read it.
+struct Pieces<'a> {
+    reading: Reading,
+    runtime: &'a Handle,
+    /// What has come and is not read.
+    rest: io::Cursor<Vec<u8>>,
+}
+
+impl io::Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let piece = self.runtime.block_on(reading.next());
-            match piece.map_err(|status| status.message)? {
-                Some(piece) => writer.write_all(&piece).map_err(|error| failed(&error))?,
-                None => break,
+            let length = self.rest.read(buffer)?;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let piece = self.runtime.block_on(self.reading.next());
+            match piece.map_err(|status| io::Error::other(status.message))? {
+                Some(piece) => self.rest = io::Cursor::new(piece),
+                None => return Ok(0),
             }
         }
-        writer.commit().map(drop).map_err(|error| failed(&error))
     }
 }
 

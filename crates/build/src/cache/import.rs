@@ -20,6 +20,11 @@ const DEPTH_MAX: usize = 4;
 /// How layers of a cache are packed.
 pub(crate) const PLAIN: &str = "gzip";
 
+/// How BuildKit's caches are known: by the kind of a descriptor, and by a member of an image's
+/// configuration.
+const BUILDKITS_CONFIG: &str = "application/vnd.buildkit.cacheconfig.";
+const BUILDKITS_MEMBER: &str = "moby.buildkit.cache.v0";
+
 /// What other caches have.
 pub(crate) struct Imports {
     steps: HashMap<String, Imported>,
@@ -111,10 +116,14 @@ impl Imports {
         if self.gather(origin, &root, 0)? {
             return Ok(());
         }
-        Err(format!(
-            "{} holds no cache of Hull's: build it with --cache-to",
-            origin.name()
-        ))
+        let name = origin.name();
+        Err(match is_buildkits(origin, &root, 0) {
+            true => format!(
+                "{name} holds a cache in BuildKit's form: its steps are known by other keys than Hull's, so \
+                 nothing of it can be used; build once with --cache-to to put Hull's in its place"
+            ),
+            false => format!("{name} holds no cache of Hull's: build it with --cache-to"),
+        })
     }
 
     fn gather(
@@ -135,11 +144,7 @@ impl Imports {
             return Err("its indexes lie too deep in one another".to_owned());
         }
         let mut found = false;
-        for child in index
-            .manifests
-            .iter()
-            .filter(|child| !child.is_attestation())
-        {
+        for child in index.manifests.iter().filter(|child| is_document(child)) {
             let bytes = document(origin, child)?;
             found |= self.gather(origin, &bytes, depth + 1)?;
         }
@@ -228,6 +233,38 @@ impl Imports {
     }
 }
 
+/// Whether a child is a manifest or an index itself: in BuildKit's caches, layers are children too.
+fn is_document(child: &Descriptor) -> bool {
+    let kind = &child.media_type;
+    !child.is_attestation()
+        && (kind.is_empty() || kind.contains("manifest") || kind.contains("index"))
+}
+
+/// Whether a cache, or what an image says of its steps, is BuildKit's own.
+fn is_buildkits(origin: &Arc<dyn CacheOrigin>, root: &[u8], depth: usize) -> bool {
+    if let Ok(manifest) = serde_json::from_slice::<Manifest>(root) {
+        return is_buildkits_config(&manifest.config)
+            || document(origin, &manifest.config).is_ok_and(|config| tells_as_buildkit(&config));
+    }
+    let Ok(index) = serde_json::from_slice::<Index>(root) else {
+        return false;
+    };
+    let mut children = index.manifests.iter().filter(|child| is_document(child));
+    let deeper = |child: &Descriptor| {
+        document(origin, child).is_ok_and(|bytes| is_buildkits(origin, &bytes, depth + 1))
+    };
+    index.manifests.iter().any(is_buildkits_config) || depth < DEPTH_MAX && children.any(deeper)
+}
+
+fn is_buildkits_config(descriptor: &Descriptor) -> bool {
+    descriptor.media_type.starts_with(BUILDKITS_CONFIG)
+}
+
+fn tells_as_buildkit(config: &[u8]) -> bool {
+    let config = serde_json::from_slice::<serde_json::Value>(config);
+    config.is_ok_and(|config| !config[BUILDKITS_MEMBER].is_null())
+}
+
 /// A document, which must be what its name says.
 fn document(
     origin: &Arc<dyn CacheOrigin>,
@@ -240,4 +277,106 @@ fn document(
         return Ok(bytes);
     }
     Err(format!("the document {} is damaged", descriptor.digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Documents by their digests; the last one is the root.
+    #[derive(Default)]
+    struct Documents(HashMap<Digest, Vec<u8>>, Vec<u8>);
+
+    impl Documents {
+        /// Adds a document; its descriptor.
+        fn put(&mut self, kind: &str, document: &Value) -> Value {
+            let bytes = serde_json::to_vec(document).expect("a document");
+            let digest = Digest::of(&bytes);
+            let descriptor =
+                json!({"mediaType": kind, "digest": digest.to_string(), "size": bytes.len()});
+            self.1.clone_from(&bytes);
+            self.0.insert(digest, bytes);
+            descriptor
+        }
+    }
+
+    impl CacheOrigin for Documents {
+        fn name(&self) -> String {
+            "documents".to_owned()
+        }
+
+        fn root(&self) -> std::result::Result<Vec<u8>, String> {
+            Ok(self.1.clone())
+        }
+
+        fn document(&self, descriptor: &Descriptor) -> std::result::Result<Vec<u8>, String> {
+            let found = self.0.get(&descriptor.digest).cloned();
+            found.ok_or_else(|| "nobody should ask for a layer".to_owned())
+        }
+
+        fn bring(
+            &self,
+            _: &Arc<Store>,
+            _: &Arc<Lease>,
+            _: &Descriptor,
+        ) -> std::result::Result<(), String> {
+            Err("nothing is brought".to_owned())
+        }
+    }
+
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const CACHE: &str = "application/vnd.buildkit.cacheconfig.v0";
+
+    fn is_buildkits(documents: Documents) -> bool {
+        let origin: Arc<dyn CacheOrigin> = Arc::new(documents);
+        let root = origin.root().expect("there is one");
+        super::is_buildkits(&origin, &root, 0)
+    }
+
+    fn layer() -> Value {
+        let digest = Digest::of(b"a layer");
+        json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest.to_string(), "size": 7})
+    }
+
+    #[test]
+    fn buildkit_s_caches_are_recognised_in_each_of_their_forms() {
+        let records = json!({"layers": [], "records": []});
+        let mut index = Documents::default();
+        let config = index.put(CACHE, &records);
+        let list = index.put(
+            INDEX,
+            &json!({"schemaVersion": 2, "manifests": [layer(), config]}),
+        );
+        assert!(is_buildkits(index));
+        let mut nested = Documents::default();
+        let config = nested.put(CACHE, &records);
+        let same = nested.put(
+            INDEX,
+            &json!({"schemaVersion": 2, "manifests": [layer(), config]}),
+        );
+        assert_eq!(same, list);
+        nested.put(INDEX, &json!({"schemaVersion": 2, "manifests": [same]}));
+        assert!(is_buildkits(nested));
+        let mut manifest = Documents::default();
+        let config = manifest.put(CACHE, &records);
+        let whole = json!({"schemaVersion": 2, "config": config, "layers": [layer()]});
+        manifest.put(MANIFEST, &whole);
+        assert!(is_buildkits(manifest));
+    }
+
+    #[test]
+    fn what_an_image_says_of_its_steps_is_buildkit_s_only_if_it_is() {
+        for (member, expected) in [("moby.buildkit.cache.v0", true), ("other", false)] {
+            let mut image = Documents::default();
+            let config = json!({"architecture": "amd64", "os": "linux", member: "e30="});
+            let config = image.put("application/vnd.oci.image.config.v1+json", &config);
+            let whole = json!({"schemaVersion": 2, "config": config, "layers": [layer()]});
+            let child = image.put(MANIFEST, &whole);
+            image.put(INDEX, &json!({"schemaVersion": 2, "manifests": [child]}));
+            assert_eq!(is_buildkits(image), expected, "{member}");
+        }
+    }
 }

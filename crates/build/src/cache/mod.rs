@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 
 pub(crate) use import::Imports;
 pub use mounts::{CacheMount, CacheMounts};
-pub use origin::CacheOrigin;
+pub use origin::{CacheOrigin, DOCUMENT_BYTES_MAX, keep};
 pub use prune::{CacheFilter, CachePruned, CacheRecord, CacheUsage};
 
 /// Versions of the schema that came before are dropped: a cache may be lost.

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::tree::Tree;
 
 /// The largest document that is read.
-const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+pub const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a cache lies. Errors are for people.
 pub trait CacheOrigin: Send + Sync {
@@ -34,6 +34,28 @@ pub trait CacheOrigin: Send + Sync {
         lease: &Arc<Lease>,
         blob: &Descriptor,
     ) -> Result<(), String>;
+}
+
+/// Writes what an origin gave into the store, where the lease keeps it: only if it is what its name
+/// says.
+///
+/// # Errors
+/// It cannot be read or written, or is something else.
+pub fn keep(
+    store: &Arc<Store>,
+    lease: &Arc<Lease>,
+    digest: &Digest,
+    from: &mut dyn io::Read,
+) -> Result<(), String> {
+    let mut write = || {
+        let mut writer = store.write_blob(lease, digest)?;
+        io::copy(from, &mut writer).map_err(|source| hull_image::Error::Io {
+            what: format!("copy {digest}"),
+            source,
+        })?;
+        writer.commit()
+    };
+    write().map(drop).map_err(|error| error.to_string())
 }
 
 /// An image of the store.
@@ -122,16 +144,6 @@ impl CacheOrigin for Layout {
         lease: &Arc<Lease>,
         blob: &Descriptor,
     ) -> Result<(), String> {
-        let mut file = self.open(&blob.digest)?;
-        let written = store
-            .write_blob(lease, &blob.digest)
-            .and_then(|mut writer| {
-                io::copy(&mut file, &mut writer).map_err(|source| hull_image::Error::Io {
-                    what: format!("copy {}", blob.digest),
-                    source,
-                })?;
-                writer.commit()
-            });
-        written.map(drop).map_err(|error| error.to_string())
+        keep(store, lease, &blob.digest, &mut self.open(&blob.digest)?)
     }
 }
