@@ -94,6 +94,10 @@ pub enum SyntaxError {
     MountInvalid { key: String, value: String },
     #[error("target required for mount type {0:?}")]
     MountTarget(String),
+    #[error("unexpected {0:?} in --device: it has the form vendor.com/class=name[,required]")]
+    DeviceField(String),
+    #[error("a --device names one device, and this one names {0:?} already")]
+    DeviceTwice(String),
     #[error("secret mount without an id: give id= or target=")]
     SecretWithoutId,
 }

@@ -44,8 +44,23 @@ pub trait Host: Send + Sync {
         login: Option<&Login>,
     ) -> Result<(), HostError>;
 
+    /// The CDI devices of the host that a wish stands for: one by its name, the first or all of a
+    /// kind, those of a class. Blocks.
+    fn devices(&self, wish: &str) -> Result<Vec<Device>, HostError>;
+
     /// Whether this host can run programs of the platform.
     fn can_run(&self, platform: &Platform) -> bool;
+}
+
+/// A device of the host that a command may get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// In full.
+    pub name: String,
+    /// The client must grant it.
+    pub needs_leave: bool,
+    /// What it mounts, where: a directory, or something else.
+    pub places: Vec<(String, bool)>,
 }
 
 /// Takes a command's output as it comes.
@@ -86,7 +101,7 @@ pub struct RunRequest {
     pub network: String,
     /// All privileges (`--security=insecure`).
     pub is_privileged: bool,
-    /// CDI devices.
+    /// CDI devices, each by its full name.
     pub devices: Vec<String>,
     /// What is mounted.
     pub mounts: Vec<RunMount>,

@@ -50,7 +50,7 @@ mod remote;
 pub use builder::{Builder, Built, BuiltPlatform, CACHE_BYTES_DEFAULT};
 pub use cancel::Cancel;
 pub use error::{Error, Located, Place, Result, SyntaxError};
-pub use host::{Finished, Host, HostError, RunMount, RunOutput, RunRequest};
+pub use host::{Device, Finished, Host, HostError, RunMount, RunOutput, RunRequest};
 pub use hull_context as context;
 pub use progress::{Event, LogStream, Progress, VertexId};
 pub use remote::Remote;

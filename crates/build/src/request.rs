@@ -41,7 +41,8 @@ pub struct BuildRequest {
     pub pull: bool,
     /// What commands get that do not ask for something else.
     pub run: RunDefaults,
-    /// Privileges that the client grants: `network.host`, `security.insecure`.
+    /// Privileges that the client grants: `network.host`, `security.insecure`, `device`,
+    /// `device=vendor.com/class=name`.
     pub entitlements: Vec<String>,
     /// The client's secrets.
     pub secrets: Arc<dyn Secrets>,

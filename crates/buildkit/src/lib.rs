@@ -37,4 +37,4 @@ mod solved;
 
 pub use chew::chew;
 pub use control::Worker;
-pub use service::{Front, Lender, Push, Pushing, Tell};
+pub use service::{Device, Front, Lender, Push, Pushing, Tell};

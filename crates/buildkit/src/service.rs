@@ -1,6 +1,6 @@
 //! Which part answers a call.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use hull_build::Builder;
 use hull_image::Store;
@@ -11,6 +11,7 @@ use crate::{
     gateway,
     grpc::{Call, Running, Service, Status},
     job::Jobs,
+    proto::worker::WorkerRecord,
     session::{Credentials, Sessions},
 };
 
@@ -22,6 +23,20 @@ pub trait Lender: Send + Sync + 'static {
     /// Carries an image of the store to the registry in its name. `tell` hears how far each layer
     /// is. The error is for people.
     fn push(self: Arc<Self>, push: Push) -> Pushing;
+
+    /// The devices that builds may ask for. Blocks.
+    fn devices(&self) -> Vec<Device>;
+}
+
+/// A device that builds may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// `vendor.com/class=name`
+    pub name: String,
+    /// A client need not grant it.
+    pub auto_allow: bool,
+    /// What is known of it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// An image on its way to a registry.
@@ -72,6 +87,13 @@ impl Front {
     /// What builds here.
     pub fn worker(&self) -> &Worker {
         &self.worker
+    }
+
+    /// What builds here and with which devices, for clients.
+    pub(crate) async fn worker_record(&self) -> WorkerRecord {
+        let lender = Arc::clone(&self.lender);
+        let devices = tokio::task::spawn_blocking(move || lender.devices()).await;
+        self.worker.record(devices.unwrap_or_default())
     }
 
     /// The clients that offer something.

@@ -13,7 +13,8 @@ use std::{
 
 use hull_build::cache::CacheOrigin;
 use hull_build::{
-    Builder, Cancel, Finished, Host, HostError, LogStream, Login, RunMount, RunOutput, RunRequest,
+    Builder, Cancel, Device, Finished, Host, HostError, LogStream, Login, RunMount, RunOutput,
+    RunRequest,
 };
 use hull_image::store::Lease;
 use hull_image::{Snapshot, Store};
@@ -27,9 +28,13 @@ use tokio::runtime::Handle as Runtime;
 use crate::{
     Engine, actor,
     actor::Order,
+    cdi::{Catalogue, Listed},
     container::{remove::RemoveOptions, wait::WaitFor},
     error::{Attempt, Error, Result},
-    model::{Config, ContainerId, HostConfig, LogConfig, Name, NetworkMode, Resources, Ulimit},
+    model::{
+        Config, ContainerId, DeviceRequest, HostConfig, LogConfig, Name, NetworkMode, Resources,
+        Ulimit,
+    },
     paths,
     record::{MountKind, MountPoint, Record},
     services::Services,
@@ -161,6 +166,28 @@ impl Host for BuildHost {
         pushed
             .map(drop)
             .map_err(|error| HostError(crate::shim::chain(&error)))
+    }
+
+    fn devices(&self, wish: &str) -> Result<Vec<Device>, HostError> {
+        let engine = self.engine()?;
+        let catalogue = Catalogue::read(&engine.config().cdi_directories);
+        let found = catalogue.matching(wish);
+        let found = found.map_err(|error| HostError(error.to_string()))?;
+        let device = |listed: Listed| {
+            let edits = catalogue.resolve(std::slice::from_ref(&listed.name));
+            let edits = edits.map_err(|error| HostError(error.to_string()))?;
+            let mounts = edits.0.iter().flat_map(|edits| &edits.mounts);
+            let place = |mount: &crate::cdi::Mount| {
+                let is_directory = std::path::Path::new(&mount.host_path).is_dir();
+                (mount.container_path.clone(), is_directory)
+            };
+            Ok(Device {
+                places: mounts.map(place).collect(),
+                name: listed.name,
+                needs_leave: !listed.auto_allow,
+            })
+        };
+        found.into_iter().map(device).collect()
     }
 
     fn can_run(&self, platform: &Platform) -> bool {
@@ -417,11 +444,6 @@ fn host_config(services: &Services, request: &RunRequest) -> Result<HostConfig> 
             }
         },
     };
-    if let Some(device) = request.devices.first() {
-        return Err(Error::NotImplemented(format!(
-            "the device {device:?} cannot be given to a build: CDI devices are not available"
-        )));
-    }
     let ulimits = defaults.ulimits.iter().map(|text| ulimit(text));
     Ok(HostConfig {
         network_mode,
@@ -442,10 +464,22 @@ fn host_config(services: &Services, request: &RunRequest) -> Result<HostConfig> 
             cpuset_mems: defaults.cpuset_mems.clone(),
             cgroup_parent: defaults.cgroup_parent.clone(),
             ulimits: ulimits.collect::<Result<_>>()?,
+            device_requests: devices(&request.devices),
             ..Resources::default()
         },
         ..HostConfig::default()
     })
+}
+
+fn devices(names: &[String]) -> Vec<DeviceRequest> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    vec![DeviceRequest {
+        driver: "cdi".to_owned(),
+        device_ids: names.to_vec(),
+        ..DeviceRequest::default()
+    }]
 }
 
 /// `nofile=1024:2048`.

@@ -49,6 +49,8 @@ pub struct EngineConfig {
     pub dns_options: Vec<String>,
     /// What `host-gateway` stands for; empty: the default bridge's gateway.
     pub host_gateway: Vec<std::net::IpAddr>,
+    /// Where files describe CDI devices, a later one's wins; empty: there are none.
+    pub cdi_directories: Vec<PathBuf>,
     /// Bytes that images may take; `None`: as many as there are.
     pub storage_budget: Option<u64>,
     /// The daemon's labels, for `info`.

@@ -83,6 +83,11 @@ impl Engine {
         &self.services.config
     }
 
+    /// The CDI devices that files of the host describe now. Blocks.
+    pub fn cdi_devices(&self) -> Vec<crate::cdi::Listed> {
+        crate::cdi::Catalogue::read(&self.services.config.cdi_directories).list()
+    }
+
     /// What lies where.
     pub fn paths(&self) -> &Paths {
         &self.services.paths

@@ -133,6 +133,9 @@ pub enum Error {
     /// The request does not fit the container's confinement.
     #[error(transparent)]
     Spec(#[from] crate::spec::SpecError),
+    /// A CDI device cannot be given.
+    #[error(transparent)]
+    Cdi(#[from] crate::cdi::CdiError),
     /// The user is not known inside the container.
     #[error(transparent)]
     User(#[from] crate::user::UserError),
@@ -169,7 +172,7 @@ impl Error {
             Self::Image(error) => kind_of_image(error.kind()),
             Self::Registry(error) => kind_of_registry(error.kind()),
             Self::Network(error) => kind_of_network(error.kind()),
-            Self::Spec(_) | Self::User(_) => Kind::Invalid,
+            Self::Spec(_) | Self::Cdi(_) | Self::User(_) => Kind::Invalid,
             // dockerd answers 400 when the program cannot be run: the request named it.
             Self::Start {
                 code: 126 | 127, ..

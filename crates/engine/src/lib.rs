@@ -9,6 +9,7 @@ pub mod account;
 pub mod actor;
 pub mod budget;
 pub mod build;
+pub mod cdi;
 pub mod config;
 pub mod container;
 pub mod error;

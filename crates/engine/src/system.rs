@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Engine, error::Result, state::State, store::Kind};
+use crate::{Engine, cdi::Catalogue, error::Result, state::State, store::Kind};
 
 /// Facts about the engine and its host.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub struct Info {
     pub ip_forwarding: bool,
     /// AppArmor confines containers.
     pub has_apparmor: bool,
+    /// CDI devices that files of the host describe, by name.
+    pub cdi_devices: Vec<String>,
 }
 
 /// A fact that is kept.
@@ -64,6 +66,7 @@ impl Engine {
         self.services()
             .block(move || {
                 let uname = rustix::system::uname();
+                let cdi = Catalogue::read(&services.config.cdi_directories).list();
                 let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
                 Ok(Info {
                     id: identity(&services)?,
@@ -83,6 +86,7 @@ impl Engine {
                     descriptors: fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
                     ip_forwarding: reads_one("/proc/sys/net/ipv4/ip_forward"),
                     has_apparmor: services.host.apparmor,
+                    cdi_devices: cdi.into_iter().map(|listed| listed.name).collect(),
                 })
             })
             .await?

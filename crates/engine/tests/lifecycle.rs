@@ -49,6 +49,7 @@ fn config(directory: &Path) -> EngineConfig {
         dns_search: Vec::new(),
         dns_options: Vec::new(),
         host_gateway: Vec::new(),
+        cdi_directories: Vec::new(),
         storage_budget: None,
         labels: Vec::new(),
         plugins: Default::default(),

@@ -63,9 +63,9 @@ pub use stats::{
 };
 pub use system::{
     Actor, AuthConfig, AuthResponse, BuildCacheRecord, BuildPrune, Commit, Component,
-    ContainerdInfo, ContainerdNamespaces, DiskUsage, DiskUsageKind, Event, FirewallInfo, IndexInfo,
-    Info, Ping, PlatformName, Plugins, RegistryConfig, Runtime, SwarmInfo, SystemAddressPool,
-    Version,
+    ContainerdInfo, ContainerdNamespaces, DeviceInfo, DiskUsage, DiskUsageKind, Event,
+    FirewallInfo, IndexInfo, Info, Ping, PlatformName, Plugins, RegistryConfig, Runtime, SwarmInfo,
+    SystemAddressPool, Version,
 };
 pub use volume::{Volume, VolumeCreate, VolumeList, VolumePrune, VolumeUsage};
 

@@ -130,8 +130,19 @@ pub struct Info {
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovered_devices: Option<Vec<DeviceInfo>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub containerd: Option<ContainerdInfo>,
     pub warnings: Option<Vec<String>>,
+}
+
+/// A device that a driver found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct DeviceInfo {
+    pub source: String,
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

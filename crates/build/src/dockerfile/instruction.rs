@@ -96,6 +96,15 @@ pub struct Run {
     pub devices: Vec<String>,
 }
 
+/// A device that a `RUN` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDevice {
+    /// `vendor.com/class=name`, or what stands for several.
+    pub name: String,
+    /// The command is not run without it.
+    pub required: bool,
+}
+
 /// `COPY` and `ADD`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Copy {

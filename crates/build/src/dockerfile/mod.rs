@@ -11,13 +11,13 @@ mod read;
 mod words;
 
 pub use instruction::{
-    ArgDeclaration, Copy, Healthcheck, Instruction, Run, RunMount, Sharing, Stage, Step,
+    ArgDeclaration, Copy, Healthcheck, Instruction, Run, RunDevice, RunMount, Sharing, Stage, Step,
 };
 pub use lines::Directives;
 pub use words::{Command, Pair};
 
 pub(crate) use flags::boolean;
-pub(crate) use read::mount_of;
+pub(crate) use read::{device_of, mount_of};
 pub(crate) use words::{heredoc, quoted as quoted_words};
 
 use crate::error::{Located, SyntaxError};

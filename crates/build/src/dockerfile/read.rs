@@ -1,7 +1,9 @@
 //! From an instruction as it stands to what it says. The texts of errors are BuildKit's.
 
 use super::flags::{Flags, boolean, closest};
-use super::instruction::{ArgDeclaration, Copy, Healthcheck, Instruction, Run, RunMount, Sharing};
+use super::instruction::{
+    ArgDeclaration, Copy, Healthcheck, Instruction, Run, RunDevice, RunMount, Sharing,
+};
 use super::{Node, words};
 use crate::error::{Located, SyntaxError};
 
@@ -339,6 +341,41 @@ fn nanoseconds(text: &str) -> Option<i64> {
         reason = "bounded in the line before"
     )]
     (total < 9e18).then_some(total as i64)
+}
+
+/// A `--device` value, variables substituted already: `[name=]vendor.com/class[=name][,required]`.
+pub(crate) fn device_of(text: &str) -> Result<RunDevice> {
+    let mut device = RunDevice {
+        name: String::new(),
+        required: false,
+    };
+    let named = |device: &mut RunDevice, name: &str| {
+        if !device.name.is_empty() {
+            return Err(SyntaxError::DeviceTwice(device.name.clone()));
+        }
+        name.clone_into(&mut device.name);
+        Ok(())
+    };
+    for field in text.split(',').map(str::trim) {
+        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+        match key.to_ascii_lowercase().as_str() {
+            "name" => named(&mut device, value)?,
+            "required" if key.len() == field.len() => device.required = true,
+            "required" => {
+                let required = boolean(value).ok_or_else(|| SyntaxError::MountInvalid {
+                    key: "required".to_owned(),
+                    value: value.to_owned(),
+                });
+                device.required = required?;
+            }
+            kind if kind.contains('/') => named(&mut device, field)?,
+            _ => return Err(SyntaxError::DeviceField(field.to_owned())),
+        }
+    }
+    if device.name.is_empty() {
+        return Err(SyntaxError::DeviceField(text.to_owned()));
+    }
+    Ok(device)
 }
 
 /// A `--mount` value, variables substituted already.

@@ -126,7 +126,7 @@ pub struct RunOp {
     /// `--security=insecure`.
     pub is_privileged: bool,
     /// `--device`.
-    pub devices: Vec<String>,
+    pub devices: Vec<crate::dockerfile::RunDevice>,
     /// `--mount`, targets absolute.
     pub mounts: Vec<PlannedMount>,
     /// A script that is mounted, and where.

@@ -2,7 +2,9 @@
 
 use super::stage::{StageState, Walk};
 use super::{Op, PlannedMount, Planner, RunOp, Vertex, absolute, config, copy, scope};
-use crate::dockerfile::{Command, Heredoc, Run, RunMount, Span, Step, mount_of};
+use crate::dockerfile::{
+    Command, Heredoc, Run, RunDevice, RunMount, Span, Step, device_of, mount_of,
+};
 use crate::error::Result;
 
 /// Where a script of a heredoc is mounted.
@@ -19,6 +21,10 @@ pub(super) fn apply(
     let mut mounts = Vec::new();
     for text in &run.mounts {
         mounts.push(mount(planner, walk, state, text, step.span)?);
+    }
+    let mut devices = Vec::new();
+    for text in &run.devices {
+        devices.push(device(planner, state, text, step.span)?);
     }
     let network = network(planner, run, step.span)?;
     let is_privileged = security(planner, run, step.span)?;
@@ -39,7 +45,7 @@ pub(super) fn apply(
             working_dir: state.working_dir().to_owned(),
             network,
             is_privileged,
-            devices: run.devices.clone(),
+            devices,
             mounts,
             script,
         }),
@@ -166,6 +172,17 @@ fn security(planner: &Planner<'_>, run: &Run, span: Span) -> Result<bool> {
             Err(planner.input.error(span, message))
         }
     }
+}
+
+/// A device, variables substituted. Whether it is there, and granted, is seen when the step is done.
+fn device(
+    planner: &mut Planner<'_>,
+    state: &StageState,
+    text: &str,
+    span: Span,
+) -> Result<RunDevice> {
+    let text = planner.expand(state, text, span)?;
+    device_of(&text).map_err(|error| planner.input.error(span, error.to_string()))
 }
 
 /// A mount, variables substituted, its target absolute.

@@ -5,10 +5,13 @@
 //! digests of the files it reads. Two builds that come to the same key at the same time do it once.
 
 mod accounts;
+mod agent;
 mod copy;
+mod devices;
 mod fetch;
 mod files;
 mod mode;
+mod mounts;
 mod run;
 mod select;
 mod sources;

@@ -31,7 +31,7 @@ pub(crate) async fn call(front: &Front, method: &str, mut call: Call) -> Result<
         }
         "ListWorkers" => {
             call.incoming.only::<ListWorkersRequest>().await?;
-            let record = vec![front.worker().record()];
+            let record = vec![front.worker_record().await];
             call.reply(&ListWorkersResponse { record }).await
         }
         "DiskUsage" => {

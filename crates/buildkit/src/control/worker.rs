@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::proto::{
     llb,
-    worker::{BuildkitVersion, GcPolicy, WorkerRecord},
+    worker::{BuildkitVersion, CdiDevice, GcPolicy, WorkerRecord},
 };
+use crate::service::Device;
 
 /// The version of BuildKit whose protocol is spoken.
 const PROTOCOL: &str = "v0.29.0";
@@ -41,7 +42,13 @@ impl Worker {
         }
     }
 
-    pub(crate) fn record(&self) -> WorkerRecord {
+    pub(crate) fn record(&self, devices: Vec<Device>) -> WorkerRecord {
+        let device = |device: Device| CdiDevice {
+            name: device.name,
+            auto_allow: device.auto_allow,
+            annotations: device.annotations.into_iter().collect(),
+            on_demand: false,
+        };
         let mut labels = HashMap::from([
             (SNAPSHOTTER.to_owned(), "overlayfs".to_owned()),
             (
@@ -66,7 +73,7 @@ impl Worker {
                 ..GcPolicy::default()
             }],
             buildkit_version: Some(self.version_record()),
-            cdi_devices: Vec::new(),
+            cdi_devices: devices.into_iter().map(device).collect(),
         }
     }
 }

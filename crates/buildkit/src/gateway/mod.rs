@@ -81,7 +81,7 @@ pub(crate) async fn call(front: &Front, method: &str, mut call: Call) -> Result<
             call.reply(&PongResponse {
                 frontend_api_caps: capabilities(GATEWAY),
                 llb_caps: capabilities(LANGUAGE),
-                workers: vec![front.worker().record()],
+                workers: vec![front.worker_record().await],
             })
             .await
         }

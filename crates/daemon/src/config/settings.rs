@@ -24,6 +24,10 @@ const DEFAULT_CERTS: &str = "/etc/docker/certs.d";
 const DEFAULT_DATA_ROOT: &str = "/var/lib/hull";
 const DEFAULT_EXEC_ROOT: &str = "/run/hull";
 const DEFAULT_PIDFILE: &str = "/run/hulld.pid";
+/// Where vendors put their files.
+const DEFAULT_CDI_DIRS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+/// The one feature that can be switched.
+const CDI_FEATURE: &str = "cdi";
 const DEFAULT_SHM_BYTES: i64 = 64 << 20;
 const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(15);
 
@@ -112,6 +116,23 @@ impl Config {
         self.values.list(key)
     }
 
+    /// Where files describe CDI devices; empty: the feature is switched off.
+    pub(crate) fn cdi_directories(&self) -> Vec<PathBuf> {
+        let features = self.values.get("features").and_then(Value::as_object);
+        if features.is_some_and(|all| all.get(CDI_FEATURE) == Some(&Value::Bool(false))) {
+            return Vec::new();
+        }
+        let given = self.list("cdi-spec-dirs");
+        match given.is_empty() {
+            true => DEFAULT_CDI_DIRS.map(PathBuf::from).to_vec(),
+            false => given
+                .into_iter()
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+                .collect(),
+        }
+    }
+
     /// The address pools: base and size.
     pub(crate) fn address_pools(&self) -> Vec<(String, i64)> {
         let pools = self
@@ -140,9 +161,17 @@ impl Config {
     pub(crate) fn without_effect(&self) -> Vec<&'static str> {
         TABLE
             .iter()
-            .filter(|row| row.effect == Effect::Nothing && self.values.get(row.key).is_some())
+            .filter(|row| row.effect == Effect::Nothing && self.says_more(row.key))
             .map(|row| row.key)
             .collect()
+    }
+
+    /// Whether an option was given; of features, whether any but the one that works here.
+    fn says_more(&self, key: &str) -> bool {
+        match (key, self.values.get(key)) {
+            ("features", Some(Value::Object(all))) => all.keys().any(|name| name != CDI_FEATURE),
+            (_, value) => value.is_some(),
+        }
     }
 }
 

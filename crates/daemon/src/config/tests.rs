@@ -172,6 +172,25 @@ fn nonsense_is_refused() {
 }
 
 #[test]
+fn cdi_s_directories_are_docker_s_unless_said_or_switched_off() {
+    let directories = |flags: &[&str]| {
+        let config = loaded(flags, "").unwrap();
+        assert_eq!(config.without_effect(), [""; 0]);
+        let shown = config.cdi_directories();
+        shown
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(directories(&[]), ["/etc/cdi", "/var/run/cdi"]);
+    assert_eq!(
+        directories(&["--cdi-spec-dir=/a", "--cdi-spec-dir=/b"]),
+        ["/a", "/b"]
+    );
+    assert_eq!(directories(&["--feature=cdi=false"]), [""; 0]);
+}
+
+#[test]
 fn options_without_effect_are_taken() {
     let config = loaded(
         &[

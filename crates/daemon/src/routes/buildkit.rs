@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use hull_buildkit::{Front, Lender, Push, Pushing, Worker, grpc, session::Offer};
+use hull_buildkit::{Device, Front, Lender, Push, Pushing, Worker, grpc, session::Offer};
 use hull_engine::{Engine, ship::PushOptions};
 use hull_registry::{
     Credentials, Progress,
@@ -52,6 +52,15 @@ struct Lent(Engine);
 impl Lender for Lent {
     fn sweep(&self) {
         self.0.sweep();
+    }
+
+    fn devices(&self) -> Vec<Device> {
+        let device = |listed: hull_engine::cdi::Listed| Device {
+            name: listed.name,
+            auto_allow: listed.auto_allow,
+            annotations: listed.annotations,
+        };
+        self.0.cdi_devices().into_iter().map(device).collect()
     }
 
     fn push(self: Arc<Self>, push: Push) -> Pushing {

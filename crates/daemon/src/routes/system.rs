@@ -6,8 +6,8 @@ use http::{HeaderValue, StatusCode};
 use hull_api::{
     ApiVersion, Filters,
     types::{
-        Component, DiskUsage, DiskUsageKind, FirewallInfo, IndexInfo, Info, PlatformName, Plugins,
-        RegistryConfig, Runtime, SwarmInfo, SystemAddressPool, VolumeUsage,
+        Component, DeviceInfo, DiskUsage, DiskUsageKind, FirewallInfo, IndexInfo, Info,
+        PlatformName, Plugins, RegistryConfig, Runtime, SwarmInfo, SystemAddressPool, VolumeUsage,
     },
     version::Feature,
 };
@@ -115,6 +115,7 @@ pub(super) async fn info(request: Request) -> Outcome {
             .collect::<Vec<_>>()
     };
     let cgroup_v1 = facts.cgroup_version == 1;
+    let devices: Vec<DeviceInfo> = facts.cdi_devices.into_iter().map(cdi_device).collect();
     Ok(json(&Info {
         containers: count(facts.running + facts.paused + facts.stopped),
         containers_running: count(facts.running),
@@ -164,9 +165,17 @@ pub(super) async fn info(request: Request) -> Outcome {
         docker_root_dir: config.data_root.display().to_string(),
         name: facts.name,
         id: facts.id,
+        discovered_devices: (!old && !devices.is_empty()).then_some(devices),
         security_options: security_options(facts.has_apparmor, facts.cgroup_version),
         ..from_config(app)
     }))
+}
+
+fn cdi_device(id: String) -> DeviceInfo {
+    DeviceInfo {
+        source: "cdi".to_owned(),
+        id,
+    }
 }
 
 /// What is only said by the configuration.
@@ -200,7 +209,11 @@ fn from_config(app: &App) -> Info {
             driver: "nftables".to_owned(),
             info: Vec::new(),
         }),
-        cdi_spec_dirs: config.list("cdi-spec-dirs"),
+        cdi_spec_dirs: config
+            .cdi_directories()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
         ..Info::default()
     }
 }

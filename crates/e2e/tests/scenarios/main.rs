@@ -9,6 +9,7 @@ mod attachment;
 mod beyond;
 mod build;
 mod build_remote;
+mod cdi;
 mod disk;
 mod exec;
 mod files;

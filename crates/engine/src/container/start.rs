@@ -26,7 +26,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
 
 use crate::{
-    apparmor,
+    apparmor, cdi,
     container::exec::ExecOptions,
     error::{Attempt, Error, Result},
     model::{Config, HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
@@ -274,6 +274,8 @@ fn plan(
     ready
         .mounts
         .extend(unsealed.iter().flat_map(|own| own.mounts.iter().cloned()));
+    let requests = &record.host.resources.device_requests;
+    let edits = cdi::requested(&services.config.cdi_directories, requests)?;
     let input = spec::SpecInput {
         id: record.id.as_str(),
         config: &config,
@@ -282,6 +284,7 @@ fn plan(
         user: &user,
         mounts: &ready.mounts,
         files: &files,
+        edits: &edits,
         join: spec::Joined {
             network: connected.join.clone(),
             ipc: ipc_to_join(services, record)?,

@@ -62,16 +62,6 @@ pub(super) fn plan(host: &HostConfig, lookup: &dyn DeviceLookup) -> Result<Devic
     for text in &host.resources.device_cgroup_rules {
         devices.rules.push(parse_rule(text)?);
     }
-    if let Some(request) = host.resources.device_requests.first() {
-        let sets = request
-            .capabilities
-            .iter()
-            .map(|set| format!("[{}]", set.join(" ")));
-        return Err(SpecError::DeviceDriver {
-            driver: request.driver.clone(),
-            capabilities: format!("[{}]", sets.collect::<Vec<_>>().join(" ")),
-        });
-    }
     Ok(devices)
 }
 
@@ -132,7 +122,7 @@ fn add(
     Ok(())
 }
 
-fn failed(path: &str, error: &io::Error) -> SpecError {
+pub(super) fn failed(path: &str, error: &io::Error) -> SpecError {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::InvalidInput => "not a device node".to_owned(),
@@ -144,7 +134,7 @@ fn failed(path: &str, error: &io::Error) -> SpecError {
     }
 }
 
-fn shown(node: &DeviceNode, path: String) -> LinuxDevice {
+pub(super) fn shown(node: &DeviceNode, path: String) -> LinuxDevice {
     let mut device = LinuxDevice::default();
     device.set_path(path.into());
     device.set_typ(node.kind);
@@ -182,7 +172,7 @@ fn usual_rules() -> Vec<LinuxDeviceCgroup> {
     rules
 }
 
-fn rule(
+pub(super) fn rule(
     allow: bool,
     kind: Kind,
     major: Option<i64>,

@@ -14,6 +14,7 @@
 mod capabilities;
 mod confinement;
 mod devices;
+mod edits;
 mod facts;
 mod limits;
 mod mounts;
@@ -40,6 +41,7 @@ pub use process::{ExecRequest, environment, exec_process, health_process};
 pub use validate::{validate, validate_resources};
 
 use crate::{
+    cdi::Edits,
     config::EngineConfig,
     model::{CgroupNamespace, Config, HostConfig, IpcNamespace, Ulimit},
     record::MountPoint,
@@ -63,6 +65,8 @@ pub struct SpecInput<'a> {
     pub mounts: &'a [MountPoint],
     /// Files the engine writes for the container.
     pub files: &'a Files,
+    /// What its CDI devices bring.
+    pub edits: &'a Edits,
     /// Namespaces of other containers.
     pub join: Joined,
     /// Whether a prepared network namespace replaces the spec's.
@@ -179,14 +183,6 @@ pub enum SpecError {
     /// Letters other than `rwm`.
     #[error("invalid device permissions: \"{0}\"")]
     DevicePermissions(String),
-    /// Nothing serves such requests.
-    #[error("could not select device driver \"{driver}\" with capabilities: {capabilities}")]
-    DeviceDriver {
-        /// As typed.
-        driver: String,
-        /// As Go prints a list of lists.
-        capabilities: String,
-    },
     /// No such limit.
     #[error("invalid ulimit type: {0}")]
     Ulimit(String),
@@ -218,6 +214,7 @@ pub fn spec_with(input: &SpecInput<'_>, lookup: &dyn DeviceLookup) -> Result<Spe
     spec.set_domainname(namespaces::domainname(input));
     spec.set_annotations(annotations(input));
     spec.set_linux(Some(linux(input, &options, lookup)?));
+    edits::apply(&mut spec, input.edits, lookup)?;
     Ok(spec)
 }
 

@@ -92,6 +92,7 @@ fn plan_mounting(
         user: &user,
         mounts,
         files: &files,
+        edits: &Edits::default(),
         join: Joined::default(),
         own_network: true,
         cgroup_path: "/hull/x".to_owned(),
