@@ -122,6 +122,8 @@ impl Podman {
         command.args(["--cgroup-manager", "cgroupfs", "--storage-driver", "vfs"]);
         command.args(["--events-backend", "none", "--log-level", "error"]);
         command.env("HOME", self.directory.path());
+        // Its caches and passing files would stay in /var/tmp.
+        command.env("TMPDIR", self.directory.path());
         command
     }
 
