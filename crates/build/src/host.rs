@@ -1,5 +1,6 @@
 //! What the builder asks of the engine: run a command on a snapshot, fetch an image.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,6 +48,11 @@ pub trait Host: Send + Sync {
     /// The CDI devices of the host that a wish stands for: one by its name, the first or all of a
     /// kind, those of a class. Blocks.
     fn devices(&self, wish: &str) -> Result<Vec<Device>, HostError>;
+
+    /// The user namespace by which files are shown to commands, if their ids are others outside.
+    fn owners(&self) -> Option<OwnedFd> {
+        None
+    }
 
     /// Whether this host can run programs of the platform.
     fn can_run(&self, platform: &Platform) -> bool;

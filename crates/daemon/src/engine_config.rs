@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use hull_engine::config::{EngineConfig, Runtime};
@@ -45,6 +45,7 @@ pub(crate) fn of(config: &Config, shim: Option<PathBuf>) -> Result<EngineConfig,
         shim: shim.map_or_else(shim_beside, Ok)?,
         network: hull_network::Config {
             resolver: Some(resolver(config)?),
+            user_namespaces: user_namespaces(config).map_err(ConfigError::Value)?,
             ..network(config).map_err(ConfigError::Value)?
         },
         registries: crate::convert::registry::settings(config),
@@ -145,6 +146,18 @@ fn network(config: &Config) -> Result<hull_network::Config, String> {
         default_binding: parsed(config, "ip")?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         ..usual
     })
+}
+
+/// How containers' ids are others outside. Read once: what runs keeps its own.
+fn user_namespaces(config: &Config) -> Result<Option<hull_sys::idmap::Mappings>, String> {
+    let Some(text) = config.text("userns-remap") else {
+        return Ok(None);
+    };
+    let mappings = crate::subid::mappings(text, Path::new("/etc"))?;
+    if mappings.is_none() {
+        tracing::warn!("userns-remap: root cannot be remapped to itself: user namespaces are off");
+    }
+    Ok(mappings)
 }
 
 fn firewall_mode(config: &Config) -> Result<hull_network::FirewallMode, String> {

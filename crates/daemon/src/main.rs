@@ -17,6 +17,7 @@ mod notify;
 mod pidfile;
 mod routes;
 mod run;
+mod subid;
 
 use std::{
     io::{Write, stderr, stdout},

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     io::Read,
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Weak},
 };
@@ -188,6 +189,12 @@ impl Host for BuildHost {
             })
         };
         found.into_iter().map(device).collect()
+    }
+
+    fn owners(&self) -> Option<OwnedFd> {
+        let services = self.services.upgrade()?;
+        let namespace = services.remap.as_ref()?.namespace();
+        namespace.try_clone_to_owned().ok()
     }
 
     fn can_run(&self, platform: &Platform) -> bool {

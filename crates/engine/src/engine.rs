@@ -11,6 +11,7 @@ use crate::{
     events::{Events, Watcher},
     paths::Paths,
     registry::Registry,
+    remap::Remap,
     restore,
     services::{self, Services},
     store::Store,
@@ -43,8 +44,12 @@ impl Engine {
 
     /// Ends in good order: containers go on, events are stored.
     pub async fn close(&self) {
-        let events = self.services.events.clone();
-        let _ = self.services.block(move || events.close()).await;
+        let services = Arc::clone(&self.services);
+        let job = move || {
+            services.leave_cgroups();
+            services.events.close();
+        };
+        let _ = self.services.block(job).await;
     }
 
     pub(crate) fn of(services: Arc<Services>) -> Self {
@@ -126,12 +131,15 @@ fn open(config: EngineConfig) -> Result<Services> {
     let images = Arc::new(hull_image::Store::open(&paths.images())?);
     let trash = hull_image::Trash::open(paths.data())?;
     let snapshots = hull_image::Overlay::new(paths.data())?;
+    let ids = config.network.user_namespaces.clone();
+    let remap = ids.map(|ids| Remap::open(ids, paths.data())).transpose()?;
     let networks = crate::network::Networks::open(&config, Arc::clone(&store))?;
     let shim = services::seal(&config.shim)?;
     let (shared, directory) = (Arc::clone(&store), paths.volumes());
     let volumes = crate::volume::Volumes::open(shared, directory, opened.is_new)?;
     Ok(Services {
         host: crate::spec::HostFacts::detect(),
+        remap,
         filters: crate::filter::Filters::new(paths.filters()),
         memory: crate::system::memory_total(),
         registries: arc_swap::ArcSwap::from_pointee(hull_registry::Client::new(

@@ -40,6 +40,7 @@ mod order;
 mod paths;
 mod quota;
 mod registry;
+mod remap;
 mod restore;
 mod root;
 mod services;

@@ -118,6 +118,9 @@ pub struct MountPoint {
     /// How owners are translated.
     #[serde(default)]
     pub idmap: Option<IdMap>,
+    /// Owners are those of the container's user namespace. Decided at each start.
+    #[serde(skip)]
+    pub mapped: bool,
 }
 
 impl MountPoint {

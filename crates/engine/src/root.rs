@@ -16,6 +16,7 @@ use crate::{
     container::view::{self, View},
     error::{Attempt, Error, Result},
     record::Record,
+    remap::ids_of,
     services::Services,
 };
 
@@ -28,7 +29,10 @@ impl Services {
     /// is mounted over them otherwise.
     pub(crate) fn root_of(self: &Arc<Self>, record: &Record) -> Result<View> {
         match record.state.run() {
-            Some(run) => process_root(run.pid).map(View::plain),
+            Some(run) => {
+                let root = process_root(run.pid)?;
+                Ok(View::running(root, ids_of(run.pid)?))
+            }
             None => view::of_stopped(self, record),
         }
     }

@@ -26,6 +26,7 @@ use std::{
 
 use hull_sys::{
     beneath::Root,
+    idmap::Mappings,
     mount::{self, FileSystem, attr},
 };
 use ring::{
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Attempt, Error, Result},
     record::{MountKind, MountPoint, Record},
+    remap::Remap,
     services::Services,
     user::User,
 };
@@ -130,13 +132,19 @@ impl Unsealed {
                 ))
             })?;
         let directory = services.paths.run(&record.id).join(NAME);
-        let laid_out = Self::lay_out(directory, &files, user);
+        let ids = services.remap_of(&record.host).map(Remap::ids);
+        let laid_out = Self::lay_out(directory, &files, user, ids);
         laid_out
             .attempt(|| format!("lay out the secrets of container {}", record.name))
             .map(Some)
     }
 
-    fn lay_out(directory: PathBuf, files: &[SealedFile], user: &User) -> io::Result<Self> {
+    fn lay_out(
+        directory: PathBuf,
+        files: &[SealedFile],
+        user: &User,
+        ids: Option<&Mappings>,
+    ) -> io::Result<Self> {
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
         // From here on it cleans up after itself.
         let mut unsealed = Self {
@@ -150,7 +158,7 @@ impl Unsealed {
         mount::attach(memory.as_fd(), target.as_fd())?;
         for (number, file) in files.iter().enumerate() {
             let source = unsealed.directory.join(number.to_string());
-            write_for(&source, file, user)?;
+            write_for(&source, file, user, ids)?;
             unsealed.mounts.push(MountPoint {
                 kind: MountKind::Bind,
                 source,
@@ -179,9 +187,16 @@ pub(crate) fn clear(run_dir: &Path) {
     let _ = mount::detach(&directory).and_then(|()| fs::remove_dir(&directory));
 }
 
-fn write_for(path: &Path, file: &SealedFile, user: &User) -> io::Result<()> {
+fn write_for(
+    path: &Path,
+    file: &SealedFile,
+    user: &User,
+    ids: Option<&Mappings>,
+) -> io::Result<()> {
     write_durably(path, &file.content, false)?;
-    let (uid, gid) = (file.uid.unwrap_or(user.uid), file.gid.unwrap_or(user.gid));
+    let inside = (file.uid.unwrap_or(user.uid), file.gid.unwrap_or(user.gid));
+    let outside = ids.and_then(|ids| ids.outside(inside));
+    let (uid, gid) = outside.unwrap_or(inside);
     std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
     fs::set_permissions(path, fs::Permissions::from_mode(file.mode & 0o7777))
 }

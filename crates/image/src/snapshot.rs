@@ -6,11 +6,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hull_sys::beneath::Root;
-use hull_sys::mount::{self, FileSystem, attr};
+use hull_sys::mount::{self, attr};
+use hull_sys::overlay::Layers;
 use hull_sys::xattr;
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
@@ -93,6 +94,14 @@ impl Overlay {
     pub(crate) fn with(trash: Trash) -> Self {
         Self { trash }
     }
+
+    /// As [`Snapshotter::mount`]; with `owners`, a user namespace, files belong to whom its ids are.
+    pub fn mount_as(&self, snapshot: &Snapshot, owners: Option<BorrowedFd<'_>>) -> Result<Root> {
+        let writable = Some((snapshot.upper.as_path(), snapshot.work.as_path()));
+        overlay(&snapshot.lower, writable, owners)
+            .map(Root::from_fd)
+            .context(|| format!("mount the layers of {}", snapshot.upper.display()))
+    }
 }
 
 impl Snapshotter for Overlay {
@@ -109,14 +118,11 @@ impl Snapshotter for Overlay {
     }
 
     fn mount(&self, snapshot: &Snapshot) -> Result<Root> {
-        let writable = Some((snapshot.upper.as_path(), snapshot.work.as_path()));
-        overlay(&snapshot.lower, writable)
-            .map(Root::from_fd)
-            .context(|| format!("mount the layers of {}", snapshot.upper.display()))
+        self.mount_as(snapshot, None)
     }
 
     fn mount_image(&self, image: &Image) -> Result<Root> {
-        mount_read_only(&image.layers)
+        mount_read_only(&image.layers, None)
             .map(Root::from_fd)
             .context(|| format!("mount the image {}", image.id))
     }
@@ -156,11 +162,14 @@ pub(crate) fn prepare_over(
 }
 
 /// Layers as one root, read-only: a detached mount.
-pub(crate) fn mount_read_only(layers: &[PathBuf]) -> io::Result<OwnedFd> {
+pub(crate) fn mount_read_only(
+    layers: &[PathBuf],
+    owners: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
     match layers {
         // Overlayfs wants two layers; a single one needs none of it.
-        [sole] => read_only_bind(sole),
-        layers => overlay(layers, None),
+        [sole] => read_only_bind(sole, owners),
+        layers => overlay(layers, None, owners),
     }
 }
 
@@ -237,45 +246,30 @@ fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A detached overlay mount.
-fn overlay(lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> io::Result<OwnedFd> {
-    match configure(lower, writable, true) {
-        // `lowerdir+` came with Linux 6.5; a joined list may have 255 bytes.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            configure(lower, writable, false).map_err(|_| error)
-        }
-        mounted => mounted,
-    }
-}
-
-fn configure(
+/// A detached overlay mount; with `owners`, its files belong to others than on the disk.
+fn overlay(
     lower: &[PathBuf],
     writable: Option<(&Path, &Path)>,
-    one_by_one: bool,
+    owners: Option<BorrowedFd<'_>>,
 ) -> io::Result<OwnedFd> {
-    let overlay = FileSystem::new("overlay")?;
-    overlay.set("source", "hull")?;
-    if one_by_one {
-        for layer in lower {
-            overlay.set("lowerdir+", layer)?;
-        }
-    } else {
-        let all: Vec<&OsStr> = lower.iter().map(|layer| layer.as_os_str()).collect();
-        overlay.set("lowerdir", all.join(OsStr::new(":")))?;
-    }
-    let Some((upper, work)) = writable else {
-        return overlay.mount(attr::RDONLY);
+    let layers = Layers {
+        name: "hull",
+        lower,
+        writable,
+        options: &OVERLAY_OPTIONS,
+        volatile: false,
     };
-    overlay.set("upperdir", upper)?;
-    overlay.set("workdir", work)?;
-    for (key, value) in OVERLAY_OPTIONS {
-        overlay.set(key, value)?;
+    match owners {
+        None => layers.mount(),
+        Some(namespace) => layers.mount_as(namespace),
     }
-    overlay.mount(0)
 }
 
-fn read_only_bind(path: &Path) -> io::Result<OwnedFd> {
+fn read_only_bind(path: &Path, owners: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
     let copy = mount::copy_path(path, false)?;
+    if let Some(namespace) = owners {
+        mount::translate(copy.as_fd(), namespace, false)?;
+    }
     let read_only = mount::Change {
         set: attr::RDONLY,
         ..mount::Change::default()

@@ -341,28 +341,28 @@ fn copies_follow_the_containers_links_and_keep_kinds_apart() {
     archive::unpack(&root, "/config", &one[..], UnpackOptions::default()).unwrap();
     assert_eq!(std::fs::read(path.join("etc/one")).unwrap(), b"1");
 
-    let keep = UnpackOptions {
+    let keep = || UnpackOptions {
         no_overwrite_dir_non_dir: true,
         owner: Some((7, 8)),
         ..UnpackOptions::default()
     };
     let error =
-        archive::unpack(&root, "/", &Tar::new().file("etc", b"").end()[..], keep).unwrap_err();
+        archive::unpack(&root, "/", &Tar::new().file("etc", b"").end()[..], keep()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot overwrite directory \"etc\" with non-directory \"etc\""
     );
-    assert!(archive::unpack(&root, "/", &Tar::new().dir("bin/ls/").end()[..], keep).is_err());
-    archive::unpack(&root, "/etc", &one[..], keep).unwrap();
+    assert!(archive::unpack(&root, "/", &Tar::new().dir("bin/ls/").end()[..], keep()).is_err());
+    archive::unpack(&root, "/etc", &one[..], keep()).unwrap();
     let one = std::fs::metadata(path.join("etc/one")).unwrap();
     assert_eq!((one.uid(), one.gid()), (7, 8));
 
-    let error = archive::unpack(&root, "/none", &b""[..], keep).unwrap_err();
+    let error = archive::unpack(&root, "/none", &b""[..], keep()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Could not find the file /none in container"
     );
-    let error = archive::unpack(&root, "/etc/passwd", &b""[..], keep).unwrap_err();
+    let error = archive::unpack(&root, "/etc/passwd", &b""[..], keep()).unwrap_err();
     assert_eq!(error.to_string(), "extraction point is not a directory");
     let error = archive::pack(&root, "/none", Vec::new()).unwrap_err();
     assert_eq!(error.kind(), hull_image::Kind::NotFound);

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use hull_sys::idmap::Mappings;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,9 @@ pub struct Config {
     pub ready_sandboxes: usize,
     /// Who answers for names; `None`: nobody does.
     pub resolver: Option<ResolverProgram>,
+    /// Sandboxes belong to user namespaces of their own that translate ids so (`--userns-remap`).
+    #[serde(skip)]
+    pub user_namespaces: Option<Mappings>,
 }
 
 /// What the host's own firewall has to say about published ports.
@@ -122,6 +126,7 @@ impl Default for Config {
             default_binding: Ipv4Addr::UNSPECIFIED.into(),
             ready_sandboxes: 2,
             resolver: None,
+            user_namespaces: None,
         }
     }
 }

@@ -39,4 +39,4 @@ pub use plugins::{PluginError, PluginKind, Plugins};
 pub use record::{
     Driver, Endpoint, EndpointRequest, Network, PortRequest, Protocol, Published, Subnet, SubnetUse,
 };
-pub use sandbox::Sandbox;
+pub use sandbox::{Sandbox, SandboxOwner};

@@ -12,12 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hull_sys::netlink::{
-    conntrack,
-    route::{self, Route},
+use hull_sys::{
+    idmap::Mappings,
+    netlink::{
+        conntrack,
+        route::{self, Route},
+    },
 };
 
-use crate::{Endpoint, Error, Sandbox, state::State};
+use crate::{Config, Endpoint, Error, Sandbox, state::State};
 
 /// How long a link may live on before it is removed by force.
 const GRACE: Duration = Duration::from_millis(400);
@@ -38,7 +41,7 @@ enum Job {
 
 impl Reaper {
     /// Starts the thread in the caller's network namespace.
-    pub(crate) fn start(state: Arc<Mutex<State>>, sandboxes: usize) -> Result<Self, Error> {
+    pub(crate) fn start(state: Arc<Mutex<State>>, config: &Config) -> Result<Self, Error> {
         let route = Route::open().map_err(Error::kernel("watch leaving links"))?;
         let (jobs, inbox) = channel();
         let ready = Arc::new(Mutex::new(VecDeque::new()));
@@ -47,7 +50,8 @@ impl Reaper {
             route,
             leaving: Vec::new(),
             ready: Arc::clone(&ready),
-            sandboxes,
+            sandboxes: config.ready_sandboxes,
+            user_namespaces: config.user_namespaces.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("networks".to_owned())
@@ -103,6 +107,7 @@ struct Work {
     leaving: Vec<(Endpoint, Instant)>,
     ready: Arc<Mutex<VecDeque<Sandbox>>>,
     sandboxes: usize,
+    user_namespaces: Option<Mappings>,
 }
 
 impl Work {
@@ -132,7 +137,7 @@ impl Work {
             if count >= self.sandboxes {
                 return;
             }
-            match Sandbox::create() {
+            match Sandbox::for_options(self.user_namespaces.as_ref()) {
                 Ok(sandbox) => {
                     self.ready
                         .lock()

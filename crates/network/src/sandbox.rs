@@ -7,9 +7,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use hull_sys::netlink::{
-    namespace,
-    route::{self, Link, Mac, Prefix, Route},
+use hull_sys::{
+    idmap::{self, Mappings},
+    netlink::{
+        namespace,
+        route::{self, Link, Mac, Prefix, Route},
+    },
 };
 
 use ipnet::IpNet;
@@ -21,7 +24,22 @@ const LOOPBACK: u32 = 1;
 
 /// A container's network namespace.
 #[derive(Debug)]
-pub struct Sandbox(OwnedFd);
+pub struct Sandbox {
+    network: OwnedFd,
+    /// The user namespace that was made with it and owns it.
+    user: Option<OwnedFd>,
+}
+
+/// Whose user namespace a sandbox belongs to: who is root there may do all in the sandbox.
+#[derive(Debug, Clone, Copy)]
+pub enum SandboxOwner<'a> {
+    /// The host's.
+    Host,
+    /// A new one, as the options say.
+    New,
+    /// One that is there.
+    Given(BorrowedFd<'a>),
+}
 
 /// How an interface is found that has just come into a sandbox.
 #[derive(Debug)]
@@ -60,23 +78,59 @@ impl Sandbox {
     pub fn create() -> Result<Self, Error> {
         let (namespace, ()) =
             namespace::create(prepare).map_err(Error::io("create a network namespace"))?;
-        Ok(Self(namespace))
+        Ok(Self::from_fd(namespace))
+    }
+
+    /// Makes one as the options want them.
+    pub(crate) fn for_options(ids: Option<&Mappings>) -> Result<Self, Error> {
+        ids.map_or_else(Self::create, Self::create_mapped)
+    }
+
+    /// Makes one with a user namespace of its own that translates ids so.
+    fn create_mapped(ids: &Mappings) -> Result<Self, Error> {
+        let make = || {
+            let (user, network) = idmap::with_network(ids)?;
+            namespace::enter(network.as_fd(), prepare)?;
+            Ok(Self {
+                network,
+                user: Some(user),
+            })
+        };
+        make().map_err(Error::io("create a user namespace with a network"))
+    }
+
+    /// Makes one that belongs to a user namespace there is.
+    pub(crate) fn create_in(user: BorrowedFd<'_>) -> Result<Self, Error> {
+        let make = || {
+            let network = idmap::network_in(user)?;
+            namespace::enter(network.as_fd(), prepare)?;
+            Ok(Self::from_fd(network))
+        };
+        make().map_err(Error::io("create a network namespace in a user namespace"))
     }
 
     /// One that somebody else made.
     pub fn from_fd(namespace: OwnedFd) -> Self {
-        Self(namespace)
+        Self {
+            network: namespace,
+            user: None,
+        }
     }
 
     /// The open namespace.
     pub fn into_fd(self) -> OwnedFd {
-        self.0
+        self.network
+    }
+
+    /// The open namespace, and the user namespace that was made with it.
+    pub fn into_fds(self) -> (OwnedFd, Option<OwnedFd>) {
+        (self.network, self.user)
     }
 }
 
 impl AsFd for Sandbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.network.as_fd()
     }
 }
 

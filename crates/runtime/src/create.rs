@@ -13,7 +13,7 @@ use hull_sys::{
     process::{self, Child, Clone},
 };
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{FileType, Mode, OFlags, Uid, fchown, fstat},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
 };
 
@@ -73,6 +73,12 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created, Error> {
     let cgroup = make_cgroup(&options, &mut undo)?;
     let (ours, theirs) = Channel::pair().step(|| "make a channel".into())?;
     let joined = plan.open_joined(options.network_namespace)?;
+    give_streams(
+        options.spec,
+        &plan.namespaces,
+        &plan.process,
+        &options.stdio,
+    )?;
     let start = match &options.start {
         StartSignal::Here => None,
         StartSignal::Listener(socket) => Some(socket),
@@ -169,15 +175,16 @@ impl Plan {
             Root::Directory if hooked => Some(prepare::root_path(spec, options.bundle)?),
             _ => None,
         };
+        let owners = prepare::Owners::of(spec, &namespaces);
         Ok(Self {
-            namespaces,
             process,
             machine: plan_machine(spec)?,
             seccomp,
             listener,
-            root: prepare::root(spec, options.bundle, &options.root)?,
+            root: prepare::root(spec, options.bundle, &options.root, &owners)?,
             root_at,
-            mounts: prepare::mounts(spec, options.bundle)?,
+            mounts: prepare::mounts(spec, options.bundle, &owners)?,
+            namespaces,
         })
     }
 
@@ -499,6 +506,35 @@ fn map_users(pid: i32, spec: &Spec) -> Result<(), Error> {
     // Whoever may not map groups freely must first give up changing them.
     let deny = !rustix::process::geteuid().is_root();
     idmap::write(pid, &users, &groups, deny).step(|| "map users and groups".into())
+}
+
+/// Gives pipes and sockets to the process's user, so that it can open `/dev/stdout` anew. In a user
+/// namespace of its own it could not take them.
+pub(crate) fn give_streams(
+    spec: &Spec,
+    namespaces: &NamespacePlan,
+    process: &ProcessPlan,
+    stdio: &Stdio,
+) -> Result<(), Error> {
+    let Stdio::Fds(input, output, error) = stdio else {
+        return Ok(());
+    };
+    if !namespaces.has(Namespaces::USER) {
+        return Ok(());
+    }
+    let linux = spec.linux().as_ref();
+    let users = mappings(linux.and_then(|linux| linux.uid_mappings().as_ref()));
+    let Some(user) = idmap::outside(&users, process.user) else {
+        return Ok(());
+    };
+    for stream in [input, output, error] {
+        let mode = fstat(stream).step(|| "look at a stream".into())?.st_mode;
+        let kind = FileType::from_raw_mode(mode);
+        if matches!(kind, FileType::Fifo | FileType::Socket) {
+            fchown(stream, Some(Uid::from_raw(user)), None).step(|| "give a stream away".into())?;
+        }
+    }
+    Ok(())
 }
 
 /// With the maker's rights: the process itself may have none to raise them.

@@ -12,10 +12,12 @@ use hull_sys::{
     process::{self, Child, Clone},
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::{
     ExecOptions, StartError, Target,
     channel::{Channel, Word, create_error},
-    create::{Restore, apply_limits, filter},
+    create::{Restore, apply_limits, filter, give_streams},
     error::{Context, Error},
     init::{Finish, become_root, enter_cgroups, join_keyring, open_in_container},
     options::Stdio,
@@ -48,6 +50,7 @@ pub fn exec(target: &Target<'_>, options: ExecOptions<'_>) -> Result<Executed, S
         .iter()
         .filter(|(kind, _)| namespaces.has(*kind))
         .fold(Namespaces::NONE, |all, (kind, _)| all | *kind);
+    give_streams(target.spec, &namespaces, &plan, &options.stdio)?;
     let alive = process::signal(target.pidfd, 0).step(|| "look for the container".into());
     alive.map_err(|_| StartError::State("the container is not running".into()))?;
 
@@ -159,7 +162,8 @@ struct Guest<'a> {
 
 impl Guest<'_> {
     fn main(&self, channel: &Channel) -> i32 {
-        let made = self.enter().and_then(|terminal| {
+        let mut proc = None;
+        let made = self.enter(&mut proc).and_then(|terminal| {
             let master = terminal.as_ref().map(|console| console.master.as_fd());
             let fds: Vec<_> = master.into_iter().collect();
             channel
@@ -194,14 +198,15 @@ impl Guest<'_> {
             preserve_fds: self.options.preserve_fds,
             with_init: false,
             ends_with_parent: false,
-            proc: None,
+            proc,
             hooks: None,
             state: String::new(),
         };
         finish.run(Channel::new(channel))
     }
 
-    fn enter(&self) -> Result<Option<crate::init::Console>, Error> {
+    /// `proc`: the caller's view of `/proc`, if the container's cannot be had.
+    fn enter(&self, proc: &mut Option<OwnedFd>) -> Result<Option<crate::init::Console>, Error> {
         process::reset_signals().step(|| "reset signals".into())?;
         let affine = |words: &Option<Vec<u64>>| match words {
             Some(words) => process::set_affinity(words).step(|| "set the CPU affinity".into()),
@@ -212,6 +217,13 @@ impl Guest<'_> {
         affine(&self.plan.affinity.1)?;
         if !self.options.no_new_keyring {
             join_keyring("exec")?;
+        }
+        let has_label = self.plan.apparmor_profile.is_some() || self.plan.selinux_label.is_some();
+        if has_label && self.kinds.contains(Namespaces::USER) {
+            // Root of a user namespace may mount no `/proc` that shows more than the one there.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let own = rustix::fs::open("/proc", flags, Mode::empty());
+            *proc = Some(own.step(|| "open /proc".into())?);
         }
         // Before the container's other processes can see this one.
         process::set_dumpable(false).step(|| "hide from others".into())?;

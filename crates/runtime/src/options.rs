@@ -23,6 +23,8 @@ pub enum Root {
         work: PathBuf,
         /// Skip syncs of the upper layer (the kernel's `volatile`).
         volatile: bool,
+        /// Files belong to the ids of the container's user namespace that they have on the disk.
+        mapped: bool,
     },
 }
 

@@ -2,24 +2,26 @@
 //! the root and the sources of bind mounts, all as detached mounts.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    cell::OnceCell,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use hull_oci::runtime::Spec;
 use hull_sys::{
-    idmap,
-    mount::{self, Change, FileSystem, Propagation, attr},
+    idmap::{self, Mapping},
+    mount::{self, Change, Propagation},
+    namespace::Namespaces,
+    overlay::Layers,
 };
+use rustix::fs::{Mode, OFlags};
 
 use crate::{
     error::{Context, Error, invalid},
     options::Root,
-    plan::{Idmap, MountPlan, mappings, plan_mount, root_propagation},
+    plan::{Idmap, MountPlan, NamespacePlan, mappings, plan_mount, root_propagation},
 };
-
-/// The kernel joins a page of option text; longer lists of layers go in one by one.
-const OVERLAY: &str = "overlay";
 
 /// A mount of the spec, with its source.
 #[derive(Debug)]
@@ -31,7 +33,12 @@ pub(crate) struct Prepared {
 }
 
 /// The root file system as a detached mount that nothing else hangs on.
-pub(crate) fn root(spec: &Spec, bundle: &Path, root: &Root) -> Result<OwnedFd, Error> {
+pub(crate) fn root(
+    spec: &Spec,
+    bundle: &Path,
+    root: &Root,
+    owners: &Owners,
+) -> Result<OwnedFd, Error> {
     match root {
         Root::Directory => {
             let path = root_path(spec, bundle)?;
@@ -49,7 +56,22 @@ pub(crate) fn root(spec: &Spec, bundle: &Path, root: &Root) -> Result<OwnedFd, E
             upper,
             work,
             volatile,
-        } => overlay(lower, upper, work, *volatile),
+            mapped,
+        } => {
+            let layers = Layers {
+                lower,
+                writable: Some((upper, work)),
+                volatile: *volatile,
+                ..Layers::default()
+            };
+            let mounted = match mapped {
+                false => layers.mount(),
+                true => owners
+                    .namespace()
+                    .and_then(|namespace| layers.mount_as(namespace)),
+            };
+            mounted.step(|| format!("mount the layers below {}", upper.display()))
+        }
     }
 }
 
@@ -63,41 +85,62 @@ pub(crate) fn root_path(spec: &Spec, bundle: &Path) -> Result<PathBuf, Error> {
     Ok(bundle.join(root.path()))
 }
 
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> Result<OwnedFd, Error> {
-    let make = || {
-        let overlay = FileSystem::new(OVERLAY)?;
-        for layer in lower {
-            overlay.set("lowerdir+", layer)?;
+/// The container's user namespace, for mounts whose owners it translates.
+pub(crate) struct Owners {
+    joined: Option<PathBuf>,
+    users: Vec<Mapping>,
+    groups: Vec<Mapping>,
+    namespace: OnceCell<OwnedFd>,
+}
+
+impl Owners {
+    pub(crate) fn of(spec: &Spec, namespaces: &NamespacePlan) -> Self {
+        let linux = spec.linux().as_ref();
+        let mut joined = namespaces.joined.iter();
+        let joined = joined.find(|(kind, _)| *kind == Namespaces::USER);
+        Self {
+            joined: joined.map(|(_, path)| path.clone()),
+            users: mappings(linux.and_then(|linux| linux.uid_mappings().as_ref())),
+            groups: mappings(linux.and_then(|linux| linux.gid_mappings().as_ref())),
+            namespace: OnceCell::new(),
         }
-        overlay.set("upperdir", upper)?;
-        overlay.set("workdir", work)?;
-        if volatile {
-            overlay.set_flag("volatile")?;
+    }
+
+    /// The one that is joined, or another one that translates alike.
+    fn namespace(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some(namespace) = self.namespace.get() {
+            return Ok(namespace.as_fd());
         }
-        overlay.mount(0)
-    };
-    make().step(|| format!("mount the layers below {}", upper.display()))
+        let namespace = match &self.joined {
+            Some(path) => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                rustix::fs::open(path, flags, Mode::empty())?
+            }
+            None if self.users.is_empty() => {
+                return Err(io::Error::other(
+                    "the container has no user namespace by which owners could be translated",
+                ));
+            }
+            None => idmap::user_namespace(&self.users, &self.groups)?,
+        };
+        Ok(self.namespace.get_or_init(|| namespace).as_fd())
+    }
 }
 
 /// Every mount of the spec, in order.
-pub(crate) fn mounts(spec: &Spec, bundle: &Path) -> Result<Vec<Prepared>, Error> {
+pub(crate) fn mounts(spec: &Spec, bundle: &Path, owners: &Owners) -> Result<Vec<Prepared>, Error> {
     let linux = spec.linux().as_ref();
     let propagation = linux.and_then(|linux| linux.rootfs_propagation().as_deref());
     let fallback = match propagation.filter(|name| !name.is_empty()) {
         Some(name) => root_propagation(name)?.0,
         None => Propagation::Slave,
     };
-    let container = Idmap {
-        recursive: false,
-        users: mappings(linux.and_then(|linux| linux.uid_mappings().as_ref())),
-        groups: mappings(linux.and_then(|linux| linux.gid_mappings().as_ref())),
-    };
     let list = spec.mounts().iter().flatten();
-    list.map(|mount| prepare(plan_mount(mount, bundle)?, fallback, &container))
+    list.map(|mount| prepare(plan_mount(mount, bundle)?, fallback, owners))
         .collect()
 }
 
-fn prepare(plan: MountPlan, fallback: Propagation, container: &Idmap) -> Result<Prepared, Error> {
+fn prepare(plan: MountPlan, fallback: Propagation, owners: &Owners) -> Result<Prepared, Error> {
     let (Some(recursive), Some(source)) = (plan.bind, plan.source.as_ref()) else {
         return Ok(Prepared {
             plan,
@@ -117,7 +160,7 @@ fn prepare(plan: MountPlan, fallback: Propagation, container: &Idmap) -> Result<
     let propagation = plan.propagation.unwrap_or((fallback, true));
     change(&tree, &plan, propagation).step(|| to("set its flags"))?;
     if let Some(idmap) = &plan.idmap {
-        translate(&tree, idmap, container).step(|| to("translate its owners"))?;
+        translate(&tree, idmap, owners).step(|| to("translate its owners"))?;
     }
     Ok(Prepared {
         plan,
@@ -131,7 +174,7 @@ fn change(
     tree: &OwnedFd,
     plan: &MountPlan,
     (propagation, recursive): (Propagation, bool),
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     // A mount that was made private does not find its peers again: the top must never be, if it is
     // to be shared or a slave. Then mounts below stay as the host has them, or nothing of them
     // travels back.
@@ -162,17 +205,10 @@ fn change(
     Ok(())
 }
 
-fn translate(tree: &OwnedFd, idmap: &Idmap, container: &Idmap) -> std::io::Result<()> {
-    let map = if idmap.users.is_empty() {
-        container
-    } else {
-        idmap
-    };
-    let namespace = idmap::user_namespace(&map.users, &map.groups)?;
-    let change = Change {
-        set: attr::IDMAP,
-        user_namespace: Some(namespace.as_fd()),
-        ..Change::default()
-    };
-    mount::change(tree.as_fd(), idmap.recursive, &change)
+fn translate(tree: &OwnedFd, idmap: &Idmap, owners: &Owners) -> io::Result<()> {
+    if idmap.users.is_empty() {
+        return mount::translate(tree.as_fd(), owners.namespace()?, idmap.recursive);
+    }
+    let namespace = idmap::user_namespace(&idmap.users, &idmap.groups)?;
+    mount::translate(tree.as_fd(), namespace.as_fd(), idmap.recursive)
 }

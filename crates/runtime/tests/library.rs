@@ -96,6 +96,7 @@ fn layers_are_mounted_for_the_container_alone() {
             upper: place("upper"),
             work: place("work"),
             volatile: true,
+            mapped: false,
         };
         options.stdio = stdio;
         let mut created = create(options).unwrap();
@@ -108,6 +109,51 @@ fn layers_are_mounted_for_the_container_alone() {
         assert_eq!(written, "new\n");
         bundle.assert_gone();
     });
+}
+
+#[test]
+fn layers_of_a_user_namespace_keep_their_owners_on_the_disk() {
+    alone(
+        "layers_of_a_user_namespace_keep_their_owners_on_the_disk",
+        || {
+            let script = "stat -c %u /etc/layer; echo new > /etc/layer; touch /f; chown 7 /f; \
+                          echo out > /proc/self/fd/1";
+            let mut bundle = Bundle::new(script);
+            bundle.spec["root"] = json!({ "path": "rootfs" });
+            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+            bundle.spec["linux"]["uidMappings"] = map.clone();
+            bundle.spec["linux"]["gidMappings"] = map;
+            let namespaces = bundle.spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.push(json!({ "type": "user" }));
+            let spec = spec(&bundle);
+            let place = |name: &str| {
+                let path = bundle.directory.join(name);
+                fs::create_dir_all(&path).unwrap();
+                path
+            };
+            fs::write(bundle.root().join("etc/layer"), "lower\n").unwrap();
+            let (stdio, streams) = pipes();
+            let mut options = CreateOptions::new(&bundle.id, &bundle.directory, &spec);
+            options.root = Root::Overlay {
+                lower: vec![place("layer"), bundle.root()],
+                upper: place("upper"),
+                work: place("work"),
+                volatile: false,
+                mapped: true,
+            };
+            options.stdio = stdio;
+            let mut created = create(options).unwrap();
+            created.start().unwrap();
+            assert_eq!(read(streams.stdout), "0\nout\n");
+            assert_eq!(end(&created), Ended::Exited(0));
+            let owner = |file: &str| {
+                let found = fs::metadata(bundle.directory.join("upper").join(file)).unwrap();
+                std::os::unix::fs::MetadataExt::uid(&found)
+            };
+            assert_eq!((owner("etc/layer"), owner("f")), (0, 7));
+            bundle.assert_gone();
+        },
+    );
 }
 
 #[test]

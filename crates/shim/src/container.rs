@@ -238,11 +238,13 @@ fn root(root: &Root) -> hull_runtime::Root {
             upper,
             work,
             volatile,
+            mapped,
         } => hull_runtime::Root::Overlay {
             lower: lower.clone(),
             upper: upper.clone(),
             work: work.clone(),
             volatile: *volatile,
+            mapped: *mapped,
         },
     }
 }

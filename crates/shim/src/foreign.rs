@@ -27,8 +27,9 @@ use std::{
 use hull_oci::runtime::{Process, Spec};
 use hull_shim::protocol::{Create, ErrorKind, ForeignRuntime, Root};
 use hull_sys::{
-    mount::{self, Change, FileSystem, Propagation},
+    mount::{self, Change, Propagation},
     namespace::{self, Namespaces},
+    overlay::Layers,
     process::Ended,
     spawn::{Program, spawn},
 };
@@ -337,6 +338,7 @@ fn mount_overlay(root: &Root, target: &Path) -> io::Result<()> {
         upper,
         work,
         volatile,
+        ..
     } = root
     else {
         return Ok(());
@@ -348,16 +350,13 @@ fn mount_overlay(root: &Root, target: &Path) -> io::Result<()> {
         ..Change::default()
     };
     mount::change(path(Path::new("/"))?.as_fd(), true, &propagation)?;
-    let overlay = FileSystem::new("overlay")?;
-    for layer in lower {
-        overlay.set("lowerdir+", layer)?;
-    }
-    overlay.set("upperdir", upper)?;
-    overlay.set("workdir", work)?;
-    if *volatile {
-        overlay.set_flag("volatile")?;
-    }
-    let overlay = overlay.mount(0)?;
+    let layers = Layers {
+        lower,
+        writable: Some((upper, work)),
+        volatile: *volatile,
+        ..Layers::default()
+    };
+    let overlay = layers.mount()?;
     mount::attach(overlay.as_fd(), path(target)?.as_fd())
 }
 

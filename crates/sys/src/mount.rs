@@ -15,8 +15,8 @@ use rustix::{
     fs::CWD,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
-        open_tree, unmount,
+        fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+        move_mount, open_tree, unmount,
     },
 };
 
@@ -122,6 +122,21 @@ pub fn change(mount: BorrowedFd<'_>, recursive: bool, what: &Change<'_>) -> io::
     Ok(())
 }
 
+/// Shows owners on a detached mount as a user namespace sees them: who is 0 on the disk is the
+/// namespace's root.
+pub fn translate(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> io::Result<()> {
+    let what = Change {
+        set: attr::IDMAP,
+        user_namespace: Some(namespace),
+        ..Change::default()
+    };
+    change(mount, recursive, &what)
+}
+
 /// A file system that is being configured.
 #[derive(Debug)]
 pub struct FileSystem {
@@ -139,6 +154,12 @@ impl FileSystem {
     /// Sets an option that has a value.
     pub fn set(&self, key: &str, value: impl AsRef<Path>) -> io::Result<()> {
         fsconfig_set_string(self.context.as_fd(), key, value.as_ref())
+            .map_err(|error| self.explain(error.into()))
+    }
+
+    /// Sets an option whose value is an open directory.
+    pub fn set_descriptor(&self, key: &str, value: BorrowedFd<'_>) -> io::Result<()> {
+        fsconfig_set_fd(self.context.as_fd(), key, value)
             .map_err(|error| self.explain(error.into()))
     }
 

@@ -17,7 +17,10 @@ use std::{
     ptr,
 };
 
-use crate::namespace::Namespaces;
+use crate::{
+    capability::{self, ThreadCapabilities},
+    namespace::Namespaces,
+};
 
 /// libc's constant of this name is too narrow.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -311,6 +314,53 @@ pub fn set_ids(user: u32, group: u32, additional: Option<&[u32]>) -> io::Result<
     check(unsafe { libc::syscall(libc::SYS_setresgid, group, group, group) })?;
     // SAFETY: takes numbers only.
     check(unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) })
+}
+
+/// Runs `job` on the calling thread, whose privileges stay; files that it makes belong to this user
+/// and group.
+pub fn making_files_as<T>(user: u32, group: u32, job: impl FnOnce() -> T) -> io::Result<T> {
+    /// Makes files of its own again, also when the job panics.
+    struct Again {
+        user: libc::c_long,
+        group: libc::c_long,
+        privileges: ThreadCapabilities,
+        dumpable: bool,
+    }
+    impl Drop for Again {
+        fn drop(&mut self) {
+            // SAFETY: takes numbers only.
+            unsafe { libc::syscall(libc::SYS_setfsuid, self.user) };
+            // SAFETY: takes numbers only.
+            unsafe { libc::syscall(libc::SYS_setfsgid, self.group) };
+            // What is permitted can be taken up at any time.
+            let _ = take_up(&self.privileges);
+            let _ = set_dumpable(self.dumpable);
+        }
+    }
+    let privileges = capability::current()?;
+    // SAFETY: takes no pointer.
+    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) } == 1;
+    // SAFETY: takes numbers only; there is no failure but "as before", and what was before is told.
+    let was_group = unsafe { libc::syscall(libc::SYS_setfsgid, group) };
+    // SAFETY: as above.
+    let was_user = unsafe { libc::syscall(libc::SYS_setfsuid, user) };
+    let _again = Again {
+        user: was_user,
+        group: was_group,
+        privileges,
+        dumpable,
+    };
+    // Who makes files as another user loses what root may do with files; that is taken up again.
+    take_up(&privileges)?;
+    Ok(job())
+}
+
+fn take_up(privileges: &ThreadCapabilities) -> io::Result<()> {
+    capability::set_thread(
+        privileges.effective,
+        privileges.permitted,
+        privileges.inheritable,
+    )
 }
 
 /// A resource's number as in `RLIMIT_*`, and its two limits, for process `pid` (0: the caller).

@@ -20,12 +20,20 @@ use crate::process::{code, signal};
 use crate::wait::PATIENCE;
 use crate::{Client, NetworkNamespace, Output, Snapshot, eventually, host, places, until};
 
+/// Shows so many files in place of others, and becomes a program. What happens to mounts of the
+/// machine is seen, but nothing of this is seen there.
+const LAY_OVER: &str = "mount --make-rslave /; count=$1; shift; \
+    while [ $count -gt 0 ]; do mount --bind \"$1\" \"$2\"; shift 2; count=$((count - 1)); done; \
+    exec \"$@\"";
+
 /// A daemon under test. Dropping it removes all traces, whatever state it is in.
 pub struct Daemon {
     directory: TempDir,
     namespace: NetworkNamespace,
     cgroup: String,
     options: Vec<String>,
+    /// Files that it sees in place of the machine's: where, and what it sees.
+    laid_over: Vec<(String, PathBuf)>,
     child: Option<Child>,
     before: Snapshot,
 }
@@ -63,9 +71,18 @@ impl Daemon {
             namespace,
             cgroup: format!("hull-test-{}-{number}", std::process::id()),
             options: options.iter().map(|&option| option.to_owned()).collect(),
+            laid_over: Vec::new(),
             child: None,
             before,
         }
+    }
+
+    /// It and its containers' keepers, when started next, will see a file of the machine with other
+    /// content. Nobody else does.
+    pub fn lay_over(&mut self, path: &str, content: &str) {
+        let file = self.path(&format!("over-{}", self.laid_over.len()));
+        fs::write(&file, content).expect("cannot write a file");
+        self.laid_over.push((path.to_owned(), file));
     }
 
     /// Starts the process (again) and waits until it answers; returns how long that took.
@@ -112,7 +129,20 @@ impl Daemon {
     /// The command that starts it, inside its namespace.
     pub fn command(&self) -> Command {
         let at = |name: &str| self.path(name);
-        let mut command = self.namespace.command(places::program("hulld"));
+        let program = places::program("hulld");
+        let mut command = match &self.laid_over[..] {
+            [] => self.namespace.command(program),
+            over => {
+                let mut command = self.namespace.command("unshare");
+                command.args(["--mount", "--", "sh", "-e", "-c", LAY_OVER, "sh"]);
+                command.arg(over.len().to_string());
+                for (path, file) in over {
+                    command.arg(file).arg(path);
+                }
+                command.arg(program);
+                command
+            }
+        };
         command
             .arg("--config-file")
             .arg(at("daemon.json"))

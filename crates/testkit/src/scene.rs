@@ -24,7 +24,12 @@ impl Scene {
     /// The same, with options for the daemon.
     #[track_caller]
     pub fn play_with(client: Client, options: &[&str], scenario: impl FnOnce(&mut Self)) {
-        let daemon = Daemon::start_with(options);
+        Self::play_on(client, Daemon::start_with(options), scenario);
+    }
+
+    /// The same, on a daemon that runs already.
+    #[track_caller]
+    pub fn play_on(client: Client, daemon: Daemon, scenario: impl FnOnce(&mut Self)) {
         daemon.load("busybox");
         let mut scene = Self { daemon, client };
         scenario(&mut scene);

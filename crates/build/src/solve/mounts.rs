@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hull_image::Snapshotter as _;
 use hull_image::store::NewLayer;
 use hull_sys::mount::attr;
 
@@ -256,17 +255,19 @@ impl Solver<'_> {
         Ok(path)
     }
 
-    /// Mounts layers in the daemon's own namespace. What is written goes away with the layer
+    /// Mounts layers for a command in the daemon's own namespace. What is written goes away with the layer
     /// returned, which is never kept.
     fn mount_at(&self, layers: &[PathBuf], writable: bool, at: &Path) -> Result<Option<NewLayer>> {
         let failed =
             |error: std::io::Error| Error::host(format!("mount at {}", at.display()), error);
         fs::create_dir_all(at).map_err(failed)?;
+        let owners = self.host.owners();
+        let owners = owners.as_ref().map(AsFd::as_fd);
         let (root, layer) = if writable || layers.is_empty() {
             let new = self.store.begin_layer(layers)?;
-            (self.overlay.mount(new.snapshot())?, Some(new))
+            (self.overlay.mount_as(new.snapshot(), owners)?, Some(new))
         } else {
-            (self.overlay.mount_layers(layers)?, None)
+            (self.overlay.mount_layers_as(layers, owners)?, None)
         };
         let target = hull_sys::beneath::Root::new(at).map_err(failed)?;
         hull_sys::mount::attach(root.as_fd(), target.as_fd()).map_err(failed)?;

@@ -264,9 +264,6 @@ fn checked(values: Values) -> Result<Values, String> {
             "driver not supported: {driver}: this daemon stores on overlayfs"
         ));
     }
-    if values.text("userns-remap").is_some() {
-        return Err("userns-remap is not available in this version".to_owned());
-    }
     if !values.list("authorization-plugins").is_empty() {
         return Err("authorization-plugins are not available in this version".to_owned());
     }

@@ -108,12 +108,6 @@ pub(super) async fn info(request: Request) -> Outcome {
     let facts = app.engine.info().await?;
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let old = !request.version.has(Feature::NoBridgeNetfilter);
-    let strings = |texts: &[&str]| {
-        texts
-            .iter()
-            .map(|text| (*text).to_owned())
-            .collect::<Vec<_>>()
-    };
     let cgroup_v1 = facts.cgroup_version == 1;
     let devices: Vec<DeviceInfo> = facts.cdi_devices.into_iter().map(cdi_device).collect();
     Ok(json(&Info {
@@ -130,12 +124,7 @@ pub(super) async fn info(request: Request) -> Outcome {
             ],
             ["Backing Filesystem".to_owned(), facts.backing_file_system],
         ],
-        plugins: Plugins {
-            volume: strings(&["local"]),
-            network: strings(&["bridge", "host", "ipvlan", "macvlan", "null"]),
-            authorization: None,
-            log: strings(&hull_engine::log::drivers()),
-        },
+        plugins: plugins(),
         memory_limit: true,
         swap_limit: true,
         cpu_cfs_period: true,
@@ -166,9 +155,23 @@ pub(super) async fn info(request: Request) -> Outcome {
         name: facts.name,
         id: facts.id,
         discovered_devices: (!old && !devices.is_empty()).then_some(devices),
-        security_options: security_options(facts.has_apparmor, facts.cgroup_version),
+        security_options: security_options(
+            facts.has_apparmor,
+            facts.cgroup_version,
+            app.engine.config().network.user_namespaces.is_some(),
+        ),
         ..from_config(app)
     }))
+}
+
+fn plugins() -> Plugins {
+    let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    Plugins {
+        volume: strings(&["local"]),
+        network: strings(&["bridge", "host", "ipvlan", "macvlan", "null"]),
+        authorization: None,
+        log: strings(&hull_engine::log::drivers()),
+    }
 }
 
 fn cdi_device(id: String) -> DeviceInfo {
@@ -218,10 +221,13 @@ fn from_config(app: &App) -> Info {
     }
 }
 
-fn security_options(apparmor: bool, cgroup_version: u8) -> Vec<String> {
+fn security_options(apparmor: bool, cgroup_version: u8, remaps: bool) -> Vec<String> {
     let mut options = vec!["name=seccomp,profile=builtin".to_owned()];
     if apparmor {
         options.insert(0, "name=apparmor".to_owned());
+    }
+    if remaps {
+        options.push("name=userns".to_owned());
     }
     if cgroup_version == 2 {
         options.push("name=cgroupns".to_owned());

@@ -33,4 +33,5 @@ mod run;
 mod shells;
 mod storage;
 mod terminal;
+mod userns;
 mod volumes;

@@ -78,9 +78,13 @@ fn make(
     undo: &mut Undo,
 ) -> Result<(Record, Vec<String>)> {
     let image = reserved.image(&order.config.image, order.platform.as_deref())?;
-    let mut config = merge(order.config, &image, &id)?;
+    let mut config = merge(order.config, &image)?;
     let mut host = order.host;
     let warnings = settle(services, &mut config, &mut host)?;
+    // Not before: whoever shares the host's name may ask for no other.
+    if config.hostname.is_empty() {
+        config.hostname = id.short().to_owned();
+    }
     let mut endpoint_configs = order.endpoints;
     settle_network(services, &mut host, &mut config, &mut endpoint_configs)?;
 
@@ -157,7 +161,7 @@ fn take_name(services: &Services, wanted: Option<Name>, id: &ContainerId) -> Res
 }
 
 /// The request over the image's defaults.
-pub(crate) fn merge(mut config: Config, image: &Image, id: &ContainerId) -> Result<Config> {
+pub(crate) fn merge(mut config: Config, image: &Image) -> Result<Config> {
     let base = image.config.config.clone();
     if config.user.is_empty() {
         config.user = base.user;
@@ -189,9 +193,6 @@ pub(crate) fn merge(mut config: Config, image: &Image, id: &ContainerId) -> Resu
     let inherited = base.healthcheck.as_ref().and_then(health_of_image);
     config.healthcheck = merge_health(config.healthcheck, inherited);
     config.shell = config.shell.or(base.shell);
-    if config.hostname.is_empty() {
-        config.hostname = id.short().to_owned();
-    }
     let nothing = |words: &Option<Vec<String>>| words.as_ref().is_none_or(Vec::is_empty);
     if nothing(&config.entrypoint) && nothing(&config.cmd) {
         return Err(Error::Invalid("no command specified".to_owned()));
@@ -290,6 +291,7 @@ pub(crate) fn settle(
         host.shm_size = services.config.shm_size;
     }
     let warnings = crate::spec::validate(config, host, &services.host)?;
+    services.check_remap(host)?;
     Ok(warnings)
 }
 

@@ -8,8 +8,10 @@ use std::{
     thread,
 };
 
-use hull_image::{Change, Snapshotter as _, archive::PathStat};
-use hull_sys::beneath::Root;
+use hull_image::{
+    Change, Snapshotter as _,
+    archive::{PackOptions, PathStat},
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -76,8 +78,12 @@ impl Engine {
             })
             .await??;
         self.say_path(&record, "archive-path");
-        let pack = move |root: &Root, pipe: &mut dyn Write| {
-            Ok(hull_image::archive::pack(root, &path, pipe)?)
+        let pack = move |root: &View, pipe: &mut dyn Write| {
+            let options = PackOptions {
+                owners: root.owners().cloned(),
+                ..PackOptions::default()
+            };
+            Ok(hull_image::archive::pack_with(root, &path, pipe, options)?)
         };
         Ok((stat, outgoing(root, pack)?))
     }
@@ -108,10 +114,13 @@ impl Engine {
                 no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
                 owner: new_owner.map(|user| (user.uid, user.gid)),
                 describes_base: false,
+                owners: root.owners().cloned(),
             };
             let reader = BufReader::with_capacity(256 << 10, File::from(pipe));
-            hull_image::archive::unpack(&root, &path, reader, put)
-                .map_err(|error| no_path(error, &owner, &path))
+            as_root_of(&root, || {
+                hull_image::archive::unpack(&root, &path, reader, put)
+                    .map_err(|error| no_path(error, &owner, &path))
+            })
         })
         .await?;
         self.say_path(&record, "extract-to-dir");
@@ -163,6 +172,16 @@ impl Engine {
     }
 }
 
+/// Makes files as root of the container, where that is not the host's: in its layers the host's is
+/// nobody, and nobody can make none.
+fn as_root_of<T>(root: &View, job: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some((user, group)) = root.owners().and_then(|owners| owners.outside((0, 0))) else {
+        return job();
+    };
+    hull_sys::process::making_files_as(user, group, job)
+        .attempt(|| "become root of the container".to_owned())?
+}
+
 /// Docker's text for a path that is not there.
 fn no_path(error: hull_image::Error, record: &Record, path: &str) -> Error {
     if error.kind() == hull_image::Kind::NotFound {
@@ -177,7 +196,7 @@ fn no_path(error: hull_image::Error, record: &Record, path: &str) -> Error {
 /// An archive of a container's root.
 fn outgoing(
     root: View,
-    pack: impl FnOnce(&Root, &mut dyn Write) -> Result<()> + Send + 'static,
+    pack: impl FnOnce(&View, &mut dyn Write) -> Result<()> + Send + 'static,
 ) -> Result<Outgoing> {
     write_out(move |pipe| {
         let mut pipe = BufWriter::with_capacity(256 << 10, pipe);

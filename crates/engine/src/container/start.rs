@@ -8,7 +8,7 @@ use std::{
     ffi::CString,
     fs,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::PathBuf,
@@ -31,6 +31,7 @@ use crate::{
     error::{Attempt, Error, Result},
     model::{Config, HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
     record::Record,
+    remap::Remap,
     restore::end_shim,
     sealed::{self, Unsealed},
     services::{EXIT_RECORD, Services},
@@ -136,6 +137,7 @@ fn start(
     undo.push("end the shim", move || {
         let _ = pidfd_send_signal(&shim, Signal::KILL);
     });
+    services.check_remap(&record.host)?;
     let connected = services.network_for(record)?;
     let (owner, endpoints) = (Arc::clone(services), connected.endpoints.clone());
     undo.push("release the network", move || {
@@ -233,6 +235,8 @@ fn spawn_shim(services: &Services, run_dir: &std::path::Path) -> Result<(UnixStr
 pub(crate) struct Connected {
     /// A prepared namespace to run in.
     pub(crate) namespace: Option<OwnedFd>,
+    /// The user namespace to run in, if that is not the host's.
+    pub(crate) user: Option<OwnedFd>,
     /// A namespace to join, by path.
     pub(crate) join: Option<PathBuf>,
     /// Places in networks.
@@ -269,7 +273,9 @@ fn plan(
     if record.is_build_step {
         config.to_mut().env.clone_from(&record.step_env);
     }
-    let mut ready = volume::ready(services, record, record.id.as_str(), Some(&user), undo)?;
+    let remap = services.remap_of(&record.host);
+    let holder = record.id.as_str();
+    let mut ready = volume::ready(services, record, holder, Some(&user), remap, undo)?;
     let unsealed = Unsealed::of(services, record, &user)?;
     ready
         .mounts
@@ -289,7 +295,9 @@ fn plan(
             network: connected.join.clone(),
             ipc: ipc_to_join(services, record)?,
             pid: pid_to_join(services, record)?,
+            user: connected.user.as_ref().map(path_of),
         },
+        ids: remap.map(Remap::ids),
         own_network: connected.namespace.is_some(),
         cgroup_path: services.cgroup_path(record),
         defaults: &services.config.spec_defaults(),
@@ -314,6 +322,15 @@ fn plan(
         _ready: ready,
         _unsealed: unsealed,
     })
+}
+
+/// How the shim reaches what this process has open.
+fn path_of(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        fd.as_raw_fd()
+    ))
 }
 
 fn encode(spec: &Spec) -> Result<Vec<u8>> {
@@ -461,6 +478,7 @@ fn create_order(services: &Services, record: &Record, spec: &Spec) -> Result<pro
             upper: record.snapshot.upper.clone(),
             work: record.snapshot.work.clone(),
             volatile: false,
+            mapped: services.remap_of(&record.host).is_some(),
         },
         bundle,
         foreign_runtime: foreign,

@@ -18,7 +18,7 @@ use std::{
 use hull_image::Snapshotter as _;
 use hull_sys::{
     beneath::Root,
-    idmap::{self, Mapping},
+    idmap::{self, Mapping, Mappings},
     mount::{self, Change, Propagation, attr},
     namespace::{self, Namespaces},
 };
@@ -38,6 +38,8 @@ use super::start::resolve_user;
 /// A container's files, for as long as it lives.
 pub(crate) struct View {
     root: Root,
+    /// How its owners are others outside: what is seen is what a running container sees.
+    owners: Option<Mappings>,
     /// Keeps what is mounted below the root.
     _namespace: Option<OwnedFd>,
     /// Gives the volumes back.
@@ -49,6 +51,7 @@ impl View {
     pub(crate) fn plain(root: Root) -> Self {
         Self {
             root,
+            owners: None,
             _namespace: None,
             _volumes: Undo::default(),
         }
@@ -58,9 +61,23 @@ impl View {
     pub(crate) fn held(root: Root, undo: Undo) -> Self {
         Self {
             root,
+            owners: None,
             _namespace: None,
             _volumes: undo,
         }
+    }
+
+    /// A running container's root.
+    pub(crate) fn running(root: Root, owners: Option<Mappings>) -> Self {
+        Self {
+            owners,
+            ..Self::plain(root)
+        }
+    }
+
+    /// How its owners are others outside.
+    pub(crate) fn owners(&self) -> Option<&Mappings> {
+        self.owners.as_ref()
     }
 }
 
@@ -90,7 +107,7 @@ pub(crate) fn of_stopped(services: &Arc<Services>, record: &Record) -> Result<Vi
         true => Some(resolve_user(services, record, &record.config.user, &[])?),
         false => None,
     };
-    let ready = volume::ready(services, record, &holder, user.as_ref(), &mut undo)?;
+    let ready = volume::ready(services, record, &holder, user.as_ref(), None, &mut undo)?;
     let mut mounts: Vec<(MountPoint, OwnedFd)> = Vec::new();
     for mount in &ready.mounts {
         if let Some(tree) = tree_of(services, mount)? {
@@ -112,6 +129,7 @@ pub(crate) fn of_stopped(services: &Arc<Services>, record: &Record) -> Result<Vi
         .attempt(|| format!("mount what container {} has mounted", record.name))?;
     Ok(View {
         root,
+        owners: None,
         _namespace: Some(namespace),
         _volumes: undo,
     })

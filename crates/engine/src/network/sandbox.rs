@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use hull_network::{Endpoint, EndpointRequest, PortRequest, Protocol, Published};
+use hull_network::{Endpoint, EndpointRequest, PortRequest, Protocol, Published, SandboxOwner};
 
 use crate::{
     container::start::{Connected, network_to_join},
@@ -25,6 +25,7 @@ impl Services {
             NetworkMode::Host => Ok(Connected::default()),
             NetworkMode::Container(_) => Ok(Connected {
                 join: network_to_join(self, record)?,
+                user: self.user_namespace_to_join(record)?,
                 ..Connected::default()
             }),
             NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => {
@@ -35,14 +36,22 @@ impl Services {
 
     /// A namespace of its own, with a place in each network asked for.
     fn sandbox_with(&self, record: &Record) -> Result<Connected> {
-        let sandbox = self.networks.kernel.sandbox()?;
+        let joined = self.user_namespace_to_join(record)?;
+        let owner = match (&joined, self.remap_of(&record.host)) {
+            (Some(namespace), _) => SandboxOwner::Given(namespace.as_fd()),
+            (None, Some(_)) => SandboxOwner::New,
+            (None, None) => SandboxOwner::Host,
+        };
+        let sandbox = self.networks.kernel.sandbox_of(owner)?;
         let mut connected = Connected::default();
         let filled = self.fill(record, &sandbox, &mut connected);
         if let Err(error) = filled {
             self.networks.release(&connected.endpoints);
             return Err(error);
         }
-        connected.namespace = Some(sandbox.into_fd());
+        let (network, user) = sandbox.into_fds();
+        connected.namespace = Some(network);
+        connected.user = joined.or(user);
         Ok(connected)
     }
 

@@ -32,7 +32,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hull_oci::runtime::{Linux, Root, Spec};
+use hull_oci::runtime::{Linux, LinuxIdMapping, LinuxIdMappingBuilder, Root, Spec};
+use hull_sys::idmap::{Mapping, Mappings};
 
 pub use devices::{DeviceLookup, DeviceNode, HostDevices};
 pub use facts::HostFacts;
@@ -69,6 +70,8 @@ pub struct SpecInput<'a> {
     pub edits: &'a Edits,
     /// Namespaces of other containers.
     pub join: Joined,
+    /// How the ids of the user namespace are others outside.
+    pub ids: Option<&'a Mappings>,
     /// Whether a prepared network namespace replaces the spec's.
     pub own_network: bool,
     /// Absolute, below the cgroup mount.
@@ -99,6 +102,8 @@ pub struct Joined {
     pub ipc: Option<PathBuf>,
     /// For `PidNamespace::Container`.
     pub pid: Option<PathBuf>,
+    /// The container's user namespace, where the daemon remaps.
+    pub user: Option<PathBuf>,
 }
 
 /// What the daemon's configuration says.
@@ -234,6 +239,15 @@ fn annotations(input: &SpecInput<'_>) -> Option<HashMap<String, String>> {
     (!all.is_empty()).then_some(all)
 }
 
+fn id_mapping(map: &Mapping) -> LinuxIdMapping {
+    LinuxIdMappingBuilder::default()
+        .container_id(map.inside)
+        .host_id(map.outside)
+        .size(map.size)
+        .build()
+        .expect("every member is given")
+}
+
 fn linux(
     input: &SpecInput<'_>,
     options: &confinement::SecurityOptions,
@@ -252,7 +266,12 @@ fn linux(
         ipc: namespaces::ipc(input)?,
         uts: namespaces::uts(input),
     };
-    linux.set_sysctl(Some(sysctl::plan(&input.host.sysctls, &owners)?));
+    let groups = input.ids.map(|ids| ids.groups.as_slice());
+    linux.set_sysctl(Some(sysctl::plan(&input.host.sysctls, &owners, groups)?));
+    if let Some(ids) = input.ids {
+        linux.set_uid_mappings(Some(ids.users.iter().map(id_mapping).collect()));
+        linux.set_gid_mappings(Some(ids.groups.iter().map(id_mapping).collect()));
+    }
     linux.set_seccomp(confinement::seccomp(input, options)?);
     linux.set_rootfs_propagation(mounts::root_propagation(input.mounts));
     let (masked, read_only) = confinement::hidden_paths(input, options);

@@ -113,11 +113,13 @@ fn shm(input: &SpecInput<'_>) -> Result<Option<Mount>, SpecError> {
 }
 
 fn files(input: &SpecInput<'_>) -> Vec<Mount> {
-    let flags = if input.host.readonly_rootfs {
-        "rbind,rprivate,ro"
-    } else {
-        "rbind,rprivate"
-    };
+    let mut flags = "rbind,rprivate".to_owned();
+    if input.host.readonly_rootfs {
+        flags.push_str(",ro");
+    }
+    if input.ids.is_some() {
+        flags.push_str(",idmap");
+    }
     [
         ("/etc/resolv.conf", &input.files.resolv_conf),
         ("/etc/hostname", &input.files.hostname),
@@ -127,7 +129,7 @@ fn files(input: &SpecInput<'_>) -> Vec<Mount> {
     .filter_map(|(target, source)| {
         source
             .as_ref()
-            .map(|source| mount(target, "bind", &source.to_string_lossy(), flags))
+            .map(|source| mount(target, "bind", &source.to_string_lossy(), &flags))
     })
     .collect()
 }
@@ -185,6 +187,9 @@ fn resolved_mount(input: &SpecInput<'_>, point: &MountPoint) -> Result<Mount, Sp
                 options.push(read_only(input, point)?);
             }
             options.push(propagation(point.propagation));
+            if point.mapped {
+                options.push("idmap");
+            }
             let source = match &point.layers[..] {
                 [sole] => sole.to_string_lossy(),
                 _ => point.source.to_string_lossy(),

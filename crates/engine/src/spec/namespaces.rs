@@ -26,6 +26,7 @@ pub(super) fn plan(input: &SpecInput<'_>) -> Result<Vec<LinuxNamespace>, SpecErr
         (Kind::Pid, pid(input)?),
         (Kind::Ipc, ipc(input)?),
         (Kind::Cgroup, cgroup(input)?),
+        (Kind::User, user(input)),
     ];
     Ok(all
         .into_iter()
@@ -58,6 +59,11 @@ pub(super) fn uts(input: &SpecInput<'_>) -> Owner {
         UtsNamespace::Private => Owner::Own,
         UtsNamespace::Host => Owner::Host,
     }
+}
+
+/// The host's, unless the daemon remaps: then there is one, made with the network.
+fn user(input: &SpecInput<'_>) -> Owner {
+    input.join.user.clone().map_or(Owner::Host, Owner::Other)
 }
 
 fn pid(input: &SpecInput<'_>) -> Result<Owner, SpecError> {

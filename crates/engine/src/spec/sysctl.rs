@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hull_sys::idmap::Mapping;
+
 use super::{SpecError, namespaces::Owner};
 
 /// System V IPC's, each with the IPC namespace.
@@ -26,15 +28,16 @@ pub(super) struct Owners {
 pub(super) fn plan(
     wishes: &BTreeMap<String, String>,
     owners: &Owners,
+    groups: Option<&[Mapping]>,
 ) -> Result<HashMap<String, String>, SpecError> {
     let mut settings = HashMap::new();
     if owners.network == Owner::Own {
         // Without these, images would need capabilities to listen on port 80 or to ping.
         let usual = [
-            ("net.ipv4.ip_unprivileged_port_start", "0"),
-            ("net.ipv4.ping_group_range", "0 2147483647"),
+            ("net.ipv4.ip_unprivileged_port_start", "0".to_owned()),
+            ("net.ipv4.ping_group_range", format!("0 {}", last(groups))),
         ];
-        settings.extend(usual.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        settings.extend(usual.map(|(name, value)| (name.to_owned(), value)));
     }
     for (typed, value) in wishes {
         // `net/ipv4/ip_forward` and `net.ipv4.conf.eth0/100.forwarding` are other spellings.
@@ -43,6 +46,14 @@ pub(super) fn plan(
         settings.insert(name, value.clone());
     }
     Ok(settings)
+}
+
+/// The largest group there is. (The kernel takes none that is not in the user namespace.)
+fn last(groups: Option<&[Mapping]>) -> u32 {
+    let ends = groups.into_iter().flatten();
+    ends.map(|map| (map.inside + map.size).saturating_sub(1))
+        .max()
+        .unwrap_or(i32::MAX.unsigned_abs())
 }
 
 fn check(typed: &str, name: &str, owners: &Owners) -> Result<(), SpecError> {

@@ -94,6 +94,7 @@ fn plan_mounting(
         files: &files,
         edits: &Edits::default(),
         join: Joined::default(),
+        ids: None,
         own_network: true,
         cgroup_path: "/hull/x".to_owned(),
         defaults: &defaults,
@@ -716,4 +717,37 @@ fn a_broken_profile_is_refused_at_create() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_remapped_container_owns_what_is_the_engines_and_no_bind() {
+    let range = |outside| Mapping {
+        inside: 0,
+        outside,
+        size: 1000,
+    };
+    let ids: &'static Mappings = Box::leak(Box::new(Mappings {
+        users: vec![range(100_000)],
+        groups: vec![range(200_000)],
+    }));
+    let point = |target: &str, mapped| MountPoint {
+        source: "/source".into(),
+        destination: target.to_owned(),
+        mapped,
+        ..MountPoint::default()
+    };
+    let mounts = [point("/volume", true), point("/bind", false)];
+    let spec = plan_mounting(Config::default(), HostConfig::default(), &mounts, |input| {
+        input.join.user = Some("/proc/7/fd/9".into());
+        input.ids = Some(ids);
+    });
+    let spec = spec.unwrap();
+    assert_eq!(namespaces(&spec), "mnt net uts pid ipc cgroup user");
+    let maps = linux(&spec).gid_mappings().as_ref().unwrap();
+    assert_eq!((maps[0].host_id(), maps[0].size()), (200_000, 1000));
+    assert_eq!(options(&spec, "/etc/hosts"), "rbind,rprivate,idmap");
+    assert_eq!(options(&spec, "/volume"), "rbind,rprivate,idmap");
+    assert_eq!(options(&spec, "/bind"), "rbind,rprivate");
+    let sysctl = linux(&spec).sysctl().as_ref().unwrap();
+    assert_eq!(sysctl["net.ipv4.ping_group_range"], "0 999");
 }

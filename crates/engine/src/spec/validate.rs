@@ -126,7 +126,7 @@ fn check_namespaces(
         ipc: owner(host.ipc == IpcNamespace::Host),
         uts: owner(host.uts == UtsNamespace::Host),
     };
-    sysctl::plan(&host.sysctls, &owners).map(drop)
+    sysctl::plan(&host.sysctls, &owners, None).map(drop)
 }
 
 fn check_memory(wish: &Resources) -> Result<(), SpecError> {

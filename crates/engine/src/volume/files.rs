@@ -36,6 +36,7 @@ use crate::{
 pub(super) const EXACT: PackOptions = PackOptions {
     sparse: true,
     nanoseconds: true,
+    owners: None,
 };
 
 /// How a volume is copied to a new one.

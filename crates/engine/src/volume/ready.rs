@@ -20,6 +20,7 @@ use crate::{
     error::{Attempt, Error, Result},
     model::{IdMap, IdRange},
     record::{MountKind, MountPoint, Record},
+    remap::{Remap, make_source},
     services::Services,
     undo::Undo,
     user::User,
@@ -33,12 +34,14 @@ pub(crate) struct Ready {
     held: Vec<OwnedFd>,
 }
 
-/// Prepares the mounts of a container that starts. `holder`: in whose name volumes are used.
+/// Prepares the mounts of a container that starts. `holder`: in whose name volumes are used; `remap`:
+/// how the container's ids are others outside.
 pub(crate) fn ready(
     services: &Arc<Services>,
     record: &Record,
     holder: &str,
     user: Option<&User>,
+    remap: Option<&Remap>,
     undo: &mut Undo,
 ) -> Result<Ready> {
     let mut ready = Ready::default();
@@ -47,14 +50,19 @@ pub(crate) fn ready(
         match mount.kind {
             MountKind::Volume => volume(services, record, holder, &mut mount, undo)
                 .and_then(|()| ready.inside(&mut mount))?,
-            MountKind::Bind => bind(&mount)?,
-            MountKind::Image => image(services, &mut mount, &mut ready)?,
+            MountKind::Bind => bind(&mount, remap.and_then(Remap::root))?,
+            MountKind::Image => image(services, &mut mount, remap, &mut ready)?,
             MountKind::Tmpfs => {}
         }
         if mount.idmap == Some(IdMap::Owner) {
             mount.idmap = user
-                .map(|user| owner_map(&mount.source, user))
+                .map(|user| owner_map(&mount.source, user, remap.is_some()))
                 .transpose()?;
+        }
+        if let Some(remap) = remap {
+            mount.mapped = mount.idmap.is_none() && is_containers(services, record, &mount)?;
+            let through = |map| remap.through(&map, &mount.destination);
+            mount.idmap = mount.idmap.clone().map(through).transpose()?;
         }
         ready.mounts.push(mount);
     }
@@ -85,12 +93,37 @@ fn volume(
     Ok(())
 }
 
-/// The source of a `-v` is made again if it vanished; all others must be there.
-fn bind(mount: &MountPoint) -> Result<()> {
+/// Whether what is mounted belongs to the container's root, and not to the host's: volumes that are
+/// of this daemon, and what its builds show.
+fn is_containers(services: &Services, record: &Record, mount: &MountPoint) -> Result<bool> {
+    match mount.kind {
+        MountKind::Volume => {
+            let volume = services.volume_of(mount);
+            let kind = volume
+                .as_ref()
+                .and_then(|volume| volume.options.get("type"));
+            let is_own = kind.is_none_or(|kind| kind == "tmpfs");
+            Ok(is_own && volume.is_some_and(|volume| volume.is_local()))
+        }
+        // Layers on top of each other cannot translate: they were mounted so.
+        MountKind::Bind if record.is_build_step => {
+            let found = rustix::fs::statfs(&mount.source)
+                .attempt(|| format!("look at {}", mount.source.display()))?;
+            Ok(found.f_type != OVERLAY_MAGIC)
+        }
+        MountKind::Bind | MountKind::Image | MountKind::Tmpfs => Ok(false),
+    }
+}
+
+/// The kernel's number of overlay file systems.
+const OVERLAY_MAGIC: rustix::fs::FsWord = 0x794c_7630;
+
+/// The source of a `-v` is made again if it vanished; all others must be there. `root`: for whom.
+fn bind(mount: &MountPoint, root: Option<(u32, u32)>) -> Result<()> {
     let path = &mount.source;
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && mount.create_source => {
-            fs::create_dir_all(path).attempt(|| format!("create {}", path.display()))
+            make_source(path, root)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Invalid(format!(
             "invalid mount config for type \"bind\": bind source path does not exist: {}",
@@ -100,14 +133,21 @@ fn bind(mount: &MountPoint) -> Result<()> {
     }
 }
 
-/// A part of an image is resolved in a mount that is nowhere; all of it the runtime mounts itself.
-fn image(services: &Services, mount: &mut MountPoint, ready: &mut Ready) -> Result<()> {
-    if mount.subpath.is_empty() {
+/// A part of an image is resolved in a mount that is nowhere; all of it the runtime mounts itself,
+/// unless its owners are others.
+fn image(
+    services: &Services,
+    mount: &mut MountPoint,
+    remap: Option<&Remap>,
+    ready: &mut Ready,
+) -> Result<()> {
+    if mount.subpath.is_empty() && remap.is_none() {
         return Ok(());
     }
     let reference = mount.image.clone().unwrap_or_default();
     let image = services.resolve_image(&reference, None)?;
-    let root = hull_image::Snapshotter::mount_image(&services.snapshots, &image)?;
+    let owners = remap.map(Remap::namespace);
+    let root = services.snapshots.mount_layers_as(&image.layers, owners)?;
     let found = beneath(&root, &mount.subpath, &format!("image {reference}"))?;
     mount.source = ready.hold(found);
     mount.layers.clear();
@@ -143,12 +183,17 @@ impl Ready {
 
 /// The source's owner and the container's user are seen as each other's; all others stay who they
 /// are. Whoever has one of the two numbers on the other side is nobody, so that no user of the
-/// container can make files of somebody else's on the host.
-fn owner_map(source: &Path, user: &User) -> Result<IdMap> {
+/// container can make files of somebody else's on the host. `alone`: all others are nobody.
+fn owner_map(source: &Path, user: &User, alone: bool) -> Result<IdMap> {
     let found = fs::metadata(source).attempt(|| format!("look at {}", source.display()))?;
+    let ranges = |host, container| {
+        let mut ranges = owner_ranges(host, container);
+        ranges.truncate(if alone { 1 } else { ranges.len() });
+        ranges
+    };
     Ok(IdMap::Ranges {
-        users: owner_ranges(found.uid(), user.uid),
-        groups: owner_ranges(found.gid(), user.gid),
+        users: ranges(found.uid(), user.uid),
+        groups: ranges(found.gid(), user.gid),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::{
     },
     quota::within_limits,
     record::{MountKind, MountPoint},
+    remap::{Remap, make_source},
     services::Services,
     undo::Undo,
 };
@@ -33,6 +34,8 @@ struct Making<'a> {
     /// The driver of volumes that name none.
     driver: &'a str,
     image: &'a Image,
+    /// Who its root is outside, if that is another.
+    root: Option<(u32, u32)>,
     undo: &'a mut Undo,
 }
 
@@ -52,6 +55,7 @@ pub(crate) fn settle(
         id,
         driver: &host.volume_driver,
         image,
+        root: services.remap_of(host).and_then(Remap::root),
         undo,
     };
     let mut mounts: BTreeMap<String, MountPoint> = BTreeMap::new();
@@ -158,7 +162,7 @@ impl Making<'_> {
             ..MountPoint::default()
         };
         match &spec.source {
-            MountSource::Bind { path, options } => bind(&mut mount, path, options)?,
+            MountSource::Bind { path, options } => bind(&mut mount, path, options, self.root)?,
             MountSource::Volume { name, options } => {
                 self.volume(&mut mount, name.as_deref(), options)?;
             }
@@ -300,7 +304,12 @@ fn tmpfs(mount: &mut MountPoint, options: &TmpfsOptions) {
         .extend(options.options.iter().map(|words| words.join("=")));
 }
 
-fn bind(mount: &mut MountPoint, path: &str, options: &BindOptions) -> Result<()> {
+fn bind(
+    mount: &mut MountPoint,
+    path: &str,
+    options: &BindOptions,
+    root: Option<(u32, u32)>,
+) -> Result<()> {
     if !path.starts_with('/') {
         return Err(Error::Invalid(format!(
             "invalid mount config for type \"bind\": invalid mount path: '{path}' mount path must \
@@ -310,7 +319,7 @@ fn bind(mount: &mut MountPoint, path: &str, options: &BindOptions) -> Result<()>
     match fs::metadata(path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound && options.create_source => {
-            fs::create_dir_all(path).attempt(|| format!("create {path}"))?;
+            make_source(Path::new(path), root)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Error::Invalid(format!(

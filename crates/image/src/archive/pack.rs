@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use hull_sys::beneath::Root;
+use hull_sys::idmap::Mappings;
 
 use super::Requested;
 use super::stat::not_found;
@@ -16,12 +17,14 @@ use crate::tar::write::Writer;
 use crate::tar::{Entry, EntryKind};
 
 /// What an archive keeps beyond what every tool reads.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PackOptions {
     /// Holes stay holes, in GNU's form.
     pub sparse: bool,
     /// Times are exact.
     pub nanoseconds: bool,
+    /// Owners are written as a user namespace sees them, whose files these are.
+    pub owners: Option<Mappings>,
 }
 
 /// Writes `path` with all below it as a tar archive. Its entries' names begin with the last

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use hull_sys::beneath::Root;
+use hull_sys::idmap::Mappings;
 use rustix::fs::FileType;
 
 use super::Requested;
@@ -13,7 +14,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::tar::extract::{Options, extract};
 
 /// How to unpack.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct UnpackOptions {
     /// A directory and something else may not replace one another.
     pub no_overwrite_dir_non_dir: bool,
@@ -21,6 +22,8 @@ pub struct UnpackOptions {
     pub owner: Option<(u32, u32)>,
     /// The archive's entry for its own root is about the directory that it is unpacked into.
     pub describes_base: bool,
+    /// Owners in the archive are those of a user namespace. The caller makes files as its root.
+    pub owners: Option<Mappings>,
 }
 
 /// Unpacks a tar archive, compressed or not, into the directory `path`.
@@ -48,6 +51,7 @@ pub fn unpack(
         keep_kinds: options.no_overwrite_dir_non_dir,
         owner: options.owner,
         describes_base: options.describes_base,
+        owners: options.owners,
     };
     extract(root, options, plain)?;
     Ok(())

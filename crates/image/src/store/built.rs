@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use hull_oci::{Descriptor, ImageConfig, Manifest, Reference, media_type};
@@ -235,7 +236,16 @@ impl Store {
 impl Overlay {
     /// Layers as one root (uppermost first), read-only and mounted nowhere.
     pub fn mount_layers(&self, layers: &[PathBuf]) -> Result<Root> {
-        crate::snapshot::mount_read_only(layers)
+        self.mount_layers_as(layers, None)
+    }
+
+    /// The same; with `owners`, a user namespace, files belong to whom its ids are.
+    pub fn mount_layers_as(
+        &self,
+        layers: &[PathBuf],
+        owners: Option<BorrowedFd<'_>>,
+    ) -> Result<Root> {
+        crate::snapshot::mount_read_only(layers, owners)
             .map(Root::from_fd)
             .context(|| {
                 let first = layers.first().map_or(Path::new(""), PathBuf::as_path);

@@ -17,10 +17,12 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use hull_sys::beneath::Root;
+use hull_sys::idmap::Mappings;
 use hull_sys::xattr;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use super::filecap;
 use super::read::Reader;
 use super::{Entry, EntryKind};
 use crate::dir::{self, OPAQUE, file_type, is_whiteout, stat_if_any};
@@ -51,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) owner: Option<(u32, u32)>,
     /// The entry for the archive's root is about the directory it is extracted to, as in layers.
     pub(crate) describes_base: bool,
+    /// Owners in the archive, and `owner`, are those of a user namespace.
+    pub(crate) owners: Option<Mappings>,
 }
 
 /// What was created.
@@ -72,7 +76,12 @@ pub(crate) fn extract<R: Read>(root: &Root, options: Options, source: R) -> Resu
     // A whole directory that is brought in must not pass for whole when its end is missing.
     let must_end = options.describes_base;
     let mut extractor = Extractor::new(root, options);
-    while let Some(entry) = reader.next()? {
+    let root = extractor.options.owners.as_ref();
+    let root = root.and_then(|owners| owners.outside((0, 0)));
+    while let Some(mut entry) = reader.next()? {
+        if let Some((root, _)) = root {
+            filecap::with_owner(&mut entry.xattrs, root);
+        }
         extractor.entry(&entry, &mut reader)?;
     }
     if must_end && !reader.has_end {
@@ -362,7 +371,7 @@ impl<'a> Extractor<'a> {
                 content::copy_segments(reader, &file, segments, entry.size, buffer)?;
             }
         }
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         // The owner first: changing it takes setuid and capabilities away.
         rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
@@ -378,7 +387,7 @@ impl<'a> Extractor<'a> {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(self.current(), name, flags, Mode::empty()).context(what)?;
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry).context(what)?;
         rustix::fs::fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .context(what)?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode)).context(what)?;
@@ -441,14 +450,24 @@ impl<'a> Extractor<'a> {
             .context(|| format!("mark the directory {} opaque", name.display()))
     }
 
-    fn chown(&self, entry: &Entry, name: &OsStr) -> rustix::io::Result<()> {
-        let (uid, gid) = self.owner(entry);
+    fn chown(&self, entry: &Entry, name: &OsStr) -> io::Result<()> {
+        let (uid, gid) = self.owner(entry)?;
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        rustix::fs::chownat(self.current(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::chownat(self.current(), name, uid, gid, flags)?)
     }
 
-    fn owner(&self, entry: &Entry) -> (u32, u32) {
-        self.options.owner.unwrap_or((entry.uid, entry.gid))
+    fn owner(&self, entry: &Entry) -> io::Result<(u32, u32)> {
+        let owner = self.options.owner.unwrap_or((entry.uid, entry.gid));
+        let Some(owners) = &self.options.owners else {
+            return Ok(owner);
+        };
+        owners.outside(owner).ok_or_else(|| {
+            let (uid, gid) = owner;
+            io::Error::other(format!(
+                "user {uid} or group {gid} is outside of the container's user namespace"
+            ))
+        })
     }
 
     fn current(&self) -> &OwnedFd {

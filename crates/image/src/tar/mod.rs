@@ -9,6 +9,7 @@ pub(crate) mod pack;
 pub(crate) mod read;
 pub(crate) mod write;
 
+mod filecap;
 mod sparse;
 
 use std::ffi::OsString;

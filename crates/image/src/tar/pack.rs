@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{FileType, Stat};
 
+use super::filecap;
 use super::write::Writer;
 use super::{Entry, EntryKind};
 use crate::archive::PackOptions;
@@ -120,6 +121,9 @@ impl<'a, W: Write> Packer<'a, W> {
             return Ok(());
         };
         entry.mtime.0 = entry.mtime.0.min(self.mtime_max);
+        if let Some(owners) = &self.keep.owners {
+            (entry.uid, entry.gid) = owners.inside((entry.uid, entry.gid));
+        }
         if self.keep.nanoseconds {
             entry.mtime.1 = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         }
@@ -135,6 +139,14 @@ impl<'a, W: Write> Packer<'a, W> {
             self.links.insert(key, path.to_vec());
         }
         entry.xattrs = directory.portable_xattrs(name)?;
+        if let Some((root, _)) = self
+            .keep
+            .owners
+            .as_ref()
+            .and_then(|ids| ids.outside((0, 0)))
+        {
+            filecap::without_owner(&mut entry.xattrs, root);
+        }
         if entry.kind == EntryKind::File {
             let file = directory.open_file(name)?;
             if self.keep.sparse && holes(stat) >= HOLES_BYTES_MIN {

@@ -22,8 +22,8 @@ use hull_sys::{
 pub(crate) use self::connect::parse_mac;
 pub use self::heal::{Healed, Stray};
 use crate::{
-    Config, Error, Network, Plugins, Sandbox, SubnetUse, bridge, monitor::Monitor, names::Names,
-    reaper::Reaper, state::State,
+    Config, Error, Network, Plugins, Sandbox, SandboxOwner, SubnetUse, bridge, monitor::Monitor,
+    names::Names, reaper::Reaper, state::State,
 };
 
 /// All networks of a daemon, in the network namespace of the thread that opened it.
@@ -64,7 +64,7 @@ impl Networks {
             firewall: Mutex::new(Firewall::open().map_err(Error::kernel("open the firewall"))?),
             applied: Mutex::default(),
             monitor: Monitor::open()?,
-            reaper: Reaper::start(Arc::clone(&state), config.ready_sandboxes)?,
+            reaper: Reaper::start(Arc::clone(&state), &config)?,
             route: Mutex::new(route),
             names: Names::new(config.resolver.clone(), &state),
             state,
@@ -111,9 +111,19 @@ impl Networks {
         pools.iter().map(crate::pool::Addresses::usage).collect()
     }
 
-    /// A sandbox for a container: one that is ready, or a new one.
+    /// A sandbox for a container, as the options want them: one that is ready, or a new one.
     pub fn sandbox(&self) -> Result<Sandbox, Error> {
-        self.reaper.sandbox().map_or_else(Sandbox::create, Ok)
+        let new = || Sandbox::for_options(self.config.user_namespaces.as_ref());
+        self.reaper.sandbox().map_or_else(new, Ok)
+    }
+
+    /// The same, with a word on whose it is.
+    pub fn sandbox_of(&self, owner: SandboxOwner<'_>) -> Result<Sandbox, Error> {
+        match owner {
+            SandboxOwner::Host if self.config.user_namespaces.is_some() => Sandbox::create(),
+            SandboxOwner::Host | SandboxOwner::New => self.sandbox(),
+            SandboxOwner::Given(user) => Sandbox::create_in(user),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Component, Path},
 };
 
@@ -46,7 +49,8 @@ pub(super) fn populate(dev: BorrowedFd<'_>, spec: &Spec) -> Result<(), Error> {
     }
     for (name, major, minor) in OWN {
         let device = (FileType::CharacterDevice, makedev(major, minor));
-        node(dev, name, device, NODE).step(|| format!("create /dev/{name}"))?;
+        node(dev, name, device, NODE, &Path::new("/dev").join(name))
+            .step(|| format!("create /dev/{name}"))?;
     }
     for device in listed(spec) {
         let Some(below) = below_dev(device.path()) else {
@@ -97,7 +101,13 @@ fn in_dev(dev: BorrowedFd<'_>, below: &Path, device: &LinuxDevice) -> io::Result
 fn make(directory: BorrowedFd<'_>, name: &str, device: &LinuxDevice) -> io::Result<()> {
     let kind = kind(device)?;
     let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
-    node(directory, name, (kind, number(device)?), mode)?;
+    node(
+        directory,
+        name,
+        (kind, number(device)?),
+        mode,
+        device.path(),
+    )?;
     let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
     if owner != (0, 0) {
         let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
@@ -108,7 +118,8 @@ fn make(directory: BorrowedFd<'_>, name: &str, device: &LinuxDevice) -> io::Resu
             Some(group),
             AtFlags::SYMLINK_NOFOLLOW,
         ) {
-            Ok(()) | Err(Errno::PERM) => {} // a node of the host, shown in a user namespace
+            // A node of the host, shown in a user namespace.
+            Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -138,29 +149,32 @@ fn node(
     name: &str,
     (kind, device): (FileType, Dev),
     mode: Mode,
+    of_host: &Path,
 ) -> io::Result<()> {
-    match mknodat(directory, name, kind, mode, device) {
-        Ok(()) => Ok(()),
+    let make = || mknodat(directory, name, kind, mode, device);
+    let made = match make() {
         Err(Errno::EXIST) => {
             rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
-            Ok(mknodat(directory, name, kind, mode, device)?)
+            make()
         }
-        Err(Errno::PERM) => show_of_host(directory, name, kind, device),
-        Err(error) => Err(error.into()),
+        made => made,
+    };
+    match made {
+        Err(Errno::PERM) => show_of_host(directory, name, (kind, device), of_host),
+        made => Ok(made?),
     }
 }
 
 fn show_of_host(
     directory: BorrowedFd<'_>,
     name: &str,
-    kind: FileType,
-    device: Dev,
+    wanted: (FileType, Dev),
+    of_host: &Path,
 ) -> io::Result<()> {
-    let tree = mount::copy_path(&Path::new("/dev").join(name), false)?;
-    let stat = fstat(&tree)?;
-    if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_rdev != device {
-        return Err(Errno::PERM.into());
-    }
+    let tree = match same_device(of_host, wanted) {
+        Some(tree) => tree,
+        None => find_device(Path::new("/dev"), wanted, DEPTH_MAX).ok_or(Errno::PERM)?,
+    };
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, name, flags, Mode::empty())?;
     let target = openat(
@@ -170,6 +184,32 @@ fn show_of_host(
         Mode::empty(),
     )?;
     mount::attach(tree.as_fd(), target.as_fd())
+}
+
+/// A copy of the mount of what is there, if it is that device.
+fn same_device(path: &Path, (kind, device): (FileType, Dev)) -> Option<OwnedFd> {
+    let tree = mount::copy_path(path, false).ok()?;
+    let stat = fstat(&tree).ok()?;
+    let is_same = FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == device;
+    is_same.then_some(tree)
+}
+
+/// How deep below `/dev` a device is looked for that has another name there.
+const DEPTH_MAX: u32 = 3;
+
+fn find_device(directory: &Path, wanted: (FileType, Dev), depth: u32) -> Option<OwnedFd> {
+    let entries: Vec<_> = std::fs::read_dir(directory).ok()?.flatten().collect();
+    let found = entries.iter().find_map(|entry| {
+        let meta = entry.metadata().ok()?;
+        let is_it = FileType::from_raw_mode(meta.mode()) == wanted.0 && meta.rdev() == wanted.1;
+        is_it.then(|| same_device(&entry.path(), wanted))?
+    });
+    found.or_else(|| {
+        let mut below = entries
+            .iter()
+            .filter(|entry| depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        below.find_map(|entry| find_device(&entry.path(), wanted, depth - 1))
+    })
 }
 
 /// The spec's devices that are not below `/dev`.

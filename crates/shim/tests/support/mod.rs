@@ -147,6 +147,7 @@ impl Shim {
                 upper: self.path("upper"),
                 work: self.path("work"),
                 volatile: true,
+                mapped: false,
             },
             foreign_runtime: foreign,
             open_stdin: options.open_stdin,
