@@ -125,6 +125,9 @@ fn layers_of_a_user_namespace_keep_their_owners_on_the_disk() {
             bundle.spec["linux"]["gidMappings"] = map;
             let namespaces = bundle.spec["linux"]["namespaces"].as_array_mut().unwrap();
             namespaces.push(json!({ "type": "user" }));
+            let own = json!(["CAP_CHOWN"]);
+            bundle.spec["process"]["capabilities"] =
+                json!({ "bounding": own.clone(), "effective": own.clone(), "permitted": own });
             let spec = spec(&bundle);
             let place = |name: &str| {
                 let path = bundle.directory.join(name);
