@@ -90,6 +90,26 @@ fn get(daemon: &Daemon, path: &str) -> Value {
     daemon.api("GET", path, &Value::Null).json()
 }
 
+/// Networks are made at the same time, so which of them gets the next range of the daemon's is left to chance: the ranges go by
+/// the networks' names.
+fn settle_ranges(networks: &mut [Value]) {
+    let is_chosen = |network: &Value| {
+        let range = network.pointer("/IPAM/Config/0/Subnet");
+        range
+            .and_then(Value::as_str)
+            .is_some_and(|range| range.starts_with("172."))
+    };
+    let chosen = networks.iter().filter(|network| is_chosen(network));
+    let mut ranges: Vec<Value> = chosen
+        .map(|network| network["IPAM"]["Config"].clone())
+        .collect();
+    ranges.sort_by_key(Value::to_string);
+    let chosen = networks.iter_mut().filter(|network| is_chosen(network));
+    for (network, range) in chosen.zip(ranges) {
+        network["IPAM"]["Config"] = range;
+    }
+}
+
 /// All that the daemon has of the application.
 fn state(application: &Application) -> Value {
     let daemon = &application.daemon;
@@ -116,6 +136,7 @@ fn state(application: &Application) -> Value {
         .map(|network| settled(network, ""))
         .collect();
     networks.sort_by_key(|network| network["Name"].to_string());
+    settle_ranges(&mut networks);
     let mut volumes: Vec<Value> = get(daemon, "/volumes")["Volumes"]
         .as_array()
         .unwrap_or(&Vec::new())
