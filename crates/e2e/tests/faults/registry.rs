@@ -153,24 +153,23 @@ fn a_client_that_leaves_in_the_middle_of_a_pull_locks_nothing() {
             let now = sent();
             std::mem::replace(&mut last, now) == now
         });
-        // What came is accounted for, like all else.
-        let usage = scene
-            .daemon
-            .api("GET", "/system/df?type=image", &serde_json::Value::Null)
-            .json();
+        // What came is accounted for, like all else, once the daemon is through with it.
         let data = scene.daemon.path("data");
-        let du = Command::new("du")
-            .args(["--summarize", "--block-size=1", "--total"])
-            .args([data.join("image"), data.join("layers")])
-            .output()
-            .unwrap();
-        let du = String::from_utf8_lossy(&du.stdout).into_owned();
-        let total = du
-            .lines()
-            .last()
-            .and_then(|line| line.split_whitespace().next())
-            .unwrap();
-        assert_eq!(usage["LayersSize"].to_string(), total);
+        until("the account agrees with du", || {
+            let usage = scene
+                .daemon
+                .api("GET", "/system/df?type=image", &serde_json::Value::Null)
+                .json();
+            let du = Command::new("du")
+                .args(["--summarize", "--block-size=1", "--total"])
+                .args([data.join("image"), data.join("layers")])
+                .output()
+                .unwrap();
+            let du = String::from_utf8_lossy(&du.stdout).into_owned();
+            let total = du.lines().last().unwrap();
+            let total = total.split_whitespace().next().unwrap();
+            usage["LayersSize"].as_u64() == total.parse().ok()
+        });
         let before = sent();
         scene.ok(&format!("pull {IMAGE}"));
         assert!(
