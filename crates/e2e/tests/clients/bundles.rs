@@ -123,6 +123,16 @@ fn a_bundle_is_created_started_entered_killed_and_deleted() {
     }
 }
 
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten();
+        for hierarchy in hierarchies.flatten() {
+            // Where containers are that name no place. Another one may be there.
+            let _ = std::fs::remove_dir(hierarchy.path().join("hull"));
+        }
+    }
+}
+
 impl Bundle {
     /// Creates without holding our pipes open: the container keeps the streams it was given.
     fn create(&self, name: &str) -> Value {

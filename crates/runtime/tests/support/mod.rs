@@ -162,6 +162,10 @@ impl Drop for Bundle {
     fn drop(&mut self) {
         let _ = self.command(&["delete", "--force", &self.id]).output();
         let _ = fs::remove_dir_all(&self.directory);
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            // Another test's may be there.
+            let _ = fs::remove_dir(hierarchy.path().join("hull-test"));
+        }
     }
 }
 
