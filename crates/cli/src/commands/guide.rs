@@ -8,9 +8,9 @@ pub(super) fn own_page(program: Program) -> String {
     format!("Usage:  {name} help [command]\n\nHelp about the command\n")
 }
 
-/// The guide.
+/// The guide. A lone `@` is the program's name; in an address it is what it is.
 pub(super) fn text(program: Program) -> String {
-    GUIDE.replace('@', program.name())
+    GUIDE.replace("@ ", &format!("{} ", program.name()))
 }
 
 /// A page on a subject.
@@ -151,3 +151,19 @@ const EXIT_CODES: &str = "\
   130, 143, …   128 and the signal that ended it
 Otherwise `run`, `exec`, `start -a` exit with the container's own code.
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_the_guide_stay_as_they_are() {
+        let text = text(Program::called("hull"));
+        assert!(text.contains("hull -H ssh://me@far ps"));
+        assert!(
+            text.contains(
+                "hull context create far --docker host=ssh://me@far; hull context use far"
+            )
+        );
+    }
+}
