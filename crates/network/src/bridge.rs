@@ -15,6 +15,18 @@ pub(crate) struct Plan {
     pub(crate) addresses: Vec<IpNet>,
     pub(crate) mtu: u32,
     pub(crate) ip_forward: bool,
+    /// What a bridge that we make says of itself.
+    pub(crate) mark: String,
+}
+
+/// Whose a bridge is: a daemon's, by its table of rules, for a network.
+pub(crate) fn mark(table: &str, network_id: &str) -> String {
+    format!("{}{network_id}", mark_of_all(table))
+}
+
+/// What the marks of all bridges of a daemon begin with.
+pub(crate) fn mark_of_all(table: &str) -> String {
+    format!("{table} network ")
 }
 
 /// Makes what is missing. Gives the bridge's number, and whether anything had to be done.
@@ -95,6 +107,30 @@ pub(crate) fn ranges_in_use(route: &mut Route) -> Result<Vec<IpNet>, Error> {
         .collect())
 }
 
+/// Takes a network's bridge down, if we made it; gives its number: all that is left to do is to
+/// delete it, which takes the kernel tens of milliseconds. A bridge that was there before its network
+/// stays as it is.
+pub(crate) fn retire(
+    route: &mut Route,
+    name: &str,
+    table: &str,
+    network_id: &str,
+) -> Result<Option<u32>, Error> {
+    let failed = || Error::kernel(format!("remove bridge {name}"));
+    let Some(link) = route.link(name).map_err(failed())? else {
+        return Ok(None);
+    };
+    // Those of earlier versions bear no mark.
+    let is_named_by_us = network_id.get(..12) == name.strip_prefix("br-");
+    if link.alias != mark(table, network_id) && !is_named_by_us {
+        return Ok(None);
+    }
+    match route.apply(&[route::set_down(link.index)]) {
+        Err(error) if error.is_not_found() => Ok(None),
+        result => result.map(|()| Some(link.index)).map_err(failed()),
+    }
+}
+
 /// Removes a bridge if it is there.
 pub(crate) fn remove(route: &mut Route, name: &str) -> Result<(), Error> {
     let failed = || Error::kernel(format!("remove bridge {name}"));
@@ -112,7 +148,11 @@ fn create(route: &mut Route, plan: &Plan) -> Result<Link, Error> {
     // With an address of its own the bridge does not take over that of whichever port is lowest.
     let mut mac = random_bytes::<6>()?;
     mac[0] = 0x02;
-    match route.apply(&[route::create_bridge(&plan.name, mac, plan.mtu)]) {
+    let messages = [
+        route::create_bridge(&plan.name, mac, plan.mtu),
+        route::set_alias(&plan.name, &plan.mark),
+    ];
+    match route.apply(&messages) {
         Err(error) if !error.is_already_there() => return Err(failed()(error)),
         _ => {}
     }

@@ -1,6 +1,7 @@
-//! The background thread: takes endpoints away whose containers have ended, and keeps sandboxes
-//! ready. Removing a link takes the kernel tens of milliseconds, so nobody waits for it; mostly it
-//! dies by itself with its sandbox. An address is free again only when its link has gone.
+//! The background thread: takes endpoints away whose containers have ended, deletes networks' bridges,
+//! and keeps sandboxes ready. Removing a link takes the kernel tens of milliseconds, so nobody waits
+//! for it; mostly it dies by itself with its sandbox. An address is free again only when its link has
+//! gone.
 
 use std::{
     collections::VecDeque,
@@ -36,6 +37,8 @@ pub(crate) struct Reaper {
 
 enum Job {
     Leave(Box<Endpoint>),
+    Remove(Box<Endpoint>),
+    RemoveBridge(u32),
     Refill,
 }
 
@@ -49,6 +52,7 @@ impl Reaper {
             state,
             route,
             leaving: Vec::new(),
+            bridges: Vec::new(),
             ready: Arc::clone(&ready),
             sandboxes: config.ready_sandboxes,
             user_namespaces: config.user_namespaces.clone(),
@@ -69,6 +73,16 @@ impl Reaper {
     /// Takes an endpoint away, some time.
     pub(crate) fn leave(&self, endpoint: Endpoint) {
         self.send(Job::Leave(Box::new(endpoint)));
+    }
+
+    /// Takes an endpoint away whose link lives on, at once.
+    pub(crate) fn remove(&self, endpoint: Endpoint) {
+        self.send(Job::Remove(Box::new(endpoint)));
+    }
+
+    /// Deletes a bridge of those that are leaving.
+    pub(crate) fn remove_bridge(&self, index: u32) {
+        self.send(Job::RemoveBridge(index));
     }
 
     /// A sandbox that is ready, if there is one.
@@ -105,6 +119,8 @@ struct Work {
     state: Arc<Mutex<State>>,
     route: Route,
     leaving: Vec<(Endpoint, Instant)>,
+    /// Bridges that could not be deleted yet.
+    bridges: Vec<(u32, Instant)>,
     ready: Arc<Mutex<VecDeque<Sandbox>>>,
     sandboxes: usize,
     user_namespaces: Option<Mappings>,
@@ -113,16 +129,31 @@ struct Work {
 impl Work {
     fn run(mut self, inbox: &Receiver<Job>) {
         loop {
-            let job = if self.leaving.is_empty() {
+            let job = if self.leaving.is_empty() && self.bridges.is_empty() {
                 inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
                 inbox.recv_timeout(INTERVAL)
             };
             match job {
                 Ok(Job::Leave(endpoint)) => self.leaving.push((*endpoint, Instant::now() + GRACE)),
+                Ok(Job::Remove(endpoint)) => {
+                    self.leaving.push((*endpoint, Instant::now()));
+                    self.look(false);
+                }
+                Ok(Job::RemoveBridge(index)) => {
+                    self.bridges.push((index, Instant::now()));
+                    self.delete_bridges(false);
+                }
                 Ok(Job::Refill) => self.refill(),
-                Err(RecvTimeoutError::Timeout) => self.look(false),
-                Err(RecvTimeoutError::Disconnected) => return self.look(true),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look(false);
+                    self.delete_bridges(false);
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.look(true);
+                    self.delete_bridges(true);
+                    return;
+                }
             }
         }
     }
@@ -160,6 +191,25 @@ impl Work {
                 Err(error) => {
                     tracing::warn!(link = endpoint.host_interface, %error, "cannot remove link");
                     self.leaving.push((endpoint, Instant::now() + GRACE));
+                }
+            }
+        }
+    }
+
+    fn delete_bridges(&mut self, at_once: bool) {
+        for (index, not_before) in std::mem::take(&mut self.bridges) {
+            if !at_once && Instant::now() < not_before {
+                self.bridges.push((index, not_before));
+                continue;
+            }
+            match self.route.apply(&[route::delete_link(index)]) {
+                Err(error) if !error.is_not_found() => {
+                    tracing::warn!(link = index, %error, "cannot remove bridge");
+                    self.bridges.push((index, Instant::now() + GRACE));
+                }
+                _ => {
+                    let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.leaving_bridges.remove(&index);
                 }
             }
         }

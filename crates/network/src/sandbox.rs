@@ -199,6 +199,26 @@ fn find(route: &mut Route, arrived: &Arrived) -> io::Result<Link> {
     link.ok_or_else(gone)
 }
 
+/// Takes an interface in a sandbox down, if it is there, and gives its name free. Somebody deletes
+/// it later.
+pub(crate) fn retire_link(sandbox: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    namespace::enter(sandbox, || {
+        let mut route = Route::open().map_err(io::Error::other)?;
+        let Some(link) = route.link(name).map_err(io::Error::other)? else {
+            return Ok(());
+        };
+        let index = link.index;
+        let changes = [
+            route::set_down(index),
+            route::rename(index, &format!("hvgone{index}")),
+        ];
+        match route.apply(&changes) {
+            Err(error) if !error.is_not_found() => Err(io::Error::other(error)),
+            _ => Ok(()),
+        }
+    })
+}
+
 /// Removes an interface in a sandbox, if it is there.
 pub(crate) fn remove_link(sandbox: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     namespace::enter(sandbox, || {

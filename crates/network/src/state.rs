@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use crate::options::GatewayMode;
 use crate::{
     Config, Driver, Endpoint, Error, Network, Protocol, Published,
-    bridge::Plan,
+    bridge::{self, Plan},
     firewall::{self, Forward, admit, guard},
     gate::Gate,
     pool::Addresses,
@@ -35,6 +35,9 @@ pub(crate) struct State {
     /// Endpoints being made right now, by their host-side interface: these are no strays, and their
     /// senders are guarded before their first frame.
     pub(crate) in_the_making: BTreeMap<String, Endpoint>,
+    /// Bridges being deleted right now, by their numbers, each with its name and addresses: until it
+    /// has gone, no other network can have these.
+    pub(crate) leaving_bridges: BTreeMap<u32, (String, Vec<IpNet>)>,
     /// How packets come to published ports that the host's own rules have let pass.
     pub(crate) gate: Option<Gate>,
 }
@@ -133,6 +136,7 @@ impl Attached {
             addresses: addresses.collect(),
             mtu: self.record.mtu(),
             ip_forward: config.ip_forward,
+            mark: bridge::mark(&config.table(), &self.record.id),
         })
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     bridge::{mac_for, random_id},
     firewall::guard,
     options::GatewayMode,
+    reaper::Reaper,
     sandbox::{self, Arrived, Inside, StaticRoute},
     state::{Attached, Connected},
 };
@@ -70,6 +71,14 @@ impl Networks {
     /// Takes an endpoint away whose container has ended. The link dies with the sandbox, or is
     /// removed in the background; the addresses are free after that. Published ports close now.
     pub fn disconnect(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        self.withdraw(endpoint, Reaper::leave)
+    }
+
+    fn withdraw(
+        &self,
+        endpoint: &Endpoint,
+        take_over: impl FnOnce(&Reaper, Endpoint),
+    ) -> Result<(), Error> {
         let Some(connected) = self.state().remove(&endpoint.id) else {
             return Ok(());
         };
@@ -85,7 +94,7 @@ impl Networks {
         self.unguard(&connected.endpoint);
         self.leave_remote(&connected.endpoint);
         self.give_back(&self.leases_of(&connected.endpoint));
-        self.reaper.leave(connected.endpoint);
+        take_over(&self.reaper, connected.endpoint);
         result
     }
 
@@ -136,8 +145,9 @@ impl Networks {
         state.guarded(endpoint).filter(|_| self.config.firewall)
     }
 
-    /// Takes a running container's endpoint away: its link has gone on return, and another of its
-    /// networks gives the default route.
+    /// Takes a running container's endpoint away: on return nothing passes its link, whose name in
+    /// the sandbox is free, and another of its networks gives the default route. The kernel takes its
+    /// time to delete a link, so nobody waits for that.
     pub fn detach(&self, sandbox: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Error> {
         if !endpoint.plugin_link.is_empty() {
             self.give_link_back(sandbox, endpoint);
@@ -147,14 +157,20 @@ impl Networks {
         }
         let link = self.host_link(endpoint)?;
         if let Some(link) = link.filter(|link| link.index == endpoint.host_index) {
-            match self.route().apply(&[route::delete_link(link.index)]) {
+            match self.route().apply(&[route::set_down(link.index)]) {
                 Err(error) if !error.is_not_found() => {
-                    return Err(Error::kernel(format!("remove link {}", link.name))(error));
+                    return Err(Error::kernel(format!("take link {} down", link.name))(
+                        error,
+                    ));
                 }
                 _ => {}
             }
+            sandbox::retire_link(sandbox, &endpoint.interface).map_err(Error::io(format!(
+                "take interface {} down",
+                endpoint.interface
+            )))?;
         }
-        self.disconnect(endpoint)?;
+        self.withdraw(endpoint, Reaper::remove)?;
         let routes = self.default_routes(&endpoint.container_id);
         sandbox::set_default_routes(sandbox, &routes)
             .map_err(Error::io("set the default route in the sandbox"))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, os::fd::BorrowedFd};
 
 use hull_sys::{
-    netlink::route,
+    netlink::route::{self, Link},
     nftables::{Family, Table, TableName, Transaction},
 };
 
@@ -22,7 +22,7 @@ pub struct Healed {
     pub bridges: Vec<String>,
 }
 
-/// A link of ours that belongs to no endpoint.
+/// A link of ours that belongs to no endpoint, or a bridge of ours that belongs to no network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
     /// Its name.
@@ -130,7 +130,7 @@ impl Networks {
         Ok(dropping.into_iter().map(warn).collect())
     }
 
-    /// Links of ours that belong to no endpoint.
+    /// Links of ours that belong to no endpoint, and bridges that belong to no network.
     pub fn strays(&self) -> Result<Vec<Stray>, Error> {
         let links = self.route().links().map_err(Error::kernel("list links"))?;
         let state = self.state();
@@ -139,10 +139,20 @@ impl Networks {
         let known: BTreeSet<_> = known
             .chain(state.in_the_making.keys().map(String::as_str))
             .collect();
+        let is_stray_veth = |link: &Link| {
+            let named = link.kind == "veth" && link.name.starts_with("hv");
+            named && link.master.is_some_and(is_ours) && !known.contains(link.name.as_str())
+        };
+        let mark = bridge::mark_of_all(&self.config.table());
+        let is_stray_bridge = |link: &Link| {
+            let id = link.alias.strip_prefix(&mark);
+            let is_owned = id.is_some_and(|id| state.networks.contains_key(id));
+            let is_leaving = state.leaving_bridges.contains_key(&link.index);
+            link.kind == "bridge" && id.is_some() && !is_owned && !is_leaving
+        };
         Ok(links
             .into_iter()
-            .filter(|link| link.kind == "veth" && link.name.starts_with("hv"))
-            .filter(|link| link.master.is_some_and(is_ours) && !known.contains(link.name.as_str()))
+            .filter(|link| is_stray_veth(link) || is_stray_bridge(link))
             .map(|link| Stray {
                 name: link.name,
                 index: link.index,
@@ -150,7 +160,7 @@ impl Networks {
             .collect())
     }
 
-    /// Removes links of ours that belong to no endpoint. Gives what was removed.
+    /// Removes [`strays`](Self::strays). Gives what was removed.
     pub fn reconcile(&self) -> Result<Vec<Stray>, Error> {
         let strays = self.strays()?;
         for stray in &strays {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hull_sys::netlink::route::Route;
@@ -11,6 +11,10 @@ use ipnet::IpNet;
 
 use super::Networks;
 use crate::{Config, Driver, Error, Network, Subnet, bridge, options, pool, record::way_out_name};
+
+/// How long a new network waits for the last one's bridge to go, at most, and how often it looks.
+const LEAVING_MAX: Duration = Duration::from_secs(3);
+const LEAVING_PAUSE: Duration = Duration::from_millis(1);
 
 const OPTION: &str = "com.docker.network.bridge.";
 
@@ -43,6 +47,7 @@ impl Networks {
         self.lease_subnets(&mut wanted)?;
         let completed = self.complete(&mut wanted);
         completed.inspect_err(|_| self.return_subnets(&wanted))?;
+        self.wait_for_leavers(&wanted);
         let made = self.make_remote(&wanted);
         made.inspect_err(|_| self.return_subnets(&wanted))?;
         if let Err(error) = self
@@ -95,9 +100,32 @@ impl Networks {
         self.state().networks.remove(&record.id);
         self.names.forget_network(&record.id);
         self.remove_parent(record)?;
-        match record.bridge() {
-            Some(name) => bridge::remove(&mut self.route(), name),
-            None => Ok(()),
+        let Some(name) = record.bridge() else {
+            return Ok(());
+        };
+        let table = self.config.table();
+        if let Some(index) = bridge::retire(&mut self.route(), name, &table, &record.id)? {
+            let subnets = record.subnets.iter().map(|part| part.subnet).collect();
+            let leaving = (name.to_owned(), subnets);
+            self.state().leaving_bridges.insert(index, leaving);
+            self.reaper.remove_bridge(index);
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is left of networks that had the same bridge or overlapping addresses.
+    fn wait_for_leavers(&self, wanted: &Network) {
+        let overlap = |one: &IpNet| {
+            let own = wanted.subnets.iter();
+            own.clone().any(|part| pool::overlaps(*one, part.subnet))
+        };
+        let is_in_the_way = |(name, subnets): &(String, Vec<IpNet>)| {
+            wanted.bridge() == Some(name) || subnets.iter().any(overlap)
+        };
+        let deadline = Instant::now() + LEAVING_MAX;
+        while Instant::now() < deadline && self.state().leaving_bridges.values().any(is_in_the_way)
+        {
+            std::thread::sleep(LEAVING_PAUSE);
         }
     }
 
@@ -106,6 +134,14 @@ impl Networks {
             name_it(wanted)?;
         }
         let mut taken = bridge::ranges_in_use(&mut self.route())?;
+        let leaving = self.state().leaving_bridges.clone();
+        let is_leaving = |range: &IpNet| {
+            leaving
+                .values()
+                .any(|(_, gone)| gone.contains(&range.trunc()))
+        };
+        // Who removes a network and makes another gets the same addresses again.
+        taken.retain(|range| !is_leaving(range));
         let networks = self.list();
         // Mere settings take no addresses.
         let others = networks.iter().filter(|network| !network.config_only);

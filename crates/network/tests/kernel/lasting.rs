@@ -95,6 +95,17 @@ fn a_restarted_daemon_takes_everything_over() {
         networks.restore(Vec::new()).unwrap();
         assert_eq!(networks.reconcile().unwrap().len(), 1);
         assert_eq!(networks.reconcile().unwrap().len(), 0);
+
+        // The bridge of a network that is gone, whose daemon was killed before it could delete it.
+        let gone = networks.create(wanted("gone")).unwrap();
+        ip("link add foreign0 type bridge");
+        std::mem::forget(networks);
+        let networks = Networks::open(Config::default(), &records).unwrap();
+        networks.restore(Vec::new()).unwrap();
+        let removed = networks.reconcile().unwrap();
+        let removed: Vec<_> = removed.into_iter().map(|stray| stray.name).collect();
+        assert_eq!(removed, [gone.bridge().unwrap()]);
+        assert!(ip("link").contains("foreign0"));
     });
 }
 

@@ -63,11 +63,72 @@ fn networks_of_users_are_apart_from_each_other() {
             Err(Error::Predefined(_))
         ));
         networks.detach(a.sandbox.as_fd(), &second).unwrap();
-        assert!(!ip("link").contains(&second.host_interface));
+        ask(a.sandbox.as_fd(), &format!("{}:80", address(&b))).unwrap_err();
         networks.disconnect(&a.endpoint).unwrap();
         networks.remove("front").unwrap();
-        assert!(!ip("link").contains(front.bridge().unwrap()));
         assert!(!nft("list ruleset").contains(front.bridge().unwrap()));
+        eventually("bridge and link gone", || {
+            let links = ip("link");
+            !links.contains(front.bridge().unwrap()) && !links.contains(&second.host_interface)
+        });
+    });
+}
+
+#[test]
+fn who_left_a_network_comes_back_at_once_and_so_does_the_network() {
+    on_a_host(|_| {
+        let networks = open();
+        let named = |name: &str| Network {
+            options: [("com.docker.network.bridge.name".into(), "shop0".into())].into(),
+            ..wanted(name)
+        };
+        let inside = |a: &Container| {
+            namespace::enter(a.sandbox.as_fd(), || Ok(ip("-o addr show dev eth1"))).unwrap()
+        };
+        let a = container(&networks, "a");
+        let request = EndpointRequest {
+            container_id: "a-id".into(),
+            ..Default::default()
+        };
+        for round in 0..5 {
+            // Each has the bridge and the addresses of the one before.
+            let made = networks.create(named(&format!("n{round}"))).unwrap();
+            assert_eq!(made.subnets[0].subnet.to_string(), "172.18.0.0/16");
+            for _ in 0..2 {
+                let second = networks
+                    .connect(a.sandbox.as_fd(), &made.id, &request)
+                    .unwrap();
+                assert_eq!(second.interface, "eth1");
+                assert!(inside(&a).contains("inet 172.18."), "{}", inside(&a));
+                networks.detach(a.sandbox.as_fd(), &second).unwrap();
+            }
+            networks.remove(&made.id).unwrap();
+        }
+        // The daemon's end waits for what it began.
+        drop(networks);
+        let links = ip("link");
+        assert!(
+            !links.contains("shop0") && links.contains("hull0"),
+            "{links}"
+        );
+        let left = namespace::enter(a.sandbox.as_fd(), || Ok(ip("-o link"))).unwrap();
+        assert!(!left.contains("hvgone"), "{left}");
+    });
+}
+
+#[test]
+fn a_bridge_of_the_hosts_outlives_its_network() {
+    on_a_host(|_| {
+        let networks = open();
+        ip("link add lan0 type bridge");
+        let on_it = Network {
+            options: [("com.docker.network.bridge.name".into(), "lan0".into())].into(),
+            ..wanted("lan")
+        };
+        let made = networks.create(on_it).unwrap();
+        networks.remove(&made.id).unwrap();
+        drop(networks);
+        assert!(ip("link").contains("lan0"));
     });
 }
 

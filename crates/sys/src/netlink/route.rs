@@ -23,6 +23,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
@@ -89,6 +90,8 @@ pub struct Link {
     pub is_running: bool,
     /// The largest packet.
     pub mtu: u32,
+    /// What somebody wrote down of it; may be empty.
+    pub alias: String,
 }
 
 /// A pair of linked interfaces to make: one end here, a port of a bridge, one in a sandbox.
@@ -299,6 +302,20 @@ pub fn set_up(index: u32, mac: Option<Mac>) -> Message {
     message
 }
 
+/// Takes a link down: nothing passes any more.
+pub fn set_down(index: u32) -> Message {
+    let action = format!("take link {index} down");
+    Message::new(action, NEW_LINK, 0, &down_fixed(index))
+}
+
+/// Writes down of a link what it is for.
+pub fn set_alias(name: &str, alias: &str) -> Message {
+    let action = format!("describe link {name}");
+    let mut message = Message::new(action, NEW_LINK, 0, &link_fixed(0, 0));
+    message.text(IFLA_IFNAME, name).text(IFLA_IFALIAS, alias);
+    message
+}
+
 /// Renames a link that is down; `eth%d` picks the first free number.
 pub fn rename(index: u32, name: &str) -> Message {
     let action = format!("name link {index} {name}");
@@ -311,10 +328,7 @@ pub fn rename(index: u32, name: &str) -> Message {
 pub fn move_link(index: u32, namespace: std::os::fd::BorrowedFd<'_>, name: &str) -> Message {
     use std::os::fd::AsRawFd;
     let action = format!("move link {index}");
-    let mut fixed = link_fixed(index, 0);
-    // Of all flags, the one for being up changes: to down.
-    fixed[12..].copy_from_slice(&IFF_UP.to_ne_bytes());
-    let mut message = Message::new(action, NEW_LINK, 0, &fixed);
+    let mut message = Message::new(action, NEW_LINK, 0, &down_fixed(index));
     message
         .number(IFLA_NET_NS_FD, namespace.as_raw_fd().cast_unsigned())
         .text(IFLA_IFNAME, name);
@@ -476,6 +490,7 @@ pub fn parse_link(payload: &[u8]) -> Option<Link> {
         is_up: u32_at(payload, 8)? & IFF_UP != 0,
         is_running: attributes.get(IFLA_OPERSTATE) == Some(&[OPERSTATE_UP]),
         mtu: attributes.number(IFLA_MTU).unwrap_or(0),
+        alias: attributes.text(IFLA_IFALIAS).unwrap_or_default(),
     })
 }
 
@@ -550,6 +565,13 @@ impl Route {
             .filter_map(|answer| parse_destination(&answer.payload))
             .collect())
     }
+}
+
+/// Of all flags, the one for being up changes: to down.
+fn down_fixed(index: u32) -> [u8; LINK_FIXED] {
+    let mut fixed = link_fixed(index, 0);
+    fixed[12..].copy_from_slice(&IFF_UP.to_ne_bytes());
+    fixed
 }
 
 fn link_fixed(index: u32, up: u32) -> [u8; LINK_FIXED] {
