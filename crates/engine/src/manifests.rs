@@ -10,7 +10,7 @@ use hull_registry::{Credentials, pull};
 use crate::{
     Engine,
     error::{Error, Result},
-    image::parse_reference,
+    image::{parse_reference, users_of},
 };
 
 impl Engine {
@@ -28,11 +28,13 @@ impl Engine {
         for member in members {
             found.push(self.list_member(&name, member, credentials).await?);
         }
-        let images = Arc::clone(self.images());
-        let id = self
-            .services()
-            .block(move || images.create_list(&name, &found, amend))
-            .await??;
+        let services = Arc::clone(self.services());
+        let make = move || {
+            let _nobody_chooses = services.makings.nobody_chooses();
+            let users = |id: &Digest| users_of(&services, id);
+            services.images.create_list(&name, &found, amend, &users)
+        };
+        let id = self.services().block(make).await??;
         self.services().sweep();
         Ok(id.to_string())
     }
@@ -82,22 +84,28 @@ impl Engine {
                 }
             },
         };
-        let images = Arc::clone(self.images());
+        let services = Arc::clone(self.services());
         let (name, member) = (name.to_owned(), member.to_owned());
-        let id = self
-            .services()
-            .block(move || images.annotate_list(&name, &member, &own, &change))
-            .await??;
+        let annotate = move || {
+            let _nobody_chooses = services.makings.nobody_chooses();
+            let users = |id: &Digest| users_of(&services, id);
+            let images = &services.images;
+            images.annotate_list(&name, &member, &own, &change, &users)
+        };
+        let id = self.services().block(annotate).await??;
         self.services().sweep();
         Ok(id.to_string())
     }
 
     /// Takes lists away that were made here; their members stay.
     pub async fn manifest_remove(&self, name: &str) -> Result<()> {
-        let (images, name) = (Arc::clone(self.images()), name.to_owned());
-        self.services()
-            .block(move || images.remove_list(&name))
-            .await??;
+        let (services, name) = (Arc::clone(self.services()), name.to_owned());
+        let remove = move || {
+            let _nobody_chooses = services.makings.nobody_chooses();
+            let users = |id: &Digest| users_of(&services, id);
+            services.images.remove_list(&name, &users)
+        };
+        self.services().block(remove).await??;
         self.services().sweep();
         Ok(())
     }

@@ -244,3 +244,18 @@ fn memory_does_not_grow_with_a_layer() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
 }
+
+#[test]
+fn a_lost_list_loses_names_and_no_image() {
+    let mut lab = Lab::new();
+    lab.load(&archive());
+    fs::remove_file(lab.path("image/index.json")).unwrap();
+    lab.reopen();
+    let found = lab.store.list(&ListFilter::default()).unwrap();
+    assert_eq!(found.len(), 1);
+    // Nothing of it is garbage.
+    lab.store.collect_garbage().unwrap();
+    assert_eq!(look(&lab.store, false), []);
+    let id = found[0].id.clone();
+    assert!(lab.store.resolve(&id.to_string(), None).is_ok());
+}

@@ -261,24 +261,34 @@ fn statements_about_an_image_are_found() {
 
 #[test]
 fn images_become_one_list() {
-    use hull_image::store::{ListMember, PlatformChange};
+    use hull_image::store::{ListMember, PlatformChange, Removal, User};
     let lab = Lab::new();
     let host = host();
     several(&lab, "app:here", &[&host]);
     several(&lab, "app:there", &["linux/arm"]);
     let name = "app:1".parse().unwrap();
     let members = ["app:here", "app:there"].map(|name| ListMember::Here(name.to_owned()));
-    let first = lab.store.create_list(&name, &members, false).unwrap();
+    let first = lab
+        .store
+        .create_list(&name, &members, false, &|_| Vec::new())
+        .unwrap();
     assert_eq!(
         here(&lab, "app:1"),
         (vec![host.clone(), "linux/arm/v7".to_owned()], 2)
     );
-    let error = lab.store.create_list(&name, &members, false).unwrap_err();
+    let error = lab
+        .store
+        .create_list(&name, &members, false, &|_| Vec::new())
+        .unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
     // Adding what is there changes nothing but the order.
-    lab.store.create_list(&name, &members[..1], true).unwrap();
+    lab.store
+        .create_list(&name, &members[..1], true, &|_| Vec::new())
+        .unwrap();
     assert_eq!(here(&lab, "app:1").0.len(), 2);
-    lab.store.create_list(&name, &members, true).unwrap();
+    lab.store
+        .create_list(&name, &members, true, &|_| Vec::new())
+        .unwrap();
 
     let change = PlatformChange {
         variant: Some("v6".to_owned()),
@@ -286,7 +296,8 @@ fn images_become_one_list() {
     };
     let annotate = |member: &str| {
         let own = lab.store.manifests_of(member).unwrap();
-        lab.store.annotate_list("app:1", member, &own, &change)
+        lab.store
+            .annotate_list("app:1", member, &own, &change, &|_| Vec::new())
     };
     let changed = annotate("app:there").unwrap();
     assert_ne!(changed, first);
@@ -305,9 +316,30 @@ fn images_become_one_list() {
         3
     );
     assert!(lab.store.resolve("app:1", None).is_ok());
+    // A container that runs from the list keeps its image when the list becomes another one.
+    let used = |id: &hull_oci::Digest| match *id == changed {
+        true => vec![User {
+            container: "c".repeat(64),
+            is_running: true,
+            platform: String::new(),
+        }],
+        false => Vec::new(),
+    };
+    lab.store.create_list(&name, &members, true, &used).unwrap();
+    lab.store
+        .remove(
+            "app:1",
+            &Removal {
+                force: true,
+                users: &used,
+            },
+        )
+        .unwrap();
+    let id = changed.to_string();
+    assert!(lab.store.resolve(&id, None).is_ok());
     let missing = [ListMember::Here("nosuch".to_owned())];
     let error = lab
         .store
-        .create_list(&"x".parse().unwrap(), &missing, false);
+        .create_list(&"x".parse().unwrap(), &missing, false, &|_| Vec::new());
     assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
 }

@@ -444,6 +444,73 @@ async fn a_cache_fetches_once_and_serves_without_its_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_was_taken_out_gets_no_more_tokens() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users");
+    let line = |name: &str| format!("{name}:{}\n", bcrypt::hash("secret", 4).unwrap());
+    std::fs::write(&users, line("me")).unwrap();
+    let served = Served::start(Options {
+        root: directory.path().join("root"),
+        htpasswd: Some(users.clone()),
+        token_service: Some("registry".to_owned()),
+        ..Options::default()
+    })
+    .await;
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let grant = async |form_text: String| {
+        served
+            .ask("POST", "/token", &form, form_text.as_bytes())
+            .await
+    };
+    let asked = "grant_type=password&username=me&password=secret&access_type=offline";
+    let given = grant(asked.to_owned()).await;
+    assert_eq!(given.status, 200, "{}", given.text());
+    let given: serde_json::Value = serde_json::from_slice(&given.body).unwrap();
+    let refresh = given["refresh_token"].as_str().unwrap();
+    let again = format!("grant_type=refresh_token&refresh_token={refresh}");
+    assert_eq!(grant(again.clone()).await.status, 200);
+    // A file's time has a finer grain than this.
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(&users, line("another")).unwrap();
+    assert_eq!(grant(again).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_is_full_still_passes_everything_on() {
+    let (origin_root, cache_root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let origin = Served::at(origin_root.path()).await;
+    let image = Image::new(36);
+    origin.put("team/app", "1", &image).await;
+    let cache = Served::start(Options {
+        root: cache_root.path().to_owned(),
+        quota: 1000,
+        upstream: Some(UpstreamOptions {
+            host: origin.address.to_string(),
+            settings: settings(),
+            ..UpstreamOptions::default()
+        }),
+        ..Options::default()
+    })
+    .await;
+    for _ in 0..2 {
+        Lab::new()
+            .pull(settings(), &cache.reference("team/app:1"))
+            .await
+            .unwrap();
+    }
+    // What the upstream no longer has is gone here, too.
+    let gone = origin
+        .ask("DELETE", "/v2/team/app/manifests/1", &[], b"")
+        .await;
+    assert_eq!(gone.status, 202);
+    let error = Lab::new()
+        .pull(settings(), &cache.reference("team/app:1"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registry_with_tls_is_pulled_from() {
     let (root, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let path = |name: &str| keys.path().join(name);

@@ -76,6 +76,8 @@ impl Proxies {
 #[serde(default)]
 struct Stored {
     auth: String,
+    username: String,
+    password: String,
     identitytoken: String,
     registrytoken: String,
 }
@@ -141,7 +143,11 @@ impl Settings {
                 .and_then(|key| self.auths.get(key))
         })?;
         let decoded = String::from_utf8(STANDARD.decode(&stored.auth).ok()?).ok()?;
-        let (username, password) = decoded.split_once(':').unwrap_or((&decoded, ""));
+        // Others write the two in the clear, as Docker reads them.
+        let (username, password) = match stored.auth.is_empty() {
+            true => (stored.username.as_str(), stored.password.as_str()),
+            false => decoded.split_once(':').unwrap_or((&decoded, "")),
+        };
         Some(AuthConfig {
             username: username.to_owned(),
             password: password.trim_end_matches('\0').to_owned(),
@@ -250,7 +256,14 @@ fn from_helper(helper: &str, server: &str) -> Option<AuthConfig> {
         username: String,
         secret: String,
     }
-    let output = run_helper(helper, "get", server).ok()?;
+    let output = run_helper(helper, "get", server)
+        .inspect_err(|error| {
+            // Who has no credentials hears of that from the registry.
+            if !error.message().contains("credentials not found") {
+                crate::ui::warn(error.message());
+            }
+        })
+        .ok()?;
     let answer: Answer = serde_json::from_slice(&output).ok()?;
     let mut auth = AuthConfig {
         serveraddress: server.to_owned(),

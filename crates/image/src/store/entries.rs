@@ -52,7 +52,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Reads the list; a missing one is empty.
+    /// Reads the list; a missing or damaged one is made from what is there.
     pub(super) fn open(root: &Path, blobs: &Blobs) -> Result<Self> {
         let path = root.join("index.json");
         let entries = match fs::read(&path) {
@@ -66,7 +66,10 @@ impl Entries {
                     return Self::rebuilt(path, blobs);
                 }
             },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            // Lost, or the first start: then there is nothing to be found.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Self::rebuilt(path, blobs);
+            }
             Err(error) => return Err(error).context(|| format!("read {}", path.display())),
         };
         Self::with(path, entries)
@@ -156,6 +159,11 @@ impl Entries {
             }
             written => written?,
         }
+        // Who was told that a name is there must find it after a power cut.
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .context(|| format!("write {}", directory.display()))?;
         if !reserve.exists() && set_aside_room(&reserve).is_err() {
             // Not while the disk is full; the next change tries again.
             let _ = fs::remove_file(&reserve);

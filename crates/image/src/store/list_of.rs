@@ -5,6 +5,8 @@ use hull_oci::{Descriptor, Digest, Index, Platform, Reference, media_type};
 use super::Store;
 use super::entries::Entry;
 use super::find::Target;
+use super::remove::User;
+use super::tag::keep;
 use crate::error::{Error, Result};
 
 /// What a list is made of.
@@ -20,6 +22,10 @@ pub enum ListMember {
         manifests: Vec<Descriptor>,
     },
 }
+
+/// Which containers use the image with an id. They know their image by that: it stays, without a
+/// name, when a list gets another id.
+pub type Users<'a> = &'a dyn Fn(&Digest) -> Vec<User>;
 
 /// What an annotation changes of a member's platform; `None`: nothing.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +50,7 @@ impl Store {
         name: &Reference,
         members: &[ListMember],
         amend: bool,
+        users: Users<'_>,
     ) -> Result<Digest> {
         let lease = self.lease();
         let name = name.clone().or_latest().exact();
@@ -81,17 +88,18 @@ impl Store {
         }
         let target = self.put_index(&lease, manifests)?;
         let digest = target.digest.clone();
-        self.point_at(&name, target, Some(sources))?;
+        self.point_at(&name, target, Some(sources), users)?;
         Ok(digest)
     }
 
     /// Takes a list away that was made here; its members stay.
-    pub fn remove_list(&self, name: &str) -> Result<()> {
+    pub fn remove_list(&self, name: &str, users: Users<'_>) -> Result<()> {
         let no_list = || Error::NoSuchList(name.to_owned());
         let target = self.find(name).map_err(|error| match error {
             Error::NoSuchImage(_) => no_list(),
             other => other,
         })?;
+        let used = !users(target.id()).is_empty();
         let Some(reference) = target.name else {
             return Err(no_list());
         };
@@ -100,6 +108,9 @@ impl Store {
             entries.retain(|entry| entry.name.as_ref() != Some(&reference) || entry.list.is_none());
             if entries.len() == before {
                 return Err(no_list());
+            }
+            if used {
+                keep(entries, Entry::new(target.descriptor.clone(), None));
             }
             Ok(())
         })?;
@@ -115,6 +126,7 @@ impl Store {
         member: &str,
         own: &[Digest],
         change: &PlatformChange,
+        users: Users<'_>,
     ) -> Result<Digest> {
         let lease = self.lease();
         let target = self.find(name)?;
@@ -136,7 +148,7 @@ impl Store {
         change.apply(descriptor.platform.get_or_insert_with(Platform::host));
         let target = self.put_index(&lease, index.manifests)?;
         let digest = target.digest.clone();
-        self.point_at(&reference, target, None)?;
+        self.point_at(&reference, target, None, users)?;
         Ok(digest)
     }
 
@@ -217,15 +229,18 @@ impl Store {
         Ok(found)
     }
 
-    /// Lets the name point at the new list. The old one is not kept: it was no image of its own.
+    /// Lets the name point at the new list. The old one is kept only for containers that use it.
     /// `made_of`: repositories that have members; `None`: those it was made of before.
     fn point_at(
         &self,
         name: &Reference,
         target: Descriptor,
         made_of: Option<Vec<Reference>>,
+        users: Users<'_>,
     ) -> Result<()> {
         self.settle(&target)?;
+        let old = self.named(name);
+        let used = old.filter(|old| !users(&old.digest).is_empty());
         let mut is_known = false;
         self.entries.update(|entries| {
             for entry in entries
@@ -244,6 +259,9 @@ impl Store {
                     add(entry.list.get_or_insert_default(), sources);
                 }
                 entries.push(entry);
+            }
+            if let Some(old) = used {
+                keep(entries, Entry::new(old, None));
             }
             Ok(())
         })?;

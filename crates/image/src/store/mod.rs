@@ -71,7 +71,7 @@ pub use inspect::{Details, ManifestDetails, ManifestKind};
 pub use layers::{ArrivingLayers, UnpackEvent};
 pub use lease::Lease;
 pub use list::{ListFilter, Summary};
-pub use list_of::{ListMember, PlatformChange};
+pub use list_of::{ListMember, PlatformChange, Users};
 pub use load::Loaded;
 pub use pack::{LayerCompression, LayerWriter, PackOptions, Packed};
 pub use partial::{ArrivingBlob, PartialBlob};

@@ -159,6 +159,14 @@ impl Store {
             }
         }
         if let Some(manifest) = chosen.as_ref().and_then(|member| member.manifest.as_ref()) {
+            let mut parts = manifest.layers.iter().chain([&manifest.config]);
+            let lost = parts.find(|part| part.urls.is_none() && !self.blobs.has(&part.digest));
+            if let Some(lost) = lost {
+                return Err(Error::Conflict(format!(
+                    "{typed} lacks the blob {}: pull or load it again",
+                    lost.digest
+                )));
+            }
             plan.add_docker_image(manifest, target.name.as_ref());
         }
         if !plan.index.contains(&descriptor) {

@@ -8,7 +8,6 @@
 mod attributes;
 mod content;
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -132,8 +131,6 @@ struct Extractor<'a> {
     parent: Option<(PathBuf, OwnedFd)>,
     /// Directories' times, set last: creating an entry changes them.
     times: Vec<(PathBuf, (i64, u32))>,
-    /// What this layer created: its own whiteouts do not concern it.
-    created: HashSet<PathBuf>,
     buffer: Vec<u8>,
     /// When the directory that is extracted to last changed.
     base_time: Option<(i64, u32)>,
@@ -147,7 +144,6 @@ impl<'a> Extractor<'a> {
             done: Extracted::default(),
             parent: None,
             times: Vec::new(),
-            created: HashSet::new(),
             buffer: vec![0; COPY_BYTES],
             base_time: None,
         }
@@ -175,9 +171,6 @@ impl<'a> Extractor<'a> {
         self.create(entry, &path, &name, reader)?;
         if hid_lower && entry.kind == EntryKind::Directory {
             self.mark_opaque(&name)?;
-        }
-        if self.options.is_layer {
-            self.created.insert(path);
         }
         Ok(())
     }
@@ -274,10 +267,6 @@ impl<'a> Extractor<'a> {
             .root
             .mkdir_all(full, Mode::from_raw_mode(0o755))
             .context(what)?;
-        if self.options.is_layer {
-            self.created
-                .extend(missing.iter().map(|path| path.to_path_buf()));
-        }
         self.done
             .implied
             .extend(missing.into_iter().rev().map(Path::to_path_buf));

@@ -61,6 +61,11 @@ impl<R: Read> Reader<R> {
                 b'g' => {
                     let records = parse_records(&self.special(size)?)?;
                     self.globals.extend(records);
+                    let held = self.globals.iter();
+                    let held: usize = held.map(|(key, value)| key.len() + value.len()).sum();
+                    if held as u64 > SPECIAL_BYTES_MAX {
+                        return Err(Error::Tar("the global headers are too long".into()));
+                    }
                 }
                 b'L' => specials.path = Some(text(&self.special(size)?)),
                 b'K' => specials.link = Some(text(&self.special(size)?)),

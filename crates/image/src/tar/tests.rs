@@ -137,6 +137,31 @@ fn a_long_name_is_a_file_also_if_its_beginning_ends_in_a_slash() {
     );
 }
 
+#[test]
+fn global_headers_cost_no_more_memory_than_one() {
+    let mut bytes = Vec::new();
+    for number in 0..12 {
+        let record = format!("VENDOR.k{number}={}\n", "v".repeat(150_000));
+        let line = format!("{} {record}", record.len() + 7);
+        let mut header = [0_u8; 512];
+        header[..1].copy_from_slice(b"g");
+        header[124..135].copy_from_slice(format!("{:011o}", line.len()).as_bytes());
+        header[156] = b'g';
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    let error = Reader::new(&bytes[..]).next().unwrap_err();
+    assert!(
+        error.to_string().contains("global headers are too long"),
+        "{error}"
+    );
+}
+
 /// GNU tar's own archives: long names, holes in all its forms, and its other formats.
 #[test]
 fn archives_of_gnu_tar_are_extracted() {

@@ -20,6 +20,8 @@ use crate::{Error, Result};
 
 /// Tokens that say nothing about how long they are good for (the specification's number).
 const LIFE: Duration = Duration::from_secs(60);
+/// No token is believed for longer.
+const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// A token is renewed so long before its end.
 const MARGIN: Duration = Duration::from_secs(10);
 const TOKEN_BYTES_MAX: usize = 1 << 20;
@@ -315,7 +317,10 @@ impl Client {
     }
 
     fn keep(&self, key: (String, String, Digest), given: &Given) {
-        let life = given.expires_in.map_or(LIFE, Duration::from_secs);
+        let life = given
+            .expires_in
+            .map_or(LIFE, Duration::from_secs)
+            .min(LIFE_MAX);
         let token = Token {
             text: given.text().to_owned(),
             good_until: Instant::now() + life.saturating_sub(MARGIN),

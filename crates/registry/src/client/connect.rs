@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::hosts::Trust;
+use super::hosts::{Trust, in_network};
 use crate::{Error, Result};
 
 /// How long a connection or a handshake may take.
@@ -200,11 +200,8 @@ impl Proxies {
 
     fn is_direct(&self, host: &str) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host == "localhost"
-            || host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-        {
+        let address = host.parse::<IpAddr>().ok();
+        if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
             return true;
         }
         self.none
@@ -216,7 +213,8 @@ impl Proxies {
                 let is_below = host
                     .strip_suffix(domain)
                     .is_some_and(|front| front.ends_with('.'));
-                entry == "*" || host == domain || is_below
+                let is_in = address.is_some_and(|address| in_network(entry, address));
+                entry == "*" || host == domain || is_below || is_in
             })
     }
 }
@@ -402,7 +400,9 @@ mod tests {
         let proxies = Proxies {
             http: None,
             https: Some("http://me:secret@proxy.example:3128/".into()),
-            none: vec!["direct.example".into(), ".inner.example".into(), " ".into()],
+            none: ["direct.example", ".inner.example", " ", "10.0.0.0/8"]
+                .map(Into::into)
+                .into(),
         };
         let proxy = proxies.for_host(true, "ghcr.io").unwrap();
         assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example", 3128));
@@ -414,6 +414,7 @@ mod tests {
             "x.inner.example",
             "localhost",
             "127.0.0.1",
+            "10.1.2.3",
         ] {
             assert_eq!(proxies.for_host(true, host), None, "{host}");
         }

@@ -177,7 +177,7 @@ fn host_of(authority: &str) -> &str {
     authority.split(':').next().unwrap_or(authority)
 }
 
-fn in_network(network: &str, address: IpAddr) -> bool {
+pub(super) fn in_network(network: &str, address: IpAddr) -> bool {
     let Some((base, bits)) = network.split_once('/') else {
         return false;
     };

@@ -12,6 +12,8 @@ use crate::{Error, Result};
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// A registry whose pages have no end is lying.
 const PAGES_MAX: usize = 1000;
+/// More than any repository has.
+const TAGS_MAX: usize = 200_000;
 
 #[derive(Deserialize)]
 struct TagList {
@@ -45,6 +47,9 @@ impl Session {
             let page: TagList =
                 serde_json::from_slice(&bytes).map_err(|error| nonsense(error.to_string()))?;
             tags.extend(page.tags.unwrap_or_default());
+            if tags.len() > TAGS_MAX {
+                break;
+            }
             match next {
                 Some(query) => path = format!("/tags/list?{query}"),
                 None => return Ok(tags),

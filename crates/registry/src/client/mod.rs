@@ -57,6 +57,8 @@ pub struct Settings {
     pub downloads: usize,
     /// Layers of one image sent at the same time.
     pub uploads: usize,
+    /// Larger blobs go in pieces of this size, so that a broken connection costs one piece.
+    pub piece_bytes: u64,
     /// How often anything is tried.
     pub attempts: u32,
     /// Before the second attempt.
@@ -105,6 +107,7 @@ impl Default for Settings {
             proxies: Proxies::default(),
             downloads: 3,
             uploads: 5,
+            piece_bytes: 64 << 20,
             attempts: 5,
             pause: Duration::from_millis(500),
             patience: Duration::from_secs(30),

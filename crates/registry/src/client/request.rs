@@ -130,8 +130,13 @@ impl Client {
                 answer
             }
             Scheme::Insecure => match self.follow(host, uri("https")?, call, authorization).await {
-                Err(Error::Connect { .. }) => {
+                // A whole address says itself how it is spoken to.
+                Err(error @ Error::Connect { .. }) if !path.contains("://") => {
                     let answer = self.follow(host, uri("http")?, call, authorization).await?;
+                    // What a server of TLS tells who speaks none.
+                    if answer.status() == StatusCode::BAD_REQUEST {
+                        return Err(error);
+                    }
                     self.remember_plain(host, true);
                     Ok(answer)
                 }

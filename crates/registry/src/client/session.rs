@@ -5,7 +5,7 @@ use hull_oci::Reference;
 use hyper::body::Incoming;
 
 use super::challenge::Challenge;
-use super::hosts::Host;
+use super::hosts::{Host, Scheme, Trust};
 use super::request::{Call, words};
 use super::retry::Policy;
 use super::{Client, Credentials};
@@ -107,6 +107,18 @@ impl Session {
         call: &Call,
     ) -> Result<Response<Incoming>> {
         let (path, scope) = (self.path(host, call), self.scope(intent));
+        if !is_on(host, &path) {
+            // Somewhere else: nobody there is told who asks.
+            let stranger = Host {
+                headers: Vec::new(),
+                trust: Trust {
+                    skip_verify: host.trust.skip_verify && host.scheme == Scheme::Insecure,
+                    ..Trust::default()
+                },
+                ..host.clone()
+            };
+            return self.client.send(&stranger, &path, call, None).await;
+        }
         let credentials = self.credentials_for(host);
         let authorization = self.client.authorization(host, &scope, credentials).await;
         let authorization = authorization.map_err(|error| self.denied(error, intent))?;
@@ -221,6 +233,25 @@ impl Client {
             pause: self.settings().pause,
         }
     }
+}
+
+/// Whether a path, or a whole address, is this host's.
+fn is_on(host: &Host, path: &str) -> bool {
+    if !path.contains("://") {
+        return true;
+    }
+    let Ok(uri) = path.parse::<http::Uri>() else {
+        return false;
+    };
+    let Some(authority) = uri.authority() else {
+        return true;
+    };
+    let port = match uri.scheme_str() {
+        Some("http") => ":80",
+        _ => ":443",
+    };
+    let bare = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    bare(authority.as_str()) == bare(&host.authority)
 }
 
 pub(super) fn challenge_of(answer: &Response<Incoming>) -> Option<Challenge> {

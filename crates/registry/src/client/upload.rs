@@ -9,13 +9,11 @@ use hyper::body::Incoming;
 
 use super::Session;
 use super::auth::form;
-use super::request::{Call, Payload, join};
+use super::hosts::Scheme;
+use super::request::{Call, Payload, join, without_secrets};
 use super::session::Intent;
 use crate::wire::parse_content_range;
 use crate::{Error, Result};
-
-/// Larger blobs go in pieces, so that a broken connection costs one piece.
-const CHUNK_BYTES: u64 = 64 << 20;
 
 /// How a blob got there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +50,17 @@ impl Session {
         }
         let file = Arc::new(file);
         let policy = self.client.policy();
-        let mut attempt = 1;
+        let (mut attempt, mut in_pieces) = (1, true);
         loop {
-            match self.send_blob(descriptor, &file, source, &sent).await {
+            let outcome = self.send_blob(descriptor, &file, source, in_pieces, &sent);
+            match outcome.await {
                 Ok(uploaded) => return Ok(uploaded),
+                // ECR answers a piece with 201 and loses count, GHCR takes no piece of this size:
+                // both take any blob at once.
+                Err(Error::Status {
+                    status: StatusCode::CREATED | StatusCode::RANGE_NOT_SATISFIABLE,
+                    ..
+                }) if in_pieces && descriptor.size > self.piece_bytes() => in_pieces = false,
                 Err(
                     error @ (Error::Connect {
                         is_final: false, ..
@@ -97,6 +102,10 @@ impl Session {
         Ok(false)
     }
 
+    fn piece_bytes(&self) -> u64 {
+        self.client.settings().piece_bytes.max(1)
+    }
+
     async fn begin_upload(
         &self,
         descriptor: &Descriptor,
@@ -124,6 +133,7 @@ impl Session {
         descriptor: &Descriptor,
         file: &Arc<File>,
         source: Option<&str>,
+        in_pieces: bool,
         sent: &Sent,
     ) -> Result<Uploaded> {
         let answer = self.begin_upload(descriptor, source).await?;
@@ -136,7 +146,7 @@ impl Session {
             digest: descriptor.digest.clone(),
             why: why.to_owned(),
         };
-        while descriptor.size - first > CHUNK_BYTES {
+        while in_pieces && descriptor.size - first > self.piece_bytes() {
             let before = first;
             (place, first) = self.send_chunk(&place, file, first, sent).await?;
             if first > descriptor.size {
@@ -186,17 +196,18 @@ impl Session {
         first: u64,
         sent: &Sent,
     ) -> Result<(Uri, u64)> {
+        let length = self.piece_bytes();
         let chunk = Payload::File {
             file: Arc::clone(file),
             first,
-            length: CHUNK_BYTES,
+            length,
             sent: Arc::clone(sent),
         };
         let call = Call::new(Method::PATCH, place.to_string())
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(
                 header::CONTENT_RANGE,
-                &format!("{first}-{}", first + CHUNK_BYTES - 1),
+                &format!("{first}-{}", first + length - 1),
             )
             .payload(chunk);
         let answer = match self.send(self.origin(), Intent::Push, &call).await {
@@ -207,9 +218,9 @@ impl Session {
         };
         match answer.status() {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
-                Ok((self.place(&answer, Some(place))?, first + CHUNK_BYTES))
+                Ok((self.place(&answer, Some(place))?, first + length))
             }
-            StatusCode::RANGE_NOT_SATISFIABLE => self.where_it_is(place).await,
+            StatusCode::RANGE_NOT_SATISFIABLE if first > 0 => self.where_it_is(place).await,
             _ => Err(self.error(Intent::Push, &call, answer).await),
         }
     }
@@ -235,8 +246,8 @@ impl Session {
     fn place(&self, answer: &Response<Incoming>, before: Option<&Uri>) -> Result<Uri> {
         let origin = self.origin();
         let scheme = match origin.scheme {
-            super::hosts::Scheme::Http => "http",
-            super::hosts::Scheme::Insecure if self.client.is_plain(origin) => "http",
+            Scheme::Http => "http",
+            Scheme::Insecure if self.client.is_plain(origin) => "http",
             _ => "https",
         };
         let base = match before {
@@ -255,6 +266,15 @@ impl Session {
             .get(header::LOCATION)
             .and_then(|value| value.to_str().ok());
         match (location.and_then(|location| join(&base, location)), before) {
+            (Some(place), _)
+                if origin.scheme == Scheme::Https && place.scheme_str() != Some("https") =>
+            {
+                Err(Error::Nonsense {
+                    host: origin.authority.clone(),
+                    what: "an upload",
+                    why: format!("its place {} is without TLS", without_secrets(&place)),
+                })
+            }
             (Some(place), _) => Ok(place),
             (None, Some(before)) => Ok(before.clone()),
             (None, None) => Err(Error::Nonsense {

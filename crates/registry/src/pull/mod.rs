@@ -77,7 +77,13 @@ pub async fn pull(
     let digest = target.digest.clone();
     if !was_here {
         let (store, name) = (Arc::clone(store), reference.clone());
-        tokio::task::spawn_blocking(move || store.set_name(&name, target)).await??;
+        let lease = Arc::clone(&work.lease);
+        let named = move || {
+            // This goes on when the client has left and the work is dropped.
+            let _kept_until_named = lease;
+            store.set_name(&name, target)
+        };
+        tokio::task::spawn_blocking(named).await??;
     }
     drop(work);
     progress.say(Event::Pulled {
@@ -253,9 +259,15 @@ impl Work {
         let index: Index = parse(&target.digest, "index", bytes)?;
         let chosen = choose::choose(&index, platform)?;
         let (descriptor, bytes) = self.document(&chosen).await?;
-        let mut was_here = self.manifest(&descriptor, &bytes, None).await?;
+        // Where the index does not say for which platform it is, the configuration does.
+        let unsaid = platform.filter(|_| chosen.platform.is_none());
+        let mut was_here = self.manifest(&descriptor, &bytes, unsaid).await?;
         for attestation in choose::about(&index, &chosen.digest) {
-            let (_, bytes) = self.document(&attestation).await?;
+            let (_, bytes) = match self.document(&attestation).await {
+                // Copies of images are often made without what was said about them.
+                Err(Error::NotFound { .. }) => continue,
+                found => found?,
+            };
             let manifest: Manifest = parse(&attestation.digest, "manifest", &bytes)?;
             was_here &= self.artifact(&manifest).await?;
         }

@@ -86,9 +86,16 @@ pub async fn push_target(
         }
         plan = prepare(store, &lease, target, order, Extent::One).await?;
     }
-    let session = session(client, order, &plan)?;
+    let mut session = self::session(client, order, &plan)?;
     let at_once = client.settings().uploads.max(1);
-    upload(&session, store, &plan, at_once, progress).await?;
+    let mut sent = upload(&session, store, &plan, at_once, progress).await;
+    if matches!(sent, Err(Error::PushDenied { .. })) && !plan.sources.is_empty() {
+        // Who may push here need not be allowed to read where blobs could be mounted from.
+        plan.sources.clear();
+        session = self::session(client, order, &plan)?;
+        sent = upload(&session, store, &plan, at_once, progress).await;
+    }
+    sent?;
     put_documents(&session, &plan, &tag).await?;
     drop(lease);
     progress.say(Event::Pushed {

@@ -88,6 +88,11 @@ struct Loaded {
 }
 
 impl Access {
+    /// Whether there is still such a user.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.users.as_ref().is_some_and(|users| users.knows(name))
+    }
+
     /// Everybody may do everything.
     pub(crate) fn open() -> Self {
         Self {
@@ -238,6 +243,14 @@ impl Access {
 
 impl Users {
     /// Reads the file if it changed.
+    fn knows(&self, name: &str) -> bool {
+        if let Err(error) = self.reload() {
+            tracing::warn!(path = %self.path.display(), %error, "cannot read the users");
+        }
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.hashes.contains_key(name)
+    }
+
     fn reload(&self) -> std::io::Result<()> {
         let modified = fs::metadata(&self.path)?.modified().ok();
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

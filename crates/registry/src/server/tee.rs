@@ -31,6 +31,10 @@ pub(super) fn tee(
     let (registry, name, digest) = (Arc::clone(registry), name.clone(), digest.clone());
     tokio::spawn(async move {
         let (writer, give_back) = upload.take_writer();
+        let writer = Keeper {
+            writer,
+            failed: None,
+        };
         let limits = Limits {
             bytes_max: u64::MAX,
             patience: registry.patience,
@@ -43,17 +47,21 @@ pub(super) fn tee(
         };
         let (writer, outcome) =
             pump(copied, writer, 0, limits, |bytes| metrics.fetched(bytes)).await;
-        let Some(writer) = writer else {
+        let Some(Keeper { writer, failed }) = writer else {
             return;
         };
         let upload = give_back(writer);
         let storage = Arc::clone(&registry.storage);
-        let ended = match outcome {
-            Ok(_) => {
+        let ended = match (outcome, failed) {
+            (Ok(_), Some(error)) => {
+                tracing::warn!(%digest, %error, "a blob of the upstream is not kept");
+                tokio::task::spawn_blocking(move || storage.cancel_upload(upload)).await
+            }
+            (Ok(_), None) => {
                 tokio::task::spawn_blocking(move || storage.finish_upload(upload, &name, &digest))
                     .await
             }
-            Err(error) => {
+            (Err(error), _) => {
                 tracing::warn!(%digest, %error, "a blob did not come whole from the upstream");
                 let _ = to_client
                     .send(Err(io::Error::other(error.to_string())))
@@ -67,6 +75,28 @@ pub(super) fn tee(
         }
     });
     Received(from_upstream).boxed_unsync()
+}
+
+/// Keeps what comes as long as there is room; the client gets all of it either way.
+struct Keeper<W> {
+    writer: W,
+    failed: Option<io::Error>,
+}
+
+impl<W: io::Write> io::Write for Keeper<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed.is_none() {
+            self.failed = self.writer.write_all(bytes).err();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.failed {
+            Some(_) => Ok(()),
+            None => self.writer.flush(),
+        }
+    }
 }
 
 type Piece = io::Result<Bytes>;

@@ -218,7 +218,7 @@ pub(crate) async fn give(
     let sub = match value("grant_type").as_str() {
         "refresh_token" => tokens
             .read(&value("refresh_token"))
-            .filter(|claims| claims.refresh)
+            .filter(|claims| claims.refresh && registry.access.knows(&claims.sub))
             .map(|claims| claims.sub),
         "password" => {
             registry

@@ -66,7 +66,7 @@ impl Upstream {
             .await
         {
             Ok(()) => Ok(()),
-            Err(error) if here.is_some() => {
+            Err(error) if here.is_some() && !matches!(error, Error::NotFound { .. }) => {
                 tracing::warn!(repository = %name, %error, "the upstream cannot be asked: serving what is here");
                 Ok(())
             }

@@ -75,7 +75,7 @@ pub(super) async fn put(request: Request, which: ManifestReference) -> Outcome {
         body,
         ..
     } = request;
-    let body = uploads::small_body(body, MANIFEST_BYTES_MAX).await;
+    let body = uploads::small_body(body, MANIFEST_BYTES_MAX, registry.patience).await;
     let body = body.map_err(|error| {
         Refusal::new(
             Code::ManifestInvalid,

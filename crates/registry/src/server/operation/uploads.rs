@@ -1,6 +1,7 @@
 //! Uploads: begun, gone on with in any number of pieces, finished by a digest.
 
 use std::io;
+use std::sync::Arc;
 
 use http::{StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -47,7 +48,7 @@ async fn mount(request: &Request, digest: &str) -> Result<Option<Answer>, Refusa
     };
     let from = match request.query("from") {
         Some(from) => RepositoryName::parse(&from).filter(|name| readable(name)),
-        None => request.registry.storage.find_blob(&digest, readable)?,
+        None => find(request, &digest).await?,
     };
     let Some(from) = from else {
         return Ok(None);
@@ -57,6 +58,19 @@ async fn mount(request: &Request, digest: &str) -> Result<Option<Answer>, Refusa
         .store(move |storage, name| storage.mount(name, &from, &wanted))
         .await?;
     Ok(mounted.then(|| created(&request.name, &digest)))
+}
+
+/// A repository that has the blob and that the client may read.
+async fn find(request: &Request, digest: &Digest) -> Result<Option<RepositoryName>, Refusal> {
+    let (registry, sought) = (Arc::clone(&request.registry), digest.clone());
+    let headers = request.parts.headers.clone();
+    let readable = move |name: &RepositoryName| {
+        let need = Need::Repository(name.clone(), Action::Pull);
+        registry.access.is_allowed(&headers, &need)
+    };
+    request
+        .store(move |storage, _| storage.find_blob(&sought, readable))
+        .await
 }
 
 pub(super) async fn status(request: Request, id: UploadId) -> Outcome {
@@ -223,8 +237,10 @@ fn created(name: &RepositoryName, digest: &Digest) -> Answer {
 pub(super) async fn small_body(
     body: hyper::body::Incoming,
     max: usize,
+    patience: std::time::Duration,
 ) -> io::Result<Option<bytes::Bytes>> {
-    match http_body_util::Limited::new(body, max).collect().await {
+    let whole = http_body_util::Limited::new(body, max).collect();
+    match tokio::time::timeout(patience, whole).await? {
         Ok(body) => Ok(Some(body.to_bytes())),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Ok(None),
         Err(error) => Err(io::Error::other(error)),

@@ -144,8 +144,10 @@ impl Storage {
         }
         let blob = self.blob_path(&put.digest);
         if !blob.exists() {
-            self.reserve(put.bytes.len() as u64)?;
-            self.write_file(&blob, put.bytes)?;
+            let bytes = put.bytes.len() as u64;
+            self.reserve(bytes)?;
+            let written = self.write_file(&blob, put.bytes);
+            written.inspect_err(|_| self.release(bytes))?;
         }
         self.write_file(
             &self.manifest_path(name, &put.digest),
@@ -165,8 +167,11 @@ impl Storage {
         let _linking = self.linking();
         let blob = self.blob_path(&put.digest);
         if !blob.exists() {
-            self.reserve(put.bytes.len() as u64)?;
+            // Small, and without it nothing can be passed on: also of a cache that is full.
             self.write_file(&blob, put.bytes)?;
+            let bytes = put.bytes.len() as u64;
+            self.used
+                .fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
         }
         self.write_file(
             &self.manifest_path(name, &put.digest),
