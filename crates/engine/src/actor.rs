@@ -474,7 +474,8 @@ impl Actor {
         if intent != Intent::Signal {
             self.intent = intent;
         }
-        if intent != Intent::Signal || self.means_stop(signal) {
+        // A restart is to end in a start, also if another daemon sees the end.
+        if intent == Intent::Stop || (intent == Intent::Signal && self.means_stop(signal)) {
             self.ask_to_stop();
         }
         // A frozen process hears no signal (but, on cgroup v2, SIGKILL), so it is thawed: whatever
@@ -496,6 +497,13 @@ impl Actor {
             Ok(_) => {}
             // It ended by itself: the news of it is on its way.
             Err(Error::State(_)) if intent != Intent::Signal => return Ok(()),
+            // A shim that is held up does not keep its container alive.
+            Err(Error::Unavailable(_)) if signal == libc::SIGKILL => {
+                let cgroup = self.services.cgroup_of(&self.record)?;
+                self.services
+                    .block(move || cgroup.signal_all(libc::SIGKILL))
+                    .await??;
+            }
             Err(error) => return Err(error),
         }
         let is_asked = intent != Intent::Signal || self.means_stop(signal);

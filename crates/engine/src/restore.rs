@@ -285,14 +285,14 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
                 Some(known) if known.pid == pid => known.clone(),
                 _ => Run { pid, started_at_ns },
             };
-            record.state = if is_frozen(services, &record) {
-                State::Paused(run)
-            } else {
-                State::Running(run)
+            let is_frozen = is_frozen(services, &record);
+            record.state = match is_frozen {
+                true => State::Paused(run),
+                false => State::Running(run),
             };
             services.save(&record);
             return Some(Found {
-                events: events_of(&link),
+                events: events_of(&link, Some(is_frozen)),
                 record,
             });
         }
@@ -312,7 +312,7 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
                 });
             }
             return Some(Found {
-                events: events_of(&link),
+                events: events_of(&link, None),
                 record,
             });
         }
@@ -364,8 +364,12 @@ fn ask_state(link: &ShimLink) -> Option<Phase> {
     }
 }
 
-fn events_of(link: &ShimLink) -> Option<std::os::unix::net::UnixStream> {
-    let client = link.connect().ok()?;
+fn events_of(link: &ShimLink, is_frozen: Option<bool>) -> Option<std::os::unix::net::UnixStream> {
+    let mut client = link.connect().ok()?;
+    // The earlier daemon may have died between the freezer and the shim's news of it.
+    if let Some(is_frozen) = is_frozen {
+        let _ = client.request(&Request::PauseHealth(is_frozen), &[]);
+    }
     Some(client.events().ok()?.into_stream())
 }
 

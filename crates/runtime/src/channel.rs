@@ -5,6 +5,7 @@
 //! program runs is told by silence: its `execve` closes the socket.
 
 use std::{
+    cell::RefCell,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -21,6 +22,8 @@ const WORD_BYTES_MAX: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
+    /// Heard before its time.
+    early: RefCell<Option<(Word, Vec<OwnedFd>)>>,
 }
 
 /// What is said.
@@ -79,11 +82,19 @@ impl Channel {
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
         let (one, other) = socketpair(AddressFamily::UNIX, kind, flags, None)?;
-        Ok((Self { socket: one }, Self { socket: other }))
+        Ok((Self::new(one), Self::new(other)))
     }
 
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self {
+            socket,
+            early: RefCell::default(),
+        }
+    }
+
+    /// The next [`hear`](Self::hear) gives this.
+    pub(crate) fn hear_again(&self, word: (Word, Vec<OwnedFd>)) {
+        self.early.replace(Some(word));
     }
 
     pub(crate) fn say(&self, word: &Word) -> io::Result<()> {
@@ -100,8 +111,21 @@ impl Channel {
         Ok(())
     }
 
+    /// From now on [`hear`](Self::hear) gives up after this long.
+    pub(crate) fn hear_within(&self, patience: std::time::Duration) -> io::Result<()> {
+        use rustix::net::sockopt::{Timeout, set_socket_timeout};
+        Ok(set_socket_timeout(
+            &self.socket,
+            Timeout::Recv,
+            Some(patience),
+        )?)
+    }
+
     /// `None`: the other end is gone.
     pub(crate) fn hear(&self) -> io::Result<Option<(Word, Vec<OwnedFd>)>> {
+        if let Some(word) = self.early.take() {
+            return Ok(Some(word));
+        }
         let mut bytes = vec![0; WORD_BYTES_MAX];
         let mut fds = Vec::new();
         let length = loop {

@@ -364,17 +364,11 @@ impl Launch<'_> {
         })
         .step(|| "clone".into())?;
         drop(theirs);
-        let heard = ours.hear().step(|| "wait for the first stage".into());
+        let heard = hear_pid(ours);
         process::wait(&stage.pidfd).step(|| "wait for the first stage".into())?;
-        match heard? {
-            Some((Word::Pid(pid), _)) => {
-                let pid = pid.parse().map_err(invalid)?;
-                let pidfd = process::open(pid).step(|| "open the new process".into())?;
-                Ok(Child { pid, pidfd })
-            }
-            Some((word, _)) => Err(create_error(word)),
-            None => Err(Error::Inside("the first stage ended without a word".into())),
-        }
+        let pid = heard?;
+        let pidfd = process::open(pid).step(|| "open the new process".into())?;
+        Ok(Child { pid, pidfd })
     }
 
     fn join_all(&self) -> Result<(), Error> {
@@ -400,6 +394,28 @@ impl Launch<'_> {
         channel
             .say(&Word::Pid(child.pid.to_string()))
             .step(|| "report".into())
+    }
+}
+
+/// The pid of the process that the first stage made. That process talks on the same channel, and may
+/// be quicker than its maker.
+fn hear_pid(ours: &Channel) -> Result<i32, Error> {
+    let mut early = None;
+    loop {
+        let heard = ours.hear().step(|| "wait for the first stage".into())?;
+        match (heard, early.take()) {
+            (Some((Word::Pid(pid), _)), before) => {
+                if let Some(before) = before {
+                    ours.hear_again(before);
+                }
+                return pid.parse().map_err(invalid);
+            }
+            (Some(heard), None) => early = Some(heard),
+            (_, Some((word, _))) => return Err(create_error(word)),
+            (None, None) => {
+                return Err(Error::Inside("the first stage ended without a word".into()));
+            }
+        }
     }
 }
 
@@ -552,4 +568,22 @@ pub(crate) fn apply_limits(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_quicker_than_its_maker_is_heard_in_turn() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        theirs.say(&Word::Ready).unwrap();
+        theirs.say(&Word::Pid("7".to_owned())).unwrap();
+        assert_eq!(hear_pid(&ours).unwrap(), 7);
+        assert_eq!(ours.hear().unwrap().unwrap().0, Word::Ready);
+        theirs.say(&Word::Failed("no room".to_owned())).unwrap();
+        drop(theirs);
+        let error = hear_pid(&ours).unwrap_err();
+        assert!(error.to_string().contains("no room"), "{error}");
+    }
 }

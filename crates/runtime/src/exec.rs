@@ -26,6 +26,9 @@ use crate::{
     undo::Undo,
 };
 
+/// How long a process may take until it is ready to run its program.
+const READY_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// One more process, running.
 #[derive(Debug)]
 pub struct Executed {
@@ -60,6 +63,9 @@ pub fn exec(target: &Target<'_>, options: ExecOptions<'_>) -> Result<Executed, S
         _ => Vec::new(),
     };
     let (ours, theirs) = Channel::pair().step(|| "make a channel".into())?;
+    // Whoever is in the container may stop the new process before it is a program.
+    let patient = ours.hear_within(READY_WITHIN);
+    patient.step(|| "make a channel".into())?;
     let guest = Guest {
         pidfd: target.pidfd,
         kinds: kinds.without(Namespaces::PID),

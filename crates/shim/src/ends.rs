@@ -58,6 +58,7 @@ impl Shim {
             out_of_memory: false,
         };
         process.stage = Stage::Ended(exit.clone());
+        process.terminal_user = None;
         process.stdin.close_now(&self.poll);
         process.drain_until = Some(Instant::now() + DRAIN);
         match process.role.clone() {
@@ -143,12 +144,13 @@ impl Shim {
         if let Err(error) = write_exit(&self.settings.bundle, &exit) {
             complain(format_args!("cannot write exit.json: {error}"));
         }
+        // Before anybody hears of the end: the next start makes a cgroup of the same name.
+        self.destroy();
         self.exit = Some(exit.clone());
         self.monitor = None;
         self.probe = None;
         self.tell(&Event::Exited(exit));
         self.end_process(number);
-        self.destroy();
     }
 
     /// The container was made but will not run: nothing of it stays.

@@ -10,6 +10,7 @@ use hull_shim::protocol::{Exec, Exit, Target};
 use rustix::{
     io::Errno,
     pipe::{PipeFlags, pipe_with},
+    pty::{OpenptFlags, ioctl_tiocgptpeer},
     termios::Winsize,
 };
 
@@ -88,6 +89,11 @@ pub(crate) struct Process {
     pub(crate) stdin: Input,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
+    /// The connection that asked for it.
+    pub(crate) made_by: Option<u32>,
+    /// The other end of its terminal. While the process runs, the terminal has a user, also if the
+    /// process lets go of it for a while: the kernel would hang it up otherwise.
+    pub(crate) terminal_user: Option<OwnedFd>,
     /// Attached clients.
     pub(crate) clients: Vec<u32>,
     /// A slow client of an exec session makes its process wait, as a pipe would.
@@ -114,6 +120,8 @@ impl Process {
             stdin: Input::default(),
             stdout: None,
             stderr: None,
+            made_by: None,
+            terminal_user: None,
             clients: Vec::new(),
             is_held: false,
             drain_until: None,
@@ -131,6 +139,10 @@ impl Process {
             .flatten()
         {
             rustix::io::ioctl_fionbio(fd, true)?;
+        }
+        if let Some(terminal) = self.stdout.as_ref().filter(|_| self.has_terminal) {
+            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+            self.terminal_user = ioctl_tiocgptpeer(terminal, flags).ok();
         }
         self.watch_output(number, poll, Interest::READ)
     }

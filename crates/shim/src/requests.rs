@@ -20,6 +20,12 @@ use crate::{
 /// Exec sessions at one time. Each costs descriptors; a daemon that asks for more has lost count.
 const EXECS_MAX: usize = 1000;
 
+/// Descriptors kept free for the daemon's orders.
+const FDS_KEPT: u64 = 64;
+
+/// What an attached exec session costs at most, without its clients.
+const FDS_OF_EXEC: usize = 4;
+
 impl Shim {
     /// A connection has something for us, room again, or is gone.
     pub(crate) fn on_connection(&mut self, number: u32, ready: Ready) {
@@ -71,7 +77,7 @@ impl Shim {
                 rows,
                 columns,
             } => self.resize(&target, rows, columns),
-            Request::PrepareExec(exec) => self.prepare_exec(exec),
+            Request::PrepareExec(exec) => self.prepare_exec(number, exec),
             Request::StartExec { id } => self.start_exec(&id),
             Request::State => Ok(Reply::State(Box::new(self.state()))),
             Request::PauseHealth(is_paused) => {
@@ -238,7 +244,15 @@ impl Shim {
         }
     }
 
-    fn prepare_exec(&mut self, exec: Box<Exec>) -> Result<Reply, Failure> {
+    /// Whether there will be descriptors left for the daemon's orders after one client more.
+    fn has_room(&self) -> bool {
+        let held = FDS_OF_EXEC * self.processes.len() + self.clients.len() + self.connections.len();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        held as u64 + FDS_KEPT < limit.unwrap_or(u64::MAX)
+    }
+
+    /// `connection`: if it ends before the session is started, the session is forgotten.
+    fn prepare_exec(&mut self, connection: u32, exec: Box<Exec>) -> Result<Reply, Failure> {
         self.check_running()?;
         if self
             .find(|role| *role == Role::Exec(exec.id.clone()))
@@ -246,11 +260,13 @@ impl Shim {
         {
             return Err(Failure::new(ErrorKind::State, "the exec id is in use"));
         }
-        if self.processes.len() >= EXECS_MAX {
+        if self.processes.len() >= EXECS_MAX || !self.has_room() {
             return Err(Failure::new(ErrorKind::State, "too many exec sessions"));
         }
         let number = self.next_number();
-        self.processes.insert(number, Process::prepared(exec));
+        let mut process = Process::prepared(exec);
+        process.made_by = Some(connection);
+        self.processes.insert(number, process);
         Ok(Reply::Ok)
     }
 
@@ -324,6 +340,10 @@ impl Shim {
     }
 
     fn attach(&mut self, connection_number: u32, attach: Attach) {
+        if !self.has_room() {
+            let failure = Failure::new(ErrorKind::State, "too many clients are attached");
+            return self.reply(connection_number, &failure.into());
+        }
         let process_number = match self.target(&attach.target) {
             Ok(number) => number,
             Err(failure) => return self.reply(connection_number, &failure.into()),

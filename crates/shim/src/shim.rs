@@ -30,7 +30,7 @@ use crate::{
     log::{Log, Stream},
     poll::{Interest, Poll, Ready, Token},
     probes::Probe,
-    process::{Process, Role},
+    process::{Process, Role, Stage},
 };
 
 /// What is read from a process at a time: as much as a pipe holds.
@@ -235,6 +235,17 @@ impl Shim {
     pub(crate) fn drop_connection(&mut self, number: u32) {
         if let Some(connection) = self.connections.remove(&number) {
             self.poll.remove(&connection.socket);
+        }
+        let is_abandoned = |process: &Process| {
+            process.made_by == Some(number) && matches!(process.stage, Stage::Prepared(_))
+        };
+        let processes = self.processes.iter();
+        let abandoned: Vec<u32> = processes
+            .filter(|(_, process)| is_abandoned(process))
+            .map(|(&number, _)| number)
+            .collect();
+        for number in abandoned {
+            self.end_process(number);
         }
         let is_empty = self.container.is_none() && self.exit.is_none() && self.processes.is_empty();
         if is_empty && self.connections.is_empty() && self.leaving.is_none() {

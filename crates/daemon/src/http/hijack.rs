@@ -49,6 +49,20 @@ impl Taken {
         Self { pending, io }
     }
 
+    /// Ends when the client is gone for good.
+    pub(crate) fn left(&self) -> impl Future<Output = ()> + Send + use<> {
+        let watch = self.io.hangup();
+        async move {
+            match watch {
+                Ok(watch) => {
+                    let _ = watch.readable().await;
+                }
+                // Without a descriptor for it, a write will tell.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
     /// Whether what was read already begins so.
     pub(super) fn begins_with(&self, start: &[u8]) -> bool {
         self.pending.starts_with(start)

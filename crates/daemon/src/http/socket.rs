@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::{
-        fd::RawFd,
+        fd::{OwnedFd, RawFd},
         unix::fs::{FileTypeExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -14,8 +14,9 @@ use std::{
 
 use hull_api::client::Duplex;
 use hull_sys::host_process::is_drained;
+use rustix::event::epoll;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf, unix::AsyncFd},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -206,6 +207,24 @@ impl Connection {
                 return;
             }
         }
+    }
+
+    /// Readable once the other end is closed in both directions: one that only stops sending is
+    /// not.
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd cannot be closed by others; `register` is unsafe"
+    )]
+    pub(super) fn hangup(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // A hang-up is told whatever is asked for.
+        let (data, nothing) = (epoll::EventData::new_u64(0), epoll::EventFlags::empty());
+        match self {
+            Self::Unix(stream) => epoll::add(&epoll, stream, data, nothing),
+            Self::Tcp(stream) => epoll::add(&epoll, stream, data, nothing),
+            Self::Tls(stream) => epoll::add(&epoll, stream.get_ref().0, data, nothing),
+        }?;
+        AsyncFd::new(epoll)
     }
 
     fn stream(&mut self) -> Pin<&mut dyn Duplex> {

@@ -56,13 +56,15 @@ pub(super) async fn join_until(
         Ok(inside) => inside,
         Err(error) => return tracing::error!(%error, "cannot use a container's streams"),
     };
+    let left = client.left();
     let (mut from_client, mut to_client) = io::split(client);
     let (mut from_inside, mut to_inside) = io::split(inside);
     let input = async {
         if io::copy(&mut from_client, &mut to_inside).await.is_ok() {
             let _ = to_inside.shutdown().await;
         }
-        std::future::pending::<()>().await;
+        // All it said is inside. Whoever hung up waits for no answer.
+        left.await;
     };
     let output = async {
         let _ = io::copy(&mut from_inside, &mut to_client).await;
@@ -116,7 +118,11 @@ pub(super) async fn attach(request: Request) -> Outcome {
             {
                 return;
             }
-            match follow(attached).await {
+            let inside = tokio::select! {
+                inside = follow(attached) => inside,
+                () = client.left() => return,
+            };
+            match inside {
                 Some(inside) => join(client, inside).await,
                 None => {
                     let _ = client.shutdown().await;

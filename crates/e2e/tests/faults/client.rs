@@ -151,3 +151,51 @@ fn a_slow_reader_holds_nobody_up_and_costs_no_memory() {
         assert!(kilobytes < 100_000, "the daemon takes {kilobytes} kB");
     });
 }
+
+#[test]
+fn clients_that_vanish_from_a_silent_container_leave_nothing_either() {
+    play(|scene| {
+        scene.ok("run -d -i --name box busybox sh -c 'echo ready; exec sleep 1000'");
+        scene.ok("exec box true");
+        scene.ok("create -i --name idle busybox true");
+        let before = descriptors(scene);
+        for _ in 0..5 {
+            let lines = [
+                "attach box",
+                "exec -i box sleep 1000",
+                "attach --no-stdin box",
+            ];
+            let mut clients: Vec<_> = lines.into_iter().map(|line| scene.begin(line)).collect();
+            until("all are connected", || {
+                descriptors(scene) >= before + clients.len()
+            });
+            clients.iter_mut().for_each(|client| client.kill());
+        }
+        until("descriptors are back", || descriptors(scene) <= before + 1);
+        assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
+    });
+}
+
+#[test]
+fn what_a_client_says_last_before_it_leaves_arrives() {
+    use std::io::{Read, Write};
+    play(|scene| {
+        scene.ok("run -d -i --name box busybox sh -c 'cat > /said'");
+        let said = "x".repeat(20_000) + "the end";
+        let mut stream = std::os::unix::net::UnixStream::connect(scene.daemon.socket()).unwrap();
+        stream
+            .write_all(
+                b"POST /containers/box/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\n\
+                  Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+            )
+            .unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 101");
+        stream.write_all(said.as_bytes()).unwrap();
+        drop(stream);
+        until("all of it is there", || {
+            scene.run("exec box cat /said").stdout == said
+        });
+    });
+}

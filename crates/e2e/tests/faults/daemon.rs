@@ -321,3 +321,26 @@ fn a_log_collector_misses_no_line_whoever_dies() {
         }
     });
 }
+
+#[test]
+fn a_restart_that_the_daemon_does_not_survive_ends_in_a_start() {
+    play(|scene| {
+        let script = "trap \"sleep 1; exit 0\" TERM; echo ready; while :; do sleep 0.1; done";
+        scene.ok(&format!(
+            "run -d --restart always --name box busybox sh -c '{script}'"
+        ));
+        let first = scene.inspect("box", "{{.State.StartedAt}}");
+        let client = scene.begin("restart -t 20 box");
+        until("it is asked to end", || {
+            scene
+                .ok("events --since 1h --until 0s --filter event=kill")
+                .contains("box")
+        });
+        scene.daemon.kill();
+        scene.daemon.launch();
+        drop(client);
+        scene.until("box", "runs again", |it| {
+            it["State"]["Running"] == true && it["State"]["StartedAt"] != first.as_str()
+        });
+    });
+}

@@ -158,3 +158,21 @@ fn stranger(number: u32) -> Option<Child> {
     }
     None
 }
+
+#[test]
+fn a_container_that_stops_its_own_probes_is_still_killed() {
+    play(|scene| {
+        let loop_ = "while :; do kill -STOP -1; done";
+        scene.ok(&format!(
+            "run -d --name box --security-opt apparmor=unconfined --health-cmd true --health-interval 10ms busybox sh -c '{loop_}'"
+        ));
+        // Sessions of its own are held up the same way.
+        for _ in 0..3 {
+            let _ = scene.begin("exec box true");
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let init = pid(scene, "box");
+        scene.ok("rm -f box");
+        until("it is gone", || gone(init));
+    });
+}

@@ -68,3 +68,14 @@ scenario!(it_ends_with_its_container(scene) {
     let (code, _, stderr) = exec.wait();
     assert_eq!(code, 137, "{stderr}");
 });
+
+scenario!(a_session_that_lets_go_of_its_terminal_lives_on(scene) {
+    scene.ok("run -d --name box busybox sleep 1000");
+    let script = "exec </dev/null >/dev/null 2>&1; sleep 0.5; echo there > /mark";
+    scene.ok(&format!("exec -t box sh -c '{script}'"));
+    assert_eq!(scene.ok("exec box cat /mark"), "there");
+    // So does the container itself, and what opens the terminal again is heard.
+    let script = "exec 3>&1 </dev/null >/dev/null 2>&1 3>&-; sleep 0.5; echo back > /dev/console; exit 7";
+    let output = scene.run(&format!("run -t --init --name other busybox sh -c '{script}'"));
+    assert_eq!((output.code, output.stdout.trim_end()), (7, "back"), "{output:?}");
+});

@@ -243,3 +243,23 @@ scenario!(settings_of_a_network_are_another_networks(scene) {
     assert_eq!(scene.ok("network ls -q --filter name=front"), "");
     scene.ok("network rm settings");
 });
+
+scenario!(the_init_that_comes_with_us_has_no_powers(scene) {
+    scene.ok("run -d --name box --init busybox sleep 1000");
+    let status = scene.ok("exec box cat /proc/1/status");
+    let value = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().last().unwrap().to_owned()
+    };
+    // It passes signals on (CAP_KILL), and that is all.
+    for set in ["CapPrm", "CapEff"] {
+        assert_eq!(value(set), "0000000000000020", "{set}");
+    }
+    for set in ["CapInh", "CapBnd", "CapAmb"] {
+        assert_eq!(value(set), "0000000000000000", "{set}");
+    }
+    assert_eq!((value("NoNewPrivs").as_str(), value("Seccomp:").as_str()), ("1", "2"));
+    scene.ok("run -d --name other --init --user nobody busybox sh -c 'trap \"exit 3\" TERM; while :; do sleep 0.1; done'");
+    scene.ok("stop other");
+    assert_eq!(scene.inspect("other", "{{.State.ExitCode}}"), "3");
+});

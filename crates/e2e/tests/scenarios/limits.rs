@@ -50,3 +50,15 @@ scenario!(unreasonable_limits_are_refused(scene) {
     let text = scene.fails(125, "run --rm --memory 64m --memory-swap 32m busybox true");
     assert!(text.contains("Minimum memoryswap limit should be larger than memory limit"), "{text}");
 });
+
+scenario!(an_update_is_judged_as_a_new_container_is(scene) {
+    scene.ok("run -d --name box -m 64m --pids-limit 50 busybox sleep 1000");
+    let text = scene.fails(1, "update -m 1m box");
+    assert!(text.contains("Minimum memory limit allowed is 6MB"), "{text}");
+    assert_eq!(scene.inspect("box", "{{.HostConfig.Memory}}"), (64 << 20).to_string());
+    let text = scene.fails(1, "update --cpuset-cpus nonsense box");
+    assert!(text.contains("nonsense"), "{text}");
+    assert_eq!(limit(scene, "box", "pids.max", "pids.max"), "50");
+    scene.ok("update --pids-limit -1 box");
+    assert_eq!(limit(scene, "box", "pids.max", "pids.max"), "max");
+});

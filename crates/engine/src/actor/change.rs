@@ -75,9 +75,21 @@ impl Actor {
             ));
         }
         let merged = crate::container::update::merge(&self.record.host.resources, &resources)?;
+        let mut asked = resources.clone();
+        if asked.memory == 0 {
+            // What is asked of the swap is judged by it.
+            asked.memory = merged.memory;
+        }
+        crate::spec::validate_resources(&asked, &self.services.host)?;
         if self.record.state.is_running() {
             let cgroup = self.services.cgroup_of(&self.record)?;
-            let limits = crate::spec::resources(&merged, &crate::spec::HostDevices)?;
+            let mut limits = crate::spec::resources(&merged, &crate::spec::HostDevices)?;
+            if resources.pids_limit.is_some_and(|limit| limit <= 0) {
+                // For a new container that needs no words, for one that has a limit it does.
+                let mut pids = hull_oci::runtime::LinuxPids::default();
+                pids.set_limit(-1);
+                limits.set_pids(Some(pids));
+            }
             self.services
                 .block(move || cgroup.update(&limits))
                 .await??;

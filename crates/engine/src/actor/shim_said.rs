@@ -112,7 +112,7 @@ impl Actor {
             auto_remove: self.record.host.auto_remove
                 && self.intent != Intent::Restart
                 && !removing,
-            asked_to_stop: self.record.asked_to_stop || removing,
+            asked_to_stop: self.record.asked_to_stop || removing || self.intent == Intent::Restart,
             code: exit.code,
             ran_for: Duration::from_nanos(ran_for),
             restarts: self.record.restarts,

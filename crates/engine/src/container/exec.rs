@@ -59,6 +59,7 @@ pub struct Exec {
     pub phase: ExecPhase,
     /// Becomes true when it ended and its code is known, or its client was let go.
     ended: watch::Sender<bool>,
+    ended_at: Option<std::time::Instant>,
 }
 
 /// How far a session is.
@@ -112,6 +113,9 @@ const KILLED: i32 = 137;
 /// Sessions kept per container; the oldest ended ones are forgotten first.
 const SESSIONS_MAX: usize = 256;
 
+/// Above this, new sessions are refused: those there are were never started, or do not end.
+const SESSIONS_WAITING_MAX: usize = 4 * SESSIONS_MAX;
+
 impl Exec {
     /// It ended.
     pub(crate) fn finish(&mut self, code: i32) {
@@ -121,6 +125,7 @@ impl Exec {
         };
         self.phase = ExecPhase::Ended { pid, code };
         self.ended.send_replace(true);
+        self.ended_at = Some(std::time::Instant::now());
     }
 
     /// Its client left with the detach keys; it goes on.
@@ -163,6 +168,7 @@ impl Engine {
             options,
             phase: ExecPhase::Created,
             ended: watch::Sender::new(false),
+            ended_at: None,
         };
         let exec_id = exec.id.clone();
         let action = format!("exec_create: {}", exec.options.command.join(" "));
@@ -171,6 +177,13 @@ impl Engine {
             .insert_exec(exec_id.clone(), id.clone());
         for forgotten in make_room(&handle) {
             self.services().registry.remove_exec(&forgotten);
+        }
+        if handle.execs().len() >= SESSIONS_WAITING_MAX {
+            self.services().registry.remove_exec(&exec_id);
+            return Err(Error::State(format!(
+                "container {id} has {SESSIONS_WAITING_MAX} exec sessions that were not started or \
+                 did not end: start or end some"
+            )));
         }
         handle.execs().insert(exec_id.clone(), exec);
         self.say_exec(&handle, action, &exec_id);
@@ -302,13 +315,13 @@ fn make_room(handle: &Handle) -> Vec<ExecId> {
     if execs.len() < SESSIONS_MAX {
         return Vec::new();
     }
-    let ended = |exec: &&Exec| matches!(exec.phase, ExecPhase::Ended { .. });
-    let forgotten: Vec<_> = execs
+    let mut ended: Vec<_> = execs
         .values()
-        .filter(ended)
-        .take(SESSIONS_MAX / 4)
-        .map(|exec| exec.id.clone())
+        .filter_map(|exec| Some((exec.ended_at?, exec.id.clone())))
         .collect();
+    ended.sort();
+    let oldest = ended.into_iter().take(SESSIONS_MAX / 4);
+    let forgotten: Vec<_> = oldest.map(|(_, id)| id).collect();
     for id in &forgotten {
         execs.remove(id);
     }

@@ -134,8 +134,11 @@ fn start(
     });
     let (control, shim) = spawn_shim(services, &run_dir)?;
     // Harmless for one that was let go; one that made nothing yet would wait for ever.
+    let (owner, whose) = (Arc::clone(services), record.clone());
     undo.push("end the shim", move || {
         let _ = pidfd_send_signal(&shim, Signal::KILL);
+        // What it was making may stand still and outlive it.
+        owner.destroy_cgroup(&whose);
     });
     services.check_remap(&record.host)?;
     let connected = services.network_for(record)?;

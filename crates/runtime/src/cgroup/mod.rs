@@ -71,6 +71,10 @@ impl Cgroup {
         if !group.processes(true).unwrap_or_default().is_empty() {
             return Err(Error::State(format!("cgroup {path} is not empty")));
         }
+        if group.exists() {
+            // What an earlier run left has its limits, and may be frozen.
+            let _ = group.remove(Duration::ZERO);
+        }
         group.create().step(|| format!("create cgroup {path}"))?;
         if let Some(resources) = resources {
             let result = cgroup

@@ -78,7 +78,10 @@ pub(super) fn exec(global: &Global, rest: &[String]) -> Result<ExitCode, String>
     };
     let executed = run_in(&target, options)
         .map_err(|error| format!("exec failed: unable to start container process: {error}"))?;
-    report(&args, &executed)?;
+    report(&args, &executed).inspect_err(|_| {
+        // Nobody would attend to it.
+        let _ = hull_sys::process::signal(&executed.pidfd, libc::SIGKILL);
+    })?;
     let Some(guard) = guard else {
         return Ok(ExitCode::SUCCESS);
     };

@@ -41,6 +41,23 @@ const DEFAULT_UMASK: u32 = 0o022;
 /// The first descriptor after those that every process has.
 const FIRST_PRESERVED: u32 = 3;
 
+/// What stays behind as the container's first process passes signals on and needs nothing more:
+/// tracing it must gain nothing.
+fn confine(filter: Option<&Program>) -> Result<(), Error> {
+    let kill: CapabilitySet = Capability::from_name("KILL").into_iter().collect();
+    let own = capability::current().step(|| "read capabilities".into())?;
+    let kill = kill.intersection(own.permitted);
+    capability::limit_bounding(CapabilitySet::EMPTY).step(|| "limit capabilities".into())?;
+    set_no_new_privileges().step(|| "set no_new_privs".into())?;
+    capability::set_thread(kill, kill, CapabilitySet::EMPTY).step(|| "set capabilities".into())?;
+    if let Some(filter) = filter.filter(|filter| !filter.needs_listener()) {
+        filter
+            .install()
+            .step(|| "install the seccomp filter".into())?;
+    }
+    Ok(())
+}
+
 /// What is left to do.
 pub(crate) struct Finish<'a> {
     pub(crate) process: &'a ProcessPlan,
@@ -69,7 +86,8 @@ impl Finish<'_> {
                 let _ = channel.say(&Word::Failed(error.to_string()));
                 return 1;
             }
-            return reaper::run(move || self.execute(&channel));
+            let filter = self.seccomp;
+            return reaper::run(move || self.execute(&channel), || confine(filter));
         }
         self.execute(&channel)
     }

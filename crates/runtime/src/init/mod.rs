@@ -137,6 +137,10 @@ impl Init<'_> {
                 .step(|| format!("join {} namespace", name(*kind)))?;
         }
         let pid = self.await_go(channel)?;
+        // While it is the host's root: each counts against its owner's few keys otherwise.
+        if !self.no_new_keyring {
+            join_keyring(self.id)?;
+        }
         if self.namespaces.has(Namespaces::USER) {
             become_root()?;
         }
@@ -144,9 +148,6 @@ impl Init<'_> {
             namespace::unshare(Namespaces::CGROUP).step(|| "unshare cgroup namespace".into())?;
         }
         process::set_dumpable(false).step(|| "hide from others".into())?;
-        if !self.no_new_keyring {
-            join_keyring(self.id)?;
-        }
         self.name_host()?;
         if self.namespaces.new.contains(Namespaces::NETWORK) {
             bring_loopback_up()?;

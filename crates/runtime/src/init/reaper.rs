@@ -15,8 +15,12 @@ use hull_sys::{
 /// What this process is called inside the container.
 const NAME: &[u8] = b"init";
 
-/// Runs `program` in a child and stays behind. Ends this process, unless the child cannot be made.
-pub(super) fn run(program: impl FnOnce() -> i32) -> i32 {
+/// Runs `program` in a child and stays behind, confined. Ends this process, unless the child cannot
+/// be made.
+pub(super) fn run(
+    program: impl FnOnce() -> i32,
+    confine: impl FnOnce() -> Result<(), crate::error::Error>,
+) -> i32 {
     if process::block_signals().is_err() {
         return 1;
     }
@@ -37,6 +41,9 @@ pub(super) fn run(program: impl FnOnce() -> i32) -> i32 {
     let _ = replace_arguments();
     // Ends of pipes that the program closes must not stay open here.
     let _ = files::close_from(3);
+    if confine().is_err() {
+        return 1;
+    }
     process::exit(watch(pid))
 }
 
@@ -76,7 +83,9 @@ fn watch(child: i32) -> i32 {
             Ok(signal) => {
                 let _ = process::signal_pid(child, signal);
             }
-            Err(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A filter forbids the wait: without it there is nothing to stay for.
+            Err(_) => return 1,
         }
     }
 }

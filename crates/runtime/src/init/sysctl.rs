@@ -57,6 +57,11 @@ fn path(name: &str) -> String {
     }
 }
 
+/// Nothing in it leads elsewhere.
+fn is_plain(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 pub(super) fn apply(spec: &Spec, made: &mut Made) -> Result<(), Error> {
     let list = spec
         .linux()
@@ -81,7 +86,7 @@ pub(super) fn apply(spec: &Spec, made: &mut Made) -> Result<(), Error> {
     for (name, value) in names {
         let path = path(name);
         let dotted = path.replace('.', "\0").replace('/', ".").replace('\0', "/");
-        let private = owner(&dotted).is_some_and(|kind| namespaces.has(kind));
+        let private = is_plain(&path) && owner(&dotted).is_some_and(|kind| namespaces.has(kind));
         if !private {
             return Err(invalid(format!(
                 "sysctl \"{name}\" is not in a separate kernel namespace"
@@ -107,6 +112,19 @@ mod tests {
             path("net/ipv4/conf/eth0.1/forwarding"),
             "net/ipv4/conf/eth0.1/forwarding"
         );
+    }
+
+    #[test]
+    fn no_name_leads_out_of_what_it_belongs_to() {
+        for name in [
+            "net.//.kernel.core_pattern",
+            "net/../kernel/core_pattern",
+            "net..x",
+            "net.",
+        ] {
+            assert!(!is_plain(&path(name)), "{name}");
+        }
+        assert!(is_plain(&path("net.ipv4.conf.eth0/1.forwarding")));
     }
 
     #[test]

@@ -41,6 +41,10 @@ impl LogFile {
             full_at,
             compression: None,
         };
+        if size > 0 && !is_whole(&this.options.path, size) {
+            // A torn record takes no other one along.
+            let _ = this.write(b"\n");
+        }
         this.compress_next();
         Ok(this)
     }
@@ -184,4 +188,11 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
+}
+/// Whether the last record has its end.
+fn is_whole(path: &Path, size: u64) -> bool {
+    use std::os::unix::fs::FileExt;
+    let mut last = [b'\n'];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut last, size - 1));
+    read.is_err() || last == *b"\n"
 }
