@@ -261,7 +261,7 @@ fn statements_about_an_image_are_found() {
 
 #[test]
 fn images_become_one_list() {
-    use hull_image::store::{ListMember, PlatformChange, Removal, User};
+    use hull_image::store::{ListMember, PlatformChange};
     let lab = Lab::new();
     let host = host();
     several(&lab, "app:here", &[&host]);
@@ -316,8 +316,27 @@ fn images_become_one_list() {
         3
     );
     assert!(lab.store.resolve("app:1", None).is_ok());
-    // A container that runs from the list keeps its image when the list becomes another one.
-    let used = |id: &hull_oci::Digest| match *id == changed {
+    let missing = [ListMember::Here("nosuch".to_owned())];
+    let error = lab
+        .store
+        .create_list(&"x".parse().unwrap(), &missing, false, &|_| Vec::new());
+    assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_container_that_runs_from_a_list_keeps_its_image() {
+    use hull_image::store::{ListMember, Removal, User};
+    let lab = Lab::new();
+    several(&lab, "app:here", &[&host()]);
+    several(&lab, "app:there", &["linux/arm"]);
+    let name = "app:1".parse().unwrap();
+    let members = ["app:here", "app:there"].map(|name| ListMember::Here(name.to_owned()));
+    let nobody = |_: &hull_oci::Digest| Vec::new();
+    let first = lab
+        .store
+        .create_list(&name, &members[..1], false, &nobody)
+        .unwrap();
+    let used = |id: &hull_oci::Digest| match *id == first {
         true => vec![User {
             container: "c".repeat(64),
             is_running: true,
@@ -325,21 +344,15 @@ fn images_become_one_list() {
         }],
         false => Vec::new(),
     };
-    lab.store.create_list(&name, &members, true, &used).unwrap();
-    lab.store
-        .remove(
-            "app:1",
-            &Removal {
-                force: true,
-                users: &used,
-            },
-        )
-        .unwrap();
-    let id = changed.to_string();
-    assert!(lab.store.resolve(&id, None).is_ok());
-    let missing = [ListMember::Here("nosuch".to_owned())];
-    let error = lab
-        .store
-        .create_list(&"x".parse().unwrap(), &missing, false, &|_| Vec::new());
-    assert_eq!(error.unwrap_err().kind(), Kind::NotFound);
+    let removal = Removal {
+        force: true,
+        users: &used,
+    };
+    let second = lab.store.create_list(&name, &members, true, &used).unwrap();
+    assert_ne!(first, second);
+    for name in ["app:1", "app:here", "app:there"] {
+        lab.store.remove(name, &removal).unwrap();
+    }
+    assert!(lab.store.resolve(&first.to_string(), None).is_ok());
+    assert!(lab.store.resolve(&second.to_string(), None).is_err());
 }

@@ -163,6 +163,12 @@ impl Blobs {
         Ok(found)
     }
 
+    /// The sizes of all blobs here.
+    pub(super) fn sizes(&self) -> Result<HashSet<u64>> {
+        let all = self.list()?;
+        Ok(all.iter().filter_map(|digest| self.size(digest)).collect())
+    }
+
     /// Bytes of disk it takes.
     pub(super) fn allocated(&self, digest: &Digest) -> u64 {
         account::allocated_alone(&self.path(digest))

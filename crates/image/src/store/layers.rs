@@ -21,6 +21,7 @@ use hull_sys::beneath::Root;
 use serde::{Deserialize, Serialize};
 
 use super::built::BUILT;
+use super::early::Early;
 use super::settle::{Settler, sync};
 use super::{Lease, Store, unpack};
 use crate::error::{Context as _, Error, Result};
@@ -78,6 +79,12 @@ pub(super) struct State {
 /// such a reader gives up to its end has been checked against the blob's digest.
 pub type ArrivingLayers<'a> =
     dyn Fn(&Descriptor) -> Result<Option<Box<dyn Read + Send>>> + Sync + 'a;
+
+/// Where an image's layers come from, but for those that are in the store.
+pub(super) struct Origin<'a> {
+    pub(super) arriving: &'a ArrivingLayers<'a>,
+    pub(super) early: Option<&'a Early<'a>>,
+}
 
 /// Layers that one operation unpacks. It waits for nothing while it has a claim, so no two
 /// operations wait for one another.
@@ -416,6 +423,21 @@ impl Store {
         arriving: &ArrivingLayers<'_>,
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Vec<PathBuf>> {
+        let origin = Origin {
+            arriving,
+            early: None,
+        };
+        self.unpack_from(&origin, lease, layers, diff_ids, progress)
+    }
+
+    pub(super) fn unpack_from(
+        &self,
+        origin: &Origin<'_>,
+        lease: &Lease,
+        layers: &[Descriptor],
+        diff_ids: &[Digest],
+        progress: &mut dyn FnMut(UnpackEvent),
+    ) -> Result<Vec<PathBuf>> {
         let chain = chain_ids(diff_ids);
         diff_ids
             .iter()
@@ -437,7 +459,7 @@ impl Store {
                 self.layers.wait_for(diff_ids);
                 continue;
             }
-            self.unpack_jobs(&jobs, diff_ids, &chain, arriving, progress)?;
+            self.unpack_jobs(origin, &jobs, diff_ids, &chain, progress)?;
             drop(claim);
         }
     }
@@ -474,36 +496,46 @@ impl Store {
 
     fn unpack_jobs(
         &self,
+        origin: &Origin<'_>,
         jobs: &[Job<'_>],
         diff_ids: &[Digest],
         chain: &[Digest],
-        arriving: &ArrivingLayers<'_>,
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<()> {
-        let mut places = Vec::new();
-        let undo = Undo(&self.layers, std::cell::RefCell::default());
-        for _ in jobs {
-            let (number, path) = self.layers.begin()?;
-            undo.1.borrow_mut().push(path.clone());
-            places.push((number, path.join("fs")));
+        let mut undo = Undo(&self.layers, Vec::new());
+        let mut early = Vec::new();
+        let (mut rest, mut places) = (Vec::new(), Vec::new());
+        for job in jobs {
+            let unpacked = origin.early.and_then(|early| early.take(job));
+            if let Some(unpacked) = &unpacked {
+                undo.1.extend(unpacked.path.parent().map(Path::to_owned));
+                progress(UnpackEvent::Done {
+                    layer: job.diff_id.clone(),
+                });
+            } else {
+                let (number, path) = self.layers.begin()?;
+                undo.1.push(path.clone());
+                places.push((number, path.join("fs")));
+                rest.push(*job);
+            }
+            early.push(unpacked);
         }
         let workers = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(WORKERS_MAX);
         let source = unpack::Source {
             blobs: &self.blobs,
-            arriving,
+            arriving: origin.arriving,
         };
-        let unpacked = unpack::all(&source, jobs, &places, workers, progress)?;
-        for ((job, (number, path)), extracted) in jobs.iter().zip(&places).zip(unpacked) {
-            let below = &diff_ids[..job.position];
-            self.complete(
-                &chain[..=job.position],
-                below,
-                job,
-                (*number, path),
-                extracted,
-            )?;
+        let unpacked = unpack::all(&source, &rest, &places, workers, progress)?;
+        let mut unpacked = places.into_iter().zip(unpacked);
+        for (job, early) in jobs.iter().zip(early) {
+            let early = early.map(|it| ((it.number, it.path), it.extracted));
+            let Some(((number, path), extracted)) = early.or_else(|| unpacked.next()) else {
+                break;
+            };
+            let (chain, below) = (&chain[..=job.position], &diff_ids[..job.position]);
+            self.complete(chain, below, job, (number, &path), extracted)?;
         }
         Ok(())
     }
@@ -545,11 +577,11 @@ impl Store {
 }
 
 /// Puts unfinished layers into the trash.
-struct Undo<'a>(&'a Layers, std::cell::RefCell<Vec<PathBuf>>);
+struct Undo<'a>(&'a Layers, Vec<PathBuf>);
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        for path in self.1.get_mut().drain(..) {
+        for path in self.1.drain(..) {
             // Completed ones have been renamed; `put` takes what is missing for done.
             if let Err(error) = self.0.trash.put(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove an unfinished layer");

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::io::{self, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use hull_oci::{
     Descriptor, Digest, Hasher, ImageConfig, Index, Manifest, Platform, Reference, media_type,
@@ -15,8 +16,9 @@ use serde::Deserialize;
 
 use super::blobs::{DOCUMENT_BYTES_MAX, check};
 use super::commit::to_json;
+use super::early::{Early, Tee};
 use super::entries::{NAME, strip};
-use super::layers::UnpackEvent;
+use super::layers::{Origin, UnpackEvent};
 use super::{Lease, Store};
 use crate::compression::{Compression, decompress};
 use crate::error::{Context as _, Error, Result};
@@ -102,7 +104,8 @@ impl Store {
         platforms: &[Platform],
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Vec<Loaded>> {
-        let archive = self.ingest(lease, source)?;
+        let early = Early::new(&self.layers, self.blobs.sizes()?);
+        let archive = thread::scope(|scope| self.ingest(lease, source, &early, scope))?;
         let found = if archive.documents.contains_key(Path::new("index.json")) {
             self.oci_images(&archive)?
         } else if archive.documents.contains_key(Path::new("manifest.json")) {
@@ -114,10 +117,10 @@ impl Store {
         for image in &found {
             self.check_tree(lease, &image.target)?;
             if platforms.is_empty() {
-                self.unpack_for(lease, image, None, progress)?;
+                self.unpack_for(lease, image, None, &early, progress)?;
             }
             for platform in platforms {
-                self.unpack_for(lease, image, Some(platform), progress)?;
+                self.unpack_for(lease, image, Some(platform), &early, progress)?;
             }
         }
         for image in found.iter().filter(|_| !platforms.is_empty()) {
@@ -142,8 +145,14 @@ impl Store {
         Ok(loaded)
     }
 
-    /// Reads the archive to its end.
-    fn ingest(&self, lease: &Lease, source: impl Read + Send) -> Result<Archive> {
+    /// Reads the archive to its end; layers are unpacked meanwhile.
+    fn ingest<'scope>(
+        &self,
+        lease: &Lease,
+        source: impl Read + Send,
+        early: &'scope Early<'_>,
+        scope: &'scope thread::Scope<'scope, '_>,
+    ) -> Result<Archive> {
         let (_, plain) = decompress(source).context(|| "read the archive")?;
         let mut reader = Reader::new(plain);
         let mut archive = Archive::default();
@@ -163,7 +172,10 @@ impl Store {
                 EntryKind::File => {
                     let blob = match self.known(lease, &path, entry.size) {
                         Some(digest) => (skim(&digest, reader.by_ref())?, entry.size),
-                        None => self.bring_in(lease, reader.by_ref(), &mut archive.fresh)?,
+                        None => {
+                            let begin = |start: &[u8]| early.begin(scope, start, entry.size);
+                            self.bring_in(lease, reader.by_ref(), &mut archive.fresh, begin)?
+                        }
                     };
                     archive.blobs.insert(path, blob);
                 }
@@ -200,15 +212,32 @@ impl Store {
         lease: &Lease,
         source: impl Read,
         fresh: &mut HashSet<Digest>,
+        unpack: impl FnOnce(&[u8]) -> Result<Option<Tee>>,
     ) -> Result<(Digest, u64)> {
         let mut writer = self.blobs.writer(None)?;
         let mut source = BufReader::with_capacity(COPY_BYTES, source);
-        io::copy(&mut source, &mut writer).context(|| "read the archive")?;
+        let read = || "read the archive";
+        let mut tee = unpack(source.fill_buf().context(read)?)?;
+        loop {
+            let piece = source.fill_buf().context(read)?;
+            if piece.is_empty() {
+                break;
+            }
+            // Who unpacks may have given up: it is no layer.
+            tee = tee.filter(|tee| tee.send(piece));
+            writer.write_all(piece).context(read)?;
+            let length = piece.len();
+            source.consume(length);
+        }
         let digest = writer.digest();
         if !self.blobs.has(&digest) {
-            fresh.insert(digest);
+            fresh.insert(digest.clone());
         }
-        writer.commit_leased(lease)
+        let blob = writer.commit_leased(lease)?;
+        if let Some(tee) = tee {
+            tee.end(digest);
+        }
+        Ok(blob)
     }
 
     fn oci_images(&self, archive: &Archive) -> Result<Vec<Found>> {
@@ -337,6 +366,7 @@ impl Store {
         lease: &Lease,
         image: &Found,
         platform: Option<&Platform>,
+        early: &Early<'_>,
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<()> {
         let member = match self.choose_from(&image.shown(), &image.target, platform) {
@@ -346,7 +376,12 @@ impl Store {
             Err(error) => return Err(error),
         };
         if let (Some(manifest), Some(config)) = (&member.manifest, &member.config) {
-            self.ensure_unpacked(lease, manifest, config, progress)?;
+            let origin = Origin {
+                arriving: &|_| Ok(None),
+                early: Some(early),
+            };
+            let diff_ids = &config.rootfs.diff_ids;
+            self.unpack_from(&origin, lease, &manifest.layers, diff_ids, progress)?;
         }
         Ok(())
     }

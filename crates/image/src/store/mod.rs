@@ -16,6 +16,7 @@
 
 mod blobs;
 mod built;
+mod early;
 mod entries;
 mod layer_files;
 mod layers;

@@ -95,7 +95,6 @@ fn one(
     place: &Path,
     events: &Sender<UnpackEvent>,
 ) -> Result<Extracted> {
-    let root = Root::new(place).context(|| format!("open {}", place.display()))?;
     let blob = match (source.arriving)(job.descriptor)? {
         // Its digest is checked by whoever brings it in.
         Some(reader) => Checked::new(reader, None, job, events),
@@ -106,30 +105,7 @@ fn one(
             Checked::new(Box::new(file), Some(hasher), job, events)
         }
     };
-    let (sender, receiver) = sync_channel(CHUNKS_MAX);
-    let extracted = thread::scope(|scope| {
-        let inflating = scope.spawn(move || inflate(blob, sender));
-        let mut source = Chunks::new(receiver);
-        let options = Options {
-            is_layer: true,
-            ..Options::default()
-        };
-        let extracted = extract(&root, options, &mut source);
-        let diff_id = extracted.and_then(|extracted| Ok((extracted, source.finish()?)));
-        let inflated = inflating
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // A damaged blob explains whatever the other thread made of it.
-        match (inflated, diff_id) {
-            (
-                Err(error @ (Error::Mismatch { .. } | Error::Interrupted(_) | Error::Io { .. })),
-                _,
-            ) => Err(error),
-            (_, Err(error)) | (Err(error), _) => Err(error),
-            (Ok(()), Ok(done)) => Ok(done),
-        }
-    });
-    let (extracted, diff_id) = extracted?;
+    let (extracted, diff_id) = stream(blob, place)?;
     check(job.diff_id, diff_id)?;
     // Nobody listens any more if the caller gave up.
     let _ = events.send(UnpackEvent::Done {
@@ -138,34 +114,74 @@ fn one(
     Ok(extracted)
 }
 
-/// The first thread: reads and checks the blob, decompresses it, sends the pieces.
-fn inflate(mut blob: Checked<'_>, sender: SyncSender<io::Result<Vec<u8>>>) -> Result<()> {
-    let digest = blob.job.descriptor.digest.clone();
-    let what = || format!("read the layer {digest}");
+/// The bytes of a blob.
+pub(super) trait Blob: Read + Send {
+    /// What they are called in errors.
+    fn name(&self) -> String;
+    /// After the last byte: whether they were the right ones.
+    fn check(self) -> Result<()>;
+}
+
+/// Unpacks a blob with two threads; its diff id.
+pub(super) fn stream(blob: impl Blob, place: &Path) -> Result<(Extracted, Digest)> {
+    let root = Root::new(place).context(|| format!("open {}", place.display()))?;
+    let (sender, receiver) = sync_channel(CHUNKS_MAX);
+    thread::scope(|scope| {
+        let inflating = scope.spawn(move || inflate(blob, sender));
+        let mut source = Chunks::new(receiver);
+        let options = Options {
+            is_layer: true,
+            ..Options::default()
+        };
+        let extracted = extract(&root, options, &mut source);
+        let extracted = extracted.and_then(|extracted| source.finish().map(|()| extracted));
+        let inflated = inflating
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // A damaged blob explains whatever the other thread made of it.
+        match (inflated, extracted) {
+            (
+                Err(error @ (Error::Mismatch { .. } | Error::Interrupted(_) | Error::Io { .. })),
+                _,
+            ) => Err(error),
+            (_, Err(error)) | (Err(error), _) => Err(error),
+            (Ok(diff_id), Ok(extracted)) => Ok((extracted, diff_id)),
+        }
+    })
+}
+
+/// The first thread: reads and checks the blob, decompresses it, sends the pieces; the diff id.
+/// (Creating files is the longer work, so both sums are this thread's.)
+fn inflate(mut blob: impl Blob, sender: SyncSender<io::Result<Vec<u8>>>) -> Result<Digest> {
+    let name = blob.name();
+    let what = || format!("read {name}");
     let sent = send_plain(&mut blob, &sender);
     // The digest covers what the decompressor had no use for, too.
     io::copy(&mut blob, &mut io::sink()).context(what)?;
-    if let Some(hasher) = blob.hasher {
-        check(&digest, hasher.finish())?;
-    }
-    if let Err(error) = sent {
+    blob.check()?;
+    sent.or_else(|error| {
         let copy = io::Error::new(error.kind(), error.to_string());
         let _ = sender.send(Err(error));
-        return Err(copy).context(what);
-    }
-    Ok(())
+        Err(copy).context(what)
+    })
 }
 
-fn send_plain(blob: &mut Checked<'_>, sender: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
+fn send_plain(
+    blob: &mut impl Blob,
+    sender: &SyncSender<io::Result<Vec<u8>>>,
+) -> io::Result<Digest> {
     let (_, mut plain) = decompress(blob)?;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
     loop {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         plain
             .by_ref()
             .take(CHUNK_BYTES as u64)
             .read_to_end(&mut chunk)?;
+        hasher.update(&chunk);
+        // If the other side gave up, that is what will be told.
         if chunk.is_empty() || sender.send(Ok(chunk)).is_err() {
-            return Ok(());
+            return Ok(hasher.finish());
         }
     }
 }
@@ -198,6 +214,19 @@ impl<'a> Checked<'a> {
     }
 }
 
+impl Blob for Checked<'_> {
+    fn name(&self) -> String {
+        format!("the layer {}", self.job.descriptor.digest)
+    }
+
+    fn check(self) -> Result<()> {
+        match self.hasher {
+            Some(hasher) => check(&self.job.descriptor.digest, hasher.finish()),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Read for Checked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.reader.read(buffer)?;
@@ -218,10 +247,9 @@ impl Read for Checked<'_> {
     }
 }
 
-/// The second thread's end: the pieces as one stream, hashed.
+/// The second thread's end: the pieces as one stream.
 struct Chunks {
     receiver: Receiver<io::Result<Vec<u8>>>,
-    hasher: Hasher,
     chunk: Vec<u8>,
     at: usize,
 }
@@ -230,15 +258,15 @@ impl Chunks {
     fn new(receiver: Receiver<io::Result<Vec<u8>>>) -> Self {
         Self {
             receiver,
-            hasher: Hasher::new(Algorithm::Sha256),
             chunk: Vec::new(),
             at: 0,
         }
     }
 
-    fn finish(mut self) -> Result<Digest> {
+    /// Takes the rest.
+    fn finish(mut self) -> Result<()> {
         io::copy(&mut self, &mut io::sink()).context(|| "read a layer")?;
-        Ok(self.hasher.finish())
+        Ok(())
     }
 }
 
@@ -249,7 +277,6 @@ impl Read for Chunks {
                 Ok(chunk) => (self.chunk, self.at) = (chunk?, 0),
                 Err(_) => return Ok(0),
             }
-            self.hasher.update(&self.chunk);
         }
         let length = buffer.len().min(self.chunk.len() - self.at);
         buffer[..length].copy_from_slice(&self.chunk[self.at..self.at + length]);
