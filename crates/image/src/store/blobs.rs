@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use hull_oci::{Algorithm, Digest, Hasher};
 
@@ -33,6 +34,13 @@ pub(super) struct Blobs {
     /// Those the disk is known to have.
     settled: Mutex<HashSet<Digest>>,
 }
+
+/// When blobs last came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment([Option<SystemTime>; 2]);
+
+/// Two changes of a directory can bear the same time within one tick of the kernel's clock.
+const CLOCK_GRAIN: Duration = Duration::from_millis(100);
 
 /// A blob on its way in: written, then committed or dropped without a trace.
 pub struct BlobWriter {
@@ -161,6 +169,23 @@ impl Blobs {
             }
         }
         Ok(found)
+    }
+
+    /// As long as this stays the same, the same blobs are here, whoever brings or takes them. `None`:
+    /// the last change is so fresh that the next one could bear the same time.
+    pub(super) fn moment(&self) -> Option<Moment> {
+        let now = SystemTime::now();
+        let changed = ["sha256", "sha512"].map(|algorithm| {
+            let meta = fs::metadata(self.dir.join(algorithm));
+            meta.and_then(|meta| meta.modified()).ok()
+        });
+        let is_old =
+            |time: &SystemTime| now.duration_since(*time).is_ok_and(|age| age > CLOCK_GRAIN);
+        changed
+            .iter()
+            .flatten()
+            .all(is_old)
+            .then_some(Moment(changed))
     }
 
     /// The sizes of all blobs here.

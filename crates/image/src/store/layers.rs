@@ -71,6 +71,8 @@ pub(super) struct State {
     /// Layers that the build cache holds, by number.
     pub(super) built: HashSet<u64>,
     pub(super) last: u64,
+    /// How often a layer came or went.
+    changes: u64,
     /// Layers that a power cut may have damaged: found when the directory was opened.
     doubtful: Vec<Arc<Layer>>,
 }
@@ -219,6 +221,7 @@ impl Layers {
     /// Takes the layer away.
     pub(super) fn remove(&self, layer: &Layer) -> Result<()> {
         let mut state = self.lock();
+        state.changes += 1;
         match &layer.record.chain_id {
             Some(chain_id) => state.by_chain_id.remove(chain_id),
             None => state.by_diff_id.remove(&layer.record.diff_id),
@@ -301,6 +304,11 @@ impl Layers {
         Ok(Some(number))
     }
 
+    /// As long as this stays the same, the same layers are here.
+    pub(super) fn changes(&self) -> u64 {
+        self.lock().changes
+    }
+
     /// What was deleted lies there.
     pub(super) fn trash(&self) -> &Trash {
         &self.trash
@@ -376,6 +384,7 @@ impl State {
     }
 
     fn add(&mut self, layer: Layer) -> Arc<Layer> {
+        self.changes += 1;
         self.last = self.last.max(layer.number);
         let layer = Arc::new(layer);
         let (map, id) = match &layer.record.chain_id {

@@ -1,14 +1,15 @@
 //! All images, as `docker images` shows them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hull_oci::{Descriptor, Digest};
 use jiff::Timestamp;
 
-use super::Store;
 use super::entries::Entry;
 use super::find::{created, repo_digests, repo_tags};
 use super::inspect::ManifestDetails;
+use super::{Store, blobs};
 use crate::error::{Error, Result};
 use crate::glob;
 
@@ -61,6 +62,32 @@ pub struct Summary {
     pub manifests: Vec<ManifestDetails>,
 }
 
+/// The images, as they were when they were last listed: as long as nothing changed, so they are.
+#[derive(Default)]
+pub(super) struct Listed(Mutex<Option<(State, Arc<Vec<Listing>>)>>);
+
+/// What a list depends on.
+struct State {
+    entries: Arc<Vec<Entry>>,
+    blobs: blobs::Moment,
+    layers: u64,
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        // A changed list of names is another one.
+        Arc::ptr_eq(&self.entries, &other.entries)
+            && self.blobs == other.blobs
+            && self.layers == other.layers
+    }
+}
+
+/// An image, and when it was last given a name.
+struct Listing {
+    image: Summary,
+    tagged: Option<Timestamp>,
+}
+
 impl Store {
     /// How many images there are.
     pub fn count(&self) -> usize {
@@ -72,7 +99,40 @@ impl Store {
     /// The images that pass the filter, the youngest first.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<Summary>> {
         let filter = self.prepare(filter)?;
-        let entries = self.entries.all();
+        let all = self.listed();
+        let passing = all.iter().filter(|listing| filter.passes(&listing.image));
+        let told = passing.map(|Listing { image, tagged }| {
+            let mut image = image.clone();
+            image.last_used = self.last_used(&image.id, *tagged);
+            if filter.filter.with_manifests {
+                image.manifests = self.manifests(&image.descriptor).unwrap_or_default();
+            }
+            image
+        });
+        Ok(told.collect())
+    }
+
+    /// All images, made anew only if something changed: names, blobs or layers.
+    fn listed(&self) -> Arc<Vec<Listing>> {
+        let state = self.blobs.moment().map(|blobs| State {
+            entries: self.entries.all(),
+            blobs,
+            layers: self.layers.changes(),
+        });
+        let mut known = self.listed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((before, all)) = &*known
+            && state.as_ref() == Some(before)
+        {
+            return Arc::clone(all);
+        }
+        let entries = state.as_ref().map(|state| Arc::clone(&state.entries));
+        let entries = entries.unwrap_or_else(|| self.entries.all());
+        let all = Arc::new(self.summaries(&entries));
+        *known = state.map(|state| (state, Arc::clone(&all)));
+        all
+    }
+
+    fn summaries(&self, entries: &[Entry]) -> Vec<Listing> {
         let mut groups: BTreeMap<&Digest, Vec<Entry>> = BTreeMap::new();
         for entry in entries.iter() {
             groups
@@ -93,18 +153,17 @@ impl Store {
                 .for_each(|digest| *counts.entry(digest.clone()).or_insert(0) += 1);
             reaches.push(reached);
         }
-        let mut list = Vec::new();
-        for (group, reached) in groups.into_values().zip(reaches) {
-            let mut summary = self.summary(&group, &reached, &counts);
-            if filter.passes(&summary) {
-                if filter.filter.with_manifests {
-                    summary.manifests = self.manifests(&summary.descriptor).unwrap_or_default();
-                }
-                list.push(summary);
-            }
-        }
-        list.sort_by(|one, two| (two.created, &two.id).cmp(&(one.created, &one.id)));
-        Ok(list)
+        let groups = groups.into_values().zip(reaches);
+        let listings = groups.map(|(group, reached)| Listing {
+            image: self.summary(&group, &reached, &counts),
+            tagged: group.iter().filter_map(|entry| entry.tagged).max(),
+        });
+        let mut list: Vec<_> = listings.collect();
+        list.sort_by(|one, two| {
+            let key = |it: &Listing| (it.image.created, it.image.id.clone());
+            key(two).cmp(&key(one))
+        });
+        list
     }
 
     fn summary(
@@ -154,10 +213,7 @@ impl Store {
             labels: config
                 .map(|config| config.config.labels.clone())
                 .unwrap_or_default(),
-            last_used: self.last_used(
-                &descriptor.digest,
-                group.iter().filter_map(|entry| entry.tagged).max(),
-            ),
+            last_used: None,
             manifests: Vec::new(),
             descriptor,
         }

@@ -92,6 +92,8 @@ pub struct Store {
     leases: Leases,
     trees: tree::Cache,
     used: used::Used,
+    /// The images as they were last listed.
+    listed: list::Listed,
 }
 
 /// One image for one platform, unpacked: what a container starts from.
@@ -135,6 +137,7 @@ impl Store {
             leases: Leases::default(),
             trees: tree::Cache::default(),
             used: used::Used::open(root),
+            listed: list::Listed::default(),
         };
         this.remake_doubtful()?;
         Ok(this)
