@@ -26,10 +26,6 @@ use crate::trash::Trash;
 /// The kernel's limit for the layers of one overlay.
 const LAYERS_MAX: usize = 500;
 
-/// Options every overlay of Hull's is mounted with. Layers and archives of them know whole files
-/// only: neither renamed directories nor files without data may appear in an upper directory.
-pub const OVERLAY_OPTIONS: [(&str, &str); 2] = [("redirect_dir", "off"), ("metacopy", "off")];
-
 /// The directories of one container's root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -256,7 +252,6 @@ fn overlay(
         name: "hull",
         lower,
         writable,
-        options: &OVERLAY_OPTIONS,
         volatile: false,
     };
     match owners {

@@ -14,6 +14,10 @@ use crate::{
     process,
 };
 
+/// Whatever this host's defaults are: layers and archives of them know whole files only, so neither
+/// renamed directories nor files without data may appear where is written.
+const OPTIONS: [(&str, &str); 2] = [("redirect_dir", "off"), ("metacopy", "off")];
+
 /// What is to lie on top of what.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Layers<'a> {
@@ -23,8 +27,6 @@ pub struct Layers<'a> {
     pub lower: &'a [PathBuf],
     /// The writable layer and overlay's work directory beside it; `None`: nothing can be written.
     pub writable: Option<(&'a Path, &'a Path)>,
-    /// Further options of the file system, if something can be written.
-    pub options: &'a [(&'a str, &'a str)],
     /// Syncs of the upper layer are skipped (the kernel's `volatile`).
     pub volatile: bool,
 }
@@ -98,7 +100,7 @@ impl Layers<'_> {
     }
 
     fn finish(&self, overlay: FileSystem) -> io::Result<OwnedFd> {
-        for (key, value) in self.options {
+        for (key, value) in OPTIONS {
             overlay.set(key, value)?;
         }
         if self.volatile {
