@@ -2,14 +2,17 @@
 //! the tools that people use for it get on with ours.
 
 use std::{
+    cell::OnceCell,
     io::Write as _,
+    net::UdpSocket,
     os::fd::AsFd as _,
     process::{Command, Stdio},
 };
 
 use hull_network::{Config, Driver, FirewallMode, Network, Networks};
+use hull_sys::netlink::namespace;
 
-use crate::host::*;
+use crate::{host::*, tools::Tools};
 
 const OPEN: u16 = 8080;
 const CLOSED: u16 = 8081;
@@ -27,6 +30,8 @@ fn asking() -> Networks {
 /// A container with two published ports; asks for both from `outside` until it is told by all.
 struct Asked {
     web: Container,
+    /// Whether there is somebody in the world.
+    world: OnceCell<()>,
 }
 
 impl Asked {
@@ -35,7 +40,10 @@ impl Asked {
         serve(web.sandbox.as_fd(), 80);
         let ports = [OPEN, CLOSED].map(|port| tcp(80, None, Some(port)));
         networks.publish(&web.endpoint, &ports).unwrap();
-        Self { web }
+        Self {
+            web,
+            world: OnceCell::new(),
+        }
     }
 
     /// The open port answers and sees its client, the closed one does not answer.
@@ -49,7 +57,7 @@ impl Asked {
         ask(here.as_fd(), &format!("127.0.0.1:{CLOSED}")).unwrap();
         ask(here.as_fd(), &format!("{HOST}:{OPEN}")).unwrap();
         // The container reaches the world, whoever closes what.
-        serve(outside.0.as_fd(), 7000);
+        self.world.get_or_init(|| serve(outside.0.as_fd(), 7000));
         ask_again(self.web.sandbox.as_fd(), &format!("{OUTSIDE}:7000")).unwrap();
     }
 
@@ -95,6 +103,44 @@ fn a_port_that_input_drops_is_closed_and_one_that_it_accepts_is_open() {
     });
 }
 
+/// firewalld lists all rules whenever it changes one: rules that cannot be read end it.
+#[test]
+fn what_we_make_can_be_read_by_the_tools_of_others() {
+    on_a_host(|_| {
+        let networks = asking();
+        let guarded = Network {
+            options: [("hull.antispoof".to_owned(), "true".to_owned())].into(),
+            enable_ipv6: true,
+            ..wanted("guarded")
+        };
+        let internal = Network {
+            internal: true,
+            ..wanted("internal")
+        };
+        for network in [guarded, internal] {
+            networks.create(network).unwrap();
+        }
+        let web = container_in(&networks, "guarded", "web");
+        let port = tcp(80, Some("127.0.0.1"), Some(OPEN));
+        networks
+            .publish(&web.endpoint, &[port, tcp(80, None, Some(CLOSED))])
+            .unwrap();
+        let _asked = container_in(&networks, "internal", "db");
+        let text = nft("list ruleset");
+        for table in ["inet hull", "ip hull", "ip6 hull", "bridge hull"] {
+            assert!(text.contains(&format!("table {table} {{")), "{text}");
+        }
+        nft("-j list ruleset");
+        // What is written down of them makes the same again. (Of frames nft can write down less.)
+        let tables = ["inet hull", "ip hull", "ip6 hull"];
+        let before = tables.map(|table| nft(&format!("list table {table}")));
+        nft("flush ruleset");
+        feed("nft", &["-f", "-"], &before.concat());
+        let after = tables.map(|table| nft(&format!("list table {table}")));
+        assert_eq!(after, before);
+    });
+}
+
 #[test]
 fn as_with_docker_publishing_opens_a_port_whatever_input_says() {
     on_a_host(|outside| {
@@ -118,10 +164,10 @@ fn without_rules_of_the_hosts_own_all_ports_are_open() {
 }
 
 #[test]
-fn udp_and_ipv6_are_asked_about_too() {
+fn ipv6_is_asked_about_too() {
     on_a_host(|outside| {
         ip("-6 addr add fd99::2/64 dev up0 nodad");
-        hull_sys::netlink::namespace::enter(outside.0.as_fd(), || {
+        namespace::enter(outside.0.as_fd(), || {
             ip("-6 addr add fd99::9/64 dev out0 nodad");
             Ok(())
         })
@@ -148,103 +194,132 @@ fn udp_and_ipv6_are_asked_about_too() {
     });
 }
 
-/// What `ufw enable`, `ufw allow 8080/tcp` make of a host, in short: everything comes through chains
-/// of its own, INPUT and FORWARD drop.
-const UFW: &str = "
-*filter
-:INPUT DROP [0:0]
-:FORWARD DROP [0:0]
-:OUTPUT ACCEPT [0:0]
-:ufw-before-input - [0:0]
-:ufw-before-forward - [0:0]
-:ufw-user-input - [0:0]
-:ufw-user-forward - [0:0]
--A INPUT -j ufw-before-input
--A FORWARD -j ufw-before-forward
--A ufw-before-input -i lo -j ACCEPT
--A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A ufw-before-input -m conntrack --ctstate INVALID -j DROP
--A ufw-before-input -m addrtype ! --dst-type LOCAL -j DROP
--A ufw-before-input -j ufw-user-input
--A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A ufw-before-forward -j ufw-user-forward
--A ufw-user-input -p tcp -m tcp --dport 8080 -j ACCEPT
-COMMIT
-";
-
-/// What the manual says to do there, once: `ufw route allow in on hull0`, `… in on hull-in`.
-const UFW_ROUTES: [&str; 2] = ["hull0", "hull-in"];
-
-fn ufw_like(restore: &str, iptables: &str) {
+#[test]
+fn nothing_leads_out_of_an_internal_network_round_by_the_gate() {
     on_a_host(|outside| {
-        feed(restore, &[], UFW);
-        for link in UFW_ROUTES {
-            let rule = format!("-A ufw-user-forward -i {link} -j ACCEPT");
-            run(iptables, &rule.split(' ').collect::<Vec<_>>());
+        let networks = asking();
+        let asked = Asked::start(&networks);
+        let internal = Network {
+            internal: true,
+            ..wanted("internal")
+        };
+        let gateway = networks.create(internal).unwrap().subnets[0].gateway;
+        let db = container_in(&networks, "internal", "db");
+        // It has no way out by itself: one that makes itself a way gets no farther.
+        namespace::enter(db.sandbox.as_fd(), || {
+            Ok(ip(&format!("route add default via {gateway}")))
+        })
+        .unwrap();
+        for host in [
+            HOST.to_owned(),
+            gateway.to_string(),
+            address(&asked.web).to_string(),
+        ] {
+            for port in [OPEN, 80] {
+                ask(db.sandbox.as_fd(), &format!("{host}:{port}")).unwrap_err();
+            }
         }
+        asked.both_answer(outside);
+    });
+}
+
+#[test]
+fn datagrams_ask_as_connections_do() {
+    use hull_network::{PortRequest, Protocol};
+    on_a_host(|outside| {
+        let rules = PLAIN.replace("tcp dport", "udp dport");
+        feed("nft", &["-f", "-"], &rules);
+        let networks = asking();
+        let echo = container(&networks, "echo");
+        let server = namespace::enter(echo.sandbox.as_fd(), || UdpSocket::bind("0.0.0.0:53"));
+        let server = server.unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((length, from)) = server.recv_from(&mut buffer) {
+                let _ = server.send_to(&buffer[..length], from);
+            }
+        });
+        let ports = [OPEN, CLOSED].map(|port| PortRequest {
+            protocol: Protocol::Udp,
+            ..tcp(53, None, Some(port))
+        });
+        networks.publish(&echo.endpoint, &ports).unwrap();
+        let ask = |port: u16| {
+            namespace::enter(outside.0.as_fd(), || {
+                let socket = UdpSocket::bind("0.0.0.0:0")?;
+                socket.set_read_timeout(Some(std::time::Duration::from_millis(500)))?;
+                socket.connect((HOST, port))?;
+                let mut answer = [0; 64];
+                let mut lengths = Vec::new();
+                for text in ["one", "three"] {
+                    socket.send(text.as_bytes())?;
+                    lengths.push(socket.recv(&mut answer)?);
+                }
+                Ok(lengths)
+            })
+        };
+        // The first packets after a change of links may be lost.
+        eventually("an answer", || ask(OPEN).is_ok());
+        assert_eq!(ask(OPEN).unwrap(), [3, 5]);
+        ask(CLOSED).unwrap_err();
+    });
+}
+
+fn obeys_ufw(iptables: &str) {
+    on_a_host(|outside| {
+        let tools = Tools::open();
+        tools.ufw(iptables);
+        tools.run("ufw allow 8080/tcp");
+        // What the manual says to do where forwarded packets are dropped, once.
+        tools.run("ufw route allow in on hull0 && ufw route allow in on hull-in");
         let networks = asking();
         let asked = Asked::start(&networks);
         asked.only_the_open_port_answers(outside);
-        let rule = "-A ufw-user-input -p tcp --dport 8081 -j ACCEPT";
-        run(iptables, &rule.split(' ').collect::<Vec<_>>());
+        tools.run("ufw allow 8081/tcp");
         asked.both_answer(outside);
+        tools.run("ufw delete allow 8081/tcp");
+        asked.only_the_open_port_answers(outside);
+        // A reload makes all its rules anew, and none of ours.
+        let ours = nft("list table inet hull");
+        tools.run("ufw reload");
+        assert_eq!(nft("list table inet hull"), ours);
+        asked.only_the_open_port_answers(outside);
         // None of its rules is ours, and none was touched.
-        let saved = run(&format!("{iptables}-save"), &[]);
-        assert!(!saved.contains("8080 -j DNAT"), "{saved}");
-        assert!(saved.contains(":FORWARD DROP"), "{saved}");
+        let status = tools.run("ufw status verbose");
+        assert!(status.contains("deny (incoming)"), "{status}");
+        tools.run("ufw --force disable");
+        asked.both_answer(outside);
     });
 }
 
 #[test]
 fn ufw_opens_and_closes_ports_over_nftables() {
-    ufw_like("iptables-nft-restore", "iptables-nft");
+    obeys_ufw("iptables-nft");
 }
 
 #[test]
 fn ufw_opens_and_closes_ports_over_the_old_iptables() {
-    ufw_like("iptables-legacy-restore", "iptables-legacy");
+    obeys_ufw("iptables-legacy");
 }
-
-/// What firewalld makes of a host whose zone opens 8080/tcp, in short: what is translated it
-/// forwards, what comes in is accepted by the zone or refused.
-const FIREWALLD: &str = "
-table inet firewalld {
-    chain filter_INPUT {
-        type filter hook input priority filter + 10; policy accept;
-        ct state { established, related } accept
-        ct status dnat accept
-        iifname lo accept
-        ct state invalid drop
-        jump filter_IN_public
-        reject with icmpx admin-prohibited
-    }
-    chain filter_FORWARD {
-        type filter hook forward priority filter + 10; policy accept;
-        ct state { established, related } accept
-        ct status dnat accept
-        iifname lo accept
-        ct state invalid drop
-        jump filter_FWD_public
-        reject with icmpx admin-prohibited
-    }
-    chain filter_IN_public {
-        meta l4proto { icmp, ipv6-icmp } accept
-        tcp dport 8080 ct state { new, untracked } accept
-    }
-    chain filter_FWD_public {
-        iifname hull0 accept
-    }
-}";
 
 #[test]
 fn firewalld_opens_and_closes_ports() {
     on_a_host(|outside| {
-        feed("nft", &["-f", "-"], FIREWALLD);
+        let tools = Tools::open();
+        tools.firewalld();
+        tools.run("firewall-cmd --add-port=8080/tcp");
+        // What the manual says to do, once: containers are trusted to reach the world.
+        tools.run("firewall-cmd --zone=trusted --add-interface=hull0");
         let networks = asking();
         let asked = Asked::start(&networks);
         asked.only_the_open_port_answers(outside);
-        nft("add rule inet firewalld filter_IN_public tcp dport 8081 accept");
+        tools.run("firewall-cmd --add-port=8081/tcp");
         asked.both_answer(outside);
+        tools.run("firewall-cmd --remove-port=8081/tcp");
+        asked.only_the_open_port_answers(outside);
+        let ours = nft("list table inet hull");
+        tools.run("firewall-cmd --reload && firewall-cmd --state");
+        assert_eq!(nft("list table inet hull"), ours);
     });
 }
 

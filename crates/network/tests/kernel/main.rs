@@ -9,3 +9,4 @@ mod lasting;
 mod ports;
 mod senders;
 mod several;
+mod tools;

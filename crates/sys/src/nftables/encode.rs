@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::{Element, Match, Rule, Sender, Type, Value, Verdict};
+use super::{Element, Family, Match, Rule, Sender, Type, Value, Verdict};
 use crate::netlink::Message;
 
 const LIST_ELEMENT: u16 = 1;
@@ -127,16 +127,16 @@ impl Message {
     }
 }
 
-/// Appends a rule's expressions.
-pub(super) fn rule(message: &mut Message, rule: &Rule) {
-    let mut program = Program(message);
+/// Appends a rule's expressions, for a table of `family`.
+pub(super) fn rule(message: &mut Message, family: Family, rule: &Rule) {
+    let mut program = Program(message, family);
     for condition in &rule.matches {
         program.condition(condition);
     }
     program.verdict(&rule.verdict);
 }
 
-struct Program<'a>(&'a mut Message);
+struct Program<'a>(&'a mut Message, Family);
 
 impl Program<'_> {
     fn condition(&mut self, condition: &Match) {
@@ -335,7 +335,12 @@ impl Program<'_> {
         self.compare(&[0; 4], false);
     }
 
+    /// Only packets of one version of IP match. Tables that see no others do without: programs of
+    /// nftables cannot read the question there, and give up.
     fn family(&mut self, ipv6: bool) {
+        if matches!(self.1, Family::V4 | Family::V6) {
+            return;
+        }
         self.meta(META_FAMILY, REGISTER_1);
         let number = u8::try_from(family_number(ipv6)).expect("address families are small");
         self.compare(&[number], true);

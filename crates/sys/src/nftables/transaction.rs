@@ -68,7 +68,7 @@ impl Transaction {
                 let action = format!("create nftables rule `{rule}`");
                 self.push(NEW_RULE, CREATE | APPEND, &action, &table.name, |message| {
                     message.text(2, &chain.name);
-                    message.nested(4, |list| encode::rule(list, rule));
+                    message.nested(4, |list| encode::rule(list, table.name.family, rule));
                 });
             }
         }
