@@ -44,6 +44,8 @@ impl Client {
         command
             .env_remove("DOCKER_CONTEXT")
             .env_remove("DOCKER_API_VERSION")
+            // What plugins of the client's leave behind goes with the daemon.
+            .env("TMPDIR", daemon.directory())
             .env("HOME", daemon.directory());
         command
     }

@@ -11,6 +11,7 @@ use hull_api::{
     },
     version::Feature,
 };
+use hull_network::FirewallMode;
 use jiff::Timestamp;
 
 use super::{container, image, volume};
@@ -210,7 +211,11 @@ fn from_config(app: &App) -> Info {
             .collect(),
         firewall_backend: Some(FirewallInfo {
             driver: "nftables".to_owned(),
-            info: Vec::new(),
+            // As with Docker, unless the configuration says otherwise.
+            info: match app.engine.config().network.firewall_mode {
+                FirewallMode::Docker => Vec::new(),
+                FirewallMode::Input => vec![["Mode".to_owned(), "input".to_owned()]],
+            },
         }),
         cdi_spec_dirs: config
             .cdi_directories()

@@ -83,6 +83,7 @@ impl Application {
             .env("DOCKER_HOST", self.daemon.host())
             .env("DOCKER_CONFIG", self.daemon.path("config"))
             .env("HOME", self.daemon.directory())
+            .env("TMPDIR", self.daemon.directory())
             .env("TOKEN", "from-outside")
             .env_remove("DOCKER_API_VERSION")
             .env_remove("COMPOSE_PROFILES");
