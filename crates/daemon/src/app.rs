@@ -13,7 +13,7 @@ use hull_buildkit::Front;
 use hull_engine::{Engine, events::Subject};
 use tokio::sync::OnceCell;
 
-use crate::{config::Config, http::server::common_headers, metrics::Metrics};
+use crate::{config::Config, http::judges::Judges, http::server::common_headers, metrics::Metrics};
 
 /// What the daemon is made of.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// Builds that run.
     pub(crate) builds: crate::routes::Builds,
+    /// Who else is asked about requests.
+    pub(crate) judges: Judges,
 }
 
 /// A client that listens to events.
@@ -44,6 +46,7 @@ impl App {
             listeners: AtomicI64::new(0),
             metrics: Metrics::default(),
             builds: crate::routes::Builds::default(),
+            judges: Judges::default(),
         }
     }
 

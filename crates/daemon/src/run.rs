@@ -13,7 +13,7 @@ use crate::{
     app::App,
     config::{Config, Sources},
     engine_config,
-    http::{server, socket},
+    http::{judges, server, socket},
     log::LevelSwitch,
     metrics, notify,
     pidfile::PidFile,
@@ -42,6 +42,7 @@ pub(crate) async fn run(
     let counters = counters(&config)?;
     let engine = Engine::open(engine_config).await?;
     let app = Arc::new(App::new(engine, config));
+    judges::check(&app).await?;
     let (stop, stopped) = watch::channel(false);
     for listener in listeners {
         tracing::info!(address = listener.address(), "listening");

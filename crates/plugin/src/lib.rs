@@ -1,5 +1,5 @@
-//! Docker's plugins: programs of others that provide volumes and networks, found by name in a few
-//! directories and asked over HTTP.
+//! Docker's plugins: programs of others that provide volumes and networks or allow requests, found by
+//! name in a few directories and asked over HTTP.
 //!
 //! A plugin may hang, die, or talk nonsense: every question has a deadline, every answer a limit,
 //! and every failure names the plugin and what was asked of it. What volumes and networks mean is left
@@ -7,13 +7,13 @@
 
 mod activate;
 mod find;
-mod network;
+mod plugin;
 mod talk;
 mod tls;
 mod volume;
 
 pub use find::{Address, Directories, find};
-pub use network::NetworkPlugin;
+pub use plugin::Plugin;
 pub use talk::Error;
 pub use tls::Certificates;
 pub use volume::{VolumeDriver, VolumeFacts};

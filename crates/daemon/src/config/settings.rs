@@ -264,9 +264,6 @@ fn checked(values: Values) -> Result<Values, String> {
             "driver not supported: {driver}: this daemon stores on overlayfs"
         ));
     }
-    if !values.list("authorization-plugins").is_empty() {
-        return Err("authorization-plugins are not available in this version".to_owned());
-    }
     for option in values.list("exec-opts") {
         match option.split_once('=') {
             Some(("native.cgroupdriver", "cgroupfs")) => {}
@@ -585,6 +582,8 @@ impl Config {
         for key in RELOADABLE {
             values.replace(key, new.values.get(key).cloned());
         }
+        let judges = "authorization-plugins";
+        values.replace(judges, new.values.get(judges).cloned());
         Self {
             values,
             log_level: new.log_level,

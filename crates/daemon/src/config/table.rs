@@ -91,7 +91,7 @@ pub(super) const PROXIES: [&str; 3] = ["http-proxy", "https-proxy", "no-proxy"];
 pub(super) const TABLE: &[Row] = &[
     row("add-runtime", "runtimes", Runtimes, Works, "Register an additional OCI runtime"),
     row("allow-direct-routing", "allow-direct-routing", Switch, Nothing, "Allow remote access to published ports on container addresses"),
-    row("authorization-plugin", "authorization-plugins", List, Nothing, "Authorization plugins to load"),
+    row("authorization-plugin", "authorization-plugins", List, Works, "Authorization plugins to load"),
     row("bip", "bip", Text, Works, "IPv4 address of the default bridge"),
     row("bip6", "bip6", Text, Works, "IPv6 address of the default bridge"),
     short('b', row("bridge", "bridge", Text, Works, "Attach containers to a network bridge")),

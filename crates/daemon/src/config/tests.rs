@@ -162,7 +162,6 @@ fn nonsense_is_refused() {
         (&["--default-ipc-mode", "host"], "IPC mode"),
         (&["--dns", "example.org"], "example.org"),
         (&["--label", "novalue"], "novalue"),
-        (&["--authorization-plugin", "opa"], "authorization-plugins"),
         (&["--metrics-addr", "9323"], "127.0.0.1:9323"),
     ] {
         let refused = loaded(flags, "").unwrap_err();

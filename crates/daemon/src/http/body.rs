@@ -10,11 +10,40 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, Incoming};
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::mpsc};
 
 /// The body of an answer.
 pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The body of a request: on its way, or read already.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    Arriving(Incoming),
+    Read(Option<Bytes>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Arriving(body) => Pin::new(body).poll_frame(context),
+            Self::Read(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Arriving(body) => body.is_end_stream(),
+            Self::Read(bytes) => bytes.is_none(),
+        }
+    }
+}
 
 /// Pieces on their way to the client: a slow client makes the task wait.
 const PIECES: usize = 4;
@@ -92,7 +121,7 @@ pub(crate) async fn pump_pipe(pipe: OwnedFd, sender: &Sender) -> io::Result<()> 
 /// A request's body as a pipe that blocking code reads. The task that fills it ends with the body,
 /// or when the reader is gone; it tells whether the body came whole.
 pub(crate) fn into_pipe(
-    mut body: hyper::body::Incoming,
+    mut body: RequestBody,
 ) -> io::Result<(OwnedFd, tokio::task::JoinHandle<io::Result<()>>)> {
     use tokio::io::AsyncWriteExt;
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -117,7 +146,7 @@ pub(crate) fn into_pipe(
 }
 
 /// A client that is still sending does not see the answer: what it sends is taken, within bounds.
-async fn discard(body: &mut hyper::body::Incoming) {
+async fn discard(body: &mut RequestBody) {
     let taken = async {
         let mut left = DISCARDED_MAX;
         while let Some(Ok(frame)) = body.frame().await {

@@ -120,7 +120,7 @@ impl Hijack {
 }
 
 /// `content-type` as `Content-Type`, which some clients insist on.
-fn title_case(name: &str) -> String {
+pub(super) fn title_case(name: &str) -> String {
     let capital = |word: &str| {
         let (first, rest) = word.split_at(word.len().min(1));
         first.to_ascii_uppercase() + rest

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod hijack;
+pub(crate) mod judges;
 pub(crate) mod request;
 pub(crate) mod router;
 pub(crate) mod server;

@@ -6,10 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hull_api::{ApiVersion, Filters, decode, query::Query};
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::answer::Failure;
+use super::{answer::Failure, body::RequestBody};
 use crate::app::App;
 
 /// The largest JSON body: a create with its seccomp profile, labels and environment has room.
@@ -28,7 +27,7 @@ pub(crate) struct Request {
     pub(crate) names: Vec<String>,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Incoming,
+    pub(crate) body: RequestBody,
 }
 
 impl Request {

@@ -22,6 +22,7 @@ use super::{
     answer::{Answer, Failure, Outcome},
     body::AnswerBody,
     hijack::{Desk, Taken},
+    judges,
     request::Request,
     router,
     socket::{Connection, Listener},
@@ -78,6 +79,7 @@ pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Re
 
 /// All requests of one connection, until it ends or is taken over.
 async fn converse(io: Connection, app: Arc<App>) {
+    let user: Option<Arc<str>> = io.user().map(Arc::from);
     let opened = match opened(io).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -85,6 +87,13 @@ async fn converse(io: Connection, app: Arc<App>) {
             return;
         }
     };
+    if opened.begins_with(PREFACE) && !app.config().list("authorization-plugins").is_empty() {
+        // Nobody could be asked about what is said there.
+        tracing::warn!(
+            "a client that speaks HTTP/2 at once is turned away: authorization plugins see no such requests"
+        );
+        return;
+    }
     if opened.begins_with(PREFACE) {
         return routes::buildkit_direct(&app, opened).await;
     }
@@ -92,7 +101,7 @@ async fn converse(io: Connection, app: Arc<App>) {
     let service = service_fn(move |request| {
         // Now, and not when the answer is first asked for: a client that is gone by then has said
         // what it wants all the same.
-        let begun = begin(&app, request);
+        let begun = begin(&app, request, user.clone());
         let (app, desk) = (Arc::clone(&app), desk.clone());
         async move { Ok::<_, Infallible>(respond(&app, begun, desk).await) }
     });
@@ -139,19 +148,32 @@ struct Begun {
 
 /// Runs the operation in a task of its own: a client that leaves does not stop it half-way, and a
 /// panic is an answer, not the daemon's end.
-fn begin(app: &Arc<App>, request: http::Request<Incoming>) -> Begun {
+fn begin(app: &Arc<App>, request: http::Request<Incoming>, user: Option<Arc<str>>) -> Begun {
     let (parts, body) = request.into_parts();
-    let (method, path) = (parts.method, parts.uri.path().to_owned());
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let app_of_it = Arc::clone(app);
     let perform = |meaning: router::Meaning| {
-        let request = Request {
-            app: Arc::clone(app),
-            version: meaning.version,
-            names: meaning.names,
-            query: Query::parse(parts.uri.query().unwrap_or_default()),
-            headers: parts.headers,
-            body,
-        };
-        tokio::spawn(timed(meaning.op, request))
+        let app = app_of_it;
+        tokio::spawn(async move {
+            let head = (&parts.method, &parts.uri, &parts.headers);
+            let (body, case) = judges::admit(&app, head, user.as_deref(), body).await?;
+            let request = Request {
+                app: Arc::clone(&app),
+                version: meaning.version,
+                names: meaning.names,
+                query: Query::parse(parts.uri.query().unwrap_or_default()),
+                headers: parts.headers,
+                body,
+            };
+            let outcome = timed(meaning.op, request).await;
+            match case {
+                None => outcome,
+                Some(case) => {
+                    let answer = outcome.unwrap_or_else(Failure::into_answer);
+                    judges::release(&app, case, answer).await
+                }
+            }
+        })
     };
     let outcome = router::route(&method, &path, app.config().min_api).map(perform);
     Begun {

@@ -6,6 +6,7 @@
 
 mod attach;
 mod attachment;
+mod authorization;
 mod beyond;
 mod build;
 mod build_remote;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hull_network::{PluginError, PluginKind};
-use hull_plugin::{Directories, NetworkPlugin};
+use hull_plugin::{Directories, Plugin};
 use serde_json::Value;
 
 use crate::config::EngineConfig;
@@ -45,7 +45,7 @@ impl hull_network::Plugins for Way {
         let (answer, answered) = mpsc::sync_channel(1);
         // Whoever asks blocks, and may himself be a thread of the runtime: no `block_on` here.
         self.runtime.spawn(async move {
-            let opened = NetworkPlugin::open(&name, kind.as_str(), &directories, within).await;
+            let opened = Plugin::open(&name, kind.as_str(), &directories, within).await;
             let outcome = match opened {
                 Ok(plugin) => plugin.ask(question, &body).await,
                 Err(error) => Err(error),

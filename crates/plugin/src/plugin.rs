@@ -1,5 +1,5 @@
-//! Plugins that make networks (`NetworkDriver`) or give addresses (`IpamDriver`). What their
-//! questions mean is the network's affair; here they are asked.
+//! Plugins that make networks (`NetworkDriver`), give addresses (`IpamDriver`) or allow requests
+//! (`authz`). What their questions mean is the affair of who asks; here they are asked.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::{
     talk::{Error, Peer},
 };
 
-/// A plugin that takes part in networks.
+/// A plugin of some kind.
 #[derive(Debug, Clone)]
-pub struct NetworkPlugin {
+pub struct Plugin {
     peer: Peer,
     within: Duration,
 }
 
-impl NetworkPlugin {
-    /// Finds a plugin and asks whether it is of a kind: `NetworkDriver` or `IpamDriver`. `within`:
-    /// how long each answer may take.
+impl Plugin {
+    /// Finds a plugin and asks whether it is of a kind: `NetworkDriver`, `IpamDriver` or `authz`.
+    /// `within`: how long each answer may take.
     pub async fn open(
         name: &str,
         kind: &'static str,
