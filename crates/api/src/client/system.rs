@@ -16,7 +16,8 @@ use crate::{
     filters::Filters,
     query::Query,
     types::{
-        AuthConfig, AuthResponse, DiskAccount, DiskUsage, Event, FsckReport, Info, Ping, Version,
+        AuthConfig, AuthResponse, DiskAccount, DiskUsage, Event, FsckReport, Info, Ping, Plugin,
+        Version,
     },
     version::ApiVersion,
 };
@@ -61,6 +62,12 @@ impl Client {
     /// As [`info`](Self::info), as the daemon wrote it.
     pub async fn info_raw(&self) -> Result<Bytes, ClientError> {
         self.get_raw("/info", Query::default()).await
+    }
+
+    /// Plugins that are installed from registries.
+    pub async fn plugins(&self, filters: &Filters) -> Result<Vec<Plugin>, ClientError> {
+        self.get("/plugins", filtered(Query::default(), filters))
+            .await
     }
 
     /// What fills the disk. No kinds: all of them. `verbose`: object by object.

@@ -17,6 +17,7 @@ mod exec;
 mod host;
 mod image;
 mod network;
+mod plugin;
 mod sealed;
 mod stats;
 mod system;
@@ -56,6 +57,7 @@ pub use network::{
     Ipam, IpamConfig, IpamStatus, Network, NetworkConnect, NetworkCreate, NetworkCreated,
     NetworkDisconnect, NetworkPrune, NetworkSettings, NetworkStatus, SubnetStatus,
 };
+pub use plugin::{Plugin, PluginConfig};
 pub use sealed::{SealedFile, SealedFiles};
 pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,

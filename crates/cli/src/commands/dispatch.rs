@@ -121,7 +121,7 @@ fn help(globals: Globals, arguments: &[String], words: &[String]) -> Result<u8> 
         ([], _) => ui::out(&guide::text(globals.program)),
         ([word], None) if word == "help" => ui::out(&guide::own_page(globals.program)),
         ([word], None) if !globals.is_docker() && guide::topic(word).is_some() => {
-            ui::out(guide::topic(word).unwrap_or_default())
+            ui::out(&guide::topic(word).unwrap_or_default())
         }
         (words, Some(count)) if count == words.len() => {
             let line = [words[1..].to_vec(), vec!["--help".to_owned()]].concat();
@@ -171,6 +171,10 @@ fn run(globals: Globals, name: &str, rest: &[String]) -> Result<u8> {
     }
     if let Some(command) = unavailable::find(name) {
         return unavailable::run(&globals, command, name, rest);
+    }
+    if name == "buildx" && globals.program == Program::Hull {
+        let error = plugins::missing(&globals, name, name);
+        return Err(error.with_hint("`hull build` builds without it, with the same flags"));
     }
     Err(unknown_command(globals.program, name))
 }

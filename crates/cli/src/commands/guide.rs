@@ -14,15 +14,16 @@ pub(super) fn text(program: Program) -> String {
 }
 
 /// A page on a subject.
-pub(super) fn topic(word: &str) -> Option<&'static str> {
-    match word {
-        "format" => Some(FORMAT),
-        "hosts" => Some(HOSTS),
-        "settings" => Some(SETTINGS),
-        "json" => Some(JSON),
-        "exit-codes" => Some(EXIT_CODES),
-        _ => None,
-    }
+pub(super) fn topic(word: &str) -> Option<String> {
+    let page = match word {
+        "json" => return Some(super::json::document()),
+        "format" => FORMAT,
+        "hosts" => HOSTS,
+        "settings" => SETTINGS,
+        "exit-codes" => EXIT_CODES,
+        _ => return None,
+    };
+    Some(page.to_owned())
 }
 
 const GUIDE: &str = "\
@@ -84,7 +85,8 @@ const FORMAT: &str = "\
 
 Functions of Docker's: json, split, join, lower, upper, title, pad, truncate, println.
 Comparisons: eq ne lt le gt ge; and, or, not. `|` hands a value on: {{.Names | upper}}.
-In a table, \\t separates columns. A mistake is told with its line and column.
+In a table, \\t separates columns. A mistake is told with line and column (counted from 0, after the word table;
+\\t is one character).
 
 Defaults of one's own stand in the settings: psFormat, imagesFormat, networksFormat, volumesFormat,
 statsFormat, pluginsFormat.
@@ -124,22 +126,6 @@ Keys that are not known are kept. What is honoured:
 Contexts lie in ~/.docker/contexts. Plugins (docker-NAME) lie in ~/.docker/cli-plugins,
 /usr/local/lib/docker/cli-plugins, /usr/libexec/docker/cli-plugins; each adds the command NAME.
 NO_COLOR keeps colours away.
-";
-
-const JSON: &str = "\
---json, on each command that lists or inspects, is what programs should read:
-
-  lists (ps, images, network ls, volume ls, context ls, system df, history, search …)
-        one array of objects; each object has the fields that `--format '{{json .}}'` shows, with the same names;
-        ids are whole and nothing is cut
-  inspect …
-        one array of the daemon's own documents, as the Engine API defines them
-  version, info
-        one object
-  events, stats, logs-like streams
-        one object a line, as they come
-
-Fields are only ever added.
 ";
 
 const EXIT_CODES: &str = "\

@@ -5,6 +5,7 @@ use hull_api::{Client, ClientError};
 
 use super::image::near;
 use super::inspection::{FORMAT, inspect};
+use super::json::Shape;
 use super::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -31,6 +32,10 @@ impl Command for Inspect {
         "Return low-level information on Docker objects",
         Operands::AtLeast(1),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One array of the daemon's own documents, as the Engine API defines them.",
+    ));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {

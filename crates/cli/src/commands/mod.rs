@@ -17,12 +17,13 @@ mod guide;
 pub(crate) mod image;
 mod inspect;
 mod inspection;
-mod json;
+pub(crate) mod json;
 mod login;
 mod manifest;
 mod nearby;
 pub(crate) mod network;
 mod pages;
+mod plugin;
 mod reference;
 mod registry;
 mod stakes;
@@ -128,6 +129,9 @@ impl About {
 pub(crate) trait Command: Default + 'static {
     const ABOUT: About;
 
+    /// What it prints with `--json`; without, it does not take that.
+    const JSON: Option<json::Shape> = None;
+
     /// Binds the fields to flags.
     fn flags<'a>(&'a mut self, _set: &mut FlagSet<'a>) {}
 
@@ -154,6 +158,8 @@ pub(crate) struct Call {
     pub(crate) operands: Vec<String>,
     /// Long names of the flags that were given.
     pub(crate) changed: Vec<&'static str>,
+    /// Whether JSON is wanted, in the shape the command has told.
+    pub(crate) json: bool,
 }
 
 impl Call {
@@ -202,6 +208,7 @@ pub(crate) struct Entry {
     start: fn(Globals, &str, &[String]) -> Result<u8>,
     /// Its flags, the hidden ones too.
     flags: fn() -> Vec<Facts>,
+    json: Option<&'static json::Shape>,
     description: fn() -> String,
 }
 
@@ -211,28 +218,24 @@ pub(crate) const fn entry<C: Command>() -> Entry {
         about: &C::ABOUT,
         start: start::<C>,
         flags: reference::facts::<C>,
+        json: const { &C::JSON }.as_ref(),
         description: C::description,
     }
 }
 
 fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Result<u8> {
-    let mut command = C::default();
-    let mut wants_json = false;
-    let mut set = FlagSet::default();
-    command.flags(&mut set);
-    json::offer(&mut set, &mut wants_json);
     let full = format!("{} {name}", globals.program.name());
-    let parsed = parse(set, arguments, &full, &C::ABOUT)?;
+    let Read {
+        command,
+        parsed,
+        json,
+    } = read::<C>(arguments, &full)?;
     if parsed.help {
         let mut shown = C::default();
-        let mut set = FlagSet::default();
-        shown.flags(&mut set);
-        json::offer(&mut set, &mut wants_json);
+        let mut wants_json = false;
+        let set = flags(&mut shown, &mut wants_json);
         ui::out(&page(&globals, &full, &C::ABOUT, &C::description(), &set))?;
         return Ok(0);
-    }
-    if wants_json {
-        return start::<C>(globals, name, &json::spelled_out::<C>(arguments));
     }
     if !parsed.changed.contains(&C::ABOUT.freed_by) {
         check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
@@ -249,6 +252,7 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
         name: full,
         operands: parsed.operands,
         changed: parsed.changed,
+        json,
     };
     let runtime = runtime()?;
     let result = runtime.block_on(async {
@@ -271,18 +275,55 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
 /// # Errors
 /// Whatever the command or its flags have to say.
 async fn invoke<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Result<u8> {
-    let mut command = C::default();
-    let mut set = FlagSet::default();
-    command.flags(&mut set);
     let full = format!("{} {name}", globals.program.name());
-    let parsed = parse(set, arguments, &full, &C::ABOUT)?;
+    let Read {
+        command,
+        parsed,
+        json,
+    } = read::<C>(arguments, &full)?;
     let call = Call {
         globals,
         name: full,
         operands: parsed.operands,
         changed: parsed.changed,
+        json,
     };
     command.run(call).await
+}
+
+/// A command with its flags read.
+struct Read<C> {
+    command: C,
+    parsed: Parsed,
+    json: bool,
+}
+
+fn read<C: Command>(arguments: &[String], full: &str) -> Result<Read<C>> {
+    let once = |arguments: &[String]| {
+        let (mut command, mut json) = (C::default(), false);
+        let parsed = parse(flags(&mut command, &mut json), arguments, full, &C::ABOUT)?;
+        Ok(Read {
+            command,
+            parsed,
+            json,
+        })
+    };
+    let read = once(arguments)?;
+    if !read.json || read.parsed.help {
+        return Ok(read);
+    }
+    json::stands_alone(&read.parsed, full, &C::ABOUT)?;
+    json::spelled_out::<C>(arguments).map_or(Ok(read), |arguments| once(&arguments))
+}
+
+/// The flags of a command, with the one that asks for JSON where it takes that.
+fn flags<'a, C: Command>(command: &'a mut C, wants_json: &'a mut bool) -> FlagSet<'a> {
+    let mut set = FlagSet::default();
+    command.flags(&mut set);
+    if C::JSON.is_some() {
+        json::offer(&mut set, wants_json);
+    }
+    set
 }
 
 /// Reads a command's flags.

@@ -2,7 +2,7 @@
 
 use super::{
     Entry, builder, completion, compose, container, context, entry, explain, image, inspect, login,
-    manifest, network, reference, registry, system, unavailable, version, volume,
+    manifest, network, plugin, reference, registry, system, unavailable, version, volume,
 };
 
 use crate::context::Program;
@@ -141,6 +141,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<network::ls::Ls>(),
     entry::<network::prune::Prune>(),
     entry::<network::rm::Rm>(),
+    entry::<plugin::ls::Ls>(),
     entry::<volume::clone::Clone>(),
     entry::<volume::cp::Cp>(),
     entry::<volume::create::Create>(),

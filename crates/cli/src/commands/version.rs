@@ -5,6 +5,7 @@ use hull_api::types::Version as Server;
 use serde_json::{Value as Json, json};
 
 use super::inspection::FORMAT;
+use super::json::Shape;
 use super::system::info;
 use super::{About, Call, Command, Operands};
 use crate::connection::{API_MAX, connect, failure};
@@ -29,6 +30,10 @@ impl Command for Version {
         "Show the Docker version information",
         Operands::None,
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One object: Client, and Server (Version of the Engine API; null with --client).",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("f,format", "string", FORMAT, &mut self.format);

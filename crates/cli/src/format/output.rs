@@ -6,8 +6,6 @@ use super::template::{Kind, Object, Template, Value};
 use crate::error::{Error, Result};
 use crate::terminal;
 
-/// The format that `--json` of a list stands for.
-pub(crate) const JSON_ARRAY: &str = "json-array";
 /// What an error in a template begins with.
 pub(crate) const BAD_TEMPLATE: &str = "template parsing error: ";
 /// Docker's exit code for a bad template of `events`, `info` and `version`.
@@ -46,10 +44,6 @@ impl Listing<'_> {
 
     fn laid_out(&self, rows: &[Value], lay_out: impl Fn(&str) -> String) -> Result<String> {
         let format = self.format.trim();
-        if format == JSON_ARRAY {
-            let rows: Vec<String> = rows.iter().map(Value::to_json).collect();
-            return Ok(format!("[{}]\n", rows.join(",")));
-        }
         if format == "json" {
             return Ok(rows.iter().map(|row| row.to_json() + "\n").collect());
         }
@@ -187,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             listing("{{.Foo").unwrap_err().message(),
-            "template parsing error: template: :1: unclosed action"
+            "template parsing error: template: :1:6: unclosed action"
         );
     }
 

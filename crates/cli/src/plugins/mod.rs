@@ -30,6 +30,8 @@ const DIRECTORIES: [&str; 4] = [
 const GIVING_WAY: [&str; 2] = ["buildx", "compose"];
 /// The one command Docker lets the settings rename.
 const ALIASABLE: &str = "builder";
+/// The one of Docker's own that stands for a part of a plugin.
+const BAKE: &str = "bake";
 /// Tells a plugin which program to call back.
 const CALLER: &str = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND";
 
@@ -68,7 +70,7 @@ pub(crate) fn overriding(globals: &Globals, name: &str) -> Option<Plugin> {
         .flatten()
 }
 
-/// What an alias of the settings makes of a command line.
+/// What an alias makes of a command line: one of the settings, or `bake`, which is a part of buildx.
 ///
 /// # Errors
 /// An alias for a plugin that is not there.
@@ -77,24 +79,49 @@ pub(crate) fn aliased(
     arguments: &[String],
     word: &str,
 ) -> Result<Option<Aliased>> {
-    if word != ALIASABLE {
-        return Ok(None);
-    }
-    let settings = Settings::read(&globals.config_directory);
-    let Some(target) = settings.aliases.get(word) else {
+    let target = match word {
+        BAKE => Some("buildx bake".to_owned()),
+        ALIASABLE => Settings::read(&globals.config_directory)
+            .aliases
+            .remove(word),
+        _ => None,
+    };
+    let Some(target) = target else {
         return Ok(None);
     };
     let words: Vec<String> = target.split_whitespace().map(str::to_owned).collect();
     let name = words.first().map_or("", String::as_str);
-    let plugin = find(globals, name).ok_or_else(|| {
-        Error::new(format!(
+    let plugin = find(globals, name).ok_or_else(|| match word {
+        BAKE => no_bake(globals),
+        _ => Error::new(format!(
             "the settings make {word:?} an alias of {target:?}, and there is no plugin docker-{name}"
-        ))
+        )),
     })?;
     let at = arguments.iter().position(|argument| argument == word);
     let (before, after) = arguments.split_at(at.unwrap_or(0));
     let arguments = [before, &words, &after[1..]].concat();
     Ok(Some(Aliased { plugin, arguments }))
+}
+
+/// What Docker says of `bake` without buildx; under our own name, the way out.
+fn no_bake(globals: &Globals) -> Error {
+    match globals.is_docker() {
+        true => Error::new(
+            "ERROR: docker bake requires the buildx component but it is missing or broken.\n       Install the buildx component to use bake:\n       https://docs.docker.com/go/buildx/",
+        ),
+        false => missing(globals, "bake", "buildx").with_hint(
+            "`hull compose build` builds the images of a Compose file, `hull build` one image",
+        ),
+    }
+}
+
+/// Says of a command that a plugin which is not installed has it, and where to put that.
+pub(crate) fn missing(globals: &Globals, word: &str, plugin: &str) -> Error {
+    let own = Path::new(&globals.config_directory).join("cli-plugins");
+    Error::new(format!(
+        "'hull {word}' needs the plugin {plugin}, which is not installed: the program docker-{plugin} belongs in {}",
+        own.display()
+    ))
 }
 
 /// Becomes the plugin; stays beside it only where others want to say something after `words`, which are its command.

@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) stats_format: String,
     pub(crate) networks_format: String,
     pub(crate) volumes_format: String,
+    pub(crate) plugins_format: String,
     #[serde(rename = "HttpHeaders")]
     pub(crate) http_headers: BTreeMap<String, String>,
     pub(crate) proxies: BTreeMap<String, Proxies>,

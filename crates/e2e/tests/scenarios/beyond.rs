@@ -1,7 +1,7 @@
 //! What Hull's command line has and Docker's has not.
 
 use hull_testkit::{Client, Scene, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn play(scenario: impl FnOnce(&mut Scene)) {
     Scene::play(Client::Hull, scenario);
@@ -242,15 +242,96 @@ fn completions_name_what_there_is() {
 #[test]
 fn json_is_one_document_with_whole_ids() {
     play(|scene| {
-        let id = scene.ok("run -d --name web busybox sleep 1000");
+        let id = scene.ok(
+            "run -d --name web -p 127.0.0.1:8080:80 -l a=b busybox sh -c 'touch /new; sleep 1000'",
+        );
+        scene.ok("volume create data");
         let parsed = |line: &str| -> Value { serde_json::from_str(&scene.ok(line)).unwrap() };
-        assert_eq!(parsed("ps --json")[0]["ID"], id.as_str());
-        assert_eq!(parsed("images --json")[0]["Repository"], "busybox");
+        let web = &parsed("ps --json")[0];
+        assert_eq!(web["ID"], id.as_str());
+        assert_eq!(web["Labels"], json!({"a": "b"}));
+        assert_eq!(web["Ports"][0]["PublicPort"], 8080);
+        assert_eq!(web["SizeBytes"], Value::Null);
+        assert!(parsed("ps -s --json")[0]["SizeBytes"].is_u64());
+        let image = &parsed("images --json")[0];
+        assert_eq!(image["Repository"], "busybox");
+        assert!(image["SizeBytes"].as_u64() > Some(100_000));
+        assert!(
+            image["CreatedAt"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z'))
+        );
+        assert!(parsed("history --json busybox")[0]["SizeBytes"].is_u64());
         assert!(parsed("network ls --json").as_array().unwrap().len() >= 3);
-        assert_eq!(parsed("volume ls --json"), Value::Array(Vec::new()));
+        assert_eq!(parsed("volume ls --json")[0]["Name"], "data");
         assert_eq!(parsed("inspect --json web")[0]["Name"], "/web");
         assert!(parsed("version --json")["Server"]["ApiVersion"].is_string());
         assert_eq!(parsed("context ls --json")[0]["Name"], "default");
+        assert_eq!(parsed("plugin ls --json"), json!([]));
+        assert_eq!(parsed("compose ls --json"), json!([]));
+        assert_eq!(
+            parsed("port --json web"),
+            json!([{"ContainerPort": 80, "Protocol": "tcp", "HostIP": "127.0.0.1", "HostPort": 8080}])
+        );
+        assert_eq!(parsed("port audit --json")[0]["Container"], "web");
+        assert!(parsed("top --json web")[0]["PID"].is_string());
+        assert_eq!(parsed("system fsck --quick --json"), json!([]));
+        assert!(parsed("system df --json")[1]["SizeBytes"].is_u64());
+        assert!(parsed("system df -v --json")["Containers"][0]["SizeBytes"].is_u64());
+        assert!(parsed("system df --why --json")["TotalBytes"].is_u64());
+        let changes = parsed("diff --json web");
+        let new = json!({"Path": "/new", "Kind": "added"});
+        assert!(changes.as_array().unwrap().contains(&new), "{changes}");
+        let figures = parsed("stats --no-stream --json web");
+        assert!(
+            figures["MemoryBytes"].is_u64() && figures["CPUPercent"].is_number(),
+            "{figures}"
+        );
+        for rival in ["-q", "--format '{{.ID}}'"] {
+            let complaint = scene.fails(125, &format!("ps --json {rival}"));
+            assert!(
+                complaint.contains("cannot specify both --json and"),
+                "{complaint}"
+            );
+        }
+    });
+}
+
+#[test]
+fn json_of_what_may_not_end_is_an_object_a_line() {
+    play(|scene| {
+        scene.ok("run --name job busybox sh -c 'echo one; echo two >&2; printf three'");
+        scene.ok("run -t --name tty busybox echo four");
+        let lines = |line: &str| -> Vec<Value> {
+            let text = scene.ok(line);
+            text.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect()
+        };
+        let mut told: Vec<String> = lines("logs --json job")
+            .iter()
+            .map(|line| format!("{} {} {}", line["Stream"], line["Text"], line["Partial"]))
+            .collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                r#""stderr" "two" false"#,
+                r#""stdout" "one" false"#,
+                r#""stdout" "three" true"#
+            ]
+        );
+        assert_eq!(lines("logs --json tty")[0]["Text"], "four");
+        // What is measured first is the first line: no line holds figures' places.
+        scene.ok("run -d --name web busybox sleep 1000");
+        let stats = scene.begin("stats --json web");
+        stats.expect("}\n");
+        let text = stats.stdout();
+        let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert!(
+            first["MemoryBytes"].is_u64() && first["ReadAt"].is_string(),
+            "{first}"
+        );
     });
 }
 

@@ -7,6 +7,7 @@ use hull_compose::node::{Map, Node};
 use hull_compose::{Loaded, load, render};
 
 use super::project::{load_failure, loaded};
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -44,6 +45,10 @@ impl Command for Config {
         "Parse, resolve and render compose file in canonical format",
         Operands::AtLeast(0),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "The project, as the Compose specification defines it.",
+    ));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {

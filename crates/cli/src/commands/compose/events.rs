@@ -4,6 +4,7 @@ use hull_api::Filters;
 use hull_api::types::Event;
 
 use super::project::Scene;
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
 use crate::error::Result;
@@ -25,6 +26,10 @@ impl Command for Events {
         "Receive real time events from containers",
         Operands::AtLeast(0),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Told(
+        "One object a line, as they come: time, type, action, id, service and attributes, as Docker's Compose prints them.",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add(

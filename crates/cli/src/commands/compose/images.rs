@@ -1,6 +1,7 @@
 //! `compose images`
 
 use super::project::Scene;
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
 use crate::error::{Error, Result};
@@ -24,6 +25,10 @@ impl Command for Images {
         "List images used by the created containers",
         Operands::AtLeast(0),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One array of objects: ID, ContainerName, Repository, Tag, Platform, Size (bytes) and Created (a time).",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add(

@@ -6,6 +6,7 @@ use hull_compose::apply;
 use hull_compose::plan::state::Container;
 
 use super::project::apply_failure;
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::connect;
 use crate::error::{Error, Result};
@@ -28,6 +29,10 @@ impl Command for Ls {
         "List running compose projects",
         Operands::None,
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One array of objects: Name, Status (how many containers are in which state, in words) and ConfigFiles.",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add(

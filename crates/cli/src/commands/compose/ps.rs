@@ -4,6 +4,8 @@ use hull_api::types::PortSummary;
 use hull_compose::plan::state::Container;
 
 use super::project::Scene;
+use crate::commands::container::status::{exit_code, health};
+use crate::commands::json::{self, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
@@ -44,6 +46,10 @@ impl Command for Ps {
         "List containers",
         Operands::AtLeast(0),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Told(
+        "One array of objects as `hull ps` prints them, each with the texts Project and Service.",
+    ));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
@@ -90,6 +96,9 @@ impl Command for Ps {
                 || !has_file
                 || scene.project.services.contains_key(container.service())
         });
+        if call.json {
+            return json::array(containers.iter().map(record));
+        }
         ui::out(&self.text(&containers)?)?;
         Ok(0)
     }
@@ -190,8 +199,14 @@ impl Ps {
             ("RunningFor", time::ago(summary.created)),
             ("Status", summary.status.clone()),
             ("State", summary.state.clone()),
-            ("Health", health(&summary.status)),
-            ("ExitCode", exit_code(&summary.status)),
+            (
+                "Health",
+                health(&summary.status).unwrap_or_default().to_owned(),
+            ),
+            (
+                "ExitCode",
+                exit_code(&summary.status).unwrap_or(0).to_string(),
+            ),
             ("Ports", displayed(&summary.ports)),
             ("Labels", joined(&labels)),
             ("Networks", networks.join(",")),
@@ -202,6 +217,14 @@ impl Ps {
         ];
         row("*formatter.ContainerContext", fields, labels)
     }
+}
+
+/// A container, for programs.
+fn record(container: &Container) -> serde_json::Value {
+    let mut record = crate::commands::container::ls::record(&container.summary);
+    record["Project"] = container.label("com.docker.compose.project").into();
+    record["Service"] = container.service().into();
+    record
 }
 
 /// The ports as JSON, for programs.
@@ -216,38 +239,4 @@ fn publishers(ports: &[PortSummary]) -> String {
         })
         .collect();
     serde_json::Value::from(ports).to_string()
-}
-
-/// The health that a status tells: `Up 3 seconds (healthy)`.
-fn health(status: &str) -> String {
-    let inner = status
-        .rsplit_once('(')
-        .map_or("", |(_, inner)| inner.trim_end_matches(')'));
-    match inner {
-        "healthy" | "unhealthy" => inner.to_owned(),
-        "health: starting" => "starting".into(),
-        _ => String::new(),
-    }
-}
-
-/// The code that a status tells: `Exited (3) 2 seconds ago`.
-fn exit_code(status: &str) -> String {
-    let rest = status
-        .strip_prefix("Exited (")
-        .and_then(|rest| rest.split_once(')'));
-    rest.map_or("0", |(code, _)| code).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_tells_health_and_code() {
-        assert_eq!(health("Up 3 seconds (healthy)"), "healthy");
-        assert_eq!(health("Up 3 seconds (health: starting)"), "starting");
-        assert_eq!(health("Exited (3) 2 seconds ago"), "");
-        assert_eq!(exit_code("Exited (3) 2 seconds ago"), "3");
-        assert_eq!(exit_code("Up 3 seconds"), "0");
-    }
 }

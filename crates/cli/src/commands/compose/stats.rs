@@ -4,6 +4,7 @@ use hull_compose::plan::state::Container;
 
 use super::project::Scene;
 use crate::commands::container;
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands, invoke};
 use crate::error::Result;
 use crate::flags::FlagSet;
@@ -24,6 +25,8 @@ impl Command for Stats {
         Operands::AtLeast(0),
     );
 
+    const JSON: Option<Shape> = Some(Shape::Lines(&container::stats::FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("a,all", "", "Show all containers (default shows just running)", &mut self.all);
@@ -43,6 +46,7 @@ impl Command for Stats {
         for (flag, given) in [
             ("--no-stream", self.no_stream),
             ("--no-trunc", self.no_trunc),
+            ("--json", call.json),
         ] {
             if given {
                 words.push(flag.into());

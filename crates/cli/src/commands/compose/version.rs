@@ -2,6 +2,7 @@
 
 use hull_compose::COMPOSE_VERSION;
 
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
@@ -20,6 +21,8 @@ impl Command for Version {
         "Show the Docker Compose version information",
         Operands::None,
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted("One object: version."));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add(

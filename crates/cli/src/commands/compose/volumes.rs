@@ -3,7 +3,8 @@
 use hull_api::Filters;
 
 use super::project::Scene;
-use crate::commands::{About, Call, Command, Operands};
+use crate::commands::json::{self, Shape};
+use crate::commands::{About, Call, Command, Operands, volume};
 use crate::connection::failure;
 use crate::error::Result;
 use crate::flags::FlagSet;
@@ -23,6 +24,8 @@ impl Command for Volumes {
         "List volumes",
         Operands::AtLeast(0),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Array(&volume::ls::FIELDS));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add(
@@ -59,6 +62,9 @@ impl Command for Volumes {
             .into_iter()
             .filter(|volume| is_used(&volume.name))
             .collect();
+        if call.json {
+            return json::array(volumes.iter().map(volume::ls::record));
+        }
         if self.quiet {
             ui::out(
                 &volumes

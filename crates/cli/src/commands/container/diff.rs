@@ -1,9 +1,15 @@
 //! `container diff`
 
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::ui;
+
+static FIELDS: [Field; 2] = [
+    Field("Path", Kind::Text, ""),
+    Field("Kind", Kind::Text, "changed, added or deleted"),
+];
 
 #[derive(Default)]
 pub(crate) struct Diff;
@@ -16,6 +22,8 @@ impl Command for Diff {
         Operands::Exactly(1),
     );
 
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
+
     async fn run(self, call: Call) -> Result<u8> {
         if call.operand(0).is_empty() {
             return Err(Error::new("Container name cannot be empty"));
@@ -25,6 +33,17 @@ impl Command for Diff {
             .container_changes(call.operand(0))
             .await
             .map_err(failure)?;
+        if call.json {
+            let words = ["changed", "added", "deleted"];
+            let kind = |kind| words.get(usize::from(kind)).copied();
+            let rows = changes.iter().map(|change| {
+                json::row(
+                    &FIELDS,
+                    [change.path.as_str().into(), kind(change.kind).into()],
+                )
+            });
+            return json::array(rows);
+        }
         let lines = changes.iter().map(|change| {
             let kind = match change.kind {
                 0 => "C",

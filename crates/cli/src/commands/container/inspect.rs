@@ -1,6 +1,7 @@
 //! `container inspect`
 
 use crate::commands::inspection::{FORMAT, inspect};
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
@@ -19,6 +20,10 @@ impl Command for Inspect {
         "Display detailed information on one or more containers",
         Operands::AtLeast(1),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One array of the daemon's own documents: ContainerInspect of the Engine API.",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("f,format", "string", FORMAT, &mut self.format);

@@ -1,10 +1,12 @@
 //! `container logs`
 
 use hull_api::ClientError;
-use hull_api::client::LogsOptions;
+use hull_api::client::{ByteStream, LogsOptions};
 use hull_api::stream::FrameReader;
 
+use super::log_lines::{FIELDS, Lines};
 use super::session::write_frames;
+use crate::commands::json::{self, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -30,6 +32,8 @@ impl Command for Logs {
         Operands::Exactly(1),
     );
 
+    const JSON: Option<Shape> = Some(Shape::Lines(&FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("details", "", "Show extra details provided to logs", &mut self.details);
@@ -54,7 +58,7 @@ impl Command for Logs {
             follow: self.follow,
             stdout: true,
             stderr: true,
-            timestamps: self.timestamps,
+            timestamps: self.timestamps || call.json,
             details: self.details,
             since: moment(&self.since),
             until: moment(&self.until),
@@ -62,6 +66,9 @@ impl Command for Logs {
         };
         let stream = client.container_logs(&container.id, &options).await;
         let mut stream = stream.map_err(|error| self.reworded(error))?;
+        if call.json {
+            return told(stream, container.config.tty).await;
+        }
         let output = Output::open();
         let mut frames = FrameReader::new();
         while let Some(piece) = stream.next_piece().await {
@@ -80,6 +87,7 @@ impl Command for Logs {
         Ok(0)
     }
 }
+
 impl Logs {
     /// A time that cannot be understood is told with its flag.
     fn reworded(&self, error: ClientError) -> Error {
@@ -93,4 +101,18 @@ impl Logs {
         };
         Error::new(format!("invalid value for \"{flag}\": {text}"))
     }
+}
+
+/// The lines, for programs.
+async fn told(mut stream: ByteStream, tty: bool) -> Result<u8> {
+    let mut lines = Lines::new(tty);
+    while let Some(piece) = stream.next_piece().await {
+        for line in lines.push(&piece.map_err(failure)?)? {
+            json::object(&line)?;
+        }
+    }
+    for line in lines.end() {
+        json::object(&line)?;
+    }
+    Ok(0)
 }

@@ -1,9 +1,12 @@
 //! `container ls`
 
 use hull_api::client::ContainerListOptions;
-use hull_api::types::ContainerSummary;
+use hull_api::types::{ContainerSummary, MountPoint, PortSummary};
+use serde_json::{Value as Json, json};
 
+use crate::commands::container::status::{exit_code, health};
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -41,6 +44,63 @@ const HEADINGS: [(&str, &str); 14] = [
     ("Networks", "NETWORKS"),
 ];
 
+/// What programs read of a container in a list.
+pub(crate) static FIELDS: [Field; 17] = [
+    Field("ID", Kind::Text, "all its digits"),
+    Field("Names", Kind::Texts, "without slashes"),
+    Field(
+        "Image",
+        Kind::Text,
+        "as it was named when the container was made",
+    ),
+    Field("ImageID", Kind::Text, "the image's digest"),
+    Field("Command", Kind::Text, "what it runs, whole"),
+    Field("CreatedAt", Kind::Time, "when it was made"),
+    Field(
+        "State",
+        Kind::Text,
+        "created, running, paused, restarting, removing, exited or dead",
+    ),
+    Field(
+        "ExitCode",
+        Kind::Number,
+        "with what it ended last; null while it has not",
+    ),
+    Field(
+        "Health",
+        Kind::Text,
+        "starting, healthy or unhealthy; null without a check",
+    ),
+    Field("Status", Kind::Text, "the state in words for people"),
+    Field(
+        "Ports",
+        Kind::Objects,
+        "IP, PrivatePort, PublicPort (null if it is not published), Protocol",
+    ),
+    Field("Labels", Kind::Map, ""),
+    Field(
+        "Mounts",
+        Kind::Objects,
+        "Type, Name (of a volume), Source, Destination, Driver, ReadOnly",
+    ),
+    Field("Networks", Kind::Texts, "names"),
+    Field(
+        "NetworkMode",
+        Kind::Text,
+        "host, none, container:ID or a network",
+    ),
+    Field(
+        "SizeBytes",
+        Kind::Bytes,
+        "what it has written; only with --size",
+    ),
+    Field(
+        "VirtualSizeBytes",
+        Kind::Bytes,
+        "the same with its image; only with --size",
+    ),
+];
+
 #[derive(Default)]
 pub(crate) struct Ls {
     all: bool,
@@ -61,6 +121,8 @@ impl Command for Ls {
         Operands::None,
     );
 
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("a,all", "", "Show all containers (default shows just running)", &mut self.all);
@@ -77,7 +139,7 @@ impl Command for Ls {
         if self.quiet && !self.format.is_empty() {
             ui::note("WARNING: Ignoring custom format, because both --format and --quiet are set.");
         }
-        if self.format.is_empty() && !self.quiet {
+        if self.format.is_empty() && !self.quiet && !call.json {
             self.format = Settings::read(&call.globals.config_directory).ps_format;
         }
         let listing = Listing {
@@ -102,6 +164,9 @@ impl Command for Ls {
         };
         let client = connect(&call.globals).await?;
         let containers = client.containers(&options).await.map_err(failure)?;
+        if call.json {
+            return json::array(containers.iter().map(record));
+        }
         if self.quiet {
             let id = |id: &str| {
                 if self.no_trunc {
@@ -128,6 +193,57 @@ impl Command for Ls {
 /// The error of a template as this command begins it.
 fn reworded(error: &Error, words: &str) -> Error {
     Error::new(error.message().replace(BAD_TEMPLATE, words))
+}
+
+/// A container in a list, for programs.
+pub(crate) fn record(container: &ContainerSummary) -> Json {
+    let names = container.names.iter();
+    let names = names.map(|name| Json::from(name.trim_start_matches('/')));
+    let port = |port: &PortSummary| {
+        json!({
+            "IP": json::known(&port.ip),
+            "PrivatePort": port.private_port,
+            "PublicPort": Some(port.public_port).filter(|public| *public != 0),
+            "Protocol": port.protocol,
+        })
+    };
+    let mount = |mount: &MountPoint| {
+        json!({
+            "Type": mount.kind,
+            "Name": json::known(&mount.name),
+            "Source": json::known(&mount.source),
+            "Destination": mount.destination,
+            "Driver": json::known(&mount.driver),
+            "ReadOnly": !mount.rw,
+        })
+    };
+    let networks = container.network_settings.networks.keys();
+    let health = match &container.health {
+        Some(health) => Some(health.status.as_str()).filter(|status| *status != "none"),
+        None => health(&container.status),
+    };
+    json::row(
+        &FIELDS,
+        [
+            container.id.as_str().into(),
+            names.collect(),
+            container.image.as_str().into(),
+            json::known(&container.image_id),
+            container.command.as_str().into(),
+            json::seconds(container.created),
+            container.state.as_str().into(),
+            exit_code(&container.status).into(),
+            health.into(),
+            container.status.as_str().into(),
+            container.ports.iter().map(port).collect(),
+            json::map(Some(&container.labels)),
+            container.mounts.iter().map(mount).collect(),
+            networks.map(|name| Json::from(name.as_str())).collect(),
+            json::known(&container.host_config.network_mode),
+            container.size_rw.map_or(Json::Null, json::bytes),
+            container.size_root_fs.map_or(Json::Null, json::bytes),
+        ],
+    )
 }
 
 /// The row of a container with nothing cut.

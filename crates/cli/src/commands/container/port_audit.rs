@@ -3,12 +3,28 @@
 use std::net::IpAddr;
 
 use hull_api::types::ContainerSummary;
+use serde_json::{Value as Json, json};
 
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::format::tabwriter;
 use crate::ui;
+
+static FIELDS: [Field; 7] = [
+    Field("Container", Kind::Text, "its name"),
+    Field("ContainerID", Kind::Text, "all digits"),
+    Field(
+        "Network",
+        Kind::Text,
+        "host: whatever it listens on is reachable, and the fields that follow are null",
+    ),
+    Field("HostIP", Kind::Text, ""),
+    Field("HostPort", Kind::Number, ""),
+    Field("ContainerPort", Kind::Number, ""),
+    Field("Protocol", Kind::Text, ""),
+];
 
 #[derive(Default)]
 pub(crate) struct PortAudit;
@@ -21,12 +37,17 @@ impl Command for PortAudit {
         Operands::None,
     );
 
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
+
     async fn run(self, call: Call) -> Result<u8> {
         let client = connect(&call.globals).await?;
         let containers = client
             .containers(&Default::default())
             .await
             .map_err(failure)?;
+        if call.json {
+            return json::array(containers.iter().flat_map(records));
+        }
         let mut text = String::from("REACHABLE FROM\tHOST\tCONTAINER\tPORT\n");
         let mut lines: Vec<_> = containers.iter().flat_map(lines).collect();
         lines.sort();
@@ -37,6 +58,31 @@ impl Command for PortAudit {
         ui::out(&tabwriter::align(&text))?;
         Ok(0)
     }
+}
+
+/// The same, for programs: who reaches an address is in the address.
+fn records(container: &ContainerSummary) -> Vec<Json> {
+    let name = container.names.first().map_or("", String::as_str);
+    let own = |ip: Json, public: Json, private: Json, protocol: Json| {
+        let name = name.trim_start_matches('/').into();
+        let id = container.id.as_str().into();
+        let network = json::known(&container.host_config.network_mode);
+        json::row(&FIELDS, [name, id, network, ip, public, private, protocol])
+    };
+    if container.host_config.network_mode == "host" {
+        return vec![own(Json::Null, Json::Null, Json::Null, Json::Null)];
+    }
+    let published = container.ports.iter().filter(|port| port.public_port != 0);
+    published
+        .map(|port| {
+            own(
+                json::known(&port.ip),
+                json!(port.public_port),
+                json!(port.private_port),
+                json::known(&port.protocol),
+            )
+        })
+        .collect()
 }
 
 fn lines(container: &ContainerSummary) -> Vec<[String; 4]> {

@@ -10,9 +10,11 @@ use hull_api::{Client, Filters};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub(in crate::commands) use self::figures::FIELDS;
 pub(super) use self::figures::Figures;
 use self::figures::{HEADINGS, TABLE};
 use super::ls::FORMAT;
+use crate::commands::json::{self, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -42,6 +44,8 @@ impl Command for Stats {
         Operands::AtLeast(0),
     );
 
+    const JSON: Option<Shape> = Some(Shape::Lines(&FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("a,all", "", "Show all containers (default shows just running)", &mut self.all);
@@ -51,7 +55,7 @@ impl Command for Stats {
     }
 
     async fn run(mut self, call: Call) -> Result<u8> {
-        if self.format.is_empty() {
+        if self.format.is_empty() && !call.json {
             self.format = Settings::read(&call.globals.config_directory).stats_format;
         }
         self.listing().render(&[])?;
@@ -61,7 +65,7 @@ impl Command for Stats {
             false => call.operands.clone(),
         };
         if self.no_stream {
-            self.once(&client, names).await
+            self.once(&client, names, call.json).await
         } else {
             self.live(&client, &call, names).await
         }
@@ -104,7 +108,7 @@ impl Stats {
         self.listing().shown(&rows, self.no_trunc)
     }
 
-    async fn once(&self, client: &Client, names: Vec<String>) -> Result<u8> {
+    async fn once(&self, client: &Client, names: Vec<String>, json: bool) -> Result<u8> {
         let tasks: Vec<_> = names
             .into_iter()
             .map(|name| {
@@ -130,7 +134,11 @@ impl Stats {
                 Err(error) => failures.push(Error::new(error.to_string())),
             }
         }
-        if !shown.is_empty() || failures.is_empty() {
+        if json {
+            for figures in &shown {
+                json::object(&figures.record())?;
+            }
+        } else if !shown.is_empty() || failures.is_empty() {
             ui::out(&self.text(&shown)?)?;
         }
         failures.into_iter().next().map_or(Ok(0), Err)
@@ -153,6 +161,7 @@ impl Stats {
         loop {
             tokio::select! {
                 Some(item) = news.recv() => match item {
+                    News::Figures(_, sample) if call.json => _ = json::object(&sample.record())?,
                     News::Figures(name, sample) => _ = figures.insert(name, *sample),
                     News::Gone(_, Some(error)) if named => return Err(error),
                     News::Gone(name, _) => {
@@ -169,7 +178,7 @@ impl Stats {
                     }
                     News::Come(_) => {}
                 },
-                _ = clock.tick() => {
+                _ = clock.tick(), if !call.json => {
                     let shown: Vec<Figures> = order.iter().filter_map(|name| figures.get(name).cloned()).collect();
                     draw(&self.text(&shown)?)?;
                 }

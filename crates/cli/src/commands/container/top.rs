@@ -1,9 +1,12 @@
 //! `container top`: the processes of one; `top` alone: all containers, live.
 
+use serde_json::Value as Json;
+
 use super::live;
+use crate::commands::json::{self, Shape};
 use crate::commands::{About, Call, Command, Operands, check_operands};
 use crate::connection::{connect, failure};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::tabwriter::align_with;
 use crate::ui;
 
@@ -27,6 +30,10 @@ impl Command for Top {
     )
     .flags_first();
 
+    const JSON: Option<Shape> = Some(Shape::Told(
+        "One array of objects, one for each process. Their fields are named as the columns of ps (PID, CMD, …), their values are its\ntexts.",
+    ));
+
     async fn run(self, call: Call) -> Result<u8> {
         if call.operands.is_empty() && call.globals.is_docker() {
             check_operands(
@@ -37,6 +44,12 @@ impl Command for Top {
             )?;
         }
         let client = connect(&call.globals).await?;
+        if call.operands.is_empty() && call.json {
+            return Err(
+                Error::new("--json needs a container: all of them are shown live")
+                    .with_hint("`hull stats --json` prints figures of all, as they come"),
+            );
+        }
         if call.operands.is_empty() {
             return live::show(&client).await;
         }
@@ -45,6 +58,14 @@ impl Command for Top {
             .container_top(call.operand(0), &options)
             .await
             .map_err(failure)?;
+        if call.json {
+            let process = |cells: &Vec<String>| -> Json {
+                let named = top.titles.iter().zip(cells);
+                let named = named.map(|(title, cell)| (title.clone(), Json::from(cell.as_str())));
+                Json::Object(named.collect())
+            };
+            return json::array(top.processes.iter().map(process));
+        }
         let lines = std::iter::once(&top.titles).chain(&top.processes);
         let text: String = lines.map(|cells| cells.join("\t") + "\n").collect();
         ui::out(&align_with(&text, 20, 3))?;

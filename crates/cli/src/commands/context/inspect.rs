@@ -2,6 +2,7 @@
 
 use super::metadata;
 use crate::commands::inspection::FORMAT;
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::context::DEFAULT;
 use crate::context::store::Metadata;
@@ -27,6 +28,10 @@ impl Command for Inspect {
         "Display detailed information on one or more contexts",
         Operands::AtLeast(0),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One array of contexts: Name, Metadata, Endpoints, TLSMaterial, Storage, as Docker keeps them.",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("f,format", "string", FORMAT, &mut self.format);

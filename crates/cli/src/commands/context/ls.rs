@@ -1,7 +1,10 @@
 //! `context ls`
 
 use super::{DEFAULT_DESCRIPTION, is_overridden, metadata};
+use serde_json::Value as Json;
+
 use crate::commands::container::ls::FORMAT;
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::context::DEFAULT;
 use crate::error::Result;
@@ -22,6 +25,18 @@ const HEADINGS: [(&str, &str); 5] = [
 ];
 const OVERRIDDEN: &str = "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the global --context flag, or unset DOCKER_HOST environment variable.";
 
+static FIELDS: [Field; 5] = [
+    Field("Name", Kind::Text, ""),
+    Field("Description", Kind::Text, ""),
+    Field(
+        "DockerEndpoint",
+        Kind::Text,
+        "the daemon's address; null if it is not known",
+    ),
+    Field("Current", Kind::Truth, "whether it is the one in use"),
+    Field("Error", Kind::Text, "why it cannot be used, if so"),
+];
+
 #[derive(Default)]
 pub(crate) struct Ls {
     format: String,
@@ -35,6 +50,8 @@ impl Command for Ls {
         "List contexts",
         Operands::None,
     );
+
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("format", "string", FORMAT, &mut self.format);
@@ -50,23 +67,30 @@ impl Command for Ls {
         DEFAULT_DESCRIPTION.clone_into(&mut own.metadata.description);
         contexts.push(own);
         contexts.sort_by(|one, other| one.name.cmp(&other.name));
-        let mut rows: Vec<Value> = contexts
+        let mut lines: Vec<Line> = contexts
             .iter()
-            .map(|context| {
-                row(
-                    &context.name,
-                    &context.metadata.description,
-                    &context.place().host,
-                    context.name == current,
-                    "",
-                )
+            .map(|context| Line {
+                name: context.name.clone(),
+                description: context.metadata.description.clone(),
+                host: context.place().host,
+                is_current: context.name == current,
+                error: String::new(),
             })
             .collect();
         if !contexts.iter().any(|context| context.name == current)
             && let Err(error) = call.globals.contexts().get(&current)
         {
-            rows.push(row(&current, "", "", true, error.message()));
+            lines.push(Line {
+                name: current,
+                is_current: true,
+                error: error.message().to_owned(),
+                ..Line::default()
+            });
         }
+        if call.json {
+            return json::array(lines.iter().map(Line::record));
+        }
+        let rows: Vec<Value> = lines.iter().map(Line::row).collect();
         let format = match self.quiet {
             true => "{{.Name}}",
             false => &self.format,
@@ -84,15 +108,40 @@ impl Command for Ls {
     }
 }
 
-fn row(name: &str, description: &str, host: &str, is_current: bool, error: &str) -> Value {
-    typed_row(
-        "*formatter.clientContextContext",
-        vec![
-            ("Current", Value::Bool(is_current)),
-            ("Description", Value::text(description)),
-            ("DockerEndpoint", Value::text(host)),
-            ("Error", Value::text(error)),
-            ("Name", Value::text(name)),
-        ],
-    )
+/// A context, or one that is meant and cannot be read.
+#[derive(Default)]
+struct Line {
+    name: String,
+    description: String,
+    host: String,
+    is_current: bool,
+    error: String,
+}
+
+impl Line {
+    fn row(&self) -> Value {
+        typed_row(
+            "*formatter.clientContextContext",
+            vec![
+                ("Current", Value::Bool(self.is_current)),
+                ("Description", Value::text(self.description.as_str())),
+                ("DockerEndpoint", Value::text(self.host.as_str())),
+                ("Error", Value::text(self.error.as_str())),
+                ("Name", Value::text(self.name.as_str())),
+            ],
+        )
+    }
+
+    fn record(&self) -> Json {
+        json::row(
+            &FIELDS,
+            [
+                self.name.as_str().into(),
+                self.description.as_str().into(),
+                json::known(&self.host),
+                self.is_current.into(),
+                json::known(&self.error),
+            ],
+        )
+    }
 }

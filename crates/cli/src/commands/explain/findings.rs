@@ -263,9 +263,16 @@ fn meaning(code: i64) -> String {
         0 => "it was done".to_owned(),
         126 => "its program cannot be executed".to_owned(),
         127 => "its program is not there".to_owned(),
-        129..=159 => format!("ended by {}", signal(code - 128)),
-        _ => "its own program says so".to_owned(),
+        _ => match signal_of(code) {
+            Some(number) => format!("ended by {}", signal(number)),
+            None => "its own program says so".to_owned(),
+        },
     }
+}
+
+/// The signal that an exit code tells of.
+pub(super) fn signal_of(code: i64) -> Option<i64> {
+    (129..=192).contains(&code).then(|| code - 128)
 }
 
 fn signal(number: i64) -> String {

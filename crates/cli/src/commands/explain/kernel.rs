@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use rustix::fs::{Mode, OFlags};
+use serde_json::{Value as Json, json};
 
 /// The kernel's own log: a read gives a record.
 const LOG: &str = "/dev/kmsg";
@@ -54,6 +55,25 @@ pub(super) enum Denials {
     /// Nobody asked: the daemon is elsewhere, or the container never ran.
     #[default]
     Unasked,
+}
+
+impl Denials {
+    /// For programs.
+    pub(super) fn record(&self) -> Json {
+        let Self::Told(told) = self else {
+            return Json::Null;
+        };
+        let record = |(denial, count): (&Denial, &usize)| {
+            let (kind, name) = match &denial.what {
+                Denied::Call(name) => ("call", name),
+                Denied::Trapped(name) => ("trapped call", name),
+                Denied::Logged(name) => ("logged call", name),
+                Denied::Capability(name) => ("capability", name),
+            };
+            json!({"Kind": kind, "Name": name, "Program": denial.program, "Count": count})
+        };
+        told.iter().map(record).collect()
+    }
 }
 
 /// Reads what was logged between two times, in milliseconds.

@@ -8,11 +8,12 @@ use hull_api::client::LogsOptions;
 use hull_api::stream::FrameReader;
 use hull_api::types::ContainerInspect;
 use hull_api::{Client, Filters};
+use serde_json::{Value as Json, json};
 
+use super::json::{self, Field, Kind, Shape};
 use super::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
-use crate::flags::FlagSet;
 use crate::format::time;
 use crate::ui;
 
@@ -26,10 +27,49 @@ const TICK: i64 = 10;
 /// Bytes of them, whatever the program wrote.
 const BYTES_MAX: usize = 64 << 10;
 
+static FIELDS: [Field; 14] = [
+    Field("ID", Kind::Text, "all its digits"),
+    Field("Name", Kind::Text, ""),
+    Field(
+        "State",
+        Kind::Text,
+        "created, running, paused, restarting, removing, exited or dead",
+    ),
+    Field("ExitCode", Kind::Number, "null if it has not ended"),
+    Field("Signal", Kind::Number, "which ended it, if one did"),
+    Field(
+        "OutOfMemory",
+        Kind::Truth,
+        "whether the kernel ended one of its processes for want of memory",
+    ),
+    Field("StartedAt", Kind::Time, ""),
+    Field("FinishedAt", Kind::Time, "null while it runs"),
+    Field(
+        "RestartCount",
+        Kind::Number,
+        "how often it was started again by itself",
+    ),
+    Field(
+        "Health",
+        Kind::Text,
+        "starting, healthy or unhealthy; null without a check",
+    ),
+    Field(
+        "Denials",
+        Kind::Objects,
+        "what the kernel logged as refused: Kind (call, trapped call, logged call or capability), Name, Program, Count; null if its log was not asked or cannot be read",
+    ),
+    Field("Summary", Kind::Text, "one sentence for people"),
+    Field(
+        "Findings",
+        Kind::Objects,
+        "for people: Fact, and Advice or null",
+    ),
+    Field("LastLines", Kind::Texts, "of its log"),
+];
+
 #[derive(Default)]
-pub(crate) struct Explain {
-    json: bool,
-}
+pub(crate) struct Explain;
 
 impl Command for Explain {
     const ABOUT: About = About::new(
@@ -39,9 +79,7 @@ impl Command for Explain {
         Operands::Exactly(1),
     );
 
-    fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
-        set.add("json", "", "Print as JSON, for programs", &mut self.json);
-    }
+    const JSON: Option<Shape> = Some(Shape::Object(&FIELDS));
 
     async fn run(self, call: Call) -> Result<u8> {
         let client = connect(&call.globals).await?;
@@ -52,23 +90,45 @@ impl Command for Explain {
             denials: denials(&client, &container),
         };
         let (summary, findings) = findings::of(&container, &past);
-        if self.json {
-            let findings: Vec<_> = findings
-                .iter()
-                .map(|finding| serde_json::json!({"Fact": finding.fact, "Advice": finding.advice}))
-                .collect();
-            let document = serde_json::json!({
-                "Name": container.name.trim_start_matches('/'),
-                "Summary": summary,
-                "Findings": findings,
-                "LastLines": past.lines,
-            });
-            ui::line(&document.to_string())?;
-            return Ok(0);
+        if call.json {
+            return json::object(&record(&container, &past, &summary, &findings));
         }
         ui::out(&text(&summary, &findings, &past.lines))?;
         Ok(0)
     }
+}
+
+/// All of it, for programs.
+fn record(container: &ContainerInspect, past: &Past, summary: &str, findings: &[Finding]) -> Json {
+    let state = &container.state;
+    let has_ended = !state.running && !matches!(state.status.as_str(), "created");
+    let code = Some(state.exit_code).filter(|_| has_ended);
+    let health = state.health.as_ref().map(|health| health.status.as_str());
+    let finding = |finding: &Finding| json!({"Fact": finding.fact, "Advice": finding.advice});
+    json::row(
+        &FIELDS,
+        [
+            container.id.as_str().into(),
+            container.name.trim_start_matches('/').into(),
+            state.status.as_str().into(),
+            code.into(),
+            code.and_then(findings::signal_of).into(),
+            (state.oom_killed || past.ran_out_of_memory).into(),
+            json::time(&state.started_at),
+            Some(json::time(&state.finished_at))
+                .filter(|_| has_ended)
+                .into(),
+            container.restart_count.into(),
+            health.filter(|health| *health != "none").into(),
+            past.denials.record(),
+            summary.into(),
+            findings.iter().map(finding).collect(),
+            past.lines
+                .iter()
+                .map(|line| Json::from(line.as_str()))
+                .collect(),
+        ],
+    )
 }
 
 fn text(summary: &str, findings: &[Finding], lines: &[String]) -> String {

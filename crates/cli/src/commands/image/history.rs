@@ -1,9 +1,11 @@
 //! `image history`
 
 use hull_api::types::ImageHistoryItem;
+use serde_json::Value as Json;
 
 use super::near;
 use crate::commands::container::ls::FORMAT;
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::connect;
 use crate::error::Result;
@@ -26,6 +28,15 @@ const HEADINGS: [(&str, &str); 6] = [
 /// Characters of a step and of a comment at most.
 const STEP_LENGTH: usize = 45;
 
+static FIELDS: [Field; 6] = [
+    Field("ID", Kind::Text, "the image after this step, if it is one"),
+    Field("CreatedAt", Kind::Time, ""),
+    Field("CreatedBy", Kind::Text, "the step, whole"),
+    Field("SizeBytes", Kind::Bytes, "what the step added"),
+    Field("Comment", Kind::Text, ""),
+    Field("Tags", Kind::Texts, "names of that image"),
+];
+
 #[derive(Default)]
 pub(crate) struct History {
     format: String,
@@ -42,6 +53,8 @@ impl Command for History {
         "Show the history of an image",
         Operands::Exactly(1),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
@@ -70,10 +83,30 @@ impl Command for History {
             Ok(items) => items,
             Err(error) => return Err(near::failed(&client, name, error).await),
         };
+        if call.json {
+            return json::array(items.iter().map(record));
+        }
         let rows: Vec<Value> = items.iter().map(|item| self.row(item, human)).collect();
         ui::out(&listing.shown(&rows, self.no_trunc)?)?;
         Ok(0)
     }
+}
+
+/// A step, for programs.
+fn record(item: &ImageHistoryItem) -> Json {
+    let id = if item.id == "<missing>" { "" } else { &item.id };
+    let tags = item.tags.iter().flatten();
+    json::row(
+        &FIELDS,
+        [
+            json::known(id),
+            json::seconds(item.created),
+            item.created_by.as_str().into(),
+            json::bytes(item.size),
+            item.comment.as_str().into(),
+            tags.map(|tag| Json::from(tag.as_str())).collect(),
+        ],
+    )
 }
 
 impl History {

@@ -2,6 +2,7 @@
 
 use super::near;
 use crate::commands::inspection::{FORMAT, inspect};
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::connect;
 use crate::error::Result;
@@ -20,6 +21,10 @@ impl Command for Inspect {
         "Display detailed information on one or more images",
         Operands::AtLeast(1),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One array of the daemon's own documents: ImageInspect of the Engine API.",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("f,format", "string", FORMAT, &mut self.format);

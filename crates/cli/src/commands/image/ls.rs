@@ -2,11 +2,13 @@
 
 use hull_api::client::ImageListOptions;
 use hull_api::types::ImageSummary;
+use serde_json::Value as Json;
 
 use super::reference;
 use super::tree::tree;
 use crate::commands::container::ls::FORMAT;
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -35,6 +37,31 @@ const HEADINGS: [(&str, &str); 11] = [
     ("UniqueSize", "UNIQUE SIZE"),
 ];
 
+/// What programs read of an image's name in a list.
+pub(crate) static FIELDS: [Field; 9] = [
+    Field("ID", Kind::Text, "its digest"),
+    Field("Repository", Kind::Text, "null if it has no name"),
+    Field("Tag", Kind::Text, "null if it has none"),
+    Field(
+        "Digest",
+        Kind::Text,
+        "under which a registry has it, if that is known",
+    ),
+    Field("CreatedAt", Kind::Time, "when it was built"),
+    Field("SizeBytes", Kind::Bytes, "all its layers"),
+    Field(
+        "SharedSizeBytes",
+        Kind::Bytes,
+        "what others have, too; only in `system df -v`",
+    ),
+    Field(
+        "Containers",
+        Kind::Number,
+        "how many use it; only in `system df -v`",
+    ),
+    Field("Labels", Kind::Map, ""),
+];
+
 #[derive(Default)]
 pub(crate) struct Ls {
     all: bool,
@@ -54,6 +81,8 @@ impl Command for Ls {
         Operands::AtMost(1),
     );
 
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("a,all", "", "Show all images (default hides intermediate images)", &mut self.all);
@@ -71,7 +100,7 @@ impl Command for Ls {
                 "--tree shows a fixed view: it cannot be combined with --format, --quiet or --digests",
             ));
         }
-        if self.format.is_empty() && !self.quiet {
+        if self.format.is_empty() && !self.quiet && !call.json {
             self.format = Settings::read(&call.globals.config_directory).images_format;
         }
         let listing = Listing {
@@ -99,6 +128,9 @@ impl Command for Ls {
         if self.tree {
             ui::out(&tree(&images, self.no_trunc))?;
             return Ok(0);
+        }
+        if call.json {
+            return json::array(images.iter().flat_map(records));
         }
         let with_digest = self.digests || self.format.contains(".Digest");
         let rows: Vec<Value> = images
@@ -175,6 +207,28 @@ pub(crate) fn names(image: &ImageSummary, with_digest: bool) -> Vec<Name> {
     } else {
         names
     }
+}
+
+/// An image in a list, for programs: an object for each of its names.
+pub(crate) fn records(image: &ImageSummary) -> Vec<Json> {
+    let told = |text: &str| json::known(if text == NONE { "" } else { text });
+    let record = |name: Name| {
+        json::row(
+            &FIELDS,
+            [
+                image.id.as_str().into(),
+                told(&name.repository),
+                told(&name.tag),
+                told(&name.digest),
+                json::seconds(image.created),
+                json::bytes(image.size),
+                json::bytes(image.shared_size),
+                json::bytes(image.containers),
+                json::map(image.labels.as_ref()),
+            ],
+        )
+    };
+    names(image, true).into_iter().map(record).collect()
 }
 
 /// The row of one name.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::commands::image::reference;
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -28,6 +29,10 @@ impl Command for Inspect {
         "Display an image manifest, or manifest list",
         Operands::Between(1, 2),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Told(
+        "The document as the registry has it, on one line; with --verbose an object for each image of a list.",
+    ));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
@@ -51,11 +56,11 @@ impl Command for Inspect {
             } else {
                 answer.document.get().to_owned()
             };
-            return shown(&text, "\t");
+            return shown(&text, (!call.json).then_some("\t"));
         };
         if !self.verbose {
             // Docker's client, too, indents lists in another way than manifests.
-            return shown(answer.document.get(), "   ");
+            return shown(answer.document.get(), (!call.json).then_some("   "));
         }
         let mut members = Vec::new();
         for member in &list.manifests {
@@ -64,7 +69,10 @@ impl Command for Inspect {
             let reference = format!("{name}@{}", member.digest);
             members.push(detailed(&reference, member, &own)?);
         }
-        shown(&format!("[{}]", members.join(",")), "\t")
+        shown(
+            &format!("[{}]", members.join(",")),
+            (!call.json).then_some("\t"),
+        )
     }
 }
 
@@ -96,7 +104,18 @@ fn detailed(name: &str, descriptor: &Descriptor, answer: &ManifestDocument) -> R
     ))
 }
 
-fn shown(text: &str, step: &str) -> Result<u8> {
-    ui::line(&indent(text, step))?;
+/// Prints a document, indented or on one line.
+fn shown(text: &str, step: Option<&str>) -> Result<u8> {
+    let text = match step {
+        Some(step) => indent(text, step),
+        None => compact(text)?,
+    };
+    ui::line(&text)?;
     Ok(0)
+}
+
+fn compact(text: &str) -> Result<String> {
+    let document = crate::format::template::Value::from_json(text)
+        .map_err(|error| Error::new(format!("the manifest is no JSON: {error}")))?;
+    Ok(document.to_json())
 }

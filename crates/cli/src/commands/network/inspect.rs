@@ -1,6 +1,7 @@
 //! `network inspect`
 
 use crate::commands::inspection::{FORMAT, inspect};
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
@@ -19,6 +20,10 @@ impl Command for Inspect {
         "Display detailed information on one or more networks",
         Operands::AtLeast(1),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One array of the daemon's own documents: Network of the Engine API.",
+    ));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {

@@ -1,9 +1,11 @@
 //! `network ls`
 
 use hull_api::types::Network;
+use serde_json::Value as Json;
 
 use crate::commands::container::ls::FORMAT;
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
@@ -27,6 +29,18 @@ const HEADINGS: [(&str, &str); 9] = [
     ("CreatedAt", "CREATED AT"),
 ];
 
+static FIELDS: [Field; 9] = [
+    Field("ID", Kind::Text, "all its digits"),
+    Field("Name", Kind::Text, ""),
+    Field("Driver", Kind::Text, ""),
+    Field("Scope", Kind::Text, "local"),
+    Field("IPv4", Kind::Truth, "whether it has addresses of this kind"),
+    Field("IPv6", Kind::Truth, "the same"),
+    Field("Internal", Kind::Truth, "whether it leads nowhere else"),
+    Field("Labels", Kind::Map, ""),
+    Field("CreatedAt", Kind::Time, ""),
+];
+
 #[derive(Default)]
 pub(crate) struct Ls {
     conditions: Conditions,
@@ -43,6 +57,8 @@ impl Command for Ls {
         Operands::None,
     );
 
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("f,filter", "filter", "Provide filter values (e.g. \"driver=bridge\")", &mut self.conditions);
@@ -52,7 +68,7 @@ impl Command for Ls {
     }
 
     async fn run(mut self, call: Call) -> Result<u8> {
-        if self.format.is_empty() && !self.quiet {
+        if self.format.is_empty() && !self.quiet && !call.json {
             self.format = Settings::read(&call.globals.config_directory).networks_format;
         }
         let listing = Listing {
@@ -67,10 +83,31 @@ impl Command for Ls {
             .await
             .map_err(failure)?;
         networks.sort_by(|left, right| left.name.cmp(&right.name));
+        if call.json {
+            return json::array(networks.iter().map(record));
+        }
         let rows: Vec<Value> = networks.iter().map(|network| self.row(network)).collect();
         ui::out(&listing.shown(&rows, self.no_trunc)?)?;
         Ok(0)
     }
+}
+
+/// A network in a list, for programs.
+fn record(network: &Network) -> Json {
+    json::row(
+        &FIELDS,
+        [
+            network.id.as_str().into(),
+            network.name.as_str().into(),
+            network.driver.as_str().into(),
+            network.scope.as_str().into(),
+            network.enable_ipv4.into(),
+            network.enable_ipv6.into(),
+            network.internal.into(),
+            json::map(network.labels.as_ref()),
+            json::time(&network.created),
+        ],
+    )
 }
 
 impl Ls {

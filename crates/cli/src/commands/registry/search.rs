@@ -1,8 +1,10 @@
 //! `search`
 
 use hull_api::types::ImageSearchItem;
+use serde_json::Value as Json;
 
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
@@ -23,6 +25,14 @@ const HEADINGS: [(&str, &str); 5] = [
 /// Characters of a description at most.
 const DESCRIPTION_LENGTH: usize = 45;
 
+static FIELDS: [Field; 5] = [
+    Field("Name", Kind::Text, ""),
+    Field("Description", Kind::Text, "whole"),
+    Field("StarCount", Kind::Number, ""),
+    Field("IsOfficial", Kind::Truth, ""),
+    Field("IsAutomated", Kind::Truth, ""),
+];
+
 #[derive(Default)]
 pub(crate) struct Search {
     conditions: Conditions,
@@ -38,6 +48,8 @@ impl Command for Search {
         "Search Docker Hub for images",
         Operands::Exactly(1),
     );
+
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
@@ -62,10 +74,27 @@ impl Command for Search {
             .images_search(term, self.limit, &filters(&self.conditions), auth.as_ref())
             .await
             .map_err(failure)?;
+        if call.json {
+            return json::array(found.iter().map(record));
+        }
         let rows: Vec<Value> = found.iter().map(|item| self.row(item)).collect();
         ui::out(&listing.shown(&rows, self.no_trunc)?)?;
         Ok(0)
     }
+}
+
+/// What was found, for programs.
+fn record(item: &ImageSearchItem) -> Json {
+    json::row(
+        &FIELDS,
+        [
+            item.name.as_str().into(),
+            item.description.as_str().into(),
+            item.star_count.into(),
+            item.is_official.into(),
+            item.is_automated.into(),
+        ],
+    )
 }
 
 impl Search {

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use hull_api::types::{ContainerSummary, DiskUsage, ImageSummary, Volume};
+use hull_api::types::{BuildCacheRecord, ContainerSummary, DiskUsage, ImageSummary, Volume};
+use serde_json::{Value as Json, json};
 
-use crate::commands::container::ls::{FORMAT, whole_row};
-use crate::commands::image::ls::{image_row, names};
-use crate::commands::volume::ls::volume_row;
+use crate::commands::container::ls::{self as containers, FORMAT, whole_row};
+use crate::commands::image::ls::{self as images, image_row, names};
+use crate::commands::json::{self, Field, Kind, Shape};
+use crate::commands::volume::ls::{self as volumes, volume_row};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::format::output::{BAD_TEMPLATE, Listing, parse, row, short_id};
-use crate::format::template::{Kind, Value};
+use crate::format::template::{self, Value};
 use crate::format::{size, time};
 use crate::ui;
 
@@ -23,6 +25,22 @@ const HEADINGS: [(&str, &str); 5] = [
     ("Active", "ACTIVE"),
     ("Size", "SIZE"),
     ("Reclaimable", "RECLAIMABLE"),
+];
+
+static FIELDS: [Field; 5] = [
+    Field(
+        "Type",
+        Kind::Text,
+        "Images, Containers, Local Volumes or Build Cache; with --verbose one object of Images, Containers, Volumes (as the lists have them) and BuildCache; with --why the account of the disk",
+    ),
+    Field("TotalCount", Kind::Number, "how many there are"),
+    Field("Active", Kind::Number, "how many are in use"),
+    Field("SizeBytes", Kind::Bytes, ""),
+    Field(
+        "ReclaimableBytes",
+        Kind::Bytes,
+        "what pruning would give back",
+    ),
 ];
 
 #[derive(Default)]
@@ -39,6 +57,8 @@ impl Command for Df {
         "Show docker disk usage",
         Operands::None,
     );
+
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
@@ -57,11 +77,20 @@ impl Command for Df {
         let client = connect(&call.globals).await?;
         if self.why {
             let account = client.disk_account().await.map_err(failure)?;
+            if call.json {
+                return json::object(&super::why::record(&account));
+            }
             ui::out(&super::why::text(&account)?)?;
             return Ok(0);
         }
         let usage = client.disk_usage(&[], true).await.map_err(failure)?;
         let contents = Contents::of(usage);
+        if call.json && self.verbose {
+            return json::object(&contents.record());
+        }
+        if call.json {
+            return json::array(contents.totals().iter().map(Total::record));
+        }
         if self.verbose && !matches!(self.format.as_str(), "" | "table") {
             ui::out(&contents.formatted(&self.format)?)?;
         } else if self.verbose {
@@ -81,7 +110,7 @@ struct Contents {
     layers_size: i64,
     containers: Vec<ContainerSummary>,
     volumes: Vec<Volume>,
-    cache: Vec<hull_api::types::BuildCacheRecord>,
+    cache: Vec<BuildCacheRecord>,
 }
 
 /// A line of the table.
@@ -207,6 +236,16 @@ impl Contents {
         }
     }
 
+    /// All objects, for programs.
+    fn record(&self) -> Json {
+        json!({
+            "Images": self.images.iter().flat_map(images::records).collect::<Json>(),
+            "Containers": self.containers.iter().map(containers::record).collect::<Json>(),
+            "Volumes": self.volumes.iter().map(volumes::record).collect::<Json>(),
+            "BuildCache": self.cache.iter().map(cache_record).collect::<Json>(),
+        })
+    }
+
     /// All objects as one record: what a template, or JSON, of the verbose form is about.
     fn formatted(&self, format: &str) -> Result<String> {
         let images = self.images.iter().flat_map(|image| {
@@ -235,7 +274,7 @@ impl Contents {
         ];
         let fields =
             fields.map(|(name, rows): (&str, Vec<Value>)| (name.to_owned(), Value::list(rows)));
-        let all = Value::object(Kind::Struct, fields.into());
+        let all = Value::object(template::Kind::Struct, fields.into());
         match format {
             "json" => Ok(all.to_json()),
             template => {
@@ -326,6 +365,19 @@ pub(super) fn table(template: &str, headings: &[(&str, &str)], rows: &[Value]) -
 }
 
 impl Total {
+    fn record(&self) -> Json {
+        json::row(
+            &FIELDS,
+            [
+                self.kind.into(),
+                self.count.into(),
+                self.active.into(),
+                json::bytes(self.size),
+                json::bytes(self.reclaimable),
+            ],
+        )
+    }
+
     fn row(&self) -> Value {
         #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
         let human = |bytes: i64| size::decimal_long(bytes as f64);
@@ -375,7 +427,7 @@ fn container_row(container: &ContainerSummary) -> Value {
     row("*formatter.ContainerContext", fields, Vec::new())
 }
 
-fn cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
+fn cache_row(record: &BuildCacheRecord) -> Value {
     let since = |text: &str| time::unix_seconds(text).map(time::ago).unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let size = size::decimal(record.size as f64);
@@ -398,14 +450,29 @@ fn cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
     row("*formatter.buildCacheContext", fields, Vec::new())
 }
 
+/// A record of the build cache, for programs.
+fn cache_record(record: &BuildCacheRecord) -> Json {
+    json!({
+        "ID": record.id,
+        "Type": record.kind,
+        "Description": record.description,
+        "InUse": record.in_use,
+        "Shared": record.shared,
+        "SizeBytes": json::bytes(record.size),
+        "CreatedAt": json::time(&record.created_at),
+        "LastUsedAt": json::time(record.last_used_at.as_deref().unwrap_or_default()),
+        "UsageCount": record.usage_count,
+    })
+}
+
 /// What is in use is marked.
-fn cache_id(id: &str, record: &hull_api::types::BuildCacheRecord) -> String {
+fn cache_id(id: &str, record: &BuildCacheRecord) -> String {
     let mark = if record.in_use { "*" } else { "" };
     format!("{id}{mark}")
 }
 
 /// The same with nothing left out.
-fn whole_cache_row(record: &hull_api::types::BuildCacheRecord) -> Value {
+fn whole_cache_row(record: &BuildCacheRecord) -> Value {
     // As Go prints a time that came from JSON.
     let printed = |time: &str| time.replace('T', " ").replace('Z', " +0000 UTC");
     let last_used = record.last_used_at.as_deref().map(printed);

@@ -4,6 +4,7 @@ use hull_api::types::Event;
 
 use crate::commands::filters::{Conditions, filters};
 use crate::commands::inspection::FORMAT;
+use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -28,6 +29,10 @@ impl Command for Events {
         "Get real time events from the server",
         Operands::None,
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One object a line, as they come: EventMessage of the Engine API; time is seconds and timeNano nanoseconds since the epoch.",
+    ));
 
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {

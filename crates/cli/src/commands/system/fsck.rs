@@ -1,13 +1,32 @@
 //! `system fsck`
 
 use hull_api::types::FsckFinding;
+use serde_json::Value as Json;
 
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
 use crate::flags::FlagSet;
 use crate::format::size;
 use crate::ui;
+
+static FIELDS: [Field; 6] = [
+    Field("Trouble", Kind::Text, "damaged, missing or orphan"),
+    Field("Object", Kind::Text, "what it is about"),
+    Field("Problem", Kind::Text, "in words"),
+    Field(
+        "SizeBytes",
+        Kind::Bytes,
+        "what it takes on the disk in vain",
+    ),
+    Field(
+        "Mended",
+        Kind::Truth,
+        "whether it is mended now; the exit code is 1 while something is not",
+    ),
+    Field("Remark", Kind::Text, "how it was mended, or why it was not"),
+];
 
 #[derive(Default)]
 pub(crate) struct Fsck {
@@ -23,6 +42,8 @@ impl Command for Fsck {
         Operands::None,
     );
 
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("quick", "", "Look at names and sizes only, not at every byte", &mut self.quick);
@@ -35,17 +56,36 @@ impl Command for Fsck {
             .fsck(self.repair, !self.quick)
             .await
             .map_err(failure)?;
-        for finding in &report.findings {
-            ui::line(&line(finding))?;
-        }
         let left = report
             .findings
             .iter()
             .filter(|finding| !finding.mended)
             .count();
+        if call.json {
+            json::array(report.findings.iter().map(record))?;
+            return Ok(u8::from(left > 0));
+        }
+        for finding in &report.findings {
+            ui::line(&line(finding))?;
+        }
         ui::line(&verdict(report.findings.len(), left, self.repair))?;
         Ok(u8::from(left > 0))
     }
+}
+
+/// A finding, for programs.
+fn record(finding: &FsckFinding) -> Json {
+    json::row(
+        &FIELDS,
+        [
+            finding.trouble.as_str().into(),
+            finding.object.as_str().into(),
+            finding.problem.as_str().into(),
+            json::bytes(finding.size),
+            finding.mended.into(),
+            json::known(&finding.remark),
+        ],
+    )
 }
 
 fn line(finding: &FsckFinding) -> String {

@@ -4,6 +4,7 @@ use hull_api::types::Info as Facts;
 use serde_json::json;
 
 use crate::commands::inspection::FORMAT;
+use crate::commands::json::Shape;
 use crate::commands::pages::{DOCKER_CLIENT, VERSION};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
@@ -28,6 +29,10 @@ impl Command for Info {
         "Display system-wide information",
         Operands::None,
     );
+
+    const JSON: Option<Shape> = Some(Shape::Formatted(
+        "One object: SystemInfo of the Engine API, with ClientInfo.",
+    ));
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("f,format", "string", FORMAT, &mut self.format);

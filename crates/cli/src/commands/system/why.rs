@@ -1,12 +1,44 @@
 //! `system df --why`: what fills the disk, and what would go first.
 
 use hull_api::types::{DiskAccount, DiskAccountLine, DiskStanding};
+use serde_json::{Value as Json, json};
 
 use super::df::table;
+use crate::commands::json;
 use crate::error::Result;
 use crate::format::output::{row, short_id};
 use crate::format::template::Value;
 use crate::format::{size, time};
+
+/// The account, for programs.
+pub(super) fn record(account: &DiskAccount) -> Json {
+    let line = |line: &DiskAccountLine| {
+        json!({
+            "What": line.what,
+            "SizeBytes": json::bytes(line.size),
+            "ReclaimableBytes": json::bytes(line.reclaimable),
+        })
+    };
+    let standing = |standing: &DiskStanding| {
+        json!({
+            "Type": standing.kind,
+            "ID": standing.id,
+            "Names": standing.names,
+            "SizeBytes": json::bytes(standing.size),
+            "LastUsedAt": match standing.last_used {
+                0 => Json::Null,
+                seconds => json::seconds(seconds),
+            },
+            "Standing": standing.standing,
+        })
+    };
+    json!({
+        "Lines": account.lines.iter().map(line).collect::<Json>(),
+        "TotalBytes": json::bytes(account.total),
+        "BudgetBytes": Some(account.budget).filter(|bytes| *bytes != 0),
+        "Standings": account.standings.iter().map(standing).collect::<Json>(),
+    })
+}
 
 /// The account as text.
 pub(super) fn text(account: &DiskAccount) -> Result<String> {

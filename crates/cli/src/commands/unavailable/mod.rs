@@ -3,12 +3,13 @@
 
 mod cluster;
 mod others;
+mod plugins;
 
 use hull_api::query::Query;
 
 use super::container::ls::FORMAT as LIST_FORMAT;
 use super::inspection::FORMAT;
-use super::{About, Operands, check_operands, page, parse};
+use super::{About, Operands, check_operands, json, page, parse};
 use crate::connection::{connect, failure};
 use crate::context::Globals;
 use crate::error::{Error, Result};
@@ -79,13 +80,20 @@ fn sinks(flags: &[Flag]) -> Vec<Sink> {
     flags.iter().map(sink).collect()
 }
 
-fn bind<'s>(flags: &'static [Flag], sinks: &'s mut [Sink]) -> FlagSet<'s> {
+fn bind<'s>(
+    flags: &'static [Flag],
+    sinks: &'s mut [Sink],
+    wants_json: &'s mut bool,
+) -> FlagSet<'s> {
     let mut set = FlagSet::default();
     for (Flag(name, kind, usage), sink) in flags.iter().zip(sinks) {
         match sink {
             Sink::Switch(value) => set.add(name, kind, *usage, value),
             Sink::Texts(value) => set.add(name, kind, *usage, value),
         }
+    }
+    if set.has("format") {
+        json::offer(&mut set, wants_json);
     }
     set
 }
@@ -130,11 +138,18 @@ pub(super) fn run(
             .iter()
             .any(|word| word == "--help" || word == "-h")
     {
-        return Err(refusal(globals, name)?.unwrap_or_else(|| unavailable(&sentence, name)));
+        return Err(
+            refusal(globals, name, arguments)?.unwrap_or_else(|| unavailable(&sentence, name))
+        );
     }
-    let parsed = parse(bind(command.flags, &mut sinks), arguments, &full, &about)?;
+    let mut wants_json = false;
+    let set = bind(command.flags, &mut sinks, &mut wants_json);
+    let parsed = parse(set, arguments, &full, &about)?;
+    if wants_json {
+        json::stands_alone(&parsed, &full, &about)?;
+    }
     if parsed.help {
-        let set = bind(command.flags, &mut sinks);
+        let set = bind(command.flags, &mut sinks, &mut wants_json);
         ui::out(&page(globals, &full, &about, command.summary, &set))?;
         if !globals.is_docker() {
             ui::line(&format!("\n{sentence}."))?;
@@ -142,12 +157,15 @@ pub(super) fn run(
         return Ok(0);
     }
     check_operands(&full, &about, &parsed.operands, program)?;
-    Err(refusal(globals, name)?.unwrap_or_else(|| unavailable(&sentence, name)))
+    Err(refusal(globals, name, &parsed.operands)?.unwrap_or_else(|| unavailable(&sentence, name)))
 }
 
 /// Under Docker's name, what a daemon outside a cluster says to whatever is about one.
-fn refusal(globals: &Globals, name: &str) -> Result<Option<Error>> {
+fn refusal(globals: &Globals, name: &str, operands: &[String]) -> Result<Option<Error>> {
     let (group, verb) = name.split_once(' ').unwrap_or((name, ""));
+    if group == "plugin" {
+        return plugins::refusal(globals, verb, operands);
+    }
     let is_about_one = ["service", "stack", "swarm", "node", "secret", "config"].contains(&group);
     let enters_one = group == "swarm" && ["init", "join"].contains(&verb);
     if !globals.is_docker() || !is_about_one || enters_one {

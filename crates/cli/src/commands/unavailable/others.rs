@@ -1,6 +1,6 @@
 //! Checkpoints, plugins of the daemon, and signatures.
 
-use super::{FORMAT, Flag, LIST_FORMAT, Missing, known};
+use super::{FORMAT, Flag, Missing, known};
 
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Missing] = &[
@@ -31,12 +31,6 @@ pub(super) static COMMANDS: &[Missing] = &[
         Flag("disable", "", "Do not enable the plugin on install"),
         Flag("disable-content-trust", "", "Skip image verification (default true)"),
         Flag("grant-all-permissions", "", "Grant all permissions necessary to run the plugin"),
-    ]),
-    known(&["plugin ls", "plugin list"], "[OPTIONS]", "List plugins", &[
-        Flag("f,filter", "filter", "Provide filter values (e.g. \"enabled=true\")"),
-        Flag("format", "string", LIST_FORMAT),
-        Flag("no-trunc", "", "Don't truncate output"),
-        Flag("q,quiet", "", "Only display plugin IDs"),
     ]),
     known(&["plugin push"], "[OPTIONS] PLUGIN[:TAG]", "Push a plugin to a registry", &[
         Flag("disable-content-trust", "", "Skip image signing (default true)"),

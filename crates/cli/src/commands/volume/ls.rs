@@ -1,9 +1,11 @@
 //! `volume ls`
 
 use hull_api::types::Volume;
+use serde_json::Value as Json;
 
 use crate::commands::container::ls::FORMAT;
 use crate::commands::filters::{Conditions, filters};
+use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -28,6 +30,27 @@ const HEADINGS: [(&str, &str); 10] = [
     ("Status", "STATUS"),
 ];
 
+/// What programs read of a volume in a list.
+pub(crate) static FIELDS: [Field; 9] = [
+    Field("Name", Kind::Text, ""),
+    Field("Driver", Kind::Text, ""),
+    Field(
+        "Mountpoint",
+        Kind::Text,
+        "where its data are on the daemon's host",
+    ),
+    Field("Scope", Kind::Text, "local or global"),
+    Field("Labels", Kind::Map, ""),
+    Field("Options", Kind::Map, "of its driver"),
+    Field("CreatedAt", Kind::Time, ""),
+    Field(
+        "Links",
+        Kind::Number,
+        "containers that use it; only in `system df -v`",
+    ),
+    Field("SizeBytes", Kind::Bytes, "only in `system df -v`"),
+];
+
 #[derive(Default)]
 pub(crate) struct Ls {
     cluster: bool,
@@ -44,6 +67,8 @@ impl Command for Ls {
         Operands::None,
     );
 
+    const JSON: Option<Shape> = Some(Shape::Array(&FIELDS));
+
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("cluster", "", "Display only cluster volumes, and use cluster volume list formatting", &mut self.cluster);
@@ -57,7 +82,7 @@ impl Command for Ls {
         if self.cluster {
             return Err(Error::new("cluster volumes are not available in Hull yet"));
         }
-        if self.format.is_empty() && !self.quiet {
+        if self.format.is_empty() && !self.quiet && !call.json {
             self.format = Settings::read(&call.globals.config_directory).volumes_format;
         }
         let listing = Listing {
@@ -80,10 +105,32 @@ impl Command for Ls {
         }
         let mut volumes = list.volumes.unwrap_or_default();
         volumes.sort_by(|left, right| left.name.cmp(&right.name));
+        if call.json {
+            return json::array(volumes.iter().map(record));
+        }
         let rows: Vec<Value> = volumes.iter().map(volume_row).collect();
         ui::out(&listing.shown(&rows, false)?)?;
         Ok(0)
     }
+}
+
+/// A volume in a list, for programs.
+pub(crate) fn record(volume: &Volume) -> Json {
+    let usage = volume.usage_data;
+    json::row(
+        &FIELDS,
+        [
+            volume.name.as_str().into(),
+            volume.driver.as_str().into(),
+            json::known(&volume.mountpoint),
+            volume.scope.as_str().into(),
+            json::map(volume.labels.as_ref()),
+            json::map(volume.options.as_ref()),
+            json::time(&volume.created_at),
+            usage.map_or(Json::Null, |usage| json::bytes(usage.ref_count)),
+            usage.map_or(Json::Null, |usage| json::bytes(usage.size)),
+        ],
+    )
 }
 
 /// The row of a volume.

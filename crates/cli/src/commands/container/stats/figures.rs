@@ -2,9 +2,36 @@
 
 use hull_api::types::{CpuStats, MemoryStats, Stats};
 
+use serde_json::Value as Json;
+
+use crate::commands::json::{self, Field, Kind};
 use crate::format::output::{row, short_id};
 use crate::format::size;
 use crate::format::template::Value;
+
+pub(in crate::commands) static FIELDS: [Field; 13] = [
+    Field("ID", Kind::Text, "all its digits"),
+    Field("Name", Kind::Text, ""),
+    Field(
+        "Running",
+        Kind::Truth,
+        "whether it runs; if not, nothing is measured",
+    ),
+    Field("ReadAt", Kind::Time, "when it was measured"),
+    Field("CPUPercent", Kind::Number, "100 is one processor"),
+    Field(
+        "MemoryBytes",
+        Kind::Bytes,
+        "without what the kernel would give up first",
+    ),
+    Field("MemoryLimitBytes", Kind::Bytes, ""),
+    Field("MemoryPercent", Kind::Number, "of the limit"),
+    Field("NetworkReceivedBytes", Kind::Bytes, "since it was started"),
+    Field("NetworkSentBytes", Kind::Bytes, ""),
+    Field("BlockReadBytes", Kind::Bytes, ""),
+    Field("BlockWrittenBytes", Kind::Bytes, ""),
+    Field("PIDs", Kind::Number, "processes and threads"),
+];
 
 pub(super) const TABLE: &str = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}";
 
@@ -26,6 +53,8 @@ pub(crate) struct Figures {
     container: String,
     id: String,
     name: String,
+    /// When it was measured; empty if it does not run.
+    read: String,
     /// None: nothing has been measured.
     measured: Option<Measured>,
 }
@@ -59,6 +88,10 @@ impl Figures {
             container: container.to_owned(),
             id: sample.id.clone(),
             name: sample.name.trim_start_matches('/').to_owned(),
+            read: match is_running {
+                true => sample.read.clone(),
+                false => String::new(),
+            },
             measured: Some(if is_running {
                 measure(sample)
             } else {
@@ -78,6 +111,38 @@ impl Figures {
             Some(Value::Text(text)) => text.to_string(),
             _ => String::new(),
         }
+    }
+
+    /// The figures, for programs.
+    pub(super) fn record(&self) -> Json {
+        let measured = self.measured.filter(|_| !self.read.is_empty());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "they were whole numbers before they were summed"
+        )]
+        let bytes = |of: fn(&Measured) -> f64| -> Json {
+            measured.as_ref().map(|measured| of(measured) as u64).into()
+        };
+        let number = |of: fn(&Measured) -> f64| -> Json { measured.as_ref().map(of).into() };
+        json::row(
+            &FIELDS,
+            [
+                json::known(&self.id),
+                json::known(&self.name),
+                measured.is_some().into(),
+                json::time(&self.read),
+                number(|m| m.cpu_percent),
+                bytes(|m| m.memory),
+                bytes(|m| m.memory_limit),
+                number(Measured::memory_percent),
+                bytes(|m| m.received),
+                bytes(|m| m.sent),
+                bytes(|m| m.read),
+                bytes(|m| m.written),
+                measured.map(|m| m.processes).into(),
+            ],
+        )
     }
 
     pub(super) fn row(&self, no_trunc: bool) -> Value {
