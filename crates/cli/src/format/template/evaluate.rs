@@ -2,6 +2,7 @@
 
 use super::TemplateError;
 use super::functions;
+use super::lex::place;
 use super::parse::{Branch, Command, Node, Operand, Pipeline, Term, Tree};
 use super::print;
 use super::value::{Kind, Value};
@@ -49,10 +50,8 @@ type Eval<T> = Result<T, TemplateError>;
 
 impl Run<'_> {
     fn fail<T>(&self, at: usize, node: &str, message: &str) -> Eval<T> {
-        let before = &self.source[..at.min(self.source.len())];
-        let line = 1 + before.matches('\n').count();
-        let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1);
-        Err(TemplateError(format!(
+        let (line, column) = place(self.source, at);
+        Err(TemplateError::Failed(format!(
             ":{line}:{column}: executing \"\" at <{node}>: {message}"
         )))
     }

@@ -1,6 +1,7 @@
 //! Template text → tokens, with the offset of each.
 
 use super::TemplateError;
+use super::number;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
@@ -32,10 +33,22 @@ pub(super) struct Lexeme {
     pub(super) at: usize,
 }
 
-/// Go names templates in errors; Docker's have the empty name.
+/// Go names templates in errors; Docker's have the empty name. Go tells the line alone, we the column, too.
 pub(super) fn fail<T>(source: &str, at: usize, message: &str) -> Result<T, TemplateError> {
-    let line = 1 + source[..at.min(source.len())].matches('\n').count();
-    Err(TemplateError(format!(":{line}: {message}")))
+    let (line, column) = place(source, at);
+    Err(TemplateError::Unread {
+        line,
+        column,
+        message: message.to_owned(),
+    })
+}
+
+/// Line and column of an offset: lines are counted from one, columns are bytes from none, as Go has it.
+pub(super) fn place(source: &str, at: usize) -> (usize, usize) {
+    let before = &source.as_bytes()[..at.min(source.len())];
+    let lines = before.iter().filter(|byte| **byte == b'\n').count();
+    let start = before.iter().rposition(|byte| *byte == b'\n');
+    (1 + lines, before.len() - start.map_or(0, |at| at + 1))
 }
 
 pub(super) fn lex(source: &str) -> Result<Vec<Lexeme>, TemplateError> {
@@ -251,31 +264,16 @@ impl<'s> Lexer<'s> {
     }
 
     fn number(&self, rest: &str) -> Result<(Token, usize), TemplateError> {
-        let end = rest
-            .char_indices()
-            .skip(1)
-            .find(|&(at, c)| {
-                let after_exponent = matches!(rest.as_bytes()[at - 1], b'e' | b'E');
-                !(c.is_ascii_alphanumeric()
-                    || matches!(c, '.' | '_')
-                    || (matches!(c, '+' | '-') && after_exponent))
-            })
-            .map_or(rest.len(), |(at, _)| at);
-        let text = rest[..end].replace('_', "");
-        let integer = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(hex) => i64::from_str_radix(hex, 16).ok(),
-            None => text.parse().ok(),
+        let end = match number::length(rest) {
+            Ok(end) => end,
+            Err(end) => {
+                let message = format!("bad number syntax: {:?}", &rest[..end]);
+                return fail(self.source, self.at, &message);
+            }
         };
-        if let Some(integer) = integer {
-            return Ok((Token::Int(integer), end));
-        }
-        match text.parse() {
-            Ok(float) => Ok((Token::Float(float), end)),
-            Err(_) => fail(
-                self.source,
-                self.at,
-                &format!("bad number syntax: {:?}", &rest[..end]),
-            ),
+        match number::read(&rest[..end]) {
+            Ok(token) => Ok((token, end)),
+            Err(message) => fail(self.source, self.at, &message),
         }
     }
 }

@@ -6,21 +6,42 @@
 mod evaluate;
 mod functions;
 mod lex;
+mod number;
 mod parse;
 mod print;
 mod value;
 
 use std::fmt;
 
+use crate::ui;
+
 pub(crate) use value::{Kind, Object, Value};
 
-/// A template that could not be read or carried out, with line and column as Go gives them.
+/// A template that could not be read or carried out, with its place. Of what is no template Go names the line alone: so do
+/// we under Docker's name.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct TemplateError(String);
+pub(crate) enum TemplateError {
+    /// It is no template.
+    Unread {
+        line: usize,
+        column: usize,
+        message: String,
+    },
+    /// It could not be carried out.
+    Failed(String),
+}
 
 impl fmt::Display for TemplateError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "template: {}", self.0)
+        match self {
+            Self::Unread {
+                line,
+                column,
+                message,
+            } if ui::explains() => write!(out, "template: :{line}:{column}: {message}"),
+            Self::Unread { line, message, .. } => write!(out, "template: :{line}: {message}"),
+            Self::Failed(message) => write!(out, "template: {message}"),
+        }
     }
 }
 
@@ -37,7 +58,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// The first thing that is no template, with its line.
+    /// The first thing that is no template, with its place.
     pub(crate) fn parse(source: &str) -> Result<Self, TemplateError> {
         Ok(Self {
             tree: parse::parse(source, false)?,

@@ -151,6 +151,10 @@ fn operators_and_printing() {
         "{{`raw \"text\"`}} {{\"a\\tb\"}} {{1.5e3}} {{0x10}} {{'a'}}",
         "raw \"text\" a\tb 1500 16 97",
     );
+    gives(
+        "{{0b11}} {{0x1F}} {{0o7}} {{1_000}} {{017}}",
+        "3 31 7 1000 15",
+    );
     gives("{{if and .State.Running (eq .State.Pid 42)}}y{{end}}", "y");
 }
 
@@ -164,18 +168,20 @@ fn errors_point_where_go_points() {
         "{{.State.Health.Status}}",
         ":1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"",
     );
-    fails("{{.Foo", ":1: unclosed action");
-    fails("{{foo}}", ":1: function \"foo\" not defined");
-    fails("{{if .Id}}", ":1: unexpected EOF");
-    fails("{{end}}", ":1: unexpected {{end}}");
-    fails("{{$x}}", ":1: undefined variable \"$x\"");
-    fails("{{if}}{{end}}", ":1: missing value for if");
-    fails("{{}}", ":1: missing value for command");
+    fails("{{.Foo", ":1:6: unclosed action");
+    fails("{{foo}}", ":1:2: function \"foo\" not defined");
+    fails("{{if .Id}}", ":1:8: unexpected EOF");
+    fails("{{end}}", ":1:5: unexpected {{end}}");
+    fails("{{$x}}", ":1:2: undefined variable \"$x\"");
+    fails("{{if}}{{end}}", ":1:4: missing value for if");
+    fails("{{}}", ":1:2: missing value for command");
     fails(
         "{{index .Config.Env 5}}",
         ":1:2: executing \"\" at <index .Config.Env 5>: error calling index: index out of range: 5",
     );
-    fails("{{\"a}}", ":1: unterminated quoted string");
+    fails("a\n b {{foo}}", ":2:5: function \"foo\" not defined");
+    fails("{{0b12}}", ":1:2: bad number syntax: \"0b12\"");
+    fails("{{\"a}}", ":1:2: unterminated quoted string");
     fails(
         "{{lt 1 \"a\"}}",
         ":1:2: executing \"\" at <lt 1 \"a\">: error calling lt: incompatible types for comparison",
