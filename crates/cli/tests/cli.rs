@@ -499,3 +499,104 @@ fn flags_given_twice_and_empty_names_are_handled() {
         "only one -H",
     );
 }
+
+#[test]
+fn flags_that_no_page_lists_are_understood() {
+    for line in [
+        "image build --disable-content-trust",
+        "service create --memory-swap 1g --memory-swappiness 1",
+        "service update --memory-swap 1g --memory-swappiness 1",
+        "stack --orchestrator swarm ls",
+        "stack ls --orchestrator=swarm",
+        "compose build --compress --force-rm --no-rm --parallel --progress plain",
+        "compose --no-ansi --verbose --workdir / ps",
+        "compose pull --parallel --no-parallel",
+        "compose run -t",
+        "compose publish --insecure-registry x",
+    ] {
+        let words: Vec<&str> = line.split(' ').chain(["--help"]).collect();
+        let output = hull(&words).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", shown(&output));
+    }
+    let output = hull(&["compose", "-v"]).output().unwrap();
+    assert!(
+        shown(&output).contains("Compose version"),
+        "{}",
+        shown(&output)
+    );
+}
+
+#[test]
+fn what_compose_would_build_is_printed_for_bake() {
+    let directory = std::env::temp_dir().join(format!("hull-bake-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = "name: rich
+services:
+  a.b:
+    build:
+      context: https://example.com/x.git
+      args: {A: '1', B:}
+      additional_contexts: {base: 'service:c', o: /o}
+      ulimits: {nproc: {soft: 1, hard: 2}}
+      ssh: [default]
+      provenance: mode=max
+      platforms: [linux/amd64, linux/arm64]
+      privileged: true
+  c:
+    image: c:1
+    build: {context: /src, dockerfile: D, secrets: [s], extra_hosts: ['h:1.2.3.4']}
+  d: {image: d}
+secrets: {s: {file: /s}}
+";
+    std::fs::write(directory.join("compose.yaml"), file).unwrap();
+    let line = [
+        "compose",
+        "build",
+        "--print",
+        "--no-cache",
+        "--build-arg",
+        "Z=2",
+    ];
+    let output = hull(&line).current_dir(&directory).output().unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let labels = |service: &str| {
+        serde_json::json!({
+            "com.docker.compose.project": "rich",
+            "com.docker.compose.service": service,
+            "com.docker.compose.version": "2.40.3",
+        })
+    };
+    let expected = serde_json::json!({
+        "group": {"default": {"targets": ["a_b", "c"]}},
+        "target": {
+            "a_b": {
+                "context": "https://example.com/x.git",
+                "dockerfile": "Dockerfile",
+                "args": {"A": "1", "Z": "2"},
+                "contexts": {"base": "target:c", "o": "/o"},
+                "ulimits": ["nproc=1:2"],
+                "ssh": ["default="],
+                "attest": ["type=provenance,mode=max"],
+                "platforms": ["linux/amd64", "linux/arm64"],
+                "entitlements": ["security.insecure"],
+                "tags": ["rich-a.b"],
+                "no-cache": true,
+                "labels": labels("a.b"),
+                "output": ["type=image,push=false"],
+            },
+            "c": {
+                "context": "/src",
+                "dockerfile": "/src/D",
+                "args": {"Z": "2"},
+                "secret": ["id=s,type=file,src=/s"],
+                "extra-hosts": {"h": "1.2.3.4"},
+                "tags": ["c:1"],
+                "no-cache": true,
+                "labels": labels("c"),
+                "output": ["type=docker"],
+            },
+        },
+    });
+    assert_eq!(printed, expected);
+}

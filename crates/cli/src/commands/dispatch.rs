@@ -77,6 +77,10 @@ fn group(mut globals: Globals, group: &str, rest: &[String]) -> Result<u8> {
             own = compose::read(&mut globals, rest)?;
             own.as_slice()
         }
+        "stack" => {
+            own = unavailable::without_orchestrator(rest)?;
+            own.as_slice()
+        }
         _ => rest,
     };
     let Some((word, rest)) = rest.split_first() else {

@@ -189,6 +189,7 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<compose::ls::Ls>(),
     entry::<compose::port::Port>(),
     entry::<compose::ps::Ps>(),
+    entry::<compose::publish::Publish>(),
     entry::<compose::pull::Pull>(),
     entry::<compose::pull::Push>(),
     entry::<compose::run::Run>(),

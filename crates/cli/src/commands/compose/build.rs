@@ -7,22 +7,36 @@ use std::process::{Command as Process, Stdio};
 
 use hull_compose::apply::{Report, Standing};
 use hull_compose::model::{self, Project, Service};
+use hull_compose::render;
 
-use super::project::Scene;
+use super::bake::{self, Wishes};
+use super::project::{Scene, load_failure, loaded};
 use crate::commands::{About, Call, Command, Operands};
 use crate::context::Globals;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::ui;
 
+/// What is said of `--progress` after `build`, which is obeyed all the same.
+const PROGRESS: &str =
+    "--progress is a global compose flag, better use `docker compose --progress xx build ...";
+
 #[derive(Default)]
 pub(crate) struct Build {
     arguments: Vec<String>,
+    builder: String,
+    check: bool,
     memory: String,
     no_cache: bool,
+    no_effect: [bool; 4],
+    print: bool,
+    progress: String,
+    provenance: String,
     pull: bool,
     push: bool,
     quiet: bool,
+    sbom: String,
+    ssh: Vec<String>,
     with_dependencies: bool,
 }
 
@@ -37,15 +51,33 @@ impl Command for Build {
     #[rustfmt::skip]
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("build-arg", "stringArray", "Set build-time variables for services", &mut self.arguments);
+        set.add("builder", "string", "Set builder to use", &mut self.builder);
+        set.add("check", "", "Check build configuration", &mut self.check);
         set.add("m,memory", "bytes", "Set memory limit for the build container. Not supported by BuildKit.", &mut self.memory);
         set.add("no-cache", "", "Do not use cache when building the image", &mut self.no_cache);
+        let [compress, force_rm, no_rm, parallel] = &mut self.no_effect;
+        set.hidden("compress", "", compress);
+        set.hidden("force-rm", "", force_rm);
+        set.hidden("no-rm", "", no_rm);
+        set.hidden("parallel", "", parallel);
+        set.add("print", "", "Print equivalent bake file", &mut self.print);
+        set.hidden("progress", "string", &mut self.progress);
+        set.add("provenance", "string", "Add a provenance attestation", &mut self.provenance);
         set.add("pull", "", "Always attempt to pull a newer version of the image", &mut self.pull);
         set.add("push", "", "Push service images", &mut self.push);
         set.add("q,quiet", "", "Suppress the build output", &mut self.quiet);
+        set.add("sbom", "string", "Add a SBOM attestation", &mut self.sbom);
+        set.add("ssh", "string", "Set SSH authentications used when building service images. (use 'default' for using your default SSH Agent)", &mut self.ssh);
         set.add("with-dependencies", "", "Also build dependencies (transitively)", &mut self.with_dependencies);
     }
 
     async fn run(self, call: Call) -> Result<u8> {
+        if !self.progress.is_empty() {
+            ui::note(PROGRESS);
+        }
+        if self.print {
+            return self.printed(&call);
+        }
         let mut scene = Scene::of_files(&call, &call.operands).await?;
         scene.project.select(&call.operands, self.with_dependencies);
         let services: Vec<&Service> = scene
@@ -60,14 +92,20 @@ impl Command for Build {
         }
         let more = More {
             arguments: self.arguments,
+            builder: self.builder,
+            check: self.check,
             memory: self.memory,
             no_cache: self.no_cache,
+            progress: self.progress,
+            provenance: self.provenance,
             pull: self.pull,
             quiet: self.quiet,
+            sbom: self.sbom,
+            ssh: self.ssh,
         };
         for service in services {
             build(&call.globals, &scene, service, &more)?;
-            if self.push && !service.image.is_empty() {
+            if self.push && !self.check && !service.image.is_empty() {
                 scene
                     .engine()
                     .push(service)
@@ -79,14 +117,45 @@ impl Command for Build {
     }
 }
 
+impl Build {
+    /// Prints what would be built, and asks no daemon.
+    fn printed(&self, call: &Call) -> Result<u8> {
+        let loaded = loaded(call, &call.operands)?;
+        let document = serde_json::from_str(&render::project_json(&loaded.project))
+            .map_err(|error| Error::new(format!("the project cannot be shown: {error}")))?;
+        let mut project = Project::of(&loaded).map_err(load_failure)?;
+        project.select(&call.operands, self.with_dependencies);
+        let wishes = Wishes {
+            arguments: &self.arguments,
+            ssh: &self.ssh,
+            no_cache: self.no_cache,
+            pull: self.pull,
+            push: self.push,
+        };
+        let file = bake::file(&project, &document, &wishes);
+        ui::line(&format!("{file:#}"))?;
+        Ok(0)
+    }
+}
+
 /// What a command line adds to what a file says.
 #[derive(Debug, Default, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command"
+)]
 pub(super) struct More {
     arguments: Vec<String>,
+    builder: String,
+    check: bool,
     memory: String,
     no_cache: bool,
+    progress: String,
+    provenance: String,
     pull: bool,
     quiet: bool,
+    sbom: String,
+    ssh: Vec<String>,
 }
 
 impl More {
@@ -211,6 +280,11 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
         ("cache-from", &build.cache_from),
         ("platform", &build.platforms),
         ("ssh", &build.ssh),
+        ("ssh", &more.ssh),
+        ("builder", &vec![more.builder.clone()]),
+        ("progress", &vec![more.progress.clone()]),
+        ("provenance", &vec![more.provenance.clone()]),
+        ("sbom", &vec![more.sbom.clone()]),
         ("add-host", &hosts),
         ("target", &vec![build.target.clone()]),
         ("network", &vec![build.network.clone()]),
@@ -227,6 +301,7 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
     }
     words.extend(secrets(project, build));
     for (flag, given) in [
+        ("check", more.check),
         ("no-cache", build.no_cache || more.no_cache),
         ("pull", build.pull || more.pull),
         ("quiet", more.quiet),

@@ -47,7 +47,9 @@ mod tests {
 
     #[test]
     fn every_verb_is_known_here() {
-        let refused = ["attach", "commit", "cp", "exec", "export", "run", "watch"];
+        let refused = [
+            "attach", "commit", "cp", "exec", "export", "publish", "run", "watch",
+        ];
         for entry in COMMANDS.iter() {
             for name in entry.about.names {
                 if let Some(verb) = name.strip_prefix("compose ") {

@@ -2,6 +2,7 @@
 
 pub(super) mod attach;
 mod attached;
+mod bake;
 pub(super) mod build;
 pub(super) mod config;
 pub(super) mod cp;
@@ -24,6 +25,7 @@ mod progress;
 mod project;
 mod provider;
 pub(super) mod ps;
+pub(super) mod publish;
 pub(super) mod pull;
 pub(super) mod run;
 pub(super) mod scale;
@@ -60,7 +62,7 @@ pub(super) fn read(globals: &mut Globals, arguments: &[String]) -> Result<Vec<St
             code: 125,
         })
     })?;
-    let mut rest = parsed.operands;
+    let mut rest = flags.settled(parsed.operands)?;
     if parsed.help {
         rest.insert(0, "--help".to_owned());
     }

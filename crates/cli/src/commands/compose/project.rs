@@ -33,6 +33,17 @@ pub(crate) struct ProjectFlags {
     pub(super) progress: String,
     project_directory: Option<String>,
     project_name: Option<String>,
+    old: OldFlags,
+}
+
+/// Flags that no page lists any more.
+#[derive(Debug, Default, Clone)]
+struct OldFlags {
+    insecure_registries: Vec<String>,
+    no_ansi: bool,
+    verbose: bool,
+    version: bool,
+    workdir: Option<String>,
 }
 
 impl ProjectFlags {
@@ -49,6 +60,40 @@ impl ProjectFlags {
         set.add("progress", "string", "Set type of progress output (auto, tty, plain, json, quiet)", &mut self.progress);
         set.add("project-directory", "string", "Specify an alternate working directory (default: the path of the, first specified, Compose file)", &mut self.project_directory);
         set.add("p,project-name", "string", "Project name", &mut self.project_name);
+        set.hidden("insecure-registry", "stringArray", &mut self.old.insecure_registries);
+        set.hidden("no-ansi", "", &mut self.old.no_ansi);
+        set.hidden("verbose", "", &mut self.old.verbose);
+        set.hidden("v,version", "", &mut self.old.version);
+        set.hidden("workdir", "string", &mut self.old.workdir);
+    }
+
+    /// Puts old flags into what replaced them, and says so; gives the words that follow.
+    pub(super) fn settled(&mut self, mut words: Vec<String>) -> Result<Vec<String>> {
+        if self.old.version {
+            words = vec!["version".to_owned()];
+        }
+        if !self.old.insecure_registries.is_empty() {
+            return Err(Error::new(
+                "--insecure-registry is the daemon's to say, not this command's",
+            )
+            .with_hint("name the registry in `insecure-registries` of the daemon's daemon.json"));
+        }
+        if self.old.no_ansi {
+            ui::note("option '--no-ansi' is DEPRECATED ! Please use '--ansi' instead.");
+            "never".clone_into(&mut self.ansi);
+        }
+        if let Some(directory) = self.old.workdir.take() {
+            if self.project_directory.is_some() {
+                return Err(Error::new(
+                    "cannot specify DEPRECATED \"--workdir\" and \"--project-directory\". Please use only \"--project-directory\" instead",
+                ));
+            }
+            ui::note(
+                "option '--workdir' is DEPRECATED at root level! Please use '--project-directory' instead.",
+            );
+            self.project_directory = Some(directory);
+        }
+        Ok(words)
     }
 
     /// Whether nothing may be changed, only told.

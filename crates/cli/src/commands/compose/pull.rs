@@ -15,6 +15,8 @@ pub(crate) struct Pull {
     ignore_buildable: bool,
     ignore_failures: bool,
     include_dependencies: bool,
+    no_parallel: bool,
+    parallel: bool,
     policy: String,
     quiet: bool,
 }
@@ -32,11 +34,20 @@ impl Command for Pull {
         set.add("ignore-buildable", "", "Ignore images that can be built", &mut self.ignore_buildable);
         set.add("ignore-pull-failures", "", "Pull what it can and ignores images with pull failures", &mut self.ignore_failures);
         set.add("include-deps", "", "Also pull services declared as dependencies", &mut self.include_dependencies);
+        set.hidden("no-parallel", "", &mut self.no_parallel);
+        set.hidden("parallel", "", &mut self.parallel);
         set.add("policy", "string", "Apply pull policy (\"missing\"|\"always\")", &mut self.policy);
         set.add("q,quiet", "", "Pull without printing progress information", &mut self.quiet);
     }
 
     async fn run(self, call: Call) -> Result<u8> {
+        for flag in ["parallel", "no-parallel"] {
+            if call.has(flag) {
+                ui::note(&format!(
+                    "option '--{flag}' is DEPRECATED and will be ignored."
+                ));
+            }
+        }
         if !matches!(self.policy.as_str(), "" | "missing" | "always") {
             return Err(Error::new(format!(
                 "--policy takes missing or always, not {}",

@@ -30,6 +30,7 @@ pub(crate) struct Run {
     labels: Vec<String>,
     name: String,
     no_tty: Option<bool>,
+    no_tty_alias: Option<bool>,
     no_deps: bool,
     ports: Vec<String>,
     pull: String,
@@ -39,6 +40,7 @@ pub(crate) struct Run {
     remove_orphans: bool,
     rm: bool,
     service_ports: bool,
+    tty: Option<bool>,
     use_aliases: bool,
     user: String,
     volumes: Vec<String>,
@@ -66,6 +68,8 @@ impl Command for Run {
         set.add("i,interactive", "", "Keep STDIN open even if not attached (default true)", &mut self.interactive);
         set.add("l,label", "stringArray", "Add or override a label", &mut self.labels);
         set.add("name", "string", "Assign a name to the container", &mut self.name);
+        set.hidden("no-tty", "", &mut self.no_tty_alias);
+        set.hidden("t,tty", "", &mut self.tty);
         set.add("T,no-TTY", "", "Disable pseudo-TTY allocation (default: auto-detected) (default true)", &mut self.no_tty);
         set.add("no-deps", "", "Don't start linked services", &mut self.no_deps);
         set.add("p,publish", "stringArray", "Publish a container's port(s) to the host", &mut self.ports);
@@ -83,6 +87,11 @@ impl Command for Run {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
+        let no_tty = self.no_tty.or(self.no_tty_alias);
+        if no_tty.is_some() && self.tty.is_some() {
+            return Err(Error::new("--tty and --no-TTY can't be used together"));
+        }
+        let no_tty = no_tty.or(self.tty.map(|tty| !tty));
         let name = call.operand(0).to_owned();
         let mut scene = Scene::of_files(&call, std::slice::from_ref(&name)).await?;
         scene
@@ -97,9 +106,7 @@ impl Command for Run {
             .ok_or_else(|| Error::new(format!("no such service: {name}")))?;
         build_missing(&call, &scene, self.build, self.quiet_build).await?;
         self.prepare(&scene, &name).await?;
-        let no_tty = self
-            .no_tty
-            .unwrap_or(!(ui::in_is_terminal() && ui::out_is_terminal()));
+        let no_tty = no_tty.unwrap_or(!(ui::in_is_terminal() && ui::out_is_terminal()));
         let options = self.options(&call, !no_tty && !self.detach)?;
         let id = scene
             .engine()

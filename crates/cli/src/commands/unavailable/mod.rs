@@ -13,7 +13,7 @@ use super::{About, Operands, check_operands, json, page, parse};
 use crate::connection::{connect, failure};
 use crate::context::Globals;
 use crate::error::{Error, Result};
-use crate::flags::FlagSet;
+use crate::flags::{FlagSet, Value};
 use crate::ui;
 
 /// A command that is not available yet.
@@ -24,7 +24,7 @@ pub(super) struct Missing {
     flags: &'static [Flag],
 }
 
-/// A flag: `s,long`, what its value is called (nothing for a switch), and what it is for.
+/// A flag: `s,long`, what its value is called (nothing for a switch), and what it is for (nothing if no page lists it).
 struct Flag(&'static str, &'static str, &'static str);
 
 const fn known(
@@ -87,9 +87,13 @@ fn bind<'s>(
 ) -> FlagSet<'s> {
     let mut set = FlagSet::default();
     for (Flag(name, kind, usage), sink) in flags.iter().zip(sinks) {
-        match sink {
-            Sink::Switch(value) => set.add(name, kind, *usage, value),
-            Sink::Texts(value) => set.add(name, kind, *usage, value),
+        let value: &mut dyn Value = match sink {
+            Sink::Switch(value) => value,
+            Sink::Texts(value) => value,
+        };
+        match usage.is_empty() {
+            true => set.hidden(name, kind, value),
+            false => set.add(name, kind, *usage, value),
         }
     }
     if set.has("format") {
@@ -115,6 +119,27 @@ fn operands(usage: &str) -> Operands {
         (least, most) if least == most => Operands::Exactly(least),
         (least, most) => Operands::Between(least, most),
     }
+}
+
+/// The words of `stack` without a flag that chose between orchestrators once; that it is ignored is told as Docker does.
+///
+/// # Errors
+/// When the output cannot be written.
+pub(super) fn without_orchestrator(words: &[String]) -> Result<Vec<String>> {
+    const FLAG: &str = "--orchestrator";
+    let mut kept = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let has_value = word
+            .strip_prefix(FLAG)
+            .is_some_and(|rest| rest.starts_with('='));
+        if has_value || (word == FLAG && words.next().is_some()) {
+            ui::line("Flag --orchestrator has been deprecated, option will be ignored")?;
+        } else {
+            kept.push(word.clone());
+        }
+    }
+    Ok(kept)
 }
 
 /// Says that the command is not available.

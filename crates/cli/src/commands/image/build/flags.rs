@@ -51,6 +51,7 @@ pub(super) struct Flags {
     cgroup_parent: String,
     check: bool,
     compress: bool,
+    disable_content_trust: bool,
     cpu_period: i64,
     cpu_quota: i64,
     cpu_shares: i64,
@@ -109,6 +110,7 @@ impl Flags {
         set.add("c,cpu-shares", "int", "CPU shares (relative weight)", &mut self.cpu_shares);
         set.add("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)", &mut self.cpuset_cpus);
         set.add("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)", &mut self.cpuset_mems);
+        set.hidden("disable-content-trust", "", &mut self.disable_content_trust);
         set.add("f,file", "string", "Name of the Dockerfile (default: \"PATH/Dockerfile\")", &mut self.file);
         set.add("force-rm", "", "Always remove intermediate containers", &mut self.force_rm);
         set.add("iidfile", "string", "Write the image ID to a file", &mut self.iidfile);
