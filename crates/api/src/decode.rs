@@ -27,10 +27,17 @@ pub enum DecodeError {
     Empty,
     /// It is no JSON, or a member has the wrong type.
     #[error("invalid JSON: {0}")]
-    Invalid(#[from] Error),
+    Invalid(Error),
     /// Something follows the document.
     #[error("unexpected content after JSON")]
     Trailing,
+}
+
+impl From<Error> for DecodeError {
+    /// Its text says all of it, so it is no cause beside that.
+    fn from(error: Error) -> Self {
+        Self::Invalid(error)
+    }
 }
 
 /// Reads one JSON document and nothing after it.

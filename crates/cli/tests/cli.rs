@@ -344,6 +344,71 @@ fn a_daemon_that_answers_nonsense_is_told_in_one_line() {
 }
 
 #[test]
+fn nonsense_is_not_taken_for_success() {
+    let object = Daemon::start(|_| Answer::json(200, r#"{"hello":"world"}"#));
+    let empty = Daemon::start(|_| Answer::json(200, ""));
+    let begun = Daemon::start(|_| Answer::json(200, r#"{"status":"Pull"#));
+    let page = Daemon::start(|_| Answer::json(200, "<html>a page</html>"));
+    for words in [
+        &["pull", "-q", "busybox"][..],
+        &["info", "--format", "{{.ID}}"],
+        &["inspect", "--type", "container", "x"],
+    ] {
+        for daemon in [&object, &empty, &begun, &page] {
+            if words[0] == "inspect" && std::ptr::eq(daemon, &object) {
+                continue;
+            }
+            let output = against(daemon, words);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{words:?}: {text}");
+            assert!(
+                text.contains("malformed") || text.contains("empty"),
+                "{words:?}: {text}"
+            );
+            // What is wrong with the JSON is said once.
+            let clauses: Vec<&str> = text.trim().split(": ").collect();
+            assert_ne!(clauses.last(), clauses.iter().rev().nth(1), "{text}");
+            assert_eq!(text.lines().count(), 1, "{words:?}: {text}");
+        }
+    }
+    for words in [
+        &["info"][..],
+        &["version"],
+        &["network", "create", "n"],
+        &["volume", "create"],
+        &["create", "busybox"],
+        &["top", "x"],
+    ] {
+        assert_told_once(&against(&object, words), 1, "malformed: it has no ");
+    }
+}
+
+#[test]
+fn an_answer_that_stops_in_the_middle_is_given_up() {
+    let daemon = Daemon::start(|request| match request {
+        "POST /containers/x/wait" => Answer::stalled(""),
+        _ => Answer::stalled("[{"),
+    });
+    // A wait has not begun to be answered: it may take as long as it does.
+    let mut waits = hull(&["wait", "x"])
+        .env("DOCKER_HOST", daemon.host())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = against(&daemon, &["ps"]);
+    let still_waits = waits.try_wait().unwrap().is_none();
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    assert_told_once(
+        &output,
+        1,
+        "stopped in the middle of its answer to /containers/json",
+    );
+    assert!(still_waits);
+}
+
+#[test]
 fn a_daemon_that_goes_away_in_the_middle_is_told_in_one_line() {
     let daemon = Daemon::start(|request| match request {
         "GET /containers/a/json" => Answer::json(200, r#"{"Id":"a","Config":{"Tty":true}}"#),

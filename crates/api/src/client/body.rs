@@ -169,11 +169,21 @@ impl<T: DeserializeOwned> JsonStream<T> {
                 Ok(None) => {}
                 Err(source) => return Some(Err(malformed(source.into()))),
             }
-            match self.bytes.next_piece().await? {
+            let Some(piece) = self.bytes.next_piece().await else {
+                return self.rest();
+            };
+            match piece {
                 Ok(piece) => self.buffer.extend_from_slice(&piece),
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+
+    /// What is left at the end must be nothing.
+    fn rest(&mut self) -> Option<Result<T, ClientError>> {
+        let rest = self.buffer.split();
+        let broken = serde_json::from_slice::<serde_json::Value>(rest.trim_ascii()).err()?;
+        (!rest.trim_ascii().is_empty()).then(|| Err(malformed(broken.into())))
     }
 
     fn item(&self, document: serde_json::Value) -> Result<T, ClientError> {

@@ -134,13 +134,18 @@ impl Client {
     ) -> Result<ContainerCreated, ClientError> {
         let mut query = Query::default();
         query.add_some("name", name).add_some("platform", platform);
-        self.post("/containers/create", Call::json(query, body))
-            .await
+        let path = "/containers/create";
+        let made: ContainerCreated = self.post(path, Call::json(query, body)).await?;
+        ClientError::unless(!made.id.is_empty(), path, "Id")?;
+        Ok(made)
     }
 
     /// All about one container.
     pub async fn container(&self, id: &str) -> Result<ContainerInspect, ClientError> {
-        self.get(&of(id, "json"), Query::default()).await
+        let path = of(id, "json");
+        let container: ContainerInspect = self.get(&path, Query::default()).await?;
+        ClientError::unless(!container.id.is_empty(), &path, "Id")?;
+        Ok(container)
     }
 
     /// As [`container`](Self::container), as the daemon wrote it.
@@ -154,7 +159,10 @@ impl Client {
     pub async fn container_top(&self, id: &str, ps: &str) -> Result<ContainerTop, ClientError> {
         let mut query = Query::default();
         query.add_some("ps_args", ps);
-        self.get(&of(id, "top"), query).await
+        let path = of(id, "top");
+        let top: ContainerTop = self.get(&path, query).await?;
+        ClientError::unless(!top.titles.is_empty(), &path, "Titles")?;
+        Ok(top)
     }
 
     /// What it said and says; framed unless it has a terminal.

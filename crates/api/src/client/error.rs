@@ -71,6 +71,30 @@ pub enum ClientError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// There is no answer where there should be one.
+    #[error("the daemon's answer to {path} is empty")]
+    Empty {
+        /// The operation.
+        path: String,
+    },
+    /// The answer has the shape, and not what matters.
+    #[error("the daemon's answer to {path} is malformed: it has no {what}")]
+    Lacking {
+        /// The operation.
+        path: String,
+        /// The member.
+        what: &'static str,
+    },
+    /// It began to answer, and does not go on.
+    #[error(
+        "error during connect: the daemon stopped in the middle of its answer to {path} (nothing came for {seconds} seconds)"
+    )]
+    Stalled {
+        /// The operation.
+        path: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// A stream of frames is damaged.
     #[error("the stream is damaged")]
     Frame {
@@ -92,6 +116,14 @@ impl ClientError {
     /// Whether it was not sent, for it would change something.
     pub fn is_withheld(&self) -> bool {
         matches!(self, Self::Withheld { .. })
+    }
+
+    /// `Ok` if what matters in an answer is there.
+    pub(crate) fn unless(is_there: bool, path: &str, what: &'static str) -> Result<(), Self> {
+        let path = || path.to_owned();
+        is_there
+            .then_some(())
+            .ok_or_else(|| Self::Lacking { path: path(), what })
     }
 
     /// Whether the daemon does not know the object.

@@ -81,7 +81,7 @@ impl Client {
         let call = Call::with(query).auth(auth);
         let answer = self.send(Method::GET, &path, call).await?;
         // Letter for letter: a document's digest is that of its text.
-        let bytes = super::collected(answer).await?;
+        let bytes = super::collected(&path, answer).await?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer {
             path,
             source: source.into(),

@@ -30,8 +30,9 @@ use std::sync::{
     Arc,
     atomic::{AtomicU16, Ordering},
 };
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -60,6 +61,9 @@ pub use transport::{Connect, Connecting, Duplex, Hijacked, TcpEndpoint, UnixEndp
 
 /// The name clients send for themselves.
 const USER_AGENT: &str = concat!("Hull-Client/", env!("CARGO_PKG_VERSION"), " (linux)");
+
+/// An answer that has begun goes on within this time, or the daemon hangs.
+const GAP_MAX: Duration = Duration::from_secs(10);
 
 /// A daemon to talk to. Cheap to clone; clones share the negotiated version.
 #[derive(Debug, Clone)]
@@ -163,7 +167,7 @@ impl Client {
     /// Asks for JSON and returns it as it came.
     pub async fn get_raw(&self, path: &str, query: Query) -> Result<Bytes, ClientError> {
         let answer = self.send(Method::GET, path, Call::with(query)).await?;
-        collected(answer).await
+        collected(path, answer).await
     }
 
     /// Asks for bytes that come as they are made.
@@ -195,7 +199,7 @@ impl Client {
 
     async fn carried_out(&self, method: Method, path: &str, call: Call) -> Result<(), ClientError> {
         match self.send(method, path, call).await {
-            Ok(answer) => collected(answer).await.map(drop),
+            Ok(answer) => collected(path, answer).await.map(drop),
             Err(error) if error.is_withheld() => Ok(()),
             Err(error) => Err(error),
         }
@@ -226,7 +230,7 @@ impl Client {
         let request = self.request(method, path, call)?;
         let answer =
             transport::exchange(self.shared.endpoint.as_ref(), &self.shared.pool, request).await?;
-        checked(answer).await
+        checked(path, answer).await
     }
 
     fn request(
@@ -326,22 +330,46 @@ async fn json<T: DeserializeOwned>(
     path: &str,
     answer: Response<Incoming>,
 ) -> Result<T, ClientError> {
-    let bytes = collected(answer).await?;
+    let bytes = collected(path, answer).await?;
+    let path = || path.to_owned();
+    if bytes.trim_ascii().is_empty() {
+        return Err(ClientError::Empty { path: path() });
+    }
     decode::from_slice(&bytes).map_err(|source| ClientError::Answer {
-        path: path.to_owned(),
+        path: path(),
         source,
     })
 }
 
-async fn collected(answer: Response<Incoming>) -> Result<Bytes, ClientError> {
-    let body = answer.into_body().collect().await;
-    Ok(body
-        .map_err(|source| ClientError::Exchange { source })?
-        .to_bytes())
+/// The whole of an answer. It may be long in coming (the end of a container is waited for so), but what has begun goes on.
+async fn collected(path: &str, answer: Response<Incoming>) -> Result<Bytes, ClientError> {
+    let mut body = answer.into_body();
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = match bytes.is_empty() {
+            true => body.frame().await,
+            false => tokio::time::timeout(GAP_MAX, body.frame())
+                .await
+                .map_err(|_| ClientError::Stalled {
+                    path: path.to_owned(),
+                    seconds: GAP_MAX.as_secs(),
+                })?,
+        };
+        let Some(frame) = frame else {
+            return Ok(bytes.freeze());
+        };
+        let frame = frame.map_err(|source| ClientError::Exchange { source })?;
+        if let Ok(piece) = frame.into_data() {
+            bytes.extend_from_slice(&piece);
+        }
+    }
 }
 
 /// Turns an answer that reports a failure into an error with the daemon's text.
-async fn checked(answer: Response<Incoming>) -> Result<Response<Incoming>, ClientError> {
+async fn checked(
+    path: &str,
+    answer: Response<Incoming>,
+) -> Result<Response<Incoming>, ClientError> {
     let status = answer.status();
     let good = status.is_success()
         || matches!(
@@ -351,7 +379,7 @@ async fn checked(answer: Response<Incoming>) -> Result<Response<Incoming>, Clien
     if good {
         return Ok(answer);
     }
-    let bytes = collected(answer).await?;
+    let bytes = collected(path, answer).await?;
     let message = match decode::from_slice::<ErrorBody>(&bytes) {
         Ok(body) if !body.message.is_empty() => body.message,
         _ => String::from_utf8_lossy(&bytes).trim().to_owned(),

@@ -40,8 +40,11 @@ impl Client {
         &self,
         body: &NetworkCreate,
     ) -> Result<NetworkCreated, ClientError> {
-        self.post("/networks/create", Call::json(Query::default(), body))
-            .await
+        let path = "/networks/create";
+        let call = Call::json(Query::default(), body);
+        let made: NetworkCreated = self.post(path, call).await?;
+        ClientError::unless(!made.id.is_empty(), path, "Id")?;
+        Ok(made)
     }
 
     /// Removes it.

@@ -51,12 +51,16 @@ impl Client {
 
     /// What runs there.
     pub async fn server_version(&self) -> Result<Version, ClientError> {
-        self.get("/version", Query::default()).await
+        let version: Version = self.get("/version", Query::default()).await?;
+        ClientError::unless(!version.version.is_empty(), "/version", "Version")?;
+        Ok(version)
     }
 
     /// Facts about the daemon and its host.
     pub async fn info(&self) -> Result<Info, ClientError> {
-        self.get("/info", Query::default()).await
+        let info: Info = self.get("/info", Query::default()).await?;
+        ClientError::unless(!info.server_version.is_empty(), "/info", "ServerVersion")?;
+        Ok(info)
     }
 
     /// As [`info`](Self::info), as the daemon wrote it.

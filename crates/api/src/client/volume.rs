@@ -30,8 +30,11 @@ impl Client {
 
     /// Makes a volume, or finds the one of that name.
     pub async fn volume_create(&self, body: &VolumeCreate) -> Result<Volume, ClientError> {
-        self.post("/volumes/create", Call::json(Query::default(), body))
-            .await
+        let path = "/volumes/create";
+        let call = Call::json(Query::default(), body);
+        let made: Volume = self.post(path, call).await?;
+        ClientError::unless(!made.name.is_empty(), path, "Name")?;
+        Ok(made)
     }
 
     /// Gives it another name.

@@ -1,6 +1,7 @@
 //! What all forms of `inspect` print: an array of what was found, or a template for each.
 
 use bytes::Bytes;
+use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
 use crate::format::json::indent;
@@ -29,7 +30,7 @@ pub(super) async fn inspect(
     let mut rendered = String::new();
     for name in names {
         let document = match fetch(name).await {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+            Ok(bytes) => whole(name, &bytes)?,
             Err(Error::Failure(failure)) => {
                 missing.push(failure.message);
                 hints.extend(failure.hint);
@@ -67,4 +68,16 @@ pub(super) async fn inspect(
         return Ok(0);
     }
     Err(Error::new(missing.join("\n")).with_hints(&hints))
+}
+
+/// A document as it came, if it is one.
+fn whole(name: &str, bytes: &[u8]) -> Result<String> {
+    let text = String::from_utf8_lossy(bytes).trim().to_owned();
+    let object: std::result::Result<serde_json::Map<String, Json>, _> = serde_json::from_str(&text);
+    match object {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Error::new(format!(
+            "the daemon's answer about {name} is malformed: {error}"
+        ))),
+    }
 }

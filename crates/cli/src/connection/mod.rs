@@ -27,6 +27,9 @@ pub(crate) const API_MAX: ApiVersion = ApiVersion::new(50);
 /// How to start the daemon, for who has none.
 const HINT: &str = "start it with `systemctl start hull`, or with `hulld` as root";
 
+/// Where to look when it hangs.
+const STALLED: &str = "see whether its process is stopped, and what its log says last";
+
 /// A daemon says what it speaks within this time, or it hangs.
 const GREETING_MAX: Duration = Duration::from_secs(10);
 /// The same over ssh, where somebody may have to type a password first.
@@ -77,7 +80,7 @@ fn silent(client: &Client, limit: Duration) -> Error {
     Error::new(format!(
         "error during connect: the daemon at {host} does not answer (waited {seconds} seconds)"
     ))
-    .with_hint("see whether its process is stopped, and what its log says last")
+    .with_hint(STALLED)
 }
 
 /// A client that has not yet spoken.
@@ -160,6 +163,7 @@ pub(crate) fn failure(error: ClientError) -> Error {
                 Error::new(format!("error during connect: {host}: {source}"))
             }
         }
+        stalled @ ClientError::Stalled { .. } => Error::new(chain(&stalled)).with_hint(STALLED),
         other => Error::new(chain(&other)),
     }
 }

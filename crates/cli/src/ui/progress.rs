@@ -42,8 +42,15 @@ pub(crate) async fn show(
         is_terminal,
         lines: Vec::new(),
     };
+    let mut is_silent = true;
     while let Some(message) = stream.next_item().await {
         let message = message.map_err(failure)?;
+        if message == ProgressMessage::default() {
+            return Err(Error::new(
+                "the daemon's answer is malformed: it is no progress of anything",
+            ));
+        }
+        is_silent = false;
         if let Some(detail) = message.error_detail {
             return Err(Error::new(detail.message));
         }
@@ -61,7 +68,12 @@ pub(crate) async fn show(
             Shown::Nowhere => {}
         }
     }
-    Ok(())
+    match is_silent {
+        true => Err(Error::new(
+            "the daemon's answer is empty: it does not say what was done",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// What has been drawn.

@@ -20,17 +20,21 @@ pub(crate) struct Request {
 }
 
 /// What is answered.
-pub(crate) struct Answer(Vec<u8>);
+pub(crate) struct Answer {
+    bytes: Vec<u8>,
+    /// Whether the connection is kept open after it.
+    stays: bool,
+}
 
 impl Answer {
     /// A JSON document.
     pub(crate) fn json(status: u16, body: &str) -> Self {
         let length = body.len();
-        Self(
+        Self::raw(
             format!(
                 "HTTP/1.1 {status} X\r\nApi-Version: 1.50\r\nOstype: linux\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             )
-            .into_bytes(),
+            .as_bytes(),
         )
     }
 
@@ -44,18 +48,31 @@ impl Answer {
             bytes.extend_from_slice(&length);
             bytes.extend_from_slice(text.as_bytes());
         }
-        Self(bytes)
+        Self::raw(&bytes)
     }
 
     /// Bytes as they are.
     pub(crate) fn raw(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
+        Self {
+            bytes: bytes.to_vec(),
+            stays: false,
+        }
+    }
+
+    /// A body that is begun and not gone on with, on a connection that stays.
+    pub(crate) fn stalled(body: &str) -> Self {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{body}");
+        Self {
+            bytes: text.into_bytes(),
+            stays: true,
+        }
     }
 
     /// A body that breaks off.
     pub(crate) fn broken(body: &str) -> Self {
         let length = body.len() + 1000;
-        Self(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes())
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        Self::raw(text.as_bytes())
     }
 }
 
@@ -133,9 +150,13 @@ fn serve(stream: UnixStream, answer: fn(&str) -> Answer, requests: &Mutex<Vec<Re
     });
     let path = target.split('?').next().unwrap();
     let answer = match path {
-        "/_ping" => Answer(b"HTTP/1.1 200 OK\r\nApi-Version: 1.50\r\nOstype: linux\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()),
+        "/_ping" => Answer::raw(b"HTTP/1.1 200 OK\r\nApi-Version: 1.50\r\nOstype: linux\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
         path => answer(&format!("{method} {path}")),
     };
     let mut stream = stream;
-    stream.write_all(&answer.0).unwrap();
+    stream.write_all(&answer.bytes).unwrap();
+    if answer.stays {
+        // Until the client has gone.
+        _ = stream.read(&mut [0]);
+    }
 }

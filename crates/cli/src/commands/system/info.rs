@@ -164,6 +164,11 @@ impl Info {
         };
         let value = Value::from_json(&document)
             .map_err(|error| Error::new(format!("the daemon's answer is malformed: {error}")))?;
+        if value.field("ServerVersion").is_none() {
+            return Err(Error::new(
+                "the daemon's answer to /info is malformed: it has no ServerVersion",
+            ));
+        }
         let text = template
             .render(&value)
             .map_err(|error| Error::new(error.to_string()))?;
