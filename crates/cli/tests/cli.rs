@@ -665,3 +665,46 @@ secrets: {s: {file: /s}}
     });
     assert_eq!(printed, expected);
 }
+
+#[test]
+fn a_descriptor_that_is_no_socket_is_named() {
+    let output = hull(&["-H", "fd://0", "ps"]).output().unwrap();
+    assert_told_once(&output, 1, "file descriptor 0 is not a socket");
+    let output = hull(&["-H", "fd://500", "ps"]).output().unwrap();
+    assert_told_once(&output, 1, "file descriptor 500 is not open");
+}
+
+#[test]
+fn a_composed_name_is_one_that_a_daemon_takes() {
+    let output = hull(&["run", "--compose", "--name", "a", "busybox"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(
+        shown(&output).contains("Invalid container name (a)"),
+        "{}",
+        shown(&output)
+    );
+    let output = hull(&["run", "--compose", "--name", "ab", "busybox"])
+        .output()
+        .unwrap();
+    assert!(
+        shown(&output).contains("container_name: ab"),
+        "{}",
+        shown(&output)
+    );
+}
+
+#[test]
+fn a_missing_name_among_figures_is_told_alone() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /containers/a/stats" => Answer::json(
+            200,
+            r#"{"id":"a","name":"/a","read":"2024-01-01T00:00:00Z"}"#,
+        ),
+        _ => Answer::json(404, r#"{"message":"No such container: b"}"#),
+    });
+    let output = against(&daemon, &["stats", "--no-stream", "a", "b"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_told_once(&output, 1, "No such container: b");
+}

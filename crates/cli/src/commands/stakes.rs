@@ -3,6 +3,7 @@
 use hull_api::types::{DiskUsage, ImageSummary, VolumeUsage};
 
 use super::Call;
+use super::container::prune::reclaimed;
 use crate::connection::connect;
 use crate::error::Result;
 use crate::format::size;
@@ -19,6 +20,16 @@ pub(super) struct Stakes {
     pub(super) containers: bool,
     pub(super) images: Extent,
     pub(super) volumes: Extent,
+    /// Whether things may go that are not counted here: networks, the build cache.
+    pub(super) more: bool,
+}
+
+/// Whether anything is there to be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outlook {
+    Something,
+    /// It has been said that there is nothing.
+    Nothing,
 }
 
 /// How much of a kind.
@@ -47,26 +58,32 @@ impl Extent {
 ///
 /// # Errors
 /// When the output cannot be written.
-pub(super) async fn tell(call: &Call, stakes: Stakes, is_filtered: bool) -> Result<()> {
+pub(super) async fn tell(call: &Call, stakes: Stakes, is_filtered: bool) -> Result<Outlook> {
     if call.globals.is_docker() {
-        return Ok(());
+        return Ok(Outlook::Something);
     }
     let Ok(client) = connect(&call.globals).await else {
-        return Ok(());
+        return Ok(Outlook::Something);
     };
     let Ok(usage) = client
         .disk_usage(&["container", "image", "volume"], false)
         .await
     else {
-        return Ok(());
+        return Ok(Outlook::Something);
     };
     let lines = lines(&usage, stakes);
     let head = match (lines.is_empty(), is_filtered) {
-        (true, _) => return ui::line("There is nothing of that kind now."),
+        (true, _) if stakes.more => return Ok(Outlook::Something),
+        (true, _) => {
+            ui::line("There is nothing of that kind now.")?;
+            ui::line(&reclaimed(0))?;
+            return Ok(Outlook::Nothing);
+        }
         (false, true) => "Now that would be, less what the filters spare:",
         (false, false) => "Now that would be:",
     };
-    ui::out(&format!("{head}\n{}\n", lines.concat()))
+    ui::out(&format!("{head}\n{}\n", lines.concat()))?;
+    Ok(Outlook::Something)
 }
 
 fn lines(usage: &DiskUsage, stakes: Stakes) -> Vec<String> {

@@ -24,6 +24,12 @@ impl DescriptorEndpoint {
     }
 }
 
+impl DescriptorEndpoint {
+    fn is_no(&self, what: &str) -> io::Error {
+        io::Error::other(format!("file descriptor {} is not {what}", self.number))
+    }
+}
+
 impl Connect for DescriptorEndpoint {
     fn connect(&self) -> Connecting<'_> {
         Box::pin(async {
@@ -34,7 +40,11 @@ impl Connect for DescriptorEndpoint {
             }
             // A number alone proves nothing; the kernel makes a descriptor of it, or says that it is none.
             let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-            let descriptor = pidfd_getfd(&own, self.number, PidfdGetfdFlags::empty())?;
+            let descriptor = pidfd_getfd(&own, self.number, PidfdGetfdFlags::empty())
+                .map_err(|_| self.is_no("open"))?;
+            if rustix::net::sockopt::socket_type(&descriptor).is_err() {
+                return Err(self.is_no("a socket: a connection to a daemon is what belongs there"));
+            }
             let stream = StdStream::from(descriptor);
             stream.set_nonblocking(true)?;
             Ok(Box::new(UnixStream::from_std(stream)?) as Box<dyn Duplex>)

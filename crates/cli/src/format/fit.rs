@@ -20,6 +20,8 @@ const READ: [(&str, usize); 10] = [
     ("ERROR", 9),
     ("IMAGE", 12),
 ];
+/// On a terminal narrower than this, a table that cannot fit is not laid out as one.
+const BLOCKS_BELOW: usize = 40;
 /// What is cut only when that was not enough.
 const TIMES: [(&str, usize); 2] = [("CREATED", 9), ("STATUS", 10)];
 /// Of this the end says more than the beginning.
@@ -46,7 +48,27 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     }
     narrow(&mut lines, &headings, &READ, columns, CLOSEST);
     narrow(&mut lines, &headings, &TIMES, columns, CLOSEST);
+    if lines.len() > 1 && columns < BLOCKS_BELOW && width(&lines, CLOSEST) > columns {
+        return blocks(text);
+    }
     laid_out(&lines, CLOSEST)
+}
+
+/// A line for each cell, its heading above it, and an empty line between the rows: what a terminal can show that is
+/// narrower than any table.
+fn blocks(text: &str) -> String {
+    let mut lines = text.lines().map(|line| line.split('\t').map(str::trim));
+    let headings: Vec<&str> = lines.next().into_iter().flatten().collect();
+    let rows = lines.map(|cells| {
+        let named = headings
+            .iter()
+            .zip(cells)
+            .filter(|(_, cell)| !cell.is_empty());
+        named
+            .map(|(heading, cell)| format!("{heading}\n {cell}\n"))
+            .collect::<String>()
+    });
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 fn laid_out(lines: &[Vec<String>], (least, padding): (usize, usize)) -> String {
@@ -148,10 +170,16 @@ mod tests {
 
     #[test]
     fn a_table_that_can_never_fit_is_as_narrow_as_it_gets() {
-        let text = fit("NAME\tDRIVER\na-very-long-name-indeed\tlocal\n", 10);
+        let long = "NAME\tDRIVER\na-very-long-name-indeed-longer-than-all-that\tlocal\n";
         assert_eq!(
-            text,
-            "NAME                    DRIVER\na-very-long-name-indeed local\n"
+            fit(long, 40),
+            "NAME                                         DRIVER\na-very-long-name-indeed-longer-than-all-that local\n"
         );
+        let short = "NAME\tDRIVER\tX\nlong-name\tlocal\t\nb\tc\td\n";
+        assert_eq!(
+            fit(short, 10),
+            "NAME\n long-name\nDRIVER\n local\n\nNAME\n b\nDRIVER\n c\nX\n d\n"
+        );
+        assert_eq!(fit("NAME\tDRIVER\n", 10), "NAME DRIVER\n");
     }
 }

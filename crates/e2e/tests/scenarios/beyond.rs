@@ -36,6 +36,90 @@ fn explain_says_why_a_container_ended() {
     });
 }
 
+/// Waits until a container has said that it is up.
+fn up(scene: &Scene, name: &str) {
+    until("it is up", || scene.ok(&format!("logs {name}")) == "up");
+}
+
+#[test]
+fn explain_tells_stop_from_kill_and_from_what_nobody_asked_for() {
+    play(|scene| {
+        let said = |name: &str| {
+            let document: Value =
+                serde_json::from_str(&scene.ok(&format!("explain --json {name}"))).unwrap();
+            (
+                document["EndedBy"].clone(),
+                scene.ok(&format!("explain {name}")),
+            )
+        };
+        scene.ok(
+            "run -d --name heeds busybox sh -c 'trap \"exit 0\" TERM; echo up; sleep 1000 & wait'",
+        );
+        up(scene, "heeds");
+        scene.ok("stop heeds");
+        let (ender, text) = said("heeds");
+        assert_eq!(ender, "stop");
+        assert!(
+            text.contains("it got SIGTERM (signal 15) and ended"),
+            "{text}"
+        );
+        scene.ok("run -d --name deaf busybox sh -c 'echo up; exec sleep 1000'");
+        up(scene, "deaf");
+        scene.ok("stop -t 1 deaf");
+        let (ender, text) = said("deaf");
+        assert_eq!(ender, "stop");
+        assert!(
+            text.contains(
+                "SIGTERM (signal 15), then SIGKILL (signal 9), for it did not end in time"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("--stop-timeout"), "{text}");
+        scene.ok("run -d --name killed busybox sh -c 'echo up; exec sleep 1000'");
+        up(scene, "killed");
+        scene.ok("kill killed");
+        scene.until_status("killed", "exited");
+        let (ender, text) = said("killed");
+        assert_eq!(ender, "kill");
+        assert!(
+            text.contains("Somebody asked Hull to kill it (`kill`): it got SIGKILL"),
+            "{text}"
+        );
+        scene.ok("run -d --name shot busybox sh -c 'echo up; exec sleep 1000'");
+        up(scene, "shot");
+        let process = scene.inspect("shot", "{{.State.Pid}}");
+        let killed = std::process::Command::new("kill")
+            .args(["-KILL", &process])
+            .status();
+        assert!(killed.unwrap().success());
+        scene.until_status("shot", "exited");
+        let (ender, text) = said("shot");
+        assert_eq!(ender, "nobody");
+        assert!(
+            text.contains("Nobody asked Hull to end it: SIGKILL"),
+            "{text}"
+        );
+        scene.ok("run -d --name runs busybox sleep 1000");
+        assert_eq!(said("runs").0, Value::Null);
+    });
+}
+
+#[test]
+fn a_prune_of_nothing_does_not_ask() {
+    play(|scene| {
+        for line in ["container prune", "volume prune", "image prune"] {
+            let text = scene.ok(line);
+            assert_eq!(
+                text, "There is nothing of that kind now.\nTotal reclaimed space: 0B",
+                "{line}"
+            );
+        }
+        scene.ok("create --name made busybox");
+        let text = scene.ok("container prune");
+        assert!(text.contains("made") && text.contains("[y/N]"), "{text}");
+    });
+}
+
 #[test]
 fn explain_names_memory_when_it_ran_out() {
     play(|scene| {
@@ -54,7 +138,8 @@ fn explain_names_the_system_call_that_was_refused() {
         let profile = scene.daemon.path("profile.json");
         let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"},
-            {"names": ["chmod", "fchmodat"], "action": "SCMP_ACT_LOG"}]}"#;
+            {"names": ["rmdir", "unlinkat"], "action": "SCMP_ACT_ERRNO"},
+            {"names": ["chmod", "fchmodat"], "action": "SCMP_ACT_LOG"}], "flags": ["SECCOMP_FILTER_FLAG_LOG"]}"#;
         std::fs::write(&profile, text).unwrap();
         let option = format!("--security-opt seccomp={}", profile.display());
         scene.fails(
@@ -77,6 +162,15 @@ fn explain_names_the_system_call_that_was_refused() {
         let text = scene.ok("explain noted");
         assert!(
             text.contains("the system call chmod, which the profile only logs"),
+            "{text}"
+        );
+        scene.fails(
+            1,
+            &format!("run --name refused {option} busybox rmdir /tmp"),
+        );
+        let text = scene.ok("explain refused");
+        assert!(
+            text.contains("seccomp refused `rmdir` the system call rmdir with an error"),
             "{text}"
         );
     });
@@ -144,7 +238,7 @@ fn a_name_that_is_not_there_brings_the_nearest_to_mind() {
 fn debug_brings_tools_into_a_container() {
     play(|scene| {
         scene.ok("run -d --name bare busybox sleep 1234");
-        let shown = scene.ok("debug bare sh -c 'ps; cat /proc/1/root/etc/hostname'");
+        let shown = scene.ok("debug bare -- sh -c 'ps; cat /proc/1/root/etc/hostname'");
         assert!(shown.contains("sleep 1234"), "{shown}");
         assert!(shown.ends_with(&scene.ok("exec bare hostname")), "{shown}");
         let mut shell = scene.terminal("debug bare");

@@ -81,10 +81,12 @@ impl Command for Debug {
             "" => TOOLS.to_owned(),
             image => image.to_owned(),
         });
-        match call.operands.get(1..).unwrap_or_default() {
+        let given = call.operands.get(1..).unwrap_or_default();
+        // What parts the command from the flags elsewhere is no command here.
+        match given.strip_prefix(&["--".to_owned()]).unwrap_or(given) {
             [] => line.extend(["sh", "-c", SHELL].map(str::to_owned)),
             command => line.extend(command.iter().cloned()),
         }
-        Box::pin(invoke::<Run>(call.globals, "run", &line)).await
+        Box::pin(invoke::<Run>(call.globals, "debug", &line)).await
     }
 }

@@ -1,7 +1,7 @@
 //! `container prune`
 
 use crate::commands::filters::{Conditions, filters};
-use crate::commands::stakes::{self, Stakes};
+use crate::commands::stakes::{self, Outlook, Stakes};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
@@ -37,7 +37,10 @@ impl Command for Prune {
                 containers: true,
                 ..Stakes::default()
             };
-            stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+            let outlook = stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+            if outlook == Outlook::Nothing {
+                return Ok(0);
+            }
         }
         if !self.force && !ui::confirm(QUESTION)? {
             return Err(crate::error::Error::Silent(0));

@@ -57,6 +57,11 @@ impl Command for Run {
         let mut body = body.map_err(|error| call.before_run(error))?;
         if self.compose {
             let name = self.creation.name();
+            if !name.is_empty() && !is_name(name) {
+                return Err(call.before_run(Error::new(format!(
+                    "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, and at least two of them"
+                ))));
+            }
             let member = compose::Member {
                 service: if name.is_empty() { "app" } else { name },
                 container: name,
@@ -94,6 +99,16 @@ impl Command for Run {
         let started = self.start(&client, &id, &body, keys).await;
         started.map_err(|error| call.before_run(error))
     }
+}
+
+/// Whether a daemon takes a name for a container.
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphanumeric())
+        && name.len() > 1
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
 impl Run {

@@ -126,22 +126,29 @@ impl Stats {
             })
             .collect();
         let mut shown = Vec::new();
-        let mut failures = Vec::new();
+        let (mut failures, mut hints) = (Vec::new(), Vec::new());
         for task in tasks {
-            match task.await {
-                Ok(Ok(figures)) => shown.push(figures),
-                Ok(Err(error)) => failures.push(error),
-                Err(error) => failures.push(Error::new(error.to_string())),
+            let figures = task.await.map_err(|error| Error::new(error.to_string()));
+            match figures.and_then(|figures| figures) {
+                Ok(figures) => shown.push(figures),
+                Err(error) => {
+                    hints.extend(error.hint().map(str::to_owned));
+                    failures.push(error.message().to_owned());
+                }
             }
+        }
+        // As Docker has it, one that is missing is told alone.
+        if !failures.is_empty() {
+            return Err(Error::new(failures.join("\n")).with_hints(&hints));
         }
         if json {
             for figures in &shown {
                 json::object(&figures.record())?;
             }
-        } else if !shown.is_empty() || failures.is_empty() {
+        } else {
             ui::out(&self.text(&shown)?)?;
         }
-        failures.into_iter().next().map_or(Ok(0), Err)
+        Ok(0)
     }
 
     async fn live(&self, client: &Client, call: &Call, names: Vec<String>) -> Result<u8> {

@@ -2,6 +2,7 @@
 
 use hull_api::types::{ContainerInspect, RestartPolicy};
 
+use super::ender::{Ender, Told};
 use super::kernel::{Denial, Denials, Denied};
 use crate::format::{size, time};
 
@@ -9,7 +10,7 @@ use crate::format::{size, time};
 #[derive(Debug, Default)]
 pub(super) struct Past {
     pub(super) lines: Vec<String>,
-    pub(super) ran_out_of_memory: bool,
+    pub(super) told: Told,
     pub(super) denials: Denials,
 }
 
@@ -75,7 +76,7 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
     if !state.error.is_empty() {
         note(format!("The daemon says: {}", state.error), None);
     }
-    if state.oom_killed || past.ran_out_of_memory {
+    if state.oom_killed || past.told.ran_out_of_memory {
         note(
             memory(container),
             Some(
@@ -83,8 +84,11 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
                     .to_owned(),
             ),
         );
-    } else if let Some((fact, advice)) = code(container) {
-        note(fact, advice);
+    } else {
+        let who = ended_by(container, &past.told.ender);
+        if let Some((fact, advice)) = who.or_else(|| code(container)) {
+            note(fact, advice);
+        }
     }
     let log = past.lines.join("\n").to_lowercase();
     let is_ended_so = state.exit_code == BAD_SYSTEM_CALL;
@@ -187,7 +191,7 @@ fn denials(
             None,
         ),
         Denials::Told(told) if told.is_empty() && is_suspected => note(
-            "The kernel's log names nothing that was refused. It never does when a seccomp profile answers with an error, and of capabilities only what a security module keeps back.".to_owned(),
+            "The kernel's log names nothing that was refused. Of what a seccomp profile answers with an error (the default one, too) it tells only if the profile has the flag SECCOMP_FILTER_FLAG_LOG, and of capabilities only what a security module keeps back.".to_owned(),
             None,
         ),
         Denials::Told(told) => {
@@ -213,6 +217,10 @@ fn denied(denial: &Denial) -> (String, Option<String>) {
         ))
     };
     match &denial.what {
+        Denied::Refused(call) => (
+            format!("seccomp refused `{program}` the system call {call} with an error"),
+            allow(call),
+        ),
         Denied::Call(call) => (
             format!("seccomp ended `{program}` for the system call {call}"),
             allow(call),
@@ -292,6 +300,40 @@ fn signal(number: i64) -> String {
         _ => return format!("signal {number}"),
     };
     format!("{name} (signal {number})")
+}
+
+/// Who ended it, if that says more than its code.
+fn ended_by(container: &ContainerInspect, ender: &Ender) -> Option<(String, Option<String>)> {
+    let named = |signals: &[i64]| {
+        let names: Vec<String> = signals.iter().map(|number| signal(*number)).collect();
+        names.join(", then ")
+    };
+    let name = container.name.trim_start_matches('/');
+    match ender {
+        Ender::Unknown => None,
+        Ender::Stop(signals) if signals.len() > 1 => Some((
+            format!("It was stopped (`stop` or `restart`): it got {}, for it did not end in time.", named(signals)),
+            Some("the program does not heed the first: see `--init`, `--stop-signal`, `--stop-timeout`".to_owned()),
+        )),
+        Ender::Stop(signals) => Some((
+            format!("It was stopped (`stop` or `restart`): it got {} and ended.", named(signals)),
+            None,
+        )),
+        Ender::Kill(signals) => Some((
+            format!("Somebody asked Hull to kill it (`kill`): it got {}.", named(signals)),
+            None,
+        )),
+        Ender::Nobody => match container.state.exit_code {
+            137 | 143 => {
+                let number = container.state.exit_code - 128;
+                Some((
+                    format!("Nobody asked Hull to end it: {} came from a program of the host or of the container, or the code is the program's own.", signal(number)),
+                    Some(format!("`hull logs {name}` and the host's journal may say who; it was not its memory limit")),
+                ))
+            }
+            _ => None,
+        },
+    }
 }
 
 /// What a code means beyond its number.

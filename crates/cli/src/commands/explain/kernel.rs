@@ -1,5 +1,6 @@
 //! What the kernel's log says was refused while a container ran: system calls by seccomp (audit records of type 1326), and
-//! capabilities where a security module tells of them (type 1400). An errno that a profile answers leaves no trace there.
+//! capabilities where a security module tells of them (type 1400). An errno that a profile answers leaves a trace there only
+//! if the profile has the flag that asks for it.
 //!
 //! The log names processes and not containers, so records are picked by their time, to the millisecond. Reading it takes root on the
 //! daemon's host.
@@ -21,6 +22,7 @@ const RECORD_MAX: usize = 8 << 10;
 const FILE_MAX: u64 = 4 << 20;
 /// What a filter answered is in the upper half of a record's code.
 const ACTION_MASK: u32 = 0xffff_0000;
+const ACTION_ERRNO: u32 = 0x0005_0000;
 const ACTION_TRAP: u32 = 0x0003_0000;
 const ACTION_LOG: u32 = 0x7ffc_0000;
 /// How audit calls processors.
@@ -36,6 +38,8 @@ pub(super) struct Denial {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Denied {
+    /// A system call that got an error instead: told of only if the profile asks for it.
+    Refused(String),
     /// A system call that ended the program.
     Call(String),
     /// One that sent it SIGSYS, which it may heed.
@@ -65,6 +69,7 @@ impl Denials {
         };
         let record = |(denial, count): (&Denial, &usize)| {
             let (kind, name) = match &denial.what {
+                Denied::Refused(name) => ("refused call", name),
                 Denied::Call(name) => ("call", name),
                 Denied::Trapped(name) => ("trapped call", name),
                 Denied::Logged(name) => ("logged call", name),
@@ -144,6 +149,7 @@ fn denial(record: &str) -> Option<(i64, Denial)> {
         let code = field("code")?.trim_start_matches("0x");
         match u32::from_str_radix(code, 16).ok()? & ACTION_MASK {
             ACTION_LOG => Denied::Logged(call),
+            ACTION_ERRNO => Denied::Refused(call),
             ACTION_TRAP => Denied::Trapped(call),
             _ => Denied::Call(call),
         }
@@ -190,6 +196,9 @@ mod tests {
             Denied::Logged("mkdirat".to_owned()),
         );
         assert_eq!(told(file), Some(expected));
+        let refused = r#"5,1,1,-;audit: type=1326 audit(7.001:9): auid=1 uid=0 gid=0 ses=1 pid=7 comm="app" exe="/app" sig=0 arch=c000003e syscall=83 compat=0 ip=0x1 code=0x50001"#;
+        let expected = (7_001, "app".to_owned(), Denied::Refused("mkdir".to_owned()));
+        assert_eq!(told(refused), Some(expected));
         let capability = r#"5,1,1,-;audit: type=1400 audit(7.001:9): apparmor="DENIED" operation="capable" class="cap" profile="hull-default" pid=9 comm="date" capability=25 capname="sys_time""#;
         let expected = (
             7_001,

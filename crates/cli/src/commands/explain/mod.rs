@@ -1,13 +1,14 @@
 //! `explain`: why a container ended, or what ails it, from what the daemon kept (code, signal, memory, health, the last
 //! lines it wrote) and from what the kernel logged.
 
+mod ender;
 mod findings;
 mod kernel;
 
+use hull_api::Client;
 use hull_api::client::LogsOptions;
 use hull_api::stream::FrameReader;
 use hull_api::types::ContainerInspect;
-use hull_api::{Client, Filters};
 use serde_json::{Value as Json, json};
 
 use super::json::{self, Field, Kind, Shape};
@@ -27,7 +28,7 @@ const TICK: i64 = 10;
 /// Bytes of them, whatever the program wrote.
 const BYTES_MAX: usize = 64 << 10;
 
-static FIELDS: [Field; 14] = [
+static FIELDS: [Field; 15] = [
     Field("ID", Kind::Text, "all its digits"),
     Field("Name", Kind::Text, ""),
     Field(
@@ -37,6 +38,11 @@ static FIELDS: [Field; 14] = [
     ),
     Field("ExitCode", Kind::Number, "null if it has not ended"),
     Field("Signal", Kind::Number, "which ended it, if one did"),
+    Field(
+        "EndedBy",
+        Kind::Text,
+        "stop, kill, or nobody (that the daemon knows of); null if it has not ended or that is not known any more",
+    ),
     Field(
         "OutOfMemory",
         Kind::Truth,
@@ -57,7 +63,7 @@ static FIELDS: [Field; 14] = [
     Field(
         "Denials",
         Kind::Objects,
-        "what the kernel logged as refused: Kind (call, trapped call, logged call or capability), Name, Program, Count; null if its log was not asked or cannot be read",
+        "what the kernel logged as refused: Kind (call: it ended the program, refused call, trapped call, logged call or capability), Name, Program, Count; null if its log was not asked or cannot be read",
     ),
     Field("Summary", Kind::Text, "one sentence for people"),
     Field(
@@ -86,7 +92,7 @@ impl Command for Explain {
         let container = client.container(call.operand(0)).await.map_err(failure)?;
         let past = Past {
             lines: last_lines(&client, &container).await,
-            ran_out_of_memory: ran_out_of_memory(&client, &container).await,
+            told: ender::ask(&client, &container).await,
             denials: denials(&client, &container),
         };
         let (summary, findings) = findings::of(&container, &past);
@@ -113,7 +119,8 @@ fn record(container: &ContainerInspect, past: &Past, summary: &str, findings: &[
             state.status.as_str().into(),
             code.into(),
             code.and_then(findings::signal_of).into(),
-            (state.oom_killed || past.ran_out_of_memory).into(),
+            past.told.ender.name().into(),
+            (state.oom_killed || past.told.ran_out_of_memory).into(),
             json::time(&state.started_at),
             Some(json::time(&state.finished_at))
                 .filter(|_| has_ended)
@@ -193,23 +200,5 @@ fn denials(client: &Client, container: &ContainerInspect) -> Denials {
             kernel::between(from - TICK, end.map_or(i64::MAX, |end| end + TICK))
         }
         _ => Denials::Unasked,
-    }
-}
-
-/// Whether the kernel ended one of its processes for want of memory since it was started last.
-async fn ran_out_of_memory(client: &Client, container: &ContainerInspect) -> bool {
-    let mut wanted = Filters::default();
-    wanted.add("container", container.id.as_str());
-    wanted.add("event", "oom");
-    let until = match container.state.finished_at.as_str() {
-        "" | "0001-01-01T00:00:00Z" => return false,
-        finished => finished,
-    };
-    let events = client
-        .events(&container.state.started_at, until, &wanted)
-        .await;
-    match events {
-        Ok(mut events) => events.next_item().await.is_some_and(|event| event.is_ok()),
-        Err(_) => false,
     }
 }

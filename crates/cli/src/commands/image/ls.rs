@@ -52,12 +52,12 @@ pub(crate) static FIELDS: [Field; 9] = [
     Field(
         "SharedSizeBytes",
         Kind::Bytes,
-        "what others have, too; only in `system df -v`",
+        "what others have, too, if the daemon counted",
     ),
     Field(
         "Containers",
         Kind::Number,
-        "how many use it; only in `system df -v`",
+        "how many use it, if the daemon counted",
     ),
     Field("Labels", Kind::Map, ""),
 ];

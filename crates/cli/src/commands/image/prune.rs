@@ -4,7 +4,7 @@ use hull_api::types::ImagePrune;
 
 use crate::commands::container::prune::reclaimed;
 use crate::commands::filters::{Conditions, filters};
-use crate::commands::stakes::{self, Extent, Stakes};
+use crate::commands::stakes::{self, Extent, Outlook, Stakes};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -47,7 +47,10 @@ impl Command for Prune {
                 images: Extent::of(self.all),
                 ..Stakes::default()
             };
-            stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+            let outlook = stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+            if outlook == Outlook::Nothing {
+                return Ok(0);
+            }
         }
         if !self.force && !ui::confirm(question)? {
             return Err(Error::Silent(0));

@@ -56,6 +56,7 @@ impl Command for Prune {
                     true => Extent::Nameless,
                     false => Extent::Nothing,
                 },
+                more: true,
             };
             stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
         }

@@ -185,6 +185,9 @@ pub(super) fn run(
     Err(refusal(globals, name, &parsed.operands)?.unwrap_or_else(|| unavailable(&sentence, name)))
 }
 
+/// What Hull's daemon says to who would make a cluster.
+const NO_CLUSTER: &str = "Error response from daemon: swarm mode is not available in this version";
+
 /// Under Docker's name, what a daemon outside a cluster says to whatever is about one.
 fn refusal(globals: &Globals, name: &str, operands: &[String]) -> Result<Option<Error>> {
     let (group, verb) = name.split_once(' ').unwrap_or((name, ""));
@@ -192,9 +195,11 @@ fn refusal(globals: &Globals, name: &str, operands: &[String]) -> Result<Option<
         return plugins::refusal(globals, verb, operands);
     }
     let is_about_one = ["service", "stack", "swarm", "node", "secret", "config"].contains(&group);
-    let enters_one = group == "swarm" && ["init", "join"].contains(&verb);
-    if !globals.is_docker() || !is_about_one || enters_one {
+    if !globals.is_docker() || !is_about_one {
         return Ok(None);
+    }
+    if group == "swarm" && ["init", "join"].contains(&verb) {
+        return Ok(Some(Error::new(NO_CLUSTER)));
     }
     let asked: Result<_> = super::runtime()?.block_on(async {
         let client = connect(globals).await?;

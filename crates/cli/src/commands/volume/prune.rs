@@ -2,7 +2,7 @@
 
 use crate::commands::container::prune::{deleted_list, reclaimed};
 use crate::commands::filters::{Conditions, filters};
-use crate::commands::stakes::{self, Extent, Stakes};
+use crate::commands::stakes::{self, Extent, Outlook, Stakes};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
@@ -45,7 +45,10 @@ impl Command for Prune {
                 volumes: Extent::of(self.all),
                 ..Stakes::default()
             };
-            stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+            let outlook = stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;
+            if outlook == Outlook::Nothing {
+                return Ok(0);
+            }
         }
         if !self.force && !ui::confirm(question)? {
             return Err(Error::Silent(0));

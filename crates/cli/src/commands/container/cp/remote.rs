@@ -112,8 +112,7 @@ pub(in crate::commands) async fn send(
         return Ok(0);
     }
     let no_entry = |error: &std::io::Error| {
-        let path = std::path::absolute(from).unwrap_or_else(|_| PathBuf::from(from));
-        Error::new(format!("lstat {}: {}", path.display(), plain(error)))
+        Error::new(format!("lstat {}: {}", first_missing(from), plain(error)))
     };
     let mut metadata = std::fs::symlink_metadata(from).map_err(|error| no_entry(&error))?;
     let mut source = PathBuf::from(from);
@@ -242,5 +241,36 @@ async fn finished(thread: std::thread::JoinHandle<std::io::Result<u64>>) -> Resu
     match joined {
         Ok(Ok(result)) => result.map_err(|error| Error::new(plain(&error))),
         _ => Err(Error::new("copying failed unexpectedly")),
+    }
+}
+
+/// The first part of a path that is not there, as Docker names it: links are followed up to it, and what is missing right
+/// below a directory is joined to that with a slash of its own (so in the root there are two).
+fn first_missing(path: &str) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    let mut known = PathBuf::from("/");
+    let parts: Vec<_> = whole.components().skip(1).collect();
+    for (at, part) in parts.iter().enumerate() {
+        match std::fs::canonicalize(known.join(part)) {
+            Ok(real) => known = real,
+            Err(_) if at + 1 == parts.len() => {
+                return format!("{}/{}", known.display(), part.as_os_str().to_string_lossy());
+            }
+            Err(_) => return known.join(part).display().to_string(),
+        }
+    }
+    whole.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_missing;
+
+    #[test]
+    fn what_is_missing_is_named_as_docker_names_it() {
+        assert_eq!(first_missing("/nope-nope"), "//nope-nope");
+        assert_eq!(first_missing("/nope-nope/a/b"), "/nope-nope");
+        assert_eq!(first_missing("/proc/self/../nope/x"), "/proc/nope");
+        assert_eq!(first_missing("/etc/nope-nope"), "/etc/nope-nope");
     }
 }
