@@ -9,6 +9,7 @@ use crate::{
     config::EngineConfig,
     error::Result,
     events::{Events, Watcher},
+    parents::Parents,
     paths::Paths,
     registry::Registry,
     remap::Remap,
@@ -46,7 +47,7 @@ impl Engine {
     pub async fn close(&self) {
         let services = Arc::clone(&self.services);
         let job = move || {
-            services.leave_cgroups();
+            services.parents.leave();
             services.events.close();
         };
         let _ = self.services.block(job).await;
@@ -137,8 +138,14 @@ fn open(config: EngineConfig) -> Result<Services> {
     let shim = services::seal(&config.shim)?;
     let (shared, directory) = (Arc::clone(&store), paths.volumes());
     let volumes = crate::volume::Volumes::open(shared, directory, opened.is_new)?;
+    let host = crate::spec::HostFacts::detect();
+    let usual_parent = config
+        .cgroup_parent
+        .is_empty()
+        .then_some(services::CGROUP_PARENT);
     Ok(Services {
-        host: crate::spec::HostFacts::detect(),
+        parents: Parents::open(host.cgroups.clone(), paths.cgroup_parents(), usual_parent),
+        host,
         remap,
         filters: crate::filter::Filters::new(paths.filters()),
         memory: crate::system::memory_total(),

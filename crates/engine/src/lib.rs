@@ -37,6 +37,7 @@ mod filter;
 mod making;
 mod names;
 mod order;
+mod parents;
 mod paths;
 mod quota;
 mod registry;

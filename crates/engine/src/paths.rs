@@ -63,6 +63,11 @@ impl Paths {
         self.data.join("lock")
     }
 
+    /// Names the parents of cgroups that were made for containers.
+    pub(crate) fn cgroup_parents(&self) -> PathBuf {
+        self.exec.join("cgroup-parents")
+    }
+
     /// Held while a daemon uses the exec root.
     pub(crate) fn run_lock(&self) -> PathBuf {
         self.exec.join("lock")

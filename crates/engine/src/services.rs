@@ -37,7 +37,7 @@ pub(crate) const RECORD_COPY: &str = "record.json";
 pub(crate) const EXIT_RECORD: &str = "exit.json";
 
 /// The parent of containers' cgroups, unless the daemon or a container has another.
-const CGROUP_PARENT: &str = "/hull";
+pub(crate) const CGROUP_PARENT: &str = "/hull";
 
 /// How long killed processes may take to leave their cgroup.
 const CGROUP_GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -58,6 +58,8 @@ pub(crate) struct Services {
     /// Waits for plugins, on threads that may block.
     pub(crate) waiter: tokio::runtime::Handle,
     pub(crate) host: crate::spec::HostFacts,
+    /// Which parents of cgroups go when the daemon does.
+    pub(crate) parents: crate::parents::Parents,
     /// How containers' ids are others outside, if the daemon says so.
     pub(crate) remap: Option<crate::remap::Remap>,
     /// Compiled seccomp filters.
@@ -169,18 +171,11 @@ impl Services {
         format!("/{}/{}", parent.trim_matches('/'), record.id)
     }
 
-    /// Takes the usual parent of containers' cgroups away, unless somebody is in it. One that was
-    /// asked for stays: it is whose who asked.
-    pub(crate) fn leave_cgroups(&self) {
-        if !self.config.cgroup_parent.is_empty() {
-            return;
-        }
-        if let Ok(group) = hull_sys::cgroup::Group::new(&self.host.cgroups, CGROUP_PARENT) {
-            for directory in group.directories() {
-                // Not there, or not empty: then it is in use, or comes back with the next use.
-                let _ = fs::remove_dir(&directory.path);
-            }
-        }
+    /// The same, on the way to making it.
+    pub(crate) fn cgroup_to_make(&self, record: &Record) -> String {
+        let path = self.cgroup_path(record);
+        self.parents.before(&path);
+        path
     }
 
     /// A container's cgroup.

@@ -62,3 +62,31 @@ scenario!(an_update_is_judged_as_a_new_container_is(scene) {
     scene.ok("update --pids-limit -1 box");
     assert_eq!(limit(scene, "box", "pids.max", "pids.max"), "max");
 });
+
+scenario!(parents_of_cgroups_go_with_the_daemon_if_they_were_made_for_containers(scene) {
+    let own = format!("{}-own", scene.daemon.cgroup());
+    let theirs = format!("{}-theirs", scene.daemon.cgroup());
+    scene.ok("run --rm busybox true");
+    let made: Vec<_> = host::cgroups(scene.daemon.cgroup())
+        .iter()
+        .map(|group| group.with_file_name(&theirs))
+        .collect();
+    assert!(!made.is_empty());
+    for group in &made {
+        std::fs::create_dir(group).unwrap();
+    }
+    scene.ok(&format!("run --rm --cgroup-parent /{own}/inner busybox true"));
+    scene.ok(&format!("run --rm --cgroup-parent /{theirs}/inner busybox true"));
+    let were_made = !host::cgroups(&own).is_empty();
+    // Another daemon made them than the one that ends in good order.
+    scene.daemon.kill();
+    scene.daemon.launch();
+    scene.daemon.stop();
+    let left: Vec<_> = [host::cgroups(&own), host::cgroups(scene.daemon.cgroup())].concat();
+    let inner = made.iter().any(|group| group.join("inner").exists());
+    let stayed = made.iter().all(|group| group.exists());
+    host::remove_cgroups(&theirs);
+    host::remove_cgroups(&own);
+    scene.daemon.launch();
+    assert!(were_made && left.is_empty() && !inner && stayed, "{left:?}");
+});

@@ -302,7 +302,7 @@ fn plan(
         },
         ids: remap.map(Remap::ids),
         own_network: connected.namespace.is_some(),
-        cgroup_path: services.cgroup_path(record),
+        cgroup_path: services.cgroup_to_make(record),
         defaults: &services.config.spec_defaults(),
         facts: &services.host,
     };
