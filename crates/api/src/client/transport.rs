@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::Mutex,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -41,7 +41,7 @@ pub trait Connect: fmt::Debug + Send + Sync {
         ""
     }
 
-    /// Whether connections are dear enough to be used again.
+    /// Whether connections are dear: then one that is busy is waited for, a little, rather than another made.
     fn is_kept(&self) -> bool {
         false
     }
@@ -101,12 +101,14 @@ impl Connect for TcpEndpoint {
     }
 }
 
-/// An answer that has been read frees its connection within this time.
+/// An answer that has been read frees its connection within this time, which is waited for where connections are dear.
 const FREED_MAX: Duration = Duration::from_millis(50);
+/// Where they are not, one is used again at once or not at all: who answers may have been started anew meanwhile.
+const FRESH_MAX: Duration = Duration::from_secs(1);
 
-/// Connections that may be used again.
+/// Connections that may be used again, and since when.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<http1::SendRequest<RequestBody>>>);
+pub(super) struct Pool(Mutex<Vec<(http1::SendRequest<RequestBody>, Instant)>>);
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,36 +117,56 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    fn take(&self) -> Option<http1::SendRequest<RequestBody>> {
+    fn take(&self) -> Option<(http1::SendRequest<RequestBody>, Instant)> {
         self.0.lock().expect("nobody panics here").pop()
     }
 
     fn put(&self, sender: http1::SendRequest<RequestBody>) {
-        self.0.lock().expect("nobody panics here").push(sender);
+        let entry = (sender, Instant::now());
+        self.0.lock().expect("nobody panics here").push(entry);
     }
 
     /// A connection whose answer has been read; one that is still busy is left to its reader.
-    async fn idle(&self) -> Option<http1::SendRequest<RequestBody>> {
-        let mut sender = self.take()?;
-        let ready = tokio::time::timeout(FREED_MAX, sender.ready()).await;
-        matches!(ready, Ok(Ok(()))).then_some(sender)
+    async fn idle(&self, are_dear: bool) -> Option<http1::SendRequest<RequestBody>> {
+        let (mut sender, since) = self.take()?;
+        if are_dear {
+            let ready = tokio::time::timeout(FREED_MAX, sender.ready()).await;
+            return matches!(ready, Ok(Ok(()))).then_some(sender);
+        }
+        // Its task sees the end of the answer when it is its turn.
+        tokio::task::yield_now().await;
+        (sender.is_ready() && since.elapsed() < FRESH_MAX).then_some(sender)
     }
 }
 
-/// One request and its answer, on a new connection unless such are dear. A task carries the
-/// connection until the answer's body ends.
+/// One request and its answer, on a new connection unless one is free. A task carries the connection until the answer's body
+/// ends.
 pub(super) async fn exchange(
     endpoint: &dyn Connect,
     pool: &Pool,
     request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, ClientError> {
     let exchange = |source| ClientError::Exchange { source };
-    let mut sender = match pool.idle().await {
-        Some(sender) => sender,
-        None => connected(endpoint).await?,
+    let used = match pool.idle(endpoint.is_kept()).await {
+        None => Err(request),
+        Some(mut sender) => match sender.try_send_request(request).await {
+            Ok(answer) => Ok((sender, answer)),
+            Err(mut error) => match error.take_message() {
+                // It was closed just now, and nothing of the request went out on it.
+                Some(unsent) if !endpoint.is_kept() => Err(unsent),
+                _ => return Err(exchange(error.into_error())),
+            },
+        },
     };
-    let answer = sender.send_request(request).await.map_err(exchange)?;
-    if endpoint.is_kept() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let (sender, answer) = match used {
+        Ok(answered) => answered,
+        Err(request) => {
+            let mut sender = connected(endpoint).await?;
+            let answer = sender.send_request(request).await.map_err(exchange)?;
+            (sender, answer)
+        }
+    };
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         pool.put(sender);
     }
     Ok(answer)

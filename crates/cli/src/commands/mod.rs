@@ -145,6 +145,11 @@ pub(crate) trait Command: Default + 'static {
         text.to_owned()
     }
 
+    /// Whether it asks nobody, as its flags are: then nothing is made ready for that.
+    fn asks_nobody(&self) -> bool {
+        false
+    }
+
     /// Does it, and says with which code to exit.
     fn run(self, call: Call) -> impl Future<Output = Result<u8>>;
 }
@@ -254,7 +259,12 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
         changed: parsed.changed,
         json,
     };
-    let runtime = runtime()?;
+    let runtime = match command.asks_nobody() && hooks.is_none() {
+        true => tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(no_runtime)?,
+        false => runtime()?,
+    };
     let result = runtime.block_on(async {
         match command.run(call).await {
             Err(error) => Err(nearby::beside(&own, error).await),
@@ -348,7 +358,11 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::new(format!("cannot wait for events: {error}")))
+        .map_err(no_runtime)
+}
+
+fn no_runtime(error: std::io::Error) -> Error {
+    Error::new(format!("cannot wait for events: {error}"))
 }
 
 fn usage_line(full: &str, about: &About) -> String {

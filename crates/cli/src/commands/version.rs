@@ -45,6 +45,10 @@ impl Command for Version {
         );
     }
 
+    fn asks_nobody(&self) -> bool {
+        self.client
+    }
+
     async fn run(self, call: Call) -> Result<u8> {
         let template = match self.format.as_str() {
             "" => None,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hull_api::types::AuthConfig;
@@ -20,8 +20,11 @@ use crate::error::{Error, Result};
 /// The key Docker Hub's credentials are stored under.
 pub(crate) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
+/// What was read last.
+static KNOWN: Mutex<Option<Settings>> = Mutex::new(None);
+
 /// What of the settings matters here.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Settings {
     auths: BTreeMap<String, Stored>,
@@ -47,7 +50,7 @@ pub(crate) struct Settings {
 }
 
 /// The proxies containers are told of.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Proxies {
     http_proxy: String,
@@ -73,7 +76,7 @@ impl Proxies {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Stored {
     auth: String,
@@ -84,10 +87,19 @@ struct Stored {
 }
 
 impl Settings {
-    /// Reads the settings; none are no error, damaged ones are told once and ignored.
+    /// Reads the settings; none are no error, damaged ones are told once and ignored. A command looks at them more than once;
+    /// the file is read once, and again after a change.
     pub(crate) fn read(directory: &str) -> Self {
-        static TOLD: Once = Once::new();
         let path = Path::new(directory).join("config.json");
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(settings) if settings.path == path => settings.clone(),
+            _ => known.insert(Self::of_file(path)).clone(),
+        }
+    }
+
+    fn of_file(path: PathBuf) -> Self {
+        static TOLD: Once = Once::new();
         let read = match std::fs::read(&path) {
             Ok(text) if text.trim_ascii().is_empty() => Ok(Self::default()),
             Ok(text) => parsed(&text).map_err(|error| match error.is_eof() {
@@ -128,6 +140,7 @@ impl Settings {
     pub(crate) fn edit(&self, change: impl FnOnce(&mut Document)) -> Result<()> {
         let mut document = Document::read(&self.path)?;
         change(&mut document);
+        *KNOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
         document.write()
     }
 

@@ -104,6 +104,8 @@ pub(crate) static FIELDS: [Field; 17] = [
 #[derive(Default)]
 pub(crate) struct Ls {
     all: bool,
+    /// Whether a row stands for all that is known, whatever the format.
+    is_record: bool,
     conditions: Conditions,
     format: String,
     last: Option<i64>,
@@ -250,12 +252,21 @@ pub(crate) fn record(container: &ContainerSummary) -> Json {
 pub(crate) fn whole_row(container: &ContainerSummary) -> Value {
     let whole = Ls {
         no_trunc: true,
+        is_record: true,
         ..Ls::default()
     };
     whole.row(container)
 }
 
 impl Ls {
+    /// When it was made. The table does not show that, and reading the zone's rules is not for nothing.
+    fn created(&self, container: &ContainerSummary) -> String {
+        match self.format.trim() {
+            "" | "table" if !self.is_record => String::new(),
+            _ => time::local(container.created),
+        }
+    }
+
     /// Whether the format asks for sizes, by name or by asking for everything.
     fn shows_size(&self) -> bool {
         self.format.contains(".Size") || self.format.contains("json .}}")
@@ -307,7 +318,7 @@ impl Ls {
                 "Command",
                 format!("{:?}", cut(&container.command, COMMAND_LENGTH)),
             ),
-            ("CreatedAt", time::local(container.created)),
+            ("CreatedAt", self.created(container)),
             ("RunningFor", time::ago(container.created)),
             ("Ports", ports::displayed(&container.ports)),
             ("State", container.state.clone()),
