@@ -153,6 +153,8 @@ pub(super) fn run(
     arguments: &[String],
 ) -> Result<u8> {
     let program = globals.program.name();
+    // The own name of it, whichever was typed.
+    let name = command.names.first().copied().unwrap_or(name);
     let full = format!("{program} {name}");
     let about = command.about();
     let sentence = format!("'{full}' is not available in Hull yet");
