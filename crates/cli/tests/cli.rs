@@ -591,11 +591,8 @@ fn flags_that_no_page_lists_are_understood() {
     );
 }
 
-#[test]
-fn what_compose_would_build_is_printed_for_bake() {
-    let directory = std::env::temp_dir().join(format!("hull-bake-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let file = "name: rich
+/// Services with all that bake has a word for.
+const RICH: &str = "name: rich
 services:
   a.b:
     build:
@@ -613,7 +610,12 @@ services:
   d: {image: d}
 secrets: {s: {file: /s}}
 ";
-    std::fs::write(directory.join("compose.yaml"), file).unwrap();
+
+#[test]
+fn what_compose_would_build_is_printed_for_bake() {
+    let directory = std::env::temp_dir().join(format!("hull-bake-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("compose.yaml"), RICH).unwrap();
     let line = [
         "compose",
         "build",
