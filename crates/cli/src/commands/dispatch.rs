@@ -180,6 +180,18 @@ fn run(globals: Globals, name: &str, rest: &[String]) -> Result<u8> {
         let error = plugins::missing(&globals, name, name);
         return Err(error.with_hint("`hull build` builds without it, with the same flags"));
     }
+    // Docker shows the page of what is above it.
+    let asks = |word: &String| word == "--help" || word == "-h";
+    if globals.is_docker() && rest.iter().any(asks) {
+        if !rest.iter().any(|word| word == "--help") {
+            ui::line(SHORT_HELP)?;
+        }
+        ui::out(&match name.rsplit_once(' ') {
+            Some((group, _)) => pages::group(globals.program, group),
+            None => pages::root(&globals),
+        })?;
+        return Ok(0);
+    }
     Err(unknown_command(globals.program, name))
 }
 

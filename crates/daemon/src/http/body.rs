@@ -146,7 +146,7 @@ pub(crate) fn into_pipe(
 }
 
 /// A client that is still sending does not see the answer: what it sends is taken, within bounds.
-async fn discard(body: &mut RequestBody) {
+pub(crate) async fn discard(body: &mut RequestBody) {
     let taken = async {
         let mut left = DISCARDED_MAX;
         while let Some(Ok(frame)) = body.frame().await {

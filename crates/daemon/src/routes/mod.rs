@@ -23,6 +23,7 @@ use http::StatusCode;
 
 use crate::http::{
     answer::{Failure, Outcome, empty, json},
+    body::discard,
     request::Request,
     router::Op,
 };
@@ -97,9 +98,17 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::Grpc => buildkit::grpc(&request).await,
         Op::Session => buildkit::session(&request).await,
         Op::PluginList => Ok(json(&[(); 0])),
-        Op::NoSuchPlugin => Err(no_such_plugin(request.name())),
-        Op::NoSwarm => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)),
-        Op::Absent(what) => Err(Failure::absent(what)),
+        Op::NoSuchPlugin | Op::NoSwarm | Op::Absent(_) => Err(refused(op, request).await),
+    }
+}
+
+/// What is refused whatever its body says is heard out all the same: who is still sending would not hear the answer.
+async fn refused(op: Op, mut request: Request) -> Failure {
+    discard(&mut request.body).await;
+    match op {
+        Op::Absent(what) => Failure::absent(what),
+        Op::NoSuchPlugin => no_such_plugin(request.name()),
+        _ => Failure::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM),
     }
 }
 
