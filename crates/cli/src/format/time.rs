@@ -102,6 +102,15 @@ pub(crate) fn local_nanoseconds(unix_nanoseconds: i64) -> String {
     format!("{}{zone}", zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f"))
 }
 
+/// A local time with six digits of a second and no zone, as Compose's events have it.
+pub(crate) fn local_microseconds(unix_nanoseconds: i64) -> String {
+    let Ok(time) = Timestamp::from_nanosecond(i128::from(unix_nanoseconds)) else {
+        return String::new();
+    };
+    let zoned = time.to_zoned(zone());
+    zoned.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string()
+}
+
 /// What `--since` and `--until` accept, as the API wants it: Unix seconds with nanoseconds.
 ///
 /// Accepts a Go duration (so long ago), RFC 3339 with parts left out, and Unix seconds.

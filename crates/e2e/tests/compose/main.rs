@@ -9,6 +9,7 @@ mod attached;
 mod beyond;
 mod dry_run;
 mod more;
+mod programs;
 mod python;
 mod reboot;
 mod same;

@@ -9,7 +9,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
 use crate::error::Result;
 use crate::flags::FlagSet;
-use crate::format::time::{api_timestamp, local_nanoseconds};
+use crate::format::time::{api_timestamp, local_microseconds, local_nanoseconds};
 use crate::ui;
 
 #[derive(Default)]
@@ -115,7 +115,7 @@ impl Events {
             .collect();
         format!(
             "{} container {} {} ({})",
-            local_nanoseconds(event.time_nano),
+            local_microseconds(event.time_nano),
             event.action,
             event.actor.id,
             attributes.join(", ")

@@ -1,6 +1,8 @@
 //! `compose images`
 
-use super::project::Scene;
+use serde::Serialize;
+
+use super::project::{Scene, printed};
 use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
@@ -11,6 +13,9 @@ use crate::format::size;
 use crate::format::tabwriter::align_with;
 use crate::format::time;
 use crate::ui;
+
+/// Go's time that is none.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 #[derive(Default)]
 pub(crate) struct Images {
@@ -56,7 +61,7 @@ impl Command for Images {
                 _ => (name, "latest"),
             };
             rows.push(Row {
-                container: container.name().to_owned(),
+                container_name: container.name().to_owned(),
                 repository: repository.to_owned(),
                 tag: tag.to_owned(),
                 platform: [image.os, image.architecture, image.variant]
@@ -67,7 +72,10 @@ impl Command for Images {
                     .join("/"),
                 id: image.id,
                 size: image.size,
-                created: image.created,
+                last_tag_time: match image.metadata.last_tag_time {
+                    time if time.is_empty() => NEVER.to_owned(),
+                    time => time,
+                },
             });
         }
         ui::out(&self.text(&rows)?)?;
@@ -75,14 +83,18 @@ impl Command for Images {
     }
 }
 
+/// An image for programs, with its keys in Docker's order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
 struct Row {
-    container: String,
+    #[serde(rename = "ID")]
+    id: String,
+    container_name: String,
     repository: String,
     tag: String,
     platform: String,
-    id: String,
     size: i64,
-    created: String,
+    last_tag_time: String,
 }
 
 impl Images {
@@ -97,30 +109,22 @@ impl Images {
             return Ok(ids.iter().map(|id| format!("{id}\n")).collect());
         }
         match self.format.as_str() {
-            "json" => {
-                let rows: Vec<serde_json::Value> = rows
-                    .iter()
-                    .map(|row| {
-                        serde_json::json!({
-                            "ID": row.id, "ContainerName": row.container, "Repository": row.repository, "Tag": row.tag,
-                            "Platform": row.platform, "Size": row.size, "Created": row.created,
-                        })
-                    })
-                    .collect();
-                Ok(format!("{}\n", serde_json::Value::from(rows)))
-            }
+            // Docker's ends with an empty line.
+            "json" => Ok(format!("{}\n\n", printed(&rows))),
             "" | "table" => {
                 let mut text =
                     "CONTAINER\tREPOSITORY\tTAG\tPLATFORM\tIMAGE ID\tSIZE\tCREATED\n".to_owned();
                 for row in rows {
                     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
                     let size = size::decimal(row.size as f64);
-                    let created =
-                        time::unix_seconds(&row.created).map_or_else(|| "N/A".into(), time::ago);
+                    let created = match row.last_tag_time.as_str() {
+                        NEVER => "N/A".to_owned(),
+                        time => time::unix_seconds(time).map_or_else(|| "N/A".into(), time::ago),
+                    };
                     let id = short_id(&row.id);
                     text.push_str(&format!(
                         "{}\t{}\t{}\t{}\t{id}\t{size}\t{created}\n",
-                        row.container, row.repository, row.tag, row.platform
+                        row.container_name, row.repository, row.tag, row.platform
                     ));
                 }
                 Ok(align_with(&text, 20, 3))

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use hull_compose::apply;
 use hull_compose::plan::state::Container;
+use serde::Serialize;
 
-use super::project::apply_failure;
+use super::project::{apply_failure, printed};
 use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::connect;
@@ -72,15 +73,33 @@ impl Command for Ls {
         let rows: Vec<(String, String, String)> = projects
             .iter()
             .filter(|(name, _)| names.is_empty() || names.iter().any(|part| name.contains(part)))
-            .filter(|(_, containers)| self.all || containers.iter().any(Container::is_running))
-            .map(|(name, containers)| (name.clone(), statuses(containers), files(containers)))
+            .map(|(name, containers)| (name, self.counted(containers)))
+            .filter(|(_, containers)| !containers.is_empty())
+            .map(|(name, containers)| (name.clone(), statuses(&containers), files(&containers)))
             .collect();
         ui::out(&self.text(&rows)?)?;
         Ok(0)
     }
 }
 
+/// A project for programs, with its keys in Docker's order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row<'p> {
+    name: &'p str,
+    status: &'p str,
+    config_files: &'p str,
+}
+
 impl Ls {
+    /// The containers that count: what does not run is of interest only with `--all`.
+    fn counted<'c>(&self, containers: &'c [Container]) -> Vec<&'c Container> {
+        containers
+            .iter()
+            .filter(|container| self.all || container.is_running())
+            .collect()
+    }
+
     fn text(&self, rows: &[(String, String, String)]) -> Result<String> {
         if self.quiet {
             return Ok(rows
@@ -90,11 +109,15 @@ impl Ls {
         }
         match self.format.as_str() {
             "json" => {
-                let rows: Vec<serde_json::Value> = rows
+                let rows: Vec<Row<'_>> = rows
                     .iter()
-                    .map(|(name, status, files)| serde_json::json!({"Name": name, "Status": status, "ConfigFiles": files}))
+                    .map(|(name, status, config_files)| Row {
+                        name,
+                        status,
+                        config_files,
+                    })
                     .collect();
-                Ok(format!("{}\n", serde_json::Value::from(rows)))
+                Ok(format!("{}\n", printed(&rows)))
             }
             "" | "table" => {
                 let mut text = "NAME\tSTATUS\tCONFIG FILES\n".to_owned();
@@ -110,7 +133,7 @@ impl Ls {
 }
 
 /// `exited(1), running(2)`
-fn statuses(containers: &[Container]) -> String {
+fn statuses(containers: &[&Container]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for container in containers {
         *counts.entry(container.summary.state.as_str()).or_default() += 1;
@@ -122,7 +145,7 @@ fn statuses(containers: &[Container]) -> String {
     texts.join(", ")
 }
 
-fn files(containers: &[Container]) -> String {
+fn files(containers: &[&Container]) -> String {
     let mut files: Vec<&str> = containers
         .iter()
         .flat_map(|container| {

@@ -185,6 +185,11 @@ pub(super) fn apply_failure(error: ApplyError) -> Error {
     }
 }
 
+/// What programs read, as one line of JSON.
+pub(super) fn printed(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// Loads the project, with the services that are named even if their profile is off.
 pub(super) fn loaded(call: &Call, services: &[String]) -> Result<Loaded> {
     let mut options = call.globals.compose.options()?;

@@ -1,6 +1,8 @@
 //! `compose ps`
 
-use hull_api::types::PortSummary;
+use std::rc::Rc;
+
+use hull_api::types::{MountPoint, PortSummary};
 use hull_compose::plan::state::Container;
 
 use super::project::Scene;
@@ -9,9 +11,9 @@ use crate::commands::json::{self, Shape};
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::{Listing, joined, row, short_id, shortened};
+use crate::format::output::{Listing, joined, short_id, shortened};
 use crate::format::ports::displayed;
-use crate::format::template::Value;
+use crate::format::template::{Kind, Object, Value};
 use crate::format::time;
 use crate::ui;
 
@@ -26,6 +28,7 @@ const STATES: [&str; 7] = [
     "exited",
 ];
 const COMMAND_LENGTH: usize = 20;
+const MOUNT_LENGTH: usize = 15;
 
 #[derive(Default)]
 pub(crate) struct Ps {
@@ -96,6 +99,7 @@ impl Command for Ps {
                 || !has_file
                 || scene.project.services.contains_key(container.service())
         });
+        containers.sort_by(|a, b| a.name().cmp(b.name()));
         if call.json {
             return json::array(containers.iter().map(record));
         }
@@ -163,16 +167,10 @@ impl Ps {
             .keys()
             .map(String::as_str)
             .collect();
-        let mounts: Vec<&str> = summary
+        let mounts: Vec<String> = summary
             .mounts
             .iter()
-            .map(|mount| {
-                if mount.name.is_empty() {
-                    mount.source.as_str()
-                } else {
-                    mount.name.as_str()
-                }
-            })
+            .map(|mount| self.mount(mount))
             .collect();
         let volumes = summary
             .mounts
@@ -203,19 +201,41 @@ impl Ps {
                 "Health",
                 health(&summary.status).unwrap_or_default().to_owned(),
             ),
-            (
-                "ExitCode",
-                exit_code(&summary.status).unwrap_or(0).to_string(),
-            ),
             ("Ports", displayed(&summary.ports)),
             ("Labels", joined(&labels)),
             ("Networks", networks.join(",")),
             ("Mounts", mounts.join(",")),
             ("LocalVolumes", volumes.to_string()),
             ("Size", "0B".into()),
+        ];
+        let typed = [
+            (
+                "ExitCode",
+                Value::Int(exit_code(&summary.status).unwrap_or(0)),
+            ),
             ("Publishers", publishers(&summary.ports)),
         ];
-        row("*formatter.ContainerContext", fields, labels)
+        let fields = fields
+            .into_iter()
+            .map(|(name, text)| (name, Value::text(text)))
+            .chain(typed)
+            .map(|(name, value)| (name.to_owned(), value));
+        Value::Object(Rc::new(Object {
+            kind: Kind::Row("*formatter.ContainerContext"),
+            fields: fields.collect(),
+            labels,
+        }))
+    }
+
+    fn mount(&self, mount: &MountPoint) -> String {
+        let name = match mount.name.as_str() {
+            "" => &mount.source,
+            name => name,
+        };
+        match self.no_trunc {
+            true => name.to_owned(),
+            false => shortened(name, MOUNT_LENGTH),
+        }
     }
 }
 
@@ -227,16 +247,17 @@ fn record(container: &Container) -> serde_json::Value {
     record
 }
 
-/// The ports as JSON, for programs.
-fn publishers(ports: &[PortSummary]) -> String {
-    let ports: Vec<serde_json::Value> = ports
-        .iter()
-        .map(|port| {
-            serde_json::json!({
-                "URL": port.ip, "TargetPort": port.private_port,
-                "PublishedPort": port.public_port, "Protocol": port.protocol,
-            })
-        })
-        .collect();
-    serde_json::Value::from(ports).to_string()
+/// The ports as objects, for programs.
+fn publishers(ports: &[PortSummary]) -> Value {
+    let port = |port: &PortSummary| {
+        let fields = [
+            ("URL", Value::text(port.ip.as_str())),
+            ("TargetPort", Value::Int(port.private_port.into())),
+            ("PublishedPort", Value::Int(port.public_port.into())),
+            ("Protocol", Value::text(port.protocol.as_str())),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        Value::object(Kind::Struct, fields.into())
+    };
+    Value::list(ports.iter().map(port).collect())
 }

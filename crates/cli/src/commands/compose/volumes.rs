@@ -4,11 +4,12 @@ use hull_api::Filters;
 
 use super::project::Scene;
 use crate::commands::json::{self, Shape};
-use crate::commands::{About, Call, Command, Operands, volume};
+use crate::commands::volume::{self, ls::volume_row};
+use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
 use crate::error::Result;
 use crate::flags::FlagSet;
-use crate::format::output::{Listing, joined, row};
+use crate::format::output::Listing;
 use crate::ui;
 
 #[derive(Default)]
@@ -74,21 +75,7 @@ impl Command for Volumes {
             )?;
             return Ok(0);
         }
-        let rows: Vec<_> = volumes
-            .into_iter()
-            .map(|volume| {
-                let labels: Vec<(String, String)> =
-                    volume.labels.unwrap_or_default().into_iter().collect();
-                let fields = vec![
-                    ("Driver", volume.driver),
-                    ("Name", volume.name),
-                    ("Scope", volume.scope),
-                    ("Mountpoint", volume.mountpoint),
-                    ("Labels", joined(&labels)),
-                ];
-                row("*formatter.volumeContext", fields, labels)
-            })
-            .collect();
+        let rows: Vec<_> = volumes.iter().map(volume_row).collect();
         let listing = Listing {
             format: if self.format == "table" {
                 ""
@@ -102,6 +89,11 @@ impl Command for Volumes {
                 ("Scope", "SCOPE"),
                 ("Mountpoint", "MOUNTPOINT"),
                 ("Labels", "LABELS"),
+                ("Links", "LINKS"),
+                ("Size", "SIZE"),
+                ("Availability", "AVAILABILITY"),
+                ("Group", "GROUP"),
+                ("Status", "STATUS"),
             ],
         };
         ui::out(&listing.render(&rows)?)?;
