@@ -13,12 +13,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hull_compose::{Options, load, render};
+use hull_compose::node::{Map, Node, Value};
+use hull_compose::{Loaded, Options, load, render};
 
 /// What a path in a case begins with, wherever the case lies.
 const PLACE: &str = "/CASE";
 /// The same for a path beside the case.
 const CORPUS: &str = "/CORPUS";
+
+/// Where the corpus lies while hashes are recorded.
+const HASHED: &str = "/var/tmp/hull-corpus";
 
 #[derive(Default)]
 struct Case {
@@ -97,7 +101,13 @@ impl Case {
 
     /// What Docker's Compose says, written beside the case.
     fn record(&self, program: &str) {
-        for name in ["expected.yaml", "expected.json", "expected.hash", "refused"] {
+        for name in [
+            "expected.yaml",
+            "expected.json",
+            "expected.hash",
+            "expected.label",
+            "refused",
+        ] {
             _ = std::fs::remove_file(self.directory.join(name));
         }
         let run = |more: &[&str]| {
@@ -128,19 +138,62 @@ impl Case {
             "expected.json",
             &self.neutral(&String::from_utf8_lossy(&json.stdout)),
         );
-        // Hashes are of absolute paths, too: only those of a case without any can be kept. And what
-        // `config` prints for a service with files of variables is not what its containers get.
-        let reads_files = self
-            .recorded("compose.yaml")
-            .is_some_and(|text| text.contains("env_file"));
-        if !reads_files
-            && !String::from_utf8_lossy(&yaml.stdout).contains(self.directory.to_str().unwrap())
-        {
-            self.write(
-                "expected.hash",
-                &String::from_utf8_lossy(&run(&["--hash", "*"]).stdout),
-            );
+        self.record_hashes(program, &yaml.stdout);
+    }
+
+    /// Hashes are of absolute paths, too: they are recorded of a copy that lies where no corpus does.
+    fn record_hashes(&self, program: &str, model: &[u8]) {
+        let corpus = self.directory.parent().unwrap();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(corpus)
+            .arg(HASHED)
+            .status();
+        assert!(copied.unwrap().success());
+        let place = Path::new(HASHED).join(self.directory.file_name().unwrap());
+        let moved =
+            |text: &[u8]| String::from_utf8_lossy(text).replace(corpus.to_str().unwrap(), HASHED);
+        // A container is made of the whole model, with files of variables read into it.
+        std::fs::write(place.join("#model.yaml"), moved(model)).unwrap();
+        let run = |flags: &[String]| {
+            let hashes = Command::new(program)
+                .args(flags)
+                .args(["config", "--hash", "*"])
+                .current_dir(&place)
+                .env_clear()
+                .envs(&self.environment)
+                .output()
+                .unwrap();
+            let mut lines: Vec<String> = String::from_utf8(hashes.stdout)
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            lines.sort_unstable();
+            lines.join("\n") + "\n"
+        };
+        self.write("expected.hash", &run(&self.flags));
+        // Docker's cannot read all that it writes.
+        let whole = ["-f", "#model.yaml", "--profile", "*"].map(str::to_owned);
+        match run(&whole) {
+            lines if lines.trim().is_empty() => {}
+            lines => self.write("expected.label", &lines),
         }
+        std::fs::remove_dir_all(HASHED).unwrap();
+    }
+
+    /// Names of services with hashes of them, had they been loaded where they were recorded.
+    fn hashes(&self, loaded: &Loaded, hash: impl Fn(&Map) -> String) -> String {
+        let corpus = self.directory.parent().unwrap().to_str().unwrap();
+        let mut services = loaded.project.get("services").unwrap().clone();
+        moved(&mut services, corpus);
+        let services = services.as_map().unwrap();
+        let mut lines: Vec<String> = services
+            .iter()
+            .map(|entry| format!("{} {}", entry.key, hash(entry.node.as_map().unwrap())))
+            .collect();
+        lines.sort_unstable();
+        lines.join("\n")
     }
 
     fn check(&self, failures: &mut Vec<String>) {
@@ -175,26 +228,22 @@ impl Case {
                     &self.neutral(&render::project_json(&loaded.project)),
                     self.recorded("expected.json"),
                 );
-                let mut hashes: Vec<String> = loaded
-                    .project
-                    .map("services")
-                    .unwrap()
-                    .iter()
-                    .map(|entry| {
-                        format!(
-                            "{} {}",
-                            entry.key,
-                            render::service_hash(entry.node.as_map().unwrap())
-                        )
-                    })
-                    .collect();
-                hashes.sort();
-                let sorted = self.recorded("expected.hash").map(|text| {
-                    let mut lines: Vec<&str> = text.lines().collect();
-                    lines.sort_unstable();
-                    lines.join("\n")
-                });
-                compare("hash", &hashes.join("\n"), sorted);
+                compare(
+                    "hash on containers",
+                    &self.hashes(&loaded, render::service_hash),
+                    self.recorded("expected.label"),
+                );
+                let unread = Options {
+                    resolve_environment: false,
+                    ..self.options()
+                };
+                let unread = load(&unread).unwrap();
+                let written = |service: &Map| render::written_hash(service, &unread.environment);
+                compare(
+                    "config --hash",
+                    &self.hashes(&unread, written),
+                    self.recorded("expected.hash"),
+                );
             }
             Err(error) => {
                 let hint = error
@@ -213,6 +262,19 @@ impl Case {
                 }
             }
         }
+    }
+}
+
+/// Puts every path of a tree where hashes were recorded.
+fn moved(node: &mut Node, corpus: &str) {
+    match &mut node.value {
+        Value::Text(text) => *text = text.replace(corpus, HASHED),
+        Value::List(items) => items.iter_mut().for_each(|item| moved(item, corpus)),
+        Value::Map(map) => map
+            .0
+            .iter_mut()
+            .for_each(|entry| moved(&mut entry.node, corpus)),
+        _ => {}
     }
 }
 

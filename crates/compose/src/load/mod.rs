@@ -23,6 +23,7 @@ mod yaml;
 use std::collections::BTreeMap;
 
 pub use interpolate::Variable;
+pub(crate) use normalize::resolve_nothing;
 pub(crate) use yaml::plain as plain_scalar;
 
 use crate::error::{LoadError, Result};
@@ -77,6 +78,8 @@ pub struct Options {
     pub check: bool,
     /// Read the files of variables that services name.
     pub resolve_environment: bool,
+    /// Read the files of labels that services name.
+    pub resolve_labels: bool,
     /// Keep networks, volumes, secrets and configs that no service refers to.
     pub keep_unused: bool,
 }
@@ -98,6 +101,7 @@ impl Default for Options {
             resolve_paths: true,
             check: true,
             resolve_environment: true,
+            resolve_labels: true,
             keep_unused: false,
         }
     }
@@ -162,7 +166,10 @@ pub fn load(options: &Options) -> Result<Loaded> {
     let profiles = profiles(options, &environment);
     let mut selected = select::by_profile(services, &profiles, &options.services)?;
     if options.resolve_environment {
-        loader.resolve_files(&mut selected.enabled, &environment)?;
+        loader.resolve_variables(&mut selected.enabled, &environment)?;
+    }
+    if options.resolve_labels {
+        loader.resolve_labels(&mut selected.enabled, &environment)?;
     }
     project.set(
         "services",

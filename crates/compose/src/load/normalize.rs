@@ -153,7 +153,7 @@ fn build_defaults(build: &mut Map, place: &Place, environment: &Environment) {
 }
 
 /// Takes variables that stand alone from the environment; the others stay, or go.
-pub(super) fn resolve_nothing(variables: &mut Map, environment: &Environment, stay: bool) {
+pub(crate) fn resolve_nothing(variables: &mut Map, environment: &Environment, stay: bool) {
     variables.0.retain_mut(|entry| {
         if !entry.node.is_null() {
             return true;

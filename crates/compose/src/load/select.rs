@@ -105,8 +105,12 @@ fn collect(service: &Map, used: &mut [BTreeSet<String>; 4]) {
 }
 
 impl Loader<'_> {
-    /// Reads the files of variables and of labels that services name into the services themselves.
-    pub(super) fn resolve_files(&self, services: &mut Map, outside: &Environment) -> Result<()> {
+    /// Reads the files of variables that services name into the services themselves.
+    pub(super) fn resolve_variables(
+        &self,
+        services: &mut Map,
+        outside: &Environment,
+    ) -> Result<()> {
         for entry in &mut services.0 {
             let place = entry.node.place.clone();
             let Some(service) = entry.node.as_map_mut() else {
@@ -114,33 +118,29 @@ impl Loader<'_> {
             };
             let files = service.remove("env_file");
             let mut variables = Map::default();
-            for file in files
-                .iter()
-                .flat_map(|files| files.as_list().unwrap_or_default())
-            {
+            for file in listed(files.as_ref()) {
                 self.env_file(file, &mut variables, service, outside)?;
             }
-            if let Some(own) = service.get("environment").and_then(Node::as_map) {
-                for entry in own.iter() {
-                    variables.set(&entry.key, entry.node.clone());
-                }
-            }
+            laid_over(&mut variables, service.map("environment"));
             resolve_nothing(&mut variables, outside, true);
             put(service, "environment", variables, &place);
+        }
+        Ok(())
+    }
 
+    /// Reads the files of labels that services name into the services themselves.
+    pub(super) fn resolve_labels(&self, services: &mut Map, outside: &Environment) -> Result<()> {
+        for entry in &mut services.0 {
+            let place = entry.node.place.clone();
+            let Some(service) = entry.node.as_map_mut() else {
+                continue;
+            };
             let files = service.remove("label_file");
             let mut labels = Map::default();
-            for file in files
-                .iter()
-                .flat_map(|files| files.as_list().unwrap_or_default())
-            {
+            for file in listed(files.as_ref()) {
                 self.label_file(file, &mut labels, outside)?;
             }
-            if let Some(own) = service.map("labels") {
-                for entry in own.iter() {
-                    labels.set(&entry.key, entry.node.clone());
-                }
-            }
+            laid_over(&mut labels, service.map("labels"));
             put(service, "labels", labels, &place);
         }
         Ok(())
@@ -213,6 +213,17 @@ impl Loader<'_> {
             labels.set(&key, Node::text_at(&file.place, value.unwrap_or_default()));
         }
         Ok(())
+    }
+}
+
+fn listed(files: Option<&Node>) -> &[Node] {
+    files.and_then(Node::as_list).unwrap_or_default()
+}
+
+/// What a service says itself counts more than what it has from a file.
+fn laid_over(found: &mut Map, own: Option<&Map>) {
+    for entry in own.into_iter().flat_map(Map::iter) {
+        found.set(&entry.key, entry.node.clone());
     }
 }
 

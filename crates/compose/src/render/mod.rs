@@ -5,10 +5,12 @@ mod json;
 mod order;
 mod yaml;
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
-use crate::load::SINGLE;
 use crate::load::schema::{self, Field, Kind, Object, SERVICE, Shown, bare};
+use crate::load::{SINGLE, resolve_nothing};
 use crate::node::{Map, Node, Value};
 
 /// A tree that is ready to be printed.
@@ -72,6 +74,33 @@ pub fn service_hash(service: &Map) -> String {
         deploy.remove("replicas");
     }
     hash(&object(&service, &SERVICE, Format::Json))
+}
+
+/// The hash of a service as it is written, its files of variables not read: what `config --hash`
+/// prints. A service without such files has the same as its containers.
+pub fn written_hash(service: &Map, environment: &BTreeMap<String, String>) -> String {
+    let mut service = service.clone();
+    if let Some(variables) = service.get_mut("environment").and_then(Node::as_map_mut) {
+        resolve_nothing(variables, environment, true);
+    }
+    let files = service.get_mut("env_file").map(|node| &mut node.value);
+    if let Some(Value::List(files)) = files {
+        for file in files {
+            // One that must be there is its path, whatever its form.
+            if let Some(path) = required_path(file) {
+                file.value = Value::Text(path);
+            }
+        }
+    }
+    service_hash(&service)
+}
+
+fn required_path(file: &Node) -> Option<String> {
+    let map = file.as_map()?;
+    match map.get("required").map(|node| &node.value) {
+        Some(Value::Bool(false)) => None,
+        _ => map.text("path").map(str::to_owned),
+    }
 }
 
 /// The hash of a network.

@@ -107,14 +107,17 @@ impl Config {
             || self.profiles
             || self.variables
             || self.networks
-            || self.volumes);
+            || self.volumes
+            || !self.hash.is_empty());
         if plain {
             return loaded(call, &call.operands);
         }
         let mut options = call.globals.compose.options()?;
         options.services.clone_from(&call.operands);
         options.check = !self.no_consistency;
-        options.resolve_environment = !(self.no_env_resolution || self.no_interpolate);
+        options.resolve_environment =
+            !(self.no_env_resolution || self.no_interpolate || !self.hash.is_empty());
+        options.resolve_labels = !self.no_interpolate;
         options.interpolate = !self.no_interpolate;
         options.normalize = !self.no_normalize;
         options.resolve_paths = !self.no_path_resolution;
@@ -172,20 +175,21 @@ impl Config {
     }
 
     fn hashes(&self, loaded: &Loaded) -> Result<Vec<String>> {
-        let project = Project::of(loaded).map_err(load_failure)?;
+        let empty = Map::default();
+        let services = loaded.project.map("services").unwrap_or(&empty);
         let wanted: Vec<&str> = self.hash.split(',').collect();
         if let Some(name) = wanted
             .iter()
-            .find(|name| **name != "*" && !project.services.contains_key(**name))
+            .find(|name| **name != "*" && services.get(name).is_none())
         {
             return Err(Error::new(format!("no such service: {name}")));
         }
-        let services = project
-            .services
-            .values()
-            .filter(|service| wanted.contains(&"*") || wanted.contains(&service.name.as_str()));
-        Ok(services
-            .map(|service| format!("{} {}", service.name, service.hash))
+        let wanted = services
+            .iter()
+            .filter(|entry| wanted.contains(&"*") || wanted.contains(&entry.key.as_str()))
+            .filter_map(|entry| Some((&entry.key, entry.node.as_map()?)));
+        Ok(wanted
+            .map(|(name, map)| format!("{name} {}", render::written_hash(map, &loaded.environment)))
             .collect())
     }
 
@@ -197,7 +201,7 @@ impl Config {
             other => return Err(Error::new(format!("unsupported format \"{other}\""))),
         };
         let text = match is_json {
-            true => render::project_json(project) + "\n",
+            true => render::project_json(project),
             false => render::project_yaml(project),
         };
         // What was not interpolated keeps its dollars.
