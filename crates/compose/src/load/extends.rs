@@ -1,6 +1,6 @@
 //! `extends`: a service that begins as another one, of this file or of another.
 
-use super::loader::{Loader, Scope};
+use super::loader::{Asker, Loader, Scope};
 use super::schema::SERVICE;
 use super::{merge, paths};
 use crate::error::{LoadError, Result, nearest};
@@ -67,8 +67,12 @@ impl Loader<'_> {
             return Ok(service.clone());
         };
         let link = (file.to_owned(), name.to_owned());
-        if chain.contains(&link) || chain.len() >= CHAIN_MAX {
+        if chain.contains(&link) {
             return Err(circle(&extends, chain, link));
+        }
+        if chain.len() >= CHAIN_MAX {
+            let message = format!("`extends`: more than {CHAIN_MAX} services extend one another");
+            return Err(LoadError::at(&extends, message));
         }
         chain.push(link);
         let (base, base_file) = match extends.as_map() {
@@ -97,7 +101,14 @@ impl Loader<'_> {
     ) -> Result<Node> {
         paths::refuse_remote(extends, "extends", path)?;
         let path = paths::join(directory, path);
-        let project = self.read_whole(&path, scope, Some(extends))?;
+        let project = self.read_whole(
+            &path,
+            scope,
+            Asker {
+                key: "extends",
+                node: extends,
+            },
+        )?;
         let services = project.map("services").cloned().unwrap_or_default();
         known(&services, base, &path, extends)?;
         let directory = paths::parent(&path).to_owned();

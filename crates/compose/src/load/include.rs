@@ -1,12 +1,12 @@
 //! `include`: whole projects that become part of this one.
 
-use super::loader::{Loader, Scope};
-use super::paths;
+use super::loader::{Asker, Loader, Scope};
+use super::{default_env_file, paths};
 use crate::error::{LoadError, Result};
 use crate::node::{Map, Node, Value};
 
 /// How deep inclusions may lie in one another.
-const DEPTH_MAX: usize = 32;
+const DEPTH_MAX: usize = 100;
 /// What is taken over from an included project.
 const SECTIONS: [&str; 6] = [
     "services", "networks", "volumes", "secrets", "configs", "models",
@@ -28,6 +28,7 @@ impl Loader<'_> {
     }
 
     fn included(&mut self, item: &Node, scope: &Scope) -> Result<Map> {
+        let asker = |key| Asker { key, node: item };
         let empty = Map::default();
         let map = item.as_map().unwrap_or(&empty);
         let texts = |key: &str| -> Vec<String> {
@@ -47,21 +48,7 @@ impl Loader<'_> {
         let Some(first) = files.first() else {
             return Err(LoadError::at(item, "`include` needs a path"));
         };
-        if scope.files.contains(first) || scope.files.len() > DEPTH_MAX {
-            let chain: Vec<&str> = scope
-                .files
-                .iter()
-                .map(String::as_str)
-                .chain([first.as_str()])
-                .collect();
-            return Err(LoadError::at(
-                item,
-                format!(
-                    "files include each other in a circle: {}",
-                    chain.join(" → ")
-                ),
-            ));
-        }
+        check_chain(item, &scope.files, first)?;
         let directory = match map.text("project_directory") {
             Some(directory) => paths::join(&scope.directory, directory),
             None => paths::parent(first).to_owned(),
@@ -71,20 +58,42 @@ impl Loader<'_> {
                 .iter()
                 .map(|path| paths::join(&scope.directory, path))
                 .collect(),
-            None => Vec::from_iter(
-                Some(paths::join(&directory, ".env"))
-                    .filter(|path| std::path::Path::new(path).is_file()),
-            ),
+            None => Vec::from_iter(default_env_file(&directory)),
         };
-        let mut environment = self.env_files(&env_files, &scope.environment)?;
+        let mut environment = self.env_files(
+            &env_files,
+            &scope.environment,
+            Some(asker("include.env_file")),
+        )?;
         environment.extend(scope.environment.clone());
         let inner = Scope {
             directory,
             environment,
             files: [scope.files.clone(), vec![first.clone()]].concat(),
         };
-        self.model(&files, &inner)
+        self.model(&files, &inner, Some(asker("include")))
     }
+}
+
+/// Refuses a file whose inclusion is going on already, and one that lies too deep.
+fn check_chain(item: &Node, open: &[String], next: &str) -> Result<()> {
+    if let Some(at) = open.iter().position(|file| file == next) {
+        let circle: Vec<&str> = open[at..]
+            .iter()
+            .map(String::as_str)
+            .chain([next])
+            .collect();
+        let message = format!(
+            "files include each other in a circle: {}",
+            circle.join(" → ")
+        );
+        return Err(LoadError::at(item, message));
+    }
+    if open.len() > DEPTH_MAX {
+        let message = format!("`include`: {next} lies more than {DEPTH_MAX} inclusions deep");
+        return Err(LoadError::at(item, message).with_hint("include it from a file further up"));
+    }
+    Ok(())
 }
 
 fn take_over(project: &mut Map, section: &str, included: &Map, item: &Node) -> Result<()> {

@@ -1,12 +1,11 @@
 //! Reading: files → one tree in its long form, with all that they extend and include.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 
 use super::interpolate::{Interpolation, Variable, variables};
 use super::schema::{Kind, PROJECT};
 use super::shape::{Path, shape};
-use super::{Options, environment, merge, paths, yaml};
+use super::{Options, environment, file, merge, paths, yaml};
 use crate::error::{LoadError, Result};
 use crate::node::{Map, Node, Place, Value};
 
@@ -24,6 +23,13 @@ pub(super) struct Scope {
     pub(super) environment: Environment,
     /// The files whose inclusion is going on.
     pub(super) files: Vec<String>,
+}
+
+/// The key that names a file, and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'n> {
+    pub(super) key: &'static str,
+    pub(super) node: &'n Node,
 }
 
 /// Reads files for one project.
@@ -52,7 +58,7 @@ impl<'o> Loader<'o> {
     }
 
     /// The documents of a file as they are written.
-    pub(super) fn documents(&mut self, file: &str, asked_by: Option<&Node>) -> Result<Vec<Node>> {
+    pub(super) fn documents(&mut self, file: &str, asker: Option<Asker<'_>>) -> Result<Vec<Node>> {
         if let Some(known) = self.cache.get(file) {
             return Ok(known.clone());
         }
@@ -63,7 +69,7 @@ impl<'o> Loader<'o> {
         }
         let text = match file {
             "-" => self.options.standard_input.clone(),
-            file => read(file).map_err(|source| unreadable(file, source, asked_by))?,
+            file => file::read(file).map_err(|source| unreadable(file, source, asker))?,
         };
         let documents = yaml::parse(if file == "-" { "(stdin)" } else { file }, &text)?;
         for document in &documents {
@@ -83,10 +89,10 @@ impl<'o> Loader<'o> {
         &mut self,
         file: &str,
         scope: &Scope,
-        asked_by: Option<&Node>,
+        asker: Asker<'_>,
     ) -> Result<Map> {
         let mut project = Map::default();
-        for document in self.documents(file, asked_by)? {
+        for document in self.documents(file, Some(asker))? {
             let map = self.long_form(document, scope)?;
             project = merge::merge_objects(project, map, &PROJECT);
         }
@@ -115,10 +121,15 @@ impl<'o> Loader<'o> {
     }
 
     /// The model of some files, laid one over the other; paths are absolute.
-    pub(super) fn model(&mut self, files: &[String], scope: &Scope) -> Result<Map> {
+    pub(super) fn model(
+        &mut self,
+        files: &[String],
+        scope: &Scope,
+        asker: Option<Asker<'_>>,
+    ) -> Result<Map> {
         let mut project = Map::default();
         for file in files {
-            let documents = self.documents(file, None)?;
+            let documents = self.documents(file, asker)?;
             if documents.is_empty() && files.len() == 1 {
                 return Err(LoadError::project(format!("{file} is empty")));
             }
@@ -146,13 +157,15 @@ impl<'o> Loader<'o> {
     }
 
     /// The variables of some files, later ones over earlier ones; `outside` is what they may refer to.
-    pub(super) fn env_files(&self, files: &[String], outside: &Environment) -> Result<Environment> {
+    pub(super) fn env_files(
+        &self,
+        files: &[String],
+        outside: &Environment,
+        asker: Option<Asker<'_>>,
+    ) -> Result<Environment> {
         let mut found = Environment::new();
         for file in files {
-            let text = read(file).map_err(|source| LoadError::Read {
-                path: file.clone(),
-                source,
-            })?;
+            let text = file::read(file).map_err(|source| unreadable(file, source, asker))?;
             let lookup = |name: &str| outside.get(name).or_else(|| found.get(name)).cloned();
             let variables = environment::parse(file, &text, &lookup)?;
             for (key, value) in variables {
@@ -165,37 +178,19 @@ impl<'o> Loader<'o> {
     }
 }
 
-fn unreadable(file: &str, source: std::io::Error, asked_by: Option<&Node>) -> LoadError {
-    match asked_by {
-        Some(node) => LoadError::at(node, format!("cannot read {file}: {source}")),
+/// Says which file cannot be read, why, and where it is named.
+pub(super) fn unreadable(
+    file: &str,
+    source: std::io::Error,
+    asker: Option<Asker<'_>>,
+) -> LoadError {
+    match asker {
+        Some(Asker { key, node }) => {
+            LoadError::at(node, format!("`{key}`: cannot read {file}: {source}"))
+        }
         None => LoadError::Read {
             path: file.to_owned(),
             source,
         },
     }
-}
-
-/// The text of a file that may be a few megabytes long, and must be a file.
-pub(super) fn read(path: &str) -> std::io::Result<String> {
-    let file = std::fs::File::open(path)?;
-    let is_endless = {
-        use std::os::unix::fs::FileTypeExt;
-        let kind = file.metadata()?.file_type();
-        kind.is_char_device() || kind.is_block_device() || kind.is_dir()
-    };
-    // `/dev/null` is a file of variables for some, and reads as empty.
-    if is_endless && path != "/dev/null" {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    let mut text = String::new();
-    let length = file
-        .take(yaml::FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)?;
-    if length as u64 > yaml::FILE_BYTES_MAX {
-        return Err(std::io::Error::other(format!(
-            "it has more than {} bytes",
-            yaml::FILE_BYTES_MAX
-        )));
-    }
-    Ok(text)
 }

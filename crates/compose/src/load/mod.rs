@@ -6,6 +6,7 @@
 mod check;
 mod environment;
 mod extends;
+mod file;
 mod include;
 mod interpolate;
 mod loader;
@@ -22,6 +23,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
+pub use file::BYTES_MAX as FILE_BYTES_MAX;
 pub use interpolate::Variable;
 pub(crate) use normalize::resolve_nothing;
 pub(crate) use yaml::plain as plain_scalar;
@@ -144,7 +146,7 @@ pub fn load(options: &Options) -> Result<Loaded> {
     let place = find(options)?;
     let mut loader = Loader::new(options);
     let env_files = env_files(options, &place.directory);
-    let mut environment = loader.env_files(&env_files, &options.environment)?;
+    let mut environment = loader.env_files(&env_files, &options.environment, None)?;
     environment.extend(options.environment.clone());
     let name = project_name(&mut loader, options, &place, &environment)?;
     environment.insert("COMPOSE_PROJECT_NAME".into(), name.clone());
@@ -153,7 +155,7 @@ pub fn load(options: &Options) -> Result<Loaded> {
         environment,
         files: place.files.clone(),
     };
-    let mut project = loader.model(&place.files, &scope)?;
+    let mut project = loader.model(&place.files, &scope, None)?;
     let environment = scope.environment;
     project.set("name", Node::text_at(&Place::nowhere(), name.clone()));
     if options.normalize {
@@ -252,7 +254,8 @@ fn find(options: &Options) -> Result<Found> {
 
 /// Looks for a file in a directory, and above it.
 fn search(directory: &str, upwards: bool) -> Result<Vec<String>> {
-    let exists = |path: &str| std::path::Path::new(path).is_file();
+    // What is there and is no file shall be refused, not passed over.
+    let exists = |path: &str| std::path::Path::new(path).exists();
     let mut here = directory;
     loop {
         let named = |names: &[&str]| {
@@ -284,11 +287,15 @@ fn env_files(options: &Options, directory: &str) -> Vec<String> {
             .iter()
             .map(|file| paths::join(&options.current_directory, file))
             .collect(),
-        None => {
-            let default = paths::join(directory, ".env");
-            Vec::from_iter(std::path::Path::new(&default).is_file().then_some(default))
-        }
+        None => Vec::from_iter(default_env_file(directory)),
     }
+}
+
+/// The file of variables that needs no naming. A directory of that name is something else.
+fn default_env_file(directory: &str) -> Option<String> {
+    let path = paths::join(directory, ".env");
+    let found = std::fs::metadata(&path).ok()?;
+    (!found.is_dir()).then_some(path)
 }
 
 fn project_name(

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::loader::{Environment, Loader, read};
+use super::loader::{Asker, Environment, Loader, unreadable};
 use super::normalize::resolve_nothing;
-use super::{Selected, environment};
+use super::{Selected, environment, file as files};
 use crate::error::{LoadError, Result, nearest};
 use crate::node::{Map, Node, Place, Value};
 
@@ -161,16 +161,17 @@ impl Loader<'_> {
             map.get("required").map(|node| &node.value),
             Some(Value::Bool(false))
         );
-        let text = match read(path) {
+        let text = match files::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_required => {
                 return Ok(());
             }
             Err(error) => {
-                return Err(LoadError::at(
-                    file,
-                    format!("cannot read the file of variables {path}: {error}"),
-                ));
+                let asker = Asker {
+                    key: "env_file",
+                    node: file,
+                };
+                return Err(unreadable(path, error, Some(asker)));
             }
         };
         let found = match map.text("format") {
@@ -202,12 +203,11 @@ impl Loader<'_> {
 
     fn label_file(&self, file: &Node, labels: &mut Map, outside: &Environment) -> Result<()> {
         let path = file.as_text().unwrap_or_default();
-        let text = read(path).map_err(|error| {
-            LoadError::at(
-                file,
-                format!("cannot read the file of labels {path}: {error}"),
-            )
-        })?;
+        let asker = Asker {
+            key: "label_file",
+            node: file,
+        };
+        let text = files::read(path).map_err(|error| unreadable(path, error, Some(asker)))?;
         let lookup = |name: &str| outside.get(name).cloned();
         for (key, value) in environment::parse(path, &text, &lookup)? {
             labels.set(&key, Node::text_at(&file.place, value.unwrap_or_default()));

@@ -8,8 +8,6 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag as YamlTag};
 use crate::error::{LoadError, Result};
 use crate::node::{Entry, Map, Node, Place, Tag, Value};
 
-/// Bytes a file may have: far more than a person writes.
-pub(super) const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Values a file may have with its aliases written out: what a bomb of anchors runs into.
 const NODES_MAX: usize = 200_000;
 /// How deep values may lie in one another.

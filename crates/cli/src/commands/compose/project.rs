@@ -126,13 +126,10 @@ impl ProjectFlags {
         {
             env_files = listed.split(',').map(str::to_owned).collect();
         }
-        let mut standard_input = String::new();
-        if files.iter().any(|file| file == "-") {
-            std::io::stdin()
-                .lock()
-                .read_to_string(&mut standard_input)
-                .map_err(|error| Error::io("read", "/dev/stdin", &error))?;
-        }
+        let standard_input = match files.iter().any(|file| file == "-") {
+            true => standard_input()?,
+            false => String::new(),
+        };
         Ok(Options {
             files,
             standard_input,
@@ -154,6 +151,20 @@ impl ProjectFlags {
             .or_else(|| std::env::var("COMPOSE_PROJECT_NAME").ok());
         name.filter(|name| !name.is_empty())
     }
+}
+
+fn standard_input() -> Result<String> {
+    let wrong = |error| Error::io("read", "/dev/stdin", &error);
+    let mut text = String::new();
+    let mut bounded = std::io::stdin()
+        .lock()
+        .take(hull_compose::FILE_BYTES_MAX + 1);
+    let length = bounded.read_to_string(&mut text).map_err(wrong)?;
+    if length as u64 > hull_compose::FILE_BYTES_MAX {
+        let message = format!("it has more than {} bytes", hull_compose::FILE_BYTES_MAX);
+        return Err(wrong(std::io::Error::other(message)));
+    }
+    Ok(text)
 }
 
 /// Says what is wrong with the files.
