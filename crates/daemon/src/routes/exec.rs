@@ -67,6 +67,7 @@ pub(super) async fn start(mut request: Request) -> Outcome {
         engine.exec_start(exec.id.as_str(), true, size).await?;
         return Ok(empty(StatusCode::OK));
     }
+    engine.exec_can_start(exec.id.as_str())?;
     let upgrade = request.wants_upgrade();
     let tty = exec.options.tty;
     let media = stream_media(!tty && upgrade, request.version);

@@ -371,3 +371,24 @@ application!(a_program_provides_a_service("
     assert!(called("up") && called("down"), "{said}");
     assert!(said.contains("--size=256") && said.contains("--zone=a --zone=b"), "{said}");
 });
+
+#[test]
+fn a_container_that_ended_before_its_hook_is_told_with_its_code() {
+    let file = "
+        name: hooked
+        services:
+          at-once: {image: busybox, command: [sh, -c, exit 7], post_start: [{command: [sleep, '3']}]}
+          soon: {image: busybox, command: [sh, -c, sleep 0.3; exit 8], post_start: [{command: [sleep, '3']}]}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        for (service, code, when) in [
+            ("at-once", 7, ""),
+            ("soon", 8, " during its hook `sleep 3`"),
+        ] {
+            let said = app.fails(1, &format!("up -d {service}"));
+            let told = format!("the container hooked-{service}-1 exited with {code}{when}");
+            assert!(said.contains(&told), "{said}");
+        }
+        app.ok("down");
+    });
+}

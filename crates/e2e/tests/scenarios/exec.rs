@@ -60,6 +60,29 @@ scenario!(it_needs_a_container_that_runs(scene) {
     assert!(text.contains("is paused"), "{text}");
 });
 
+scenario!(a_container_that_ended_meanwhile_is_said_not_to_run(scene) {
+    scene.ok("run -d --name box busybox sleep 1000");
+    let body = serde_json::json!({"Cmd": ["true"]});
+    let made = scene.daemon.api("POST", "/containers/box/exec", &body).json();
+    scene.ok("stop -t 0 box");
+    let path = format!("/exec/{}/start", made["Id"].as_str().unwrap_or_default());
+    let answer = scene.daemon.api("POST", &path, &serde_json::json!({}));
+    assert_eq!(answer.status, 409);
+    assert!(answer.message().ends_with(" is not running"), "{}", answer.message());
+    // Whatever step the end comes between, it is told in these words.
+    for number in 0..30 {
+        let name = format!("short-{number}");
+        let life = f64::from(number) * 0.004;
+        scene.ok(&format!("run -d --name {name} busybox sleep {life}"));
+        let ended = scene.run(&format!("exec {name} sleep 1"));
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        // Docker's client says no more than the status, once it asked for the streams.
+        let told = said.contains("is not running") || said.contains("received 409");
+        assert!(told || ended.code == 137 || ended.code == 0, "{ended:?}");
+        assert!(!said.contains("os error"), "{ended:?}");
+    }
+});
+
 scenario!(it_ends_with_its_container(scene) {
     scene.ok("run -d --name box busybox sleep 1000");
     let mut exec = scene.begin("exec box sh -c 'echo ready; sleep 1000'");

@@ -4,6 +4,7 @@
 //! until its container's next start. The shim owns the process; this is the daemon's memory of it.
 
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use hull_shim::protocol::{self, Reply, Request, Target};
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use crate::{
     error::{Error, Result},
     events::Subject,
     model::{ContainerId, ExecId},
+    record::Record,
     shim,
     state::Command,
 };
@@ -110,6 +112,9 @@ pub enum ExecStarted {
 /// The code of what never got an exit code of its own: killed with its container.
 const KILLED: i32 = 137;
 
+/// How long the end of a container may take to be known here.
+const END_SEEN_WITHIN: Duration = Duration::from_secs(1);
+
 /// Sessions kept per container; the oldest ended ones are forgotten first.
 const SESSIONS_MAX: usize = 256;
 
@@ -147,17 +152,7 @@ impl Engine {
         let handle = self.find(reference)?;
         let record = handle.record();
         let id = &record.id;
-        if record.state.permits(Command::Exec).is_err() {
-            return Err(Error::State(match record.state.word() {
-                "paused" => {
-                    format!("container {id} is paused, unpause the container before exec")
-                }
-                "restarting" => {
-                    format!("Container {id} is restarting, wait until the container is running")
-                }
-                _ => format!("container {id} is not running"),
-            }));
-        }
+        check_running(&record)?;
         if options.command.is_empty() {
             return Err(Error::Invalid("No exec command specified".to_owned()));
         }
@@ -190,6 +185,13 @@ impl Engine {
         Ok(exec_id)
     }
 
+    /// Refuses a session whose container does not run (any more): before its client is told that
+    /// the streams are coming.
+    pub fn exec_can_start(&self, reference: &str) -> Result<()> {
+        let (_, handle) = self.services().registry.find_exec(reference)?;
+        check_running(&handle.record())
+    }
+
     /// Starts a session. `tty`: what the client believes; `size` replaces the made one's.
     pub async fn exec_start(
         &self,
@@ -198,6 +200,8 @@ impl Engine {
         size: Option<(u16, u16)>,
     ) -> Result<ExecStarted> {
         let (id, handle) = self.services().registry.find_exec(reference)?;
+        check_running(&handle.record())?;
+        let exits = handle.lifecycle().borrow().exits;
         let exec = begin(&handle, &id)?;
         let ended = exec.ended.subscribe();
         let action = format!("exec_start: {}", exec.options.command.join(" "));
@@ -221,6 +225,7 @@ impl Engine {
                 })
             }
             Err(error) => {
+                let error = explained(&handle, exits, error).await;
                 let code = match &error {
                     Error::Start { code, .. } => *code,
                     _ => 126,
@@ -286,6 +291,38 @@ impl Engine {
         self.services()
             .events
             .publish(Subject::Container, action, id, attributes);
+    }
+}
+
+fn check_running(record: &Record) -> Result<()> {
+    if record.state.permits(Command::Exec).is_ok() {
+        return Ok(());
+    }
+    let id = &record.id;
+    Err(Error::State(match record.state.word() {
+        "paused" => format!("container {id} is paused, unpause the container before exec"),
+        "restarting" => {
+            format!("Container {id} is restarting, wait until the container is running")
+        }
+        _ => not_running(id),
+    }))
+}
+
+fn not_running(id: &ContainerId) -> String {
+    format!("container {id} is not running")
+}
+
+/// Why a session could not be started. A container that ends meanwhile takes its shim and its
+/// namespaces along, so that any step may fail; its end, seen a little later, is the reason then.
+async fn explained(handle: &Handle, exits: u64, error: Error) -> Error {
+    if matches!(error, Error::Start { .. }) {
+        return error;
+    }
+    let mut life = handle.lifecycle();
+    let ended = life.wait_for(|life| !life.running || life.exits > exits || life.removed);
+    match tokio::time::timeout(END_SEEN_WITHIN, ended).await {
+        Ok(_) => Error::State(not_running(&handle.id)),
+        Err(_) => error,
     }
 }
 
