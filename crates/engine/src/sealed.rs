@@ -108,6 +108,23 @@ pub(crate) fn keep(services: &Services, record: &Record, files: &[SealedFile]) -
     sync_directory(&bundle).attempt(attempt)
 }
 
+/// What a container is handed; `None`: nothing.
+pub(crate) fn open(services: &Services, record: &Record) -> Result<Option<Vec<SealedFile>>> {
+    let path = services.paths.bundle(&record.id).join(NAME);
+    let sealed = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.attempt(|| format!("read {}", path.display()))?,
+    };
+    let files = read_key(services)?.and_then(|key| unseal(&key, record.id.as_str(), &sealed));
+    files.map(Some).ok_or_else(|| {
+        Error::Unavailable(format!(
+            "the secrets of container {} cannot be opened: {} is not the key they were sealed with, or they are damaged: make the container again",
+            record.name,
+            services.paths.seal_key().display(),
+        ))
+    })
+}
+
 /// A container's files, ready to be mounted. Dropped, it leaves nothing on the host.
 pub(crate) struct Unsealed {
     directory: PathBuf,
@@ -117,20 +134,9 @@ pub(crate) struct Unsealed {
 impl Unsealed {
     /// Lays out what a container is handed; `None`: it is handed nothing.
     pub(crate) fn of(services: &Services, record: &Record, user: &User) -> Result<Option<Self>> {
-        let path = services.paths.bundle(&record.id).join(NAME);
-        let sealed = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.attempt(|| format!("read {}", path.display()))?,
+        let Some(files) = open(services, record)? else {
+            return Ok(None);
         };
-        let files = read_key(services)?
-            .and_then(|key| unseal(&key, record.id.as_str(), &sealed))
-            .ok_or_else(|| {
-                Error::Unavailable(format!(
-                    "the secrets of container {} cannot be opened: {} is not the key they were sealed with, or they are damaged: make the container again",
-                    record.name,
-                    services.paths.seal_key().display(),
-                ))
-            })?;
         let directory = services.paths.run(&record.id).join(NAME);
         let ids = services.remap_of(&record.host).map(Remap::ids);
         let laid_out = Self::lay_out(directory, &files, user, ids);

@@ -14,7 +14,7 @@ use crate::{
     types::{
         Config, ContainerCreate, ContainerCreated, ContainerInspect, ContainerPrune,
         ContainerSummary, ContainerTop, ContainerUpdate, ContainerUpdated, ContainerWait,
-        FilesystemChange, IdResponse, PathStat, SealedFiles, Stats,
+        FilesystemChange, IdResponse, PathStat, SealedFile, SealedFiles, Stats,
     },
 };
 
@@ -372,6 +372,20 @@ impl Client {
                 if status == StatusCode::NOT_FOUND && !message.contains("container") =>
             {
                 Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What it is handed, without what is in it; nothing from a daemon that is not Hull.
+    pub async fn container_sealed(&self, id: &str) -> Result<Vec<SealedFile>, ClientError> {
+        let path = format!("/hull/containers/{}/sealed", encoded(id));
+        match self.get::<SealedFiles>(&path, Query::default()).await {
+            Ok(sealed) => Ok(sealed.files),
+            Err(ClientError::Refused { status, message })
+                if status == StatusCode::NOT_FOUND && !message.contains("container") =>
+            {
+                Ok(Vec::new())
             }
             Err(error) => Err(error),
         }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default, rename_all = "PascalCase")]
 pub struct SealedFiles {
     pub files: Vec<SealedFile>,
+    /// Instead of files: the container that is handed the same.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
 }
 
 /// One of them. It has no `Debug` form, which would tell what is in it.

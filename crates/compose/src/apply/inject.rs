@@ -23,6 +23,7 @@ impl Engine<'_> {
         let short = id.get(..12).unwrap_or(id);
         let order = SealedFiles {
             files: files.iter().map(File::sealed).collect(),
+            ..SealedFiles::default()
         };
         let sealed = self.client.container_seal(id, &order).await;
         if sealed.named("hand secrets and configs to", short)? {

@@ -49,6 +49,7 @@ pub(crate) enum Op {
     ContainerPrune,
     /// Hull's own: hands it files that lie on no disk in the clear.
     ContainerSeal,
+    ContainerSealed,
     Commit,
     ExecCreate,
     ExecStart,
@@ -170,6 +171,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/hull/system/account", Op::DiskAccount),
     (POST, "/hull/system/fsck", Op::Fsck),
     (PUT, "/hull/containers/{id}/sealed", Op::ContainerSeal),
+    (GET, "/hull/containers/{id}/sealed", Op::ContainerSealed),
     (POST, "/hull/manifests/{name...}/annotate", Op::Manifest(ManifestOp::Annotate)),
     (POST, "/hull/manifests/{name...}/push", Op::Manifest(ManifestOp::Push)),
     (POST, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Create)),

@@ -56,6 +56,15 @@ pub(super) async fn put(request: Request) -> Outcome {
 pub(super) async fn seal(mut request: Request) -> Outcome {
     let order: SealedFiles = request.json_or_default().await?;
     let name = request.name().to_owned();
+    if !order.from.is_empty() {
+        if !order.files.is_empty() {
+            return Err(Failure::invalid(
+                "files are given, or those of a container: not both",
+            ));
+        }
+        request.app.engine.seal_like(&name, &order.from).await?;
+        return Ok(empty(StatusCode::NO_CONTENT));
+    }
     let files = order.files.into_iter().map(|file| {
         let content = file.bytes().ok_or_else(|| {
             Failure::invalid(format!("the content of {} is not in base64", file.path))
@@ -71,6 +80,22 @@ pub(super) async fn seal(mut request: Request) -> Outcome {
     let files = files.collect::<Result<Vec<_>, Failure>>()?;
     request.app.engine.seal(&name, files).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Where they are, with modes and owners; not what they hold.
+pub(super) async fn sealed(request: Request) -> Outcome {
+    let files = request.app.engine.sealed(request.name()).await?;
+    let files = files.into_iter().map(|file| hull_api::types::SealedFile {
+        path: file.path,
+        mode: file.mode,
+        uid: file.uid,
+        gid: file.gid,
+        ..Default::default()
+    });
+    Ok(json(&SealedFiles {
+        files: files.collect(),
+        ..Default::default()
+    }))
 }
 
 pub(super) async fn export(request: Request) -> Outcome {

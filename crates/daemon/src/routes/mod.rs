@@ -68,6 +68,7 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::ArchiveGet => archive::get(request).await,
         Op::ArchivePut => archive::put(request).await,
         Op::ContainerSeal => archive::seal(request).await,
+        Op::ContainerSealed => archive::sealed(request).await,
         Op::ContainerPrune => container::prune(request).await,
         Op::Commit => image::commit(request).await,
         Op::ExecCreate => exec::create(request).await,

@@ -251,3 +251,39 @@ fn what_is_not_on_this_machine_is_refused_at_its_line_with_the_way_out() {
         });
     }
 }
+
+#[test]
+fn a_copy_of_a_container_is_handed_the_same_secrets() {
+    Application::play(Driver::Hull, FILE, |app| {
+        app.ok("up -d");
+        let hull = |line: &str| {
+            let words = hull_testkit::words::split(line);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let output = app.daemon.hull(&words);
+            assert_eq!(output.code, 0, "{line}: {output:?}");
+            output.stdout
+        };
+        let told = app
+            .daemon
+            .api("GET", "/hull/containers/sealed-web-1/sealed", &Value::Null);
+        let told = told.json();
+        let files = told["Files"].as_array().unwrap();
+        assert!(
+            files
+                .iter()
+                .any(|file| file["Path"] == "/run/secrets/token"),
+            "{told}"
+        );
+        assert!(files.iter().all(|file| file["Content"] == ""), "{told}");
+        hull("container clone --start sealed-web-1 copy");
+        hull("run -d --like sealed-web-1 --name like");
+        for name in ["copy", "like"] {
+            assert_eq!(
+                hull(&format!("exec {name} cat /run/secrets/token")),
+                "from-outside"
+            );
+            hull(&format!("rm -f {name}"));
+        }
+        app.ok("down -t 0");
+    });
+}

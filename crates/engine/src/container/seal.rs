@@ -19,4 +19,31 @@ impl Engine {
             .block(move || sealed::keep(&services, &record, &files))
             .await?
     }
+
+    /// Hands a container what another one is handed. It does not leave the daemon.
+    pub async fn seal_like(&self, reference: &str, model: &str) -> Result<()> {
+        let (record, model) = (self.find(reference)?.record(), self.find(model)?.record());
+        let services = Arc::clone(self.services());
+        let copy = move || {
+            let files = sealed::open(&services, &model)?.unwrap_or_default();
+            sealed::keep(&services, &record, &files)
+        };
+        self.services().block(copy).await?
+    }
+
+    /// The places of what a container is handed, with their modes and owners; what the files hold is
+    /// told to nobody.
+    pub async fn sealed(&self, reference: &str) -> Result<Vec<SealedFile>> {
+        let record = self.find(reference)?.record();
+        let services = Arc::clone(self.services());
+        let opened = self
+            .services()
+            .block(move || sealed::open(&services, &record))
+            .await??;
+        let mut files = opened.unwrap_or_default();
+        for file in &mut files {
+            file.content.clear();
+        }
+        Ok(files)
+    }
 }

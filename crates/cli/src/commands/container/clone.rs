@@ -24,7 +24,7 @@ impl Command for Clone {
         Operands::Between(1, 2),
     )
     .described(
-        "Create a container like another one, with what the flags change.\nWhat lists hold is added to; a command, ports and single values are replaced. Volumes are shared; what was\nwritten into the container itself is not copied: see 'commit'.",
+        "Create a container like another one, with what the flags change.\nWhat lists hold is added to; a command, ports and single values are replaced. Volumes are shared, and secrets\nthat are kept sealed; what was written into the container itself is not copied: see 'commit'.",
     );
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
@@ -42,7 +42,10 @@ impl Command for Clone {
         let client = connect(&call.globals).await?;
         let model = client.container(call.operand(0)).await.map_err(failure)?;
         let body = self.creation.body_like(&call, &model, &[])?;
-        let id = self.creation.create(&call, &client, &body).await?;
+        let id = self
+            .creation
+            .create_like(&call, &client, &body, call.operand(0))
+            .await?;
         if self.start {
             client.container_start(&id).await.map_err(|error| {
                 failure(error).with_hint(format!(

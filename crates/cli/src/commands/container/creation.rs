@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use hull_api::types::{ContainerCreate, ContainerInspect};
+use hull_api::types::{ContainerCreate, ContainerInspect, SealedFiles};
 use hull_api::{ApiVersion, Client, ClientError};
 use hull_oci::Reference;
 
@@ -109,6 +109,33 @@ impl CreationFlags {
     /// The same, to be changed.
     pub(super) fn name_mut(&mut self) -> &mut String {
         &mut self.name
+    }
+
+    /// Makes the container, hands it what its model is handed, and returns its id.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); a container that cannot have what its model has is taken away.
+    pub(super) async fn create_like(
+        &self,
+        call: &Call,
+        client: &Client,
+        body: &ContainerCreate,
+        model: &str,
+    ) -> Result<String> {
+        let handed = client.container_sealed(model).await.map_err(failure)?;
+        let id = self.create(call, client, body).await?;
+        if handed.is_empty() {
+            return Ok(id);
+        }
+        let order = SealedFiles {
+            from: model.to_owned(),
+            ..SealedFiles::default()
+        };
+        if let Err(error) = client.container_seal(&id, &order).await {
+            _ = client.container_remove(&id, true, true, false).await;
+            return Err(failure(error));
+        }
+        Ok(id)
     }
 
     /// Makes the container and returns its id.

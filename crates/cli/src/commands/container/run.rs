@@ -67,7 +67,7 @@ impl Command for Run {
                 container: name,
                 body: &body,
             };
-            ui::out(&compose::file("", &[member], compose::Things::Made))?;
+            ui::out(&compose::file(&[member]))?;
             return Ok(0);
         }
         let config = &mut body.config;
@@ -88,14 +88,18 @@ impl Command for Run {
         let client = connect(&call.globals)
             .await
             .map_err(|error| call.before_run(error))?;
-        let id = self
-            .creation
-            .create(&call, &client, &body)
-            .await
-            .map_err(|error| {
-                let code = start_failure_code(error.message());
-                call.before_run(error.with_code(code))
-            })?;
+        let created = match self.like.as_str() {
+            "" => self.creation.create(&call, &client, &body).await,
+            model => {
+                self.creation
+                    .create_like(&call, &client, &body, model)
+                    .await
+            }
+        };
+        let id = created.map_err(|error| {
+            let code = start_failure_code(error.message());
+            call.before_run(error.with_code(code))
+        })?;
         let started = self.start(&client, &id, &body, keys).await;
         started.map_err(|error| call.before_run(error))
     }

@@ -18,50 +18,63 @@ pub(in crate::commands) struct Member<'m> {
     pub(in crate::commands) body: &'m ContainerCreate,
 }
 
-/// Whose the networks and volumes are that the file names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::commands) enum Things {
-    /// They are made where they are not there yet, under these names.
-    Made,
-    /// They are there, and not the project's.
-    There,
-}
-
-/// The file.
-pub(in crate::commands) fn file(project: &str, members: &[Member<'_>], things: Things) -> String {
+/// The file for containers that would be made: networks and volumes are made where they are not
+/// there yet, under the names that were typed.
+pub(in crate::commands) fn file(members: &[Member<'_>]) -> String {
     let mut services = Map::new();
     let (mut networks, mut volumes) = (Map::new(), Map::new());
-    let thing = |name: &str| match things {
-        Things::Made => json!({ "name": name }),
-        Things::There => json!({ "external": true }),
-    };
     for member in members {
-        let request = serde_json::to_value(member.body).unwrap_or_default();
-        let mut service = Map::new();
-        if !member.container.is_empty() {
-            service.insert("container_name".to_owned(), json!(member.container));
-        }
-        service.extend(service::of(&request));
-        services.insert(member.service.to_owned(), Value::Object(service));
-        let host = &request["HostConfig"];
-        for name in service::networks(&request)
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name)
-        {
-            networks.insert(name.clone(), thing(&name));
-        }
-        for name in service::volumes(host) {
-            volumes.insert(name.to_owned(), thing(name));
+        services.insert(member.service.to_owned(), Value::Object(service(member)));
+        let (joined, mounted) = things(member.body);
+        for (names, section) in [(joined, &mut networks), (mounted, &mut volumes)] {
+            for name in names {
+                section.insert(name.clone(), json!({ "name": name }));
+            }
         }
     }
+    document(
+        "",
+        [
+            ("services", services),
+            ("networks", networks),
+            ("volumes", volumes),
+        ],
+    )
+}
+
+/// What a service says.
+pub(in crate::commands) fn service(member: &Member<'_>) -> Map<String, Value> {
+    let request = serde_json::to_value(member.body).unwrap_or_default();
+    let mut service = Map::new();
+    if !member.container.is_empty() {
+        service.insert("container_name".to_owned(), json!(member.container));
+    }
+    service.extend(service::of(&request));
+    service
+}
+
+/// Networks and volumes that have names: those that a container is made with.
+pub(in crate::commands) fn things(body: &ContainerCreate) -> (Vec<String>, Vec<String>) {
+    let request = serde_json::to_value(body).unwrap_or_default();
+    let networks = service::networks(&request).into_iter().flatten();
+    let volumes = service::volumes(&request["HostConfig"]);
+    (
+        networks.map(|(name, _)| name).collect(),
+        volumes.into_iter().map(str::to_owned).collect(),
+    )
+}
+
+/// The text of a project.
+pub(in crate::commands) fn document<const N: usize>(
+    project: &str,
+    sections: [(&str, Map<String, Value>); N],
+) -> String {
     let mut text = String::new();
     if !project.is_empty() {
         write(&mut text, 0, "name", &json!(project));
     }
-    write(&mut text, 0, "services", &Value::Object(services));
-    for (title, map) in [("networks", networks), ("volumes", volumes)] {
-        if !map.is_empty() {
+    for (title, map) in sections {
+        if !map.is_empty() || title == "services" {
             write(&mut text, 0, title, &Value::Object(map));
         }
     }
@@ -89,7 +102,7 @@ mod tests {
             body: &body,
         };
         assert_eq!(
-            file("", &[member], Things::Made),
+            file(&[member]),
             "services:\n  web:\n    command:\n      - sh\n      - \"-c\"\n      - x\n    container_name: web\n    cpus: 0.5\n    environment:\n      - \"A=$$B\"\n    image: \"nginx:1\"\n    labels:\n      a.b: c\n    mem_limit: 1024\n    networks:\n      - back\n    ports:\n      - \"127.0.0.1:8080:80\"\n    restart: \"on-failure:3\"\n    volumes:\n      - \"data:/data\"\n      - \"/a:/b:ro\"\nnetworks:\n  back:\n    name: back\nvolumes:\n  data:\n    name: data\n"
         );
     }
@@ -116,21 +129,21 @@ mod tests {
             container: "",
             body: &body,
         };
-        let text = file("shelf", &[member], Things::There);
+        let text = file(&[member]);
         for expected in [
-            "name: shelf\nservices:\n  web:\n",
+            "services:\n  web:\n",
             "    blkio_config:\n      device_read_bps:\n        - {\"path\":\"/dev/null\",\"rate\":9}\n      weight: 7\n",
             "    devices:\n      - \"/dev/null:/dev/n:r\"\n",
             "    expose:\n      - \"70\"\n      - \"80/udp\"\n",
             "    gpus:\n      - {\"capabilities\":[\"gpu\"],\"count\":-1}\n",
-            "      interval: \"2000ms\"\n      start_interval: \"500ms\"\n",
+            "      interval: \"2s\"\n      start_interval: \"500ms\"\n",
             "    logging:\n      driver: local\n      options:\n        max-size: \"1m\"\n",
             "      back:\n        aliases:\n          - uno\n        ipv4_address: \"10.0.0.9\"\n",
             "    stop_grace_period: \"3s\"\n    stop_signal: USR1\n",
             "      nofile:\n        hard: 2\n        soft: 1\n",
             "    volumes_from:\n      - \"container:other:ro\"\n",
             "\"type\":\"volume\",\"volume\":{\"subpath\":\"a\"}}\n      - /own\n",
-            "networks:\n  back:\n    external: true\nvolumes:\n  books:\n    external: true\n",
+            "networks:\n  back:\n    name: back\nvolumes:\n  books:\n    name: books\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }

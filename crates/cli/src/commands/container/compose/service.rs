@@ -275,7 +275,10 @@ fn health(check: &Value) -> Value {
     let mut health = json!({ "test": check["Test"] });
     for (key, name) in TIMES {
         if let Some(time) = check[key].as_i64().filter(|time| *time > 0) {
-            health[name] = json!(format!("{}ms", time / 1_000_000));
+            health[name] = json!(match time % 1_000_000_000 {
+                0 => format!("{}s", time / 1_000_000_000),
+                _ => format!("{}ms", time / 1_000_000),
+            });
         }
     }
     if is_said(&check["Retries"]) {

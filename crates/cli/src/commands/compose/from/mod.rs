@@ -1,13 +1,19 @@
 //! `compose from`: writes the file for containers that are there.
+//!
+//! Here they are asked about; `application` makes the file of the answers.
+
+mod application;
 
 use std::collections::BTreeMap;
 
+use hull_api::Client;
 use hull_api::types::{
     ContainerCreate, ContainerInspect, EndpointSettings, HostConfig, ImageConfig, LogConfig,
     NetworkingConfig,
 };
 
-use crate::commands::container::compose::{Member, Things, file};
+use application::{Application, Found, Thing};
+
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::Result;
@@ -46,42 +52,48 @@ impl Command for From {
             let container = client.container(name).await.map_err(failure)?;
             let image = client.image(&container.image).await.ok();
             let image = image.and_then(|image| image.config).unwrap_or_default();
-            found.push(Found::of(container, &image, &runtime));
+            let sealed = client.container_sealed(name).await.map_err(failure)?;
+            found.push(Found {
+                id: container.id.clone(),
+                name: container.name.trim_start_matches('/').to_owned(),
+                labels: container.config.labels.clone().unwrap_or_default(),
+                body: body(container, &image, &runtime),
+                sealed,
+            });
         }
-        let members: Vec<Member<'_>> = found.iter().map(Found::member).collect();
-        ui::out(&file(&self.name, &members, Things::There))?;
+        let project = match self.name.as_str() {
+            "" => application::project(&found),
+            name => name.to_owned(),
+        };
+        let mut application = Application::new(project, &found);
+        self.look_at_things(&client, &mut application).await?;
+        let (text, notes) = application.written();
+        ui::out(&text)?;
+        for note in notes {
+            ui::warn(&note);
+        }
         Ok(0)
     }
 }
 
-/// A container that is there.
-struct Found {
-    name: String,
-    /// The service that it is already, if it is one.
-    service: Option<String>,
-    body: ContainerCreate,
-}
-
-impl Found {
-    fn of(container: ContainerInspect, image: &ImageConfig, runtime: &str) -> Self {
-        let labels = container.config.labels.clone().unwrap_or_default();
-        Self {
-            name: container.name.trim_start_matches('/').to_owned(),
-            service: labels.get(&format!("{OWN_LABELS}service")).cloned(),
-            body: body(container, image, runtime),
+impl From {
+    /// Finds out whose the networks and volumes are.
+    async fn look_at_things(
+        &self,
+        client: &Client,
+        application: &mut Application<'_>,
+    ) -> Result<()> {
+        for name in application.network_names() {
+            let network = client.network(&name).await.map_err(failure)?;
+            let thing = Thing::of_network(&network, application);
+            application.networks.insert(name, thing);
         }
-    }
-
-    fn member(&self) -> Member<'_> {
-        Member {
-            service: self.service.as_ref().unwrap_or(&self.name),
-            container: if self.service.is_some() {
-                ""
-            } else {
-                &self.name
-            },
-            body: &self.body,
+        for name in application.volume_names() {
+            let volume = client.volume(&name).await.map_err(failure)?;
+            let thing = Thing::of_volume(&volume, application);
+            application.volumes.insert(name, thing);
         }
+        Ok(())
     }
 }
 
