@@ -111,10 +111,15 @@ impl Loader<'_> {
         )?;
         let services = project.map("services").cloned().unwrap_or_default();
         known(&services, base, &path, extends)?;
-        let directory = paths::parent(&path).to_owned();
-        let mut node = self.extended(&services, base, &path, &directory, scope, chain)?;
+        let begin = paths::parent(&path).to_owned();
+        let mut node = self.extended(&services, base, &path, &begin, scope, chain)?;
         if let Some(service) = node.as_map_mut() {
-            paths::resolve_service(service, &directory, self.home());
+            match self.options.resolve_paths {
+                true => paths::resolve_service(service, &begin, self.home()),
+                false => {
+                    paths::resolve_service(service, &paths::relative(directory, &begin), None);
+                }
+            }
         }
         Ok(node)
     }

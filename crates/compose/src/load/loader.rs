@@ -40,16 +40,19 @@ pub(super) struct Loader<'o> {
     pub(super) variables: Vec<Variable>,
     /// Documents as parsed: a file that is extended ten times is read once.
     cache: BTreeMap<String, Vec<Node>>,
+    /// Where the project lies.
+    pub(super) directory: String,
 }
 
 impl<'o> Loader<'o> {
-    pub(super) fn new(options: &'o Options) -> Self {
+    pub(super) fn new(options: &'o Options, directory: &str) -> Self {
         Self {
             options,
             missing: BTreeSet::new(),
             warnings: Vec::new(),
             variables: Vec::new(),
             cache: BTreeMap::new(),
+            directory: directory.to_owned(),
         }
     }
 
@@ -142,6 +145,10 @@ impl<'o> Loader<'o> {
                     ));
                 }
                 self.apply_extends(&mut map, file, scope)?;
+                if !self.options.resolve_paths && scope.directory != self.directory {
+                    let directory = paths::relative(&self.directory, &scope.directory);
+                    paths::resolve(&mut map, &directory, None);
+                }
                 self.apply_include(&mut map, scope)?;
                 project = merge::merge_objects(project, map, &PROJECT);
             }

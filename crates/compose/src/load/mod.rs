@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 pub use file::BYTES_MAX as FILE_BYTES_MAX;
 pub use interpolate::Variable;
 pub(crate) use normalize::resolve_nothing;
+pub use select::drop_unused;
 pub(crate) use yaml::plain as plain_scalar;
 
 use crate::error::{LoadError, Result};
@@ -144,7 +145,7 @@ struct Selected {
 /// What is wrong, with its place.
 pub fn load(options: &Options) -> Result<Loaded> {
     let place = find(options)?;
-    let mut loader = Loader::new(options);
+    let mut loader = Loader::new(options, &place.directory);
     let env_files = env_files(options, &place.directory);
     let mut environment = loader.env_files(&env_files, &options.environment, None)?;
     environment.extend(options.environment.clone());
@@ -160,6 +161,9 @@ pub fn load(options: &Options) -> Result<Loaded> {
     project.set("name", Node::text_at(&Place::nowhere(), name.clone()));
     if options.normalize {
         normalize::normalize(&mut project, &name, &environment)?;
+    }
+    if options.check {
+        normalize::scales(&mut project)?;
     }
     let services = match project.remove("services").map(|node| node.value) {
         Some(Value::Map(services)) => services,

@@ -9,21 +9,36 @@ use crate::node::{Entry, Map, Node, Place, Value};
 /// Sections whose objects are named after the project unless they have a name.
 const NAMED: [&str; 4] = ["networks", "volumes", "secrets", "configs"];
 
-/// What holds before paths are made absolute: items that are the same are there once, and a build
-/// without a context begins where the project lies.
+/// What holds before paths are made absolute: items that are the same are there once, secrets have
+/// a place, and a build without a context begins where the project lies.
 pub(super) fn finish(project: &mut Map) {
     visit(project, &Kind::Object(&PROJECT));
     let services = project.get_mut("services").and_then(Node::as_map_mut);
     for entry in services.into_iter().flat_map(|services| &mut services.0) {
         let place = entry.place.clone();
-        let build = entry
-            .node
-            .as_map_mut()
-            .and_then(|service| service.get_mut("build"));
+        let Some(service) = entry.node.as_map_mut() else {
+            continue;
+        };
+        secret_targets(service, &place);
+        let build = service.get_mut("build");
         if let Some(build) = build.and_then(Node::as_map_mut)
             && build.get("context").is_none()
         {
             build.set("context", Node::text_at(&place, "."));
+        }
+    }
+}
+
+/// Where secrets are that name no place.
+fn secret_targets(service: &mut Map, place: &Place) {
+    let Some(Value::List(items)) = service.get_mut("secrets").map(|node| &mut node.value) else {
+        return;
+    };
+    for item in items.iter_mut().filter_map(Node::as_map_mut) {
+        let source = item.text("source").unwrap_or_default().to_owned();
+        if item.get("target").is_none() {
+            let target = format!("/run/secrets/{source}");
+            item.set("target", Node::text_at(place, target));
         }
     }
 }
@@ -62,7 +77,6 @@ pub(super) fn normalize(project: &mut Map, name: &str, environment: &Environment
             }
             if let Some(service) = entry.node.as_map_mut() {
                 needs_default |= service_defaults(service, &place, environment);
-                scale(service, &entry.key)?;
             }
         }
     }
@@ -112,19 +126,6 @@ fn service_defaults(service: &mut Map, place: &Place, environment: &Environment)
     }
     if let Some(build) = service.get_mut("build").and_then(Node::as_map_mut) {
         build_defaults(build, place, environment);
-    }
-    for key in ["secrets"] {
-        if let Some(Value::List(items)) = service.get_mut(key).map(|node| &mut node.value) {
-            for item in items.iter_mut().filter_map(Node::as_map_mut) {
-                let source = item.text("source").unwrap_or_default().to_owned();
-                if item.get("target").is_none() {
-                    item.set(
-                        "target",
-                        Node::text_at(place, format!("/run/secrets/{source}")),
-                    );
-                }
-            }
-        }
     }
     imply_dependencies(service, place);
     let has_own = service
@@ -215,6 +216,17 @@ fn imply_dependencies(service: &mut Map, place: &Place) {
             dependencies.set(&name, Node::map_at(place, entries));
         }
     }
+}
+
+/// Checks both ways to say how many containers a service has, and makes them one.
+pub(super) fn scales(project: &mut Map) -> Result<()> {
+    let services = project.get_mut("services").and_then(Node::as_map_mut);
+    for entry in services.into_iter().flat_map(|services| &mut services.0) {
+        if let Some(service) = entry.node.as_map_mut() {
+            scale(service, &entry.key)?;
+        }
+    }
+    Ok(())
 }
 
 /// `scale` and `deploy.replicas` are one number.

@@ -1,9 +1,10 @@
-//! Paths in a model, made absolute from the directory of the file that names them.
+//! Paths in a model: made absolute from the directory of the file that names them, or, where they stay
+//! relative, made to begin where the project lies.
 
 use crate::error::{LoadError, Result};
 use crate::node::{Map, Node, Value};
 
-/// Makes the paths of a whole file absolute.
+/// Makes the paths of a whole file begin elsewhere: absolute, or where another file lies.
 pub(super) fn resolve(project: &mut Map, directory: &str, home: Option<&str>) {
     let base = Base { directory, home };
     if let Some(services) = project.get_mut("services").and_then(Node::as_map_mut) {
@@ -30,7 +31,7 @@ pub(super) fn resolve(project: &mut Map, directory: &str, home: Option<&str>) {
     });
 }
 
-/// Makes the paths of one service absolute.
+/// The same for one service.
 pub(super) fn resolve_service(service: &mut Map, directory: &str, home: Option<&str>) {
     Base { directory, home }.service(service);
 }
@@ -64,6 +65,37 @@ pub(super) fn join(directory: &str, path: &str) -> String {
         }
     }
     format!("/{}", parts.join("/"))
+}
+
+/// How one gets from one directory to another.
+pub(super) fn relative(from: &str, to: &str) -> String {
+    let parts = |path: &str| -> Vec<String> {
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        parts.map(str::to_owned).collect()
+    };
+    let (from, to) = (parts(from), parts(to));
+    let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = from[common..].iter().map(|_| "..".to_owned());
+    match up.chain(to[common..].iter().cloned()).collect::<Vec<_>>() {
+        parts if parts.is_empty() => ".".into(),
+        parts => parts.join("/"),
+    }
+}
+
+/// `path` from a directory that is relative itself.
+fn join_relative(directory: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in directory.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    match parts.is_empty() {
+        true => ".".into(),
+        false => parts.join("/"),
+    }
 }
 
 /// The directory a path lies in.
@@ -149,6 +181,7 @@ impl Base<'_> {
             }
             // What is absolute stays as it was written.
             _ if path.is_empty() || path.starts_with('/') => path.to_owned(),
+            _ if !self.directory.starts_with('/') => join_relative(self.directory, path),
             _ => join(self.directory, path),
         }
     }

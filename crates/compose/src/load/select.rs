@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::loader::{Asker, Environment, Loader, unreadable};
 use super::normalize::resolve_nothing;
-use super::{Selected, environment, file as files};
+use super::{Selected, environment, file as files, paths};
 use crate::error::{LoadError, Result, nearest};
 use crate::node::{Map, Node, Place, Value};
 
@@ -67,7 +67,7 @@ fn with_dependencies(services: &Map, name: &str, wanted: &mut BTreeSet<String>) 
 }
 
 /// Takes out networks, volumes, secrets and configs that no service refers to.
-pub(super) fn drop_unused(project: &mut Map) {
+pub fn drop_unused(project: &mut Map) {
     let mut used: [BTreeSet<String>; 4] = Default::default();
     if let Some(services) = project.map("services") {
         for service in services.iter().filter_map(|entry| entry.node.as_map()) {
@@ -161,6 +161,7 @@ impl Loader<'_> {
             map.get("required").map(|node| &node.value),
             Some(Value::Bool(false))
         );
+        let path = &paths::join(&self.directory, path);
         let text = match files::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_required => {
@@ -202,7 +203,7 @@ impl Loader<'_> {
     }
 
     fn label_file(&self, file: &Node, labels: &mut Map, outside: &Environment) -> Result<()> {
-        let path = file.as_text().unwrap_or_default();
+        let path = &paths::join(&self.directory, file.as_text().unwrap_or_default());
         let asker = Asker {
             key: "label_file",
             node: file,

@@ -130,15 +130,18 @@ fn arranged(project: &Map, format: Format) -> Out {
     if let Some(name) = project.text("name") {
         entries.push(("name".to_owned(), Out::Text(name.to_owned())));
     }
+    let empty = Map::default();
     let named = |section: &str, kind: &Object| -> Option<Out> {
         let map = project.map(section)?;
         let mut objects: Vec<(String, Out)> = map
             .iter()
             .filter_map(|entry| {
-                Some((
-                    entry.key.clone(),
-                    object(entry.node.as_map()?, kind, format),
-                ))
+                // What says nothing is an object all the same.
+                let map = match entry.node.is_null() {
+                    true => &empty,
+                    false => entry.node.as_map()?,
+                };
+                Some((entry.key.clone(), object(map, kind, format)))
             })
             .collect();
         sort(&mut objects, format);

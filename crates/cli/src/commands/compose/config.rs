@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use hull_api::Client;
 use hull_compose::model::Project;
-use hull_compose::node::{Map, Node};
-use hull_compose::{Loaded, load, render};
+use hull_compose::node::{Map, Node, Place, Value};
+use hull_compose::{Loaded, drop_unused, load, render};
 
 use super::project::{load_failure, loaded};
+use crate::commands::image::reference;
 use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::format::tabwriter::align_with;
+use crate::settings::Settings;
 use crate::ui;
 
 #[derive(Default)]
@@ -84,9 +87,15 @@ impl Command for Config {
         }
         if !call.operands.is_empty() {
             keep_services(&mut loaded.project, &call.operands)?;
+            if !call.globals.compose.keeps_unused() {
+                drop_unused(&mut loaded.project);
+            }
         }
         if self.resolve_image_digests || self.lock_image_digests {
             pin_images(&call, &mut loaded.project).await?;
+        }
+        if self.lock_image_digests {
+            loaded.project = images_only(&loaded.project);
         }
         let text = self.document(&loaded)?;
         match self.output.as_str() {
@@ -106,8 +115,7 @@ impl Config {
             || self.no_path_resolution
             || self.profiles
             || self.variables
-            || self.networks
-            || self.volumes
+            || call.globals.compose.is_compatible()
             || !self.hash.is_empty());
         if plain {
             return loaded(call, &call.operands);
@@ -119,9 +127,8 @@ impl Config {
             !(self.no_env_resolution || self.no_interpolate || !self.hash.is_empty());
         options.resolve_labels = !self.no_interpolate;
         options.interpolate = !self.no_interpolate;
-        options.normalize = !self.no_normalize;
+        options.normalize = !(self.no_normalize || call.globals.compose.is_compatible());
         options.resolve_paths = !self.no_path_resolution;
-        options.keep_unused |= self.networks || self.volumes;
         if self.profiles {
             options.check = false;
         }
@@ -268,9 +275,10 @@ fn keep_services(project: &mut Map, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Puts the digest into the names of images, as the daemon knows it.
+/// Puts digests into the names of images, as their registries tell them.
 async fn pin_images(call: &Call, project: &mut Map) -> Result<()> {
     let client = connect(&call.globals).await?;
+    let settings = Settings::read(&call.globals.config_directory);
     let services = project.get_mut("services").and_then(Node::as_map_mut);
     for entry in services.into_iter().flat_map(|services| &mut services.0) {
         let Some(image) = entry
@@ -281,16 +289,39 @@ async fn pin_images(call: &Call, project: &mut Map) -> Result<()> {
         else {
             continue;
         };
-        let found = client.image(&image).await.map_err(failure)?;
-        let Some(digest) = found.repo_digests.first() else {
-            return Err(Error::new(format!(
-                "the image {image} has no digest: it was never pulled or pushed"
-            )));
-        };
+        let pinned = pinned(&client, &settings, &image).await?;
         let place = entry.node.place.clone();
         if let Some(service) = entry.node.as_map_mut() {
-            service.set("image", Node::text_at(&place, digest.clone()));
+            service.set("image", Node::text_at(&place, pinned));
         }
     }
     Ok(())
+}
+
+/// The whole name of an image, with its digest.
+async fn pinned(client: &Client, settings: &Settings, image: &str) -> Result<String> {
+    let name = reference::parse(image)?.or_latest();
+    if name.digest().is_some() {
+        return Ok(name.to_string());
+    }
+    let credentials = settings.credentials(&reference::server(&name));
+    let found = client.distribution(image, credentials.as_ref()).await;
+    let digest = found.map_err(failure)?.descriptor.digest;
+    Ok(format!("{name}@{digest}"))
+}
+
+/// What an override file needs to hold images fast.
+fn images_only(project: &Map) -> Map {
+    let place = Place::nowhere();
+    let mut services = Map::default();
+    for entry in project.map("services").into_iter().flat_map(Map::iter) {
+        let mut service = Map::default();
+        if let Some(image) = entry.node.as_map().and_then(|service| service.get("image")) {
+            service.set("image", image.clone());
+        }
+        services.set(&entry.key, Node::at(&place, Value::Map(service)));
+    }
+    let mut images = Map::default();
+    images.set("services", Node::at(&place, Value::Map(services)));
+    images
 }

@@ -101,12 +101,25 @@ impl ProjectFlags {
         self.dry_run
     }
 
+    /// Whether unused networks, volumes, secrets and configs count.
+    pub(super) fn keeps_unused(&self) -> bool {
+        self.all_resources
+    }
+
+    /// Whether to be as the Compose of before.
+    pub(super) fn is_compatible(&self) -> bool {
+        self.compatibility
+    }
+
     /// How to load, before a verb's own wishes.
     pub(super) fn options(&self) -> Result<Options> {
-        let environment: BTreeMap<String, String> = std::env::vars_os()
+        let mut environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let current = std::env::current_dir().map_err(|error| Error::io("open", ".", &error))?;
+        // Docker's has it, too, whoever calls.
+        let directory = current.to_string_lossy().into_owned();
+        environment.entry("PWD".into()).or_insert(directory);
         let mut files = self.files.clone();
         if files.is_empty()
             && let Some(listed) = environment
