@@ -191,6 +191,12 @@ application!(private_images_are_pushed_pulled_and_brought_up(BUILT, app) {
     assert_ne!(app.run("up -d").code, 0);
     std::fs::write(&settings, SETTINGS).unwrap();
     app.ok("pull");
+    if app.driver != Driver::Older {
+        let locked = app.ok("config --lock-image-digests");
+        let (before, digest) = locked.split_once("@sha256:").unwrap_or_default();
+        assert_eq!(before, "services:\n  own:\n    image: localhost:5000/own:1", "{locked}");
+        assert_eq!(digest.trim().len(), 64, "{locked}");
+    }
     forget();
     app.ok("up -d");
     assert_eq!(word(app), "first");
