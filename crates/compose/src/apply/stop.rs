@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hull_api::client::StopOptions;
+use hull_api::client::{ImageListOptions, StopOptions};
 use hull_api::filters::Filters;
 
 use super::graph::{self, Before, Order};
@@ -171,17 +171,44 @@ impl Engine<'_> {
         graph::each(&names, self.parallel, |name| self.remove_volume(name)).await
     }
 
+    /// Images that were built for services of the project, or made of their containers: they have the
+    /// same labels.
+    async fn own_images(&self) -> Result<BTreeSet<String>> {
+        let project = &self.project.name;
+        let mut options = ImageListOptions::default();
+        options
+            .filters
+            .add("label", format!("{}={project}", labels::PROJECT));
+        options.filters.add("dangling", "false");
+        let images = self.client.images(&options).await;
+        let images = images.named("list the images of", project)?;
+        let is_known = |name: &str| {
+            self.project.services.contains_key(name) || self.project.disabled.contains(name)
+        };
+        Ok(images
+            .into_iter()
+            .filter(|image| {
+                let labels = image.labels.as_ref();
+                labels
+                    .and_then(|labels| labels.get(labels::SERVICE))
+                    .is_some_and(|name| is_known(name))
+            })
+            .filter_map(|image| image.repo_tags.into_iter().next())
+            .collect())
+    }
+
     async fn remove_images(&self, which: &str) -> Result<()> {
         if which.is_empty() {
             return Ok(());
         }
-        let names: BTreeSet<String> = self
-            .project
-            .services
-            .values()
-            .filter(|service| which == "all" || service.image.is_empty())
-            .map(|service| service.image_name(&self.project.name))
-            .collect();
+        let mut names = self.own_images().await?;
+        names.extend(
+            self.project
+                .services
+                .values()
+                .filter(|service| which == "all" || service.image.is_empty())
+                .map(|service| with_tag(service.image_name(&self.project.name))),
+        );
         graph::each(&names, self.parallel, |name| async move {
             let what = format!("Image {name}");
             self.working(&what, "Removing");
@@ -202,6 +229,15 @@ impl Engine<'_> {
             }
         })
         .await
+    }
+}
+
+/// A name as the daemon lists it.
+fn with_tag(name: String) -> String {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    match last.contains([':', '@']) {
+        true => name,
+        false => name + ":latest",
     }
 }
 

@@ -131,6 +131,8 @@ pub struct Loaded {
     pub variables: Vec<Variable>,
     /// What should be told.
     pub warnings: Vec<String>,
+    /// Networks, volumes, secrets and configs count though no service refers to them.
+    pub keep_unused: bool,
 }
 
 #[derive(Default)]
@@ -206,6 +208,7 @@ pub fn load(options: &Options) -> Result<Loaded> {
         environment,
         variables,
         warnings,
+        keep_unused: options.keep_unused,
     })
 }
 

@@ -52,6 +52,8 @@ pub struct Project {
     pub secrets: BTreeMap<String, FileObject>,
     /// Configs.
     pub configs: BTreeMap<String, FileObject>,
+    /// Networks and volumes count though no service refers to them.
+    pub keep_unused: bool,
 }
 
 impl Project {
@@ -78,6 +80,7 @@ impl Project {
             volumes: section(raw, "volumes")?,
             secrets: section(raw, "secrets")?,
             configs: section(raw, "configs")?,
+            keep_unused: loaded.keep_unused,
         };
         for (name, service) in &mut project.services {
             service.name.clone_from(name);
@@ -129,7 +132,8 @@ impl Project {
         }
     }
 
-    /// Keeps some services, and with them what they depend on unless they shall stand alone.
+    /// Keeps some services, and with them what they depend on unless they shall stand alone. Networks
+    /// and volumes of the others are nobody's business then.
     pub fn select(&mut self, names: &[String], with_dependencies: bool) {
         if names.is_empty() {
             return;
@@ -159,6 +163,23 @@ impl Project {
                 service.depends_on.retain(|name, _| kept.contains(name));
             }
         }
+        if !self.keep_unused {
+            self.drop_unused();
+        }
+    }
+
+    fn drop_unused(&mut self) {
+        let services = || self.services.values();
+        let networks: BTreeSet<&String> = services()
+            .flat_map(|service| service.networks.keys())
+            .collect();
+        let volumes: BTreeSet<&String> = services()
+            .flat_map(|service| &service.volumes)
+            .filter(|mount| mount.kind == "volume")
+            .map(|mount| &mount.source)
+            .collect();
+        self.networks.retain(|key, _| networks.contains(key));
+        self.volumes.retain(|key, _| volumes.contains(key));
     }
 }
 

@@ -1,9 +1,12 @@
 //! The difference between what should be and what is, as steps with reasons. Pure.
 
 pub(crate) mod container;
+mod keys;
 pub(crate) mod mounts;
 mod resources;
 pub mod state;
+
+pub use keys::differences;
 
 use std::collections::{BTreeMap, BTreeSet};
 

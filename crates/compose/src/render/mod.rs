@@ -63,6 +63,11 @@ pub fn tree_json(node: &Node) -> String {
     json::pretty(&plain(node, Format::Json))
 }
 
+/// A tree as JSON on one line.
+pub(crate) fn tree_line(node: &Node) -> String {
+    json::compact(&plain(node, Format::Json))
+}
+
 /// The hash of what a service says about its containers: what `com.docker.compose.config-hash`
 /// holds.
 pub fn service_hash(service: &Map) -> String {

@@ -68,3 +68,22 @@ application!(up_hears_ends_that_come_before_all_is_started("
     assert!(output.stdout.contains("late-1   | late"), "{all}");
     app.ok("down");
 });
+
+#[test]
+fn what_an_earlier_run_said_is_not_said_again() {
+    let file = "
+        name: again
+        services:
+          web:
+            image: busybox
+            command: [sh, -c, 'touch /count; echo run $$(wc -l < /count); echo >> /count']
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        for number in 0..4 {
+            let said = app.run("up --no-log-prefix");
+            assert_eq!(said.code, 0, "{said:?}");
+            assert_eq!(said.stdout.trim(), format!("run {number}"), "{said:?}");
+        }
+        app.ok("down");
+    });
+}

@@ -398,3 +398,55 @@ fn a_container_that_ended_before_its_hook_is_told_with_its_code() {
         app.ok("down");
     });
 }
+
+application!(only_what_is_needed_is_made(
+    "
+    name: needed
+    services:
+      a: {image: busybox, command: 'true', networks: [one], volumes: ['own:/v']}
+      b: {image: busybox, command: 'true', networks: [two], volumes: ['other:/v']}
+    networks: {one: {}, two: {}}
+    volumes: {own: {}, other: {}}
+    ", app) {
+        if app.driver == Driver::Older {
+            return; // It makes all.
+        }
+        for line in ["run --rm a true", "up -d a"] {
+            app.ok(line);
+            let made = |kind: &str, key: &str| -> Vec<String> {
+                let all = app.daemon.api("GET", kind, &Value::Null).json();
+                let list = if key.is_empty() { &all } else { &all[key] };
+                let names = list.as_array().into_iter().flatten();
+                let names = names.filter_map(|one| one["Name"].as_str());
+                names.filter(|name| name.starts_with("needed_")).map(str::to_owned).collect()
+            };
+            assert_eq!(made("/networks", ""), ["needed_one"], "{line}");
+            assert_eq!(made("/volumes", "Volumes"), ["needed_own"], "{line}");
+            app.ok("down -v");
+        }
+});
+
+application!(images_that_are_the_project_s_own_go_with_it(
+    "
+    name: goes
+    services:
+      own: {build: {context: ., dockerfile_inline: 'FROM busybox'}, command: sleep 1000, init: true}
+      named: {image: 'given/name', build: {context: ., dockerfile_inline: 'FROM busybox'}, command: 'true'}
+      plain: {image: busybox, command: 'true'}
+    ", app) {
+        if app.driver == Driver::Older {
+            return; // It cannot commit.
+        }
+        app.ok("up -d");
+        app.ok("commit own goes-kept:1");
+        let there = || -> Vec<String> {
+            let images = app.daemon.api("GET", "/images/json", &Value::Null).json();
+            let tags = images.as_array().into_iter().flatten().filter_map(|one| one["RepoTags"].as_array());
+            let mut tags: Vec<String> = tags.flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
+            tags.sort();
+            tags
+        };
+        assert_eq!(there(), ["busybox:latest", "given/name:latest", "goes-kept:1", "goes-own:latest"]);
+        app.ok("down -t 0 --rmi local");
+        assert_eq!(there(), ["busybox:latest"]);
+});

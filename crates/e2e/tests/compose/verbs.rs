@@ -208,9 +208,10 @@ fn what_up_would_do_is_told_with_its_reasons() {
             "compose.yaml",
             &TWO.replace("web is here", "web was changed"),
         );
-        assert_eq!(
-            app.run("diff").stdout,
-            "~ container two-web-1: its configuration changed\n"
+        let told = app.run("diff").stdout;
+        assert!(
+            told.starts_with("~ container two-web-1: its configuration changed\n    command: ["),
+            "{told}"
         );
         app.ok("down");
     });
@@ -251,5 +252,32 @@ fn a_rolling_update_keeps_the_old_until_the_new_is_healthy() {
         assert_eq!(second, id(app, "roll-web-1"));
         assert_eq!(app.containers(), ["roll-web-1"]);
         app.ok("down");
+    });
+}
+
+#[test]
+fn a_difference_is_told_with_its_keys_and_without_secrets() {
+    let file = "
+        name: keys
+        services:
+          web: {image: busybox, command: sleep 1000, init: true, environment: {TOKEN: first-secret}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        let changed = file
+            .replace("1000", "2000")
+            .replace("first-secret", "second-secret");
+        app.write("compose.yaml", &changed);
+        let difference = app.run("diff");
+        assert_eq!(difference.code, 2, "{difference:?}");
+        assert_eq!(
+            difference.stdout,
+            "~ container keys-web-1: its configuration changed\n    \
+             command: [\"sleep\",\"1000\"] → [\"sleep\",\"2000\"]\n    \
+             environment.TOKEN: another value\n"
+        );
+        app.ok("up -d");
+        assert_eq!(app.run("diff").code, 0);
+        app.ok("down -t 0");
     });
 }

@@ -12,12 +12,13 @@ use hull_compose::plan::state::Container;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::output::{Printer, Said, Style, follow, queue, short_name};
+use super::output::{Lines, Printer, Said, Style, follow, queue, short_name};
 use super::project::{Scene, apply_failure};
 use super::up::Up;
 use crate::commands::Call;
 use crate::connection::failure;
 use crate::error::{Error, Result};
+use crate::format::time::api_timestamp;
 use crate::ui;
 
 /// How long what is on its way is waited for.
@@ -54,6 +55,7 @@ pub(super) async fn run(
         waited: BTreeSet::new(),
         followed: BTreeSet::new(),
         ended: BTreeMap::new(),
+        said_before: BTreeMap::new(),
         printer: Printer::new(style),
         code: None,
         stopping: false,
@@ -66,7 +68,33 @@ pub(super) async fn run(
         .collect();
     names.iter().for_each(|name| attached.printer.know(name));
     ui::note(&format!("Attaching to {}", names.join(", ")));
+    for container in containers
+        .iter()
+        .filter(|one| one.summary.state == "exited")
+    {
+        if let Some(time) = last_said(scene, container.id()).await {
+            attached.said_before.insert(container.id().to_owned(), time);
+        }
+    }
     attached.run(&containers, began).await
+}
+
+/// Just after the last line of a container that does not run.
+async fn last_said(scene: &Scene, id: &str) -> Option<String> {
+    let options = LogsOptions {
+        stdout: true,
+        stderr: true,
+        timestamps: true,
+        tail: "1".into(),
+        ..LogsOptions::default()
+    };
+    let mut lines = Lines::open(&scene.client, id, "", &options).await.ok()?;
+    let said = lines.next().await?;
+    let text = String::from_utf8_lossy(&said.text).into_owned();
+    let time = api_timestamp(text.split(' ').next()?);
+    let (seconds, nanoseconds) = time.split_once('.')?;
+    let nanoseconds: u32 = nanoseconds.parse().ok()?;
+    Some(format!("{seconds}.{:09}", nanoseconds + 1))
 }
 
 /// Work that goes on beside the rest.
@@ -130,6 +158,8 @@ struct Attached<'a> {
     followed: BTreeSet<String>,
     /// Containers that ended since `up` began, and when: it may be before their start is waited for.
     ended: BTreeMap<String, String>,
+    /// When containers that do not run said their last line, and a nanosecond more.
+    said_before: BTreeMap<String, String>,
     printer: Printer,
     /// The first code that ended the whole, if one did.
     code: Option<u8>,
@@ -245,6 +275,15 @@ impl<'a> Attached<'a> {
         follow(&self.scene.client, id, name, options, sender.clone());
     }
 
+    /// Since when what a container says counts: not before the last line of its earlier run.
+    fn silent_until(&self, id: &str, margin: String) -> String {
+        // Both are seconds of this age with nine digits behind the point.
+        match self.said_before.get(id) {
+            Some(said) if *said > margin => said.clone(),
+            _ => margin,
+        }
+    }
+
     /// Takes an event in; whether all is to be stopped now.
     async fn event(&mut self, event: &Event, sender: &tokio::sync::mpsc::Sender<Said>) -> bool {
         let attributes = &event.actor.attributes;
@@ -271,7 +310,10 @@ impl<'a> Attached<'a> {
             "start" => {
                 // What it said while the event was on its way counts, too; what it said in an
                 // earlier run was shown.
-                let since = self.ended.remove(id).unwrap_or_else(|| before(&time));
+                let since = match self.ended.remove(id) {
+                    Some(ended) => ended,
+                    None => self.silent_until(id, before(&time)),
+                };
                 if is_watched {
                     self.waited.insert(id.to_owned());
                 }

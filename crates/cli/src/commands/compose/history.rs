@@ -61,12 +61,27 @@ fn write(directory: &Path, text: &str) -> std::io::Result<()> {
 /// # Errors
 /// When nothing is known of a time before.
 pub(super) fn before(loaded: &Loaded) -> Result<Loaded> {
-    let file = directory(&loaded.name).map(|directory| directory.join("before.yaml"));
-    let Some(file) = file.filter(|file| file.exists()) else {
+    let Some(mut before) = known(loaded, "before.yaml")? else {
         return Err(Error::new(format!(
             "there is nothing to undo: no earlier `up` of the project {} is known",
             loaded.name
         )));
+    };
+    // It is the project of the same files, at another time.
+    before.files.clone_from(&loaded.files);
+    before.env_files.clone_from(&loaded.env_files);
+    Ok(before)
+}
+
+/// What the last `up` brought about, as far as that is known.
+pub(super) fn now(loaded: &Loaded) -> Option<Loaded> {
+    known(loaded, "now.yaml").ok().flatten()
+}
+
+fn known(loaded: &Loaded, name: &str) -> Result<Option<Loaded>> {
+    let file = directory(&loaded.name).map(|directory| directory.join(name));
+    let Some(file) = file.filter(|file| file.exists()) else {
+        return Ok(None);
     };
     let options = Options {
         files: vec![file.to_string_lossy().into_owned()],
@@ -77,11 +92,7 @@ pub(super) fn before(loaded: &Loaded) -> Result<Loaded> {
         profiles: vec!["*".to_owned()],
         ..Options::default()
     };
-    let mut before = load(&options).map_err(load_failure)?;
-    // It is the project of the same files, at another time.
-    before.files.clone_from(&loaded.files);
-    before.env_files.clone_from(&loaded.env_files);
-    Ok(before)
+    load(&options).map(Some).map_err(load_failure)
 }
 
 #[cfg(test)]
