@@ -1,6 +1,7 @@
 //! `extends`: a service that begins as another one, of this file or of another.
 
 use super::loader::{Asker, Loader, Scope};
+use super::remote::is_remote;
 use super::schema::SERVICE;
 use super::{merge, paths};
 use crate::error::{LoadError, Result, nearest};
@@ -99,16 +100,15 @@ impl Loader<'_> {
         scope: &Scope,
         chain: &mut Vec<Link>,
     ) -> Result<Node> {
-        paths::refuse_remote(extends, "extends", path)?;
-        let path = paths::join(directory, path);
-        let project = self.read_whole(
-            &path,
-            scope,
-            Asker {
-                key: "extends",
-                node: extends,
-            },
-        )?;
+        let asker = Asker {
+            key: "extends",
+            node: extends,
+        };
+        let path = match is_remote(path) {
+            true => self.fetched(path, Some(asker))?,
+            false => paths::join(directory, path),
+        };
+        let project = self.read_whole(&path, scope, asker)?;
         let services = project.map("services").cloned().unwrap_or_default();
         known(&services, base, &path, extends)?;
         let begin = paths::parent(&path).to_owned();

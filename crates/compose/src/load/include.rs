@@ -1,6 +1,7 @@
 //! `include`: whole projects that become part of this one.
 
 use super::loader::{Asker, Loader, Scope};
+use super::remote::is_remote;
 use super::{default_env_file, paths};
 use crate::error::{LoadError, Result};
 use crate::node::{Map, Node, Value};
@@ -38,13 +39,13 @@ impl Loader<'_> {
                 .map(str::to_owned)
                 .collect()
         };
+        let mut files = Vec::new();
         for path in texts("path") {
-            paths::refuse_remote(item, "include", &path)?;
+            files.push(match is_remote(&path) {
+                true => self.fetched(&path, Some(asker("include")))?,
+                false => paths::join(&scope.directory, &path),
+            });
         }
-        let files: Vec<String> = texts("path")
-            .iter()
-            .map(|path| paths::join(&scope.directory, path))
-            .collect();
         let Some(first) = files.first() else {
             return Err(LoadError::at(item, "`include` needs a path"));
         };

@@ -1,6 +1,7 @@
 //! Reading: files → one tree in its long form, with all that they extend and include.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::interpolate::{Interpolation, Variable, variables};
 use super::schema::{Kind, PROJECT};
@@ -42,17 +43,20 @@ pub(super) struct Loader<'o> {
     cache: BTreeMap<String, Vec<Node>>,
     /// Where the project lies.
     pub(super) directory: String,
+    /// Directories of what was fetched, with no links in their paths.
+    pub(super) roots: Vec<PathBuf>,
 }
 
 impl<'o> Loader<'o> {
-    pub(super) fn new(options: &'o Options, directory: &str) -> Self {
+    pub(super) fn new(options: &'o Options) -> Self {
         Self {
             options,
             missing: BTreeSet::new(),
             warnings: Vec::new(),
             variables: Vec::new(),
             cache: BTreeMap::new(),
-            directory: directory.to_owned(),
+            directory: String::new(),
+            roots: Vec::new(),
         }
     }
 
@@ -62,6 +66,7 @@ impl<'o> Loader<'o> {
 
     /// The documents of a file as they are written.
     pub(super) fn documents(&mut self, file: &str, asker: Option<Asker<'_>>) -> Result<Vec<Node>> {
+        self.check_inside(file, asker)?;
         if let Some(known) = self.cache.get(file) {
             return Ok(known.clone());
         }
@@ -172,6 +177,7 @@ impl<'o> Loader<'o> {
     ) -> Result<Environment> {
         let mut found = Environment::new();
         for file in files {
+            self.check_inside(file, asker)?;
             let text = file::read(file).map_err(|source| unreadable(file, source, asker))?;
             let lookup = |name: &str| outside.get(name).or_else(|| found.get(name)).cloned();
             let variables = environment::parse(file, &text, &lookup)?;

@@ -15,6 +15,7 @@ mod mount;
 mod normalize;
 mod paths;
 mod port;
+mod remote;
 pub(crate) mod schema;
 mod select;
 mod shape;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 pub use file::BYTES_MAX as FILE_BYTES_MAX;
 pub use interpolate::Variable;
 pub(crate) use normalize::resolve_nothing;
+pub use remote::{Fetch, Fetched};
 pub use select::drop_unused;
 pub(crate) use yaml::plain as plain_scalar;
 
@@ -85,6 +87,8 @@ pub struct Options {
     pub resolve_labels: bool,
     /// Keep networks, volumes, secrets and configs that no service refers to.
     pub keep_unused: bool,
+    /// What fetches files that are named by an address of a repository; none: they are refused.
+    pub fetch: Option<Fetch>,
 }
 
 impl Default for Options {
@@ -106,6 +110,7 @@ impl Default for Options {
             resolve_environment: true,
             resolve_labels: true,
             keep_unused: false,
+            fetch: None,
         }
     }
 }
@@ -146,8 +151,9 @@ struct Selected {
 /// # Errors
 /// What is wrong, with its place.
 pub fn load(options: &Options) -> Result<Loaded> {
-    let place = find(options)?;
-    let mut loader = Loader::new(options, &place.directory);
+    let mut loader = Loader::new(options);
+    let place = find(options, &mut loader)?;
+    loader.directory.clone_from(&place.directory);
     let env_files = env_files(options, &place.directory);
     let mut environment = loader.env_files(&env_files, &options.environment, None)?;
     environment.extend(options.environment.clone());
@@ -234,7 +240,7 @@ struct Found {
     directory: String,
 }
 
-fn find(options: &Options) -> Result<Found> {
+fn find(options: &Options, loader: &mut Loader<'_>) -> Result<Found> {
     let current = &options.current_directory;
     let absolute = |path: &str| paths::join(current, path);
     let given = options.project_directory.as_deref().map(absolute);
@@ -242,14 +248,12 @@ fn find(options: &Options) -> Result<Found> {
         false => options
             .files
             .iter()
-            .map(|file| {
-                if file == "-" {
-                    file.clone()
-                } else {
-                    absolute(file)
-                }
+            .map(|file| match file.as_str() {
+                "-" => Ok(file.clone()),
+                file if remote::is_remote(file) => loader.fetched(file, None),
+                file => Ok(absolute(file)),
             })
-            .collect(),
+            .collect::<Result<_>>()?,
         true => search(given.as_deref().unwrap_or(current), given.is_none())?,
     };
     let directory = given.unwrap_or_else(|| match files.first().map(String::as_str) {

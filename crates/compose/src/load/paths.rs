@@ -1,7 +1,6 @@
 //! Paths in a model: made absolute from the directory of the file that names them, or, where they stay
 //! relative, made to begin where the project lies.
 
-use crate::error::{LoadError, Result};
 use crate::node::{Map, Node, Value};
 
 /// Makes the paths of a whole file begin elsewhere: absolute, or where another file lies.
@@ -193,19 +192,4 @@ pub(super) fn is_remote(context: &str) -> bool {
         || ["github.com/", "git@", "service:", "target:"]
             .iter()
             .any(|prefix| context.starts_with(prefix))
-}
-
-/// Refuses a file of a repository or a registry: what a project is made of must not change unseen.
-pub(super) fn refuse_remote(node: &Node, key: &str, path: &str) -> Result<()> {
-    let is_elsewhere = path.contains("://")
-        || ["git@", "github.com/", "oci:"]
-            .iter()
-            .any(|prefix| path.starts_with(prefix));
-    if !is_elsewhere {
-        return Ok(());
-    }
-    let message = format!("`{key}` names `{path}`, which is not a file of this machine");
-    Err(LoadError::at(node, message).with_hint(
-        "Hull reads local files only: fetch it (`git clone`, `oras pull`), and name the copy",
-    ))
 }

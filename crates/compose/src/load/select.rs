@@ -162,16 +162,17 @@ impl Loader<'_> {
             Some(Value::Bool(false))
         );
         let path = &paths::join(&self.directory, path);
+        let asker = Asker {
+            key: "env_file",
+            node: file,
+        };
+        self.check_inside(path, Some(asker))?;
         let text = match files::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_required => {
                 return Ok(());
             }
             Err(error) => {
-                let asker = Asker {
-                    key: "env_file",
-                    node: file,
-                };
                 return Err(unreadable(path, error, Some(asker)));
             }
         };
@@ -208,6 +209,7 @@ impl Loader<'_> {
             key: "label_file",
             node: file,
         };
+        self.check_inside(path, Some(asker))?;
         let text = files::read(path).map_err(|error| unreadable(path, error, Some(asker)))?;
         let lookup = |name: &str| outside.get(name).cloned();
         for (key, value) in environment::parse(path, &text, &lookup)? {

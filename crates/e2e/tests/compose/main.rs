@@ -12,6 +12,7 @@ mod more;
 mod programs;
 mod python;
 mod reboot;
+mod remote;
 mod same;
 mod secrets;
 mod verbs;

@@ -27,6 +27,7 @@ mod provider;
 pub(super) mod ps;
 pub(super) mod publish;
 pub(super) mod pull;
+mod repository;
 pub(super) mod run;
 pub(super) mod scale;
 pub(super) mod stats;

@@ -153,6 +153,7 @@ impl ProjectFlags {
             environment,
             profiles: self.profiles.clone(),
             keep_unused: self.all_resources,
+            fetch: Some(super::repository::fetch),
             ..Options::default()
         })
     }

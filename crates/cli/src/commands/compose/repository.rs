@@ -1,0 +1,280 @@
+//! Compose files of git repositories: `https://host/app.git#v1:path`, as `-f`, in `include` and `extends`.
+//!
+//! The `git` of this machine fetches them, with its user's settings, since it is the user who has the
+//! right to. It runs nothing of what it fetched, asks for no password, speaks to other hosts only,
+//! and has a limited time. What it fetched is kept by its commit:
+//!
+//! ```text
+//! $XDG_CACHE_HOME/hull/compose/<commit>/<name of the repository>/
+//! ```
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hull_compose::Fetched;
+
+/// How long one step of git's may take.
+const STEP_MAX: Duration = Duration::from_secs(120);
+/// What git may say.
+const WORDS_MAX: u64 = 1 << 20;
+/// The files that are looked for in a directory.
+const NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
+
+/// Fetches what an address names.
+///
+/// # Errors
+/// Why it cannot be had.
+pub(super) fn fetch(address: &str) -> Result<Fetched, String> {
+    let wanted = Wanted::parse(address)?;
+    let commit = wanted.commit()?;
+    let cache = cache().ok_or("there is no directory for what is fetched: HOME is not set")?;
+    let root = cache.join(&commit).join(wanted.name());
+    if !root.is_dir() {
+        wanted.check_out(&commit, &cache, &root)?;
+    }
+    let root =
+        std::fs::canonicalize(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+    let file = wanted.file(&root)?;
+    Ok(Fetched { file, root })
+}
+
+fn cache() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("hull/compose"))
+}
+
+/// What an address says: `URL[#REFERENCE[:PATH]]`.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    url: String,
+    reference: String,
+    path: PathBuf,
+}
+
+impl Wanted {
+    fn parse(address: &str) -> Result<Self, String> {
+        let (url, fragment) = address.split_once('#').unwrap_or((address, ""));
+        let (reference, path) = fragment.split_once(':').unwrap_or((fragment, ""));
+        let is_http = url.starts_with("https://") || url.starts_with("http://");
+        let is_git = ["git@", "git://", "ssh://", "github.com/"]
+            .iter()
+            .any(|prefix| url.starts_with(prefix));
+        if !is_git && !(is_http && url.ends_with(".git")) {
+            return Err("it is not the address of a git repository".into());
+        }
+        if reference.starts_with('-') || reference.contains(char::is_whitespace) {
+            return Err(format!("`{reference}` is no branch, tag or commit"));
+        }
+        let path = PathBuf::from(path.trim_start_matches('/'));
+        let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !path.components().all(stays) {
+            return Err("the path leads out of the repository".into());
+        }
+        Ok(Self {
+            url: match url.strip_prefix("github.com/") {
+                Some(path) => format!("https://github.com/{path}"),
+                None => url.to_owned(),
+            },
+            reference: match reference {
+                "" => "HEAD".into(),
+                reference => reference.to_owned(),
+            },
+            path,
+        })
+    }
+
+    /// The last part of the address: what the project is called if nothing else names it.
+    fn name(&self) -> String {
+        let last = self.url.rsplit(['/', ':']).next().unwrap_or_default();
+        let name: String = last
+            .trim_end_matches(".git")
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
+            .collect();
+        match name.is_empty() {
+            true => "repository".into(),
+            false => name,
+        }
+    }
+
+    /// The commit that is meant now.
+    fn commit(&self) -> Result<String, String> {
+        if is_commit(&self.reference) {
+            return Ok(self.reference.clone());
+        }
+        let reference = &self.reference;
+        // A tag that has words of its own is of the commit that follows it.
+        let names = [
+            reference.clone(),
+            format!("refs/tags/{reference}^{{}}"),
+            format!("refs/tags/{reference}"),
+            format!("refs/heads/{reference}"),
+        ];
+        let of_tag = format!("{reference}^{{}}");
+        let listed = git(
+            Path::new("/"),
+            &["ls-remote", "--", &self.url, reference, &of_tag],
+        )?;
+        let commit_of = |name: &String| {
+            let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
+            lines
+                .find(|(_, listed)| listed == name)
+                .map(|(commit, _)| commit)
+        };
+        match names
+            .iter()
+            .find_map(commit_of)
+            .filter(|commit| is_commit(commit))
+        {
+            Some(commit) => Ok(commit.to_owned()),
+            None => Err(format!("it has no branch, tag or commit `{reference}`")),
+        }
+    }
+
+    /// Brings a commit here: beside its place first, so that half of one is never used.
+    fn check_out(&self, commit: &str, cache: &Path, root: &Path) -> Result<(), String> {
+        let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+        let passing = cache.join(format!("fetching-{}", std::process::id()));
+        _ = std::fs::remove_dir_all(&passing);
+        std::fs::create_dir_all(&passing).map_err(|error| failed(&passing, error))?;
+        let fetched = (|| {
+            git(&passing, &["init", "--quiet", "--template="])?;
+            let part = [
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--depth=1",
+                "--",
+                &self.url,
+                commit,
+            ];
+            git(&passing, &part)?;
+            git(&passing, &["checkout", "--quiet", "--detach", commit])?;
+            let parent = root.parent().unwrap_or(cache);
+            std::fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+            match std::fs::rename(&passing, root) {
+                // Somebody else was here first.
+                Err(_) if root.is_dir() => Ok(()),
+                other => other.map_err(|error| failed(root, error)),
+            }
+        })();
+        _ = std::fs::remove_dir_all(&passing);
+        fetched
+    }
+
+    /// The file, which lies in the repository, whatever links say.
+    fn file(&self, root: &Path) -> Result<PathBuf, String> {
+        let named = root.join(&self.path);
+        let file = match named.is_dir() {
+            false => named,
+            true => NAMES
+                .iter()
+                .map(|name| named.join(name))
+                .find(|path| path.exists())
+                .ok_or_else(|| format!("it has no `{}` there", NAMES[0]))?,
+        };
+        let real = std::fs::canonicalize(&file)
+            .map_err(|_| format!("it has no file {}", self.path.display()))?;
+        match real.starts_with(root) {
+            true => Ok(real),
+            false => Err("the path leads out of the repository".into()),
+        }
+    }
+}
+
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Runs git; what it wrote.
+fn git(directory: &Path, words: &[&str]) -> Result<String, String> {
+    let mut child = Command::new("git")
+        .args(["-c", "core.hooksPath=/dev/null", "-c", "core.symlinks=true"])
+        .args(words)
+        .current_dir(directory)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ALLOW_PROTOCOL", "http:https:git:ssh")
+        .env("GIT_LFS_SKIP_SMUDGE", "1")
+        .env("LC_ALL", "C")
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_WORK_TREE")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("git cannot be run: {error}"))?;
+    let said = (reader(child.stdout.take()), reader(child.stderr.take()));
+    let until = Instant::now() + STEP_MAX;
+    let status = loop {
+        match child.try_wait().map_err(|error| format!("git: {error}"))? {
+            Some(status) => break status,
+            None if Instant::now() > until => {
+                _ = child.kill();
+                _ = child.wait();
+                return Err(format!(
+                    "git did not answer in {} seconds",
+                    STEP_MAX.as_secs()
+                ));
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();
+    let (out, error) = (text(said.0), text(said.1));
+    match status.success() {
+        true => Ok(out),
+        false => Err(format!("git: {}", error.trim().replace('\n', "; "))),
+    }
+}
+
+fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(pipe) = pipe {
+            _ = pipe.take(WORDS_MAX).read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_a_reference_and_a_path() {
+        let wanted = Wanted::parse("https://h/some/app.git#v1:deploy/compose.yaml").unwrap();
+        assert_eq!(wanted.url, "https://h/some/app.git");
+        assert_eq!(wanted.reference, "v1");
+        assert_eq!(wanted.path, Path::new("deploy/compose.yaml"));
+        assert_eq!(wanted.name(), "app");
+        let wanted = Wanted::parse("git@h:some/other").unwrap();
+        assert_eq!(
+            (wanted.reference.as_str(), wanted.name().as_str()),
+            ("HEAD", "other")
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_or_leads_out_is_refused() {
+        for address in [
+            "https://h/app",
+            "file:///etc/app.git",
+            "https://h/app.git#--upload-pack=x",
+            "https://h/app.git#main:../../etc/passwd",
+            "https://h/app.git#a b",
+        ] {
+            assert!(Wanted::parse(address).is_err(), "{address}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Files that are not on this machine: which they are, how they come here, and what they may name.
+//!
+//! The program fetches (`Options::fetch`); here it is told what. A file of a checkout may name files of
+//! that checkout, and nothing else of this machine: who writes it is somebody else.
+
+use std::path::{Path, PathBuf};
+
+use super::loader::{Asker, Loader};
+use crate::error::{LoadError, Result};
+
+/// A file that was fetched.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Where it lies now.
+    pub file: PathBuf,
+    /// The directory that is all its own.
+    pub root: PathBuf,
+}
+
+/// Fetches what an address names, or says why not.
+pub type Fetch = fn(&str) -> std::result::Result<Fetched, String>;
+
+/// Whether a file is somewhere else.
+pub(super) fn is_remote(path: &str) -> bool {
+    path.contains("://")
+        || ["git@", "github.com/", "oci:"]
+            .iter()
+            .any(|prefix| path.starts_with(prefix))
+}
+
+impl Loader<'_> {
+    /// The path of a file that is named by an address.
+    pub(super) fn fetched(&mut self, address: &str, asker: Option<Asker<'_>>) -> Result<String> {
+        let wrong = |why: &str, hint: &str| {
+            let error = match asker {
+                Some(Asker { key, node }) => {
+                    LoadError::at(node, format!("`{key}` names `{address}`: {why}"))
+                }
+                None => LoadError::project(format!("`{address}`: {why}")),
+            };
+            error.with_hint(hint)
+        };
+        let by_hand = "fetch it (`git clone`, `oras pull`), and name the copy";
+        if address.starts_with("oci:") {
+            return Err(wrong("Hull reads no projects from registries", by_hand));
+        }
+        let Some(fetch) = self.options.fetch else {
+            return Err(wrong("it is not a file of this machine", by_hand));
+        };
+        let fetched = fetch(address).map_err(|why| wrong(&why, by_hand))?;
+        self.roots.push(fetched.root);
+        Ok(fetched.file.to_string_lossy().into_owned())
+    }
+
+    /// Refuses what a file of a checkout names outside of it.
+    pub(super) fn check_inside(&self, file: &str, asker: Option<Asker<'_>>) -> Result<()> {
+        let Some(Asker { key, node }) = asker else {
+            return Ok(());
+        };
+        let from = Path::new(&*node.place.file);
+        let Some(root) = self.roots.iter().find(|root| from.starts_with(root)) else {
+            return Ok(());
+        };
+        // What cannot be found is told by who reads it.
+        let Ok(real) = std::fs::canonicalize(file) else {
+            return Ok(());
+        };
+        match real.starts_with(root) {
+            true => Ok(()),
+            false => Err(LoadError::at(
+                node,
+                format!("`{key}` names {file}, which is not of the repository that says so"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Compose files of a git repository, served on this machine.
+
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use hull_testkit::until;
+use serde_json::Value;
+
+use crate::{Application, Driver};
+
+/// `git daemon` with one repository.
+struct Server {
+    process: Child,
+    port: u16,
+    work: PathBuf,
+}
+
+impl Server {
+    fn start(app: &Application) -> Self {
+        let base = app.daemon.path("repositories");
+        let work = base.join("app");
+        std::fs::create_dir_all(&work).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let process = Command::new("git")
+            .args([
+                "daemon",
+                "--export-all",
+                "--reuseaddr",
+                "--listen=127.0.0.1",
+            ])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", base.display()))
+            .stderr(Stdio::null())
+            // Its children go with it.
+            .process_group_of_its_own()
+            .spawn()
+            .unwrap();
+        let server = Self {
+            process,
+            port,
+            work,
+        };
+        server.git("init -q -b main");
+        server
+    }
+
+    fn git(&self, line: &str) {
+        let done = Command::new("git")
+            .args([
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@b",
+                "-c",
+                "safe.directory=*",
+            ])
+            .args(hull_testkit::words::split(line))
+            .current_dir(&self.work)
+            .status();
+        assert!(done.unwrap().success(), "git {line}");
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.work.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn commit(&self) {
+        self.git("add -A");
+        self.git("commit -q -m change");
+    }
+
+    fn address(&self, rest: &str) -> String {
+        format!("git://127.0.0.1:{}/app{rest}", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.process);
+        _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+        _ = self.process.wait();
+    }
+}
+
+trait ProcessGroup {
+    fn process_group_of_its_own(&mut self) -> &mut Self;
+}
+
+impl ProcessGroup for Command {
+    fn process_group_of_its_own(&mut self) -> &mut Self {
+        std::os::unix::process::CommandExt::process_group(self, 0)
+    }
+}
+
+fn model(app: &Application, line: &str) -> Value {
+    serde_json::from_str(&app.ok(&format!("{line} config --format json"))).unwrap()
+}
+
+#[test]
+fn files_of_a_repository_are_included_extended_and_named() {
+    Application::play(Driver::Hull, "services: {}", |app| {
+        let server = Server::start(app);
+        server.write(
+            "deploy/compose.yaml",
+            "
+services:
+  there:
+    image: busybox
+    command: sleep 1000
+    init: true
+    env_file: vars.env
+    volumes: ['./data:/data']
+",
+        );
+        server.write("deploy/vars.env", "FROM=the-repository\n");
+        server.commit();
+        server.git("tag -a v1 -m one");
+        server.git("checkout -q -b other/main");
+        server.write("compose.yaml", "services: {wrong: {image: wrong}}");
+        server.commit();
+        server.git("checkout -q main");
+        server.write("deploy/vars.env", "FROM=later\n");
+        server.commit();
+        until("it answers", || {
+            std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok()
+        });
+
+        app.write("compose.yaml", &format!(
+            "name: far\ninclude: ['{}']\nservices: {{here: {{extends: {{file: '{}', service: there}}}}}}\n",
+            server.address("#v1:deploy/compose.yaml"),
+            server.address("#main:deploy"),
+        ));
+        let found = model(app, "");
+        assert_eq!(
+            found["services"]["there"]["environment"]["FROM"],
+            "the-repository"
+        );
+        assert_eq!(found["services"]["here"]["environment"]["FROM"], "later");
+        let source = found["services"]["there"]["volumes"][0]["source"]
+            .as_str()
+            .unwrap();
+        assert!(source.ends_with("/app/deploy/data"), "{source}");
+        app.ok("up -d there");
+        assert_eq!(app.ok("exec there sh -c 'echo $FROM'"), "the-repository");
+        app.ok("down");
+
+        // The branch is `main`, not one whose name ends so.
+        let named = model(app, &format!("-f {}", server.address("#main:deploy")));
+        assert_eq!(named["name"], "deploy");
+        assert_eq!(named["services"]["there"]["image"], "busybox");
+        // What is here by its commit is not fetched again.
+        let cache = Path::new(&app.daemon.directory()).join(".cache/hull/compose");
+        let commits = std::fs::read_dir(cache).unwrap().count();
+        assert_eq!(commits, 2);
+    });
+}
+
+#[test]
+fn a_repository_reaches_nothing_of_the_machine() {
+    Application::play(Driver::Hull, "services: {}", |app| {
+        let server = Server::start(app);
+        server.write("secret.yaml", "include: ['/etc/hostname']\n");
+        server.write("up.yaml", "services: {a: {extends: {file: ../../../../../../../../../etc/hostname, service: a}}}\n");
+        server.write(
+            "env.yaml",
+            "services: {a: {image: x, env_file: /etc/passwd}}\n",
+        );
+        server.write(
+            "included.yaml",
+            "include: [{path: secret.yaml, env_file: /etc/passwd}]\n",
+        );
+        symlink("/etc/hostname", server.work.join("link.yaml")).unwrap();
+        symlink("/etc/passwd", server.work.join("link.env")).unwrap();
+        server.write(
+            "linked.yaml",
+            "services: {a: {image: x, env_file: link.env}}\n",
+        );
+        server.commit();
+        until("it answers", || {
+            std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok()
+        });
+        for (rest, told) in [
+            ("#main:secret.yaml", "which is not of the repository"),
+            ("#main:up.yaml", "which is not of the repository"),
+            (
+                "#main:env.yaml",
+                "`env_file` names /etc/passwd, which is not of the repository",
+            ),
+            ("#main:included.yaml", "which is not of the repository"),
+            ("#main:linked.yaml", "which is not of the repository"),
+            ("#main:link.yaml", "the path leads out of the repository"),
+            ("#main:../x.yaml", "the path leads out of the repository"),
+            ("#main:none.yaml", "it has no file none.yaml"),
+            ("#nothing", "it has no branch, tag or commit `nothing`"),
+            ("#--upload-pack=x", "is no branch, tag or commit"),
+        ] {
+            let address = server.address(rest);
+            app.write(
+                "compose.yaml",
+                &format!("name: n\ninclude:\n  - '{address}'\n"),
+            );
+            let complaint = app.fails(1, "config");
+            assert!(complaint.contains(told), "{rest}: {complaint}");
+            if !told.contains("not of the repository") {
+                let place = format!("compose.yaml:3:5: `include` names `{address}`: ");
+                assert!(complaint.contains(&place), "{rest}: {complaint}");
+            }
+        }
+        app.write("compose.yaml", "name: n\ninclude: ['oci://h/app:1']\n");
+        let complaint = app.fails(1, "config");
+        assert!(complaint.contains("compose.yaml:2:11: `include` names `oci://h/app:1`: Hull reads no projects from registries"), "{complaint}");
+    });
+}
