@@ -70,10 +70,8 @@ impl Engine<'_> {
             ..self.making(&service, &state, 0, &known)
         };
         let name = match options.name.as_str() {
-            "" => format!(
-                "{}-{}-run-{}",
-                self.project.name, service.name, options.slug
-            ),
+            "" => [&self.project.name, &service.name, "run", &options.slug]
+                .join(&service.separator().to_string()),
             name => name.to_owned(),
         };
         let mut body = self.body(&service, &making)?;

@@ -87,6 +87,8 @@ pub struct Options {
     pub resolve_labels: bool,
     /// Keep networks, volumes, secrets and configs that no service refers to.
     pub keep_unused: bool,
+    /// Names have a `_` between their parts, as the Compose of before made them.
+    pub compatible: bool,
     /// What fetches files that are named by an address of a repository; none: they are refused.
     pub fetch: Option<Fetch>,
 }
@@ -110,6 +112,7 @@ impl Default for Options {
             resolve_environment: true,
             resolve_labels: true,
             keep_unused: false,
+            compatible: false,
             fetch: None,
         }
     }
@@ -138,6 +141,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Networks, volumes, secrets and configs count though no service refers to them.
     pub keep_unused: bool,
+    /// Names have a `_` between their parts.
+    pub compatible: bool,
 }
 
 #[derive(Default)]
@@ -215,6 +220,7 @@ pub fn load(options: &Options) -> Result<Loaded> {
         variables,
         warnings,
         keep_unused: options.keep_unused,
+        compatible: options.compatible,
     })
 }
 

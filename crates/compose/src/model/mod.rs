@@ -84,6 +84,7 @@ impl Project {
         };
         for (name, service) in &mut project.services {
             service.name.clone_from(name);
+            service.compatible = loaded.compatible;
             if let Some(map) = raw.map("services").and_then(|services| services.map(name)) {
                 service.hash = render::service_hash(map);
                 service.raw = map.clone();

@@ -26,6 +26,9 @@ pub struct Service {
     /// What it says, for hashes that depend on containers of others.
     #[serde(skip)]
     pub(super) raw: Map,
+    /// Names have a `_` between their parts.
+    #[serde(skip)]
+    pub(super) compatible: bool,
     pub(crate) annotations: Texts,
     /// Whether `up` shows what it says.
     pub attach: Option<bool>,
@@ -210,8 +213,16 @@ impl Service {
     /// The image its containers are made from.
     pub fn image_name(&self, project: &str) -> String {
         match self.image.as_str() {
-            "" => format!("{project}-{}", self.name),
+            "" => format!("{project}{}{}", self.separator(), self.name),
             image => image.to_owned(),
+        }
+    }
+
+    /// What stands between the parts of names.
+    pub(crate) fn separator(&self) -> char {
+        match self.compatible {
+            true => '_',
+            false => '-',
         }
     }
 

@@ -49,7 +49,10 @@ pub(crate) struct OneOff {
 /// The name of a service's container.
 pub(crate) fn name(project: &str, service: &Service, number: i64) -> String {
     match service.container_name.as_str() {
-        "" => format!("{project}-{}-{number}", service.name),
+        "" => {
+            let between = service.separator();
+            format!("{project}{between}{}{between}{number}", service.name)
+        }
         name => name.to_owned(),
     }
 }

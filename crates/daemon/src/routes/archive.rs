@@ -13,6 +13,7 @@ use crate::{
         answer::{Answer, Failure, Outcome, empty, flowing, json},
         body,
         request::Request,
+        router::Op,
     },
 };
 
@@ -53,7 +54,14 @@ pub(super) async fn put(request: Request) -> Outcome {
 }
 
 /// Files that a container is handed and that lie on no disk in the clear.
-pub(super) async fn seal(mut request: Request) -> Outcome {
+pub(super) async fn sealed(op: Op, request: Request) -> Outcome {
+    match op {
+        Op::ContainerSeal => seal(request).await,
+        _ => places(request).await,
+    }
+}
+
+async fn seal(mut request: Request) -> Outcome {
     let order: SealedFiles = request.json_or_default().await?;
     let name = request.name().to_owned();
     if !order.from.is_empty() {
@@ -83,7 +91,7 @@ pub(super) async fn seal(mut request: Request) -> Outcome {
 }
 
 /// Where they are, with modes and owners; not what they hold.
-pub(super) async fn sealed(request: Request) -> Outcome {
+async fn places(request: Request) -> Outcome {
     let files = request.app.engine.sealed(request.name()).await?;
     let files = files.into_iter().map(|file| hull_api::types::SealedFile {
         path: file.path,

@@ -178,40 +178,42 @@ application!(a_changed_file_can_restart_a_service("
     app.ok("down -t 0");
 });
 
+/// An application with all that its containers, networks and volumes tell of it.
+const SHOP: &str = "
+    name: shop
+    services:
+      web:
+        image: busybox
+        command: sleep 1000
+        init: true
+        depends_on:
+          db: {condition: service_healthy}
+          job: {condition: service_completed_successfully}
+        secrets: [key, token]
+        configs: [{source: text, target: /etc/shop.conf}]
+        networks: [default, back, outer]
+        volumes: ['data:/data', 'elsewhere:/there']
+        links: ['db:store']
+      db:
+        image: busybox
+        command: sleep 1000
+        init: true
+        healthcheck: {test: 'true', interval: 1s}
+        scale: 2
+      side: {image: busybox, command: sleep 1000, init: true, network_mode: 'service:db3'}
+      db3: {image: busybox, command: sleep 1000, init: true}
+      job: {image: busybox, command: 'true'}
+    networks:
+      back: {internal: true, labels: {of: mine}}
+      outer: {external: true, name: out}
+    volumes: {data: {labels: {of: mine}}, elsewhere: {external: true}}
+    secrets: {key: {file: ./key}, token: {environment: TOKEN}}
+    configs: {text: {content: abc}}
+";
+
 #[test]
 fn the_file_of_an_application_is_its_own_again() {
-    let file = "
-        name: shop
-        services:
-          web:
-            image: busybox
-            command: sleep 1000
-            init: true
-            depends_on:
-              db: {condition: service_healthy}
-              job: {condition: service_completed_successfully}
-            secrets: [key, token]
-            configs: [{source: text, target: /etc/shop.conf}]
-            networks: [default, back, outer]
-            volumes: ['data:/data', 'elsewhere:/there']
-            links: ['db:store']
-          db:
-            image: busybox
-            command: sleep 1000
-            init: true
-            healthcheck: {test: 'true', interval: 1s}
-            scale: 2
-          side: {image: busybox, command: sleep 1000, init: true, network_mode: 'service:db3'}
-          db3: {image: busybox, command: sleep 1000, init: true}
-          job: {image: busybox, command: 'true'}
-        networks:
-          back: {internal: true, labels: {of: mine}}
-          outer: {external: true, name: out}
-        volumes: {data: {labels: {of: mine}}, elsewhere: {external: true}}
-        secrets: {key: {file: ./key}, token: {environment: TOKEN}}
-        configs: {text: {content: abc}}
-    ";
-    Application::play(Driver::Hull, file, |app| {
+    Application::play(Driver::Hull, SHOP, |app| {
         let hull = |line: &str| {
             app.daemon.hull(
                 &hull_testkit::words::split(line)
@@ -235,34 +237,7 @@ fn the_file_of_an_application_is_its_own_again() {
             assert!(written.stderr.contains(told), "{written:?}");
         }
         app.write("compose.yaml", &written.stdout);
-        let again: Value = serde_json::from_str(&app.ok("config --format json")).unwrap();
-        for (pointer, expected) in [
-            ("/name", json!("shop")),
-            ("/networks/back/internal", json!(true)),
-            ("/networks/back/name", json!("shop_back")),
-            ("/networks/back/labels", json!({"of": "mine"})),
-            ("/networks/back/external", Value::Null),
-            ("/networks/out/external", json!(true)),
-            ("/networks/default/name", json!("shop_default")),
-            ("/volumes/data/name", json!("shop_data")),
-            ("/volumes/data/external", Value::Null),
-            ("/volumes/elsewhere/external", json!(true)),
-            ("/services/db/scale", json!(2)),
-            ("/services/side/network_mode", json!("service:db3")),
-            ("/services/web/links", json!(["db:store"])),
-            (
-                "/services/web/depends_on/db",
-                json!({"condition": "service_healthy", "required": true}),
-            ),
-            (
-                "/services/web/depends_on/job/condition",
-                json!("service_completed_successfully"),
-            ),
-            ("/secrets/token/environment", json!("TOKEN")),
-        ] {
-            let found = again.pointer(pointer).cloned().unwrap_or_default();
-            assert_eq!(found, expected, "{pointer}\n{}", written.stdout);
-        }
+        check_model(app, &written.stdout);
         // The same application, made by the file alone.
         let database = app.field("shop-db-1", "/Id");
         let mut up = app.command("up -d");
@@ -283,4 +258,36 @@ fn the_file_of_an_application_is_its_own_again() {
         assert_eq!(hull("network rm out").code, 0);
         assert_eq!(hull("volume rm elsewhere").code, 0);
     });
+}
+
+/// What the file that was written means.
+fn check_model(app: &Application, text: &str) {
+    let again: Value = serde_json::from_str(&app.ok("config --format json")).unwrap();
+    for (pointer, expected) in [
+        ("/name", json!("shop")),
+        ("/networks/back/internal", json!(true)),
+        ("/networks/back/name", json!("shop_back")),
+        ("/networks/back/labels", json!({"of": "mine"})),
+        ("/networks/back/external", Value::Null),
+        ("/networks/out/external", json!(true)),
+        ("/networks/default/name", json!("shop_default")),
+        ("/volumes/data/name", json!("shop_data")),
+        ("/volumes/data/external", Value::Null),
+        ("/volumes/elsewhere/external", json!(true)),
+        ("/services/db/scale", json!(2)),
+        ("/services/side/network_mode", json!("service:db3")),
+        ("/services/web/links", json!(["db:store"])),
+        (
+            "/services/web/depends_on/db",
+            json!({"condition": "service_healthy", "required": true}),
+        ),
+        (
+            "/services/web/depends_on/job/condition",
+            json!("service_completed_successfully"),
+        ),
+        ("/secrets/token/environment", json!("TOKEN")),
+    ] {
+        let found = again.pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(found, expected, "{pointer}\n{}", text);
+    }
 }

@@ -450,3 +450,15 @@ application!(images_that_are_the_project_s_own_go_with_it(
         app.ok("down -t 0 --rmi local");
         assert_eq!(there(), ["busybox:latest"]);
 });
+
+application!(names_can_be_those_of_before("
+    name: old
+    services:
+      web: {image: busybox, command: sleep 1000, init: true}
+      made: {build: {context: ., dockerfile_inline: 'FROM busybox'}, command: 'true'}
+    ", app) {
+        app.ok("--compatibility up -d");
+        assert_eq!(app.containers(), ["old_made_1", "old_web_1"]);
+        assert_eq!(app.field("old_made_1", "/Config/Image"), "old_made");
+        app.ok("--compatibility down -t 0 --rmi local");
+});

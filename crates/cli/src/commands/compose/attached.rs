@@ -298,7 +298,7 @@ impl<'a> Attached<'a> {
         let name = text("name");
         let name = name
             .strip_prefix(&self.scene.project.name)
-            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|rest| rest.strip_prefix(['-', '_']))
             .unwrap_or(name);
         let is_watched = self.watched.is_empty() || self.watched.contains(service);
         let time = format!(

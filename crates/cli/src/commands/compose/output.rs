@@ -100,7 +100,7 @@ impl Printer {
 pub(super) fn short_name(container: &Container, project: &str) -> String {
     let name = container.name();
     name.strip_prefix(project)
-        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|rest| rest.strip_prefix(['-', '_']))
         .unwrap_or(name)
         .to_owned()
 }

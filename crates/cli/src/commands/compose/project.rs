@@ -11,6 +11,7 @@ use hull_compose::plan::state::Container;
 use hull_compose::{Loaded, Options, load};
 
 use super::progress::Progress;
+use super::upping::truthy;
 use crate::commands::Call;
 use crate::commands::image::reference;
 use crate::connection::{connect, failure};
@@ -108,7 +109,7 @@ impl ProjectFlags {
 
     /// Whether to be as the Compose of before.
     pub(super) fn is_compatible(&self) -> bool {
-        self.compatibility
+        self.compatibility || truthy("COMPOSE_COMPATIBILITY")
     }
 
     /// How to load, before a verb's own wishes.
@@ -153,6 +154,7 @@ impl ProjectFlags {
             environment,
             profiles: self.profiles.clone(),
             keep_unused: self.all_resources,
+            compatible: self.is_compatible(),
             fetch: Some(super::repository::fetch),
             ..Options::default()
         })

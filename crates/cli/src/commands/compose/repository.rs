@@ -69,7 +69,7 @@ impl Wanted {
         let is_git = ["git@", "git://", "ssh://", "github.com/"]
             .iter()
             .any(|prefix| url.starts_with(prefix));
-        if !is_git && !(is_http && url.ends_with(".git")) {
+        if !(is_git || is_http && url.ends_with(".git")) {
             return Err("it is not the address of a git repository".into());
         }
         if reference.starts_with('-') || reference.contains(char::is_whitespace) {
