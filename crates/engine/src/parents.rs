@@ -33,6 +33,8 @@ impl Parents {
     /// Notes what is about to be made for a group at `path`: those of its parents that are not there.
     pub(crate) fn before(&self, path: &str) {
         let missing: Vec<String> = above(path)
+            // A path with a line's end cannot be noted.
+            .filter(|parent| !parent.contains('\n'))
             .filter(|parent| Group::new(&self.host, parent).is_ok_and(|group| !group.exists()))
             .collect();
         let mut ours = self.noted();

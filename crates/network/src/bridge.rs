@@ -34,7 +34,15 @@ pub(crate) fn ensure(route: &mut Route, plan: &Plan) -> Result<(u32, bool), Erro
     let failed = || Error::kernel(format!("set up bridge {}", plan.name));
     let found = route.link(&plan.name).map_err(failed())?;
     let (link, mut changed) = match found {
-        Some(link) if link.kind == "bridge" => (link, false),
+        Some(link) if link.kind == "bridge" => {
+            // One of ours whose network is no more is this network's now.
+            if is_ours(&link, plan) && link.alias != plan.mark {
+                route
+                    .apply(&[route::set_alias(&plan.name, &plan.mark)])
+                    .map_err(failed())?;
+            }
+            (link, false)
+        }
         Some(_) => {
             return Err(Error::Invalid {
                 what: "bridge name",
@@ -75,6 +83,13 @@ pub(crate) fn ensure(route: &mut Route, plan: &Plan) -> Result<(u32, bool), Erro
         forward(plan.addresses.iter().any(|net| net.addr().is_ipv6()))?;
     }
     Ok((link.index, changed))
+}
+
+/// Whether the bridge was made by this daemon, for whichever network.
+fn is_ours(link: &Link, plan: &Plan) -> bool {
+    let all = plan.mark.rsplit_once(' ').map_or("", |(all, _)| all);
+    let id = link.alias.strip_prefix(all);
+    !all.is_empty() && id.is_some_and(|id| id.starts_with(' '))
 }
 
 /// The IPv4 address that an existing bridge already has: it is kept.

@@ -174,7 +174,22 @@ pub(super) fn offer<'a>(set: &mut FlagSet<'a>, wanted: &'a mut bool) {
 }
 
 /// Flags that say what is printed: beside any of them `--json` would have to win or lose in silence.
-const RIVALS: [&str; 6] = ["format", "quiet", "tree", "services", "short", "details"];
+const RIVALS: [&str; 14] = [
+    "format",
+    "quiet",
+    "tree",
+    "services",
+    "short",
+    "details",
+    "environment",
+    "hash",
+    "images",
+    "models",
+    "networks",
+    "profiles",
+    "variables",
+    "volumes",
+];
 
 /// Refuses the flag beside another that says what is printed.
 ///
@@ -209,7 +224,7 @@ pub(super) fn spelled_out<C: Command>(arguments: &[String]) -> Option<Vec<String
 const OPENING: &str = "\
 # What --json prints
 
-`--json`, on each command that lists or inspects, is what programs should read. It prints one array, one object, or one
+`--json`, on each command below, is what programs should read. It prints one array, one object, or one
 object a line where there may be no end. Ids are whole and nothing is cut. Figures are numbers; sizes are bytes; a time is
 RFC 3339 in UTC; what is not known is null. Fields are only ever added, and never change what they mean.
 

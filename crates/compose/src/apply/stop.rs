@@ -110,7 +110,7 @@ impl Engine<'_> {
         let (networks, volumes, images) = tokio::join!(
             self.remove_networks(),
             self.remove_volumes(options.volumes),
-            self.remove_images(&options.images),
+            self.remove_images(&options.images, options.orphans),
         );
         networks.and(volumes).and(images)
     }
@@ -173,7 +173,7 @@ impl Engine<'_> {
 
     /// Images that were built for services of the project, or made of their containers: they have the
     /// same labels.
-    async fn own_images(&self) -> Result<BTreeSet<String>> {
+    async fn own_images(&self, orphans: bool) -> Result<BTreeSet<String>> {
         let project = &self.project.name;
         let mut options = ImageListOptions::default();
         options
@@ -182,26 +182,22 @@ impl Engine<'_> {
         options.filters.add("dangling", "false");
         let images = self.client.images(&options).await;
         let images = images.named("list the images of", project)?;
-        let is_known = |name: &str| {
-            self.project.services.contains_key(name) || self.project.disabled.contains(name)
-        };
         Ok(images
             .into_iter()
             .filter(|image| {
                 let labels = image.labels.as_ref();
-                labels
-                    .and_then(|labels| labels.get(labels::SERVICE))
-                    .is_some_and(|name| is_known(name))
+                let service = labels.and_then(|labels| labels.get(labels::SERVICE));
+                orphans || service.is_some_and(|name| self.is_known(name))
             })
             .filter_map(|image| image.repo_tags.into_iter().next())
             .collect())
     }
 
-    async fn remove_images(&self, which: &str) -> Result<()> {
+    async fn remove_images(&self, which: &str, orphans: bool) -> Result<()> {
         if which.is_empty() {
             return Ok(());
         }
-        let mut names = self.own_images().await?;
+        let mut names = self.own_images(orphans).await?;
         names.extend(
             self.project
                 .services

@@ -47,30 +47,38 @@ impl Loader<'_> {
         let Some(fetch) = self.options.fetch else {
             return Err(wrong("it is not a file of this machine", by_hand));
         };
+        // Whoever writes a repository's files does not choose where this machine connects to.
+        let from = asker.map(|asker| Path::new(&*asker.node.place.file));
+        if from.is_some_and(|from| self.roots.iter().any(|root| from.starts_with(root))) {
+            return Err(wrong("it is not of the repository that says so", by_hand));
+        }
         let fetched = fetch(address).map_err(|why| wrong(&why, by_hand))?;
         self.roots.push(fetched.root);
         Ok(fetched.file.to_string_lossy().into_owned())
     }
 
-    /// Refuses what a file of a checkout names outside of it.
+    /// Refuses what a file of a checkout names outside of it, and what only seems to lie in one.
     pub(super) fn check_inside(&self, file: &str, asker: Option<Asker<'_>>) -> Result<()> {
-        let Some(Asker { key, node }) = asker else {
-            return Ok(());
+        let from = asker.map(|asker| Path::new(&*asker.node.place.file));
+        let is_of = |root: &&PathBuf| {
+            Path::new(file).starts_with(root) || from.is_some_and(|from| from.starts_with(root))
         };
-        let from = Path::new(&*node.place.file);
-        let Some(root) = self.roots.iter().find(|root| from.starts_with(root)) else {
+        let Some(root) = self.roots.iter().find(is_of) else {
             return Ok(());
         };
         // What cannot be found is told by who reads it.
         let Ok(real) = std::fs::canonicalize(file) else {
             return Ok(());
         };
-        match real.starts_with(root) {
-            true => Ok(()),
-            false => Err(LoadError::at(
+        match (real.starts_with(root), asker) {
+            (true, _) => Ok(()),
+            (false, Some(Asker { key, node })) => Err(LoadError::at(
                 node,
                 format!("`{key}` names {file}, which is not of the repository that says so"),
             )),
+            (false, None) => Err(LoadError::project(format!(
+                "{file} leads out of the repository it is of"
+            ))),
         }
     }
 }

@@ -57,10 +57,14 @@ fn values(
 }
 
 fn holds_hidden(node: &Node) -> bool {
-    node.as_map().is_some_and(|map| {
-        map.iter()
-            .any(|entry| HIDDEN.contains(&entry.key.as_str()) || holds_hidden(&entry.node))
-    })
+    let in_list = node
+        .as_list()
+        .is_some_and(|items| items.iter().any(holds_hidden));
+    in_list
+        || node.as_map().is_some_and(|map| {
+            map.iter()
+                .any(|entry| HIDDEN.contains(&entry.key.as_str()) || holds_hidden(&entry.node))
+        })
 }
 
 #[cfg(test)]

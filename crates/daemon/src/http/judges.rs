@@ -40,14 +40,14 @@ pub(crate) struct Judges(Mutex<HashMap<String, Plugin>>);
 pub(crate) struct Case {
     names: Vec<String>,
     question: serde_json::Map<String, Value>,
+    is_secret: bool,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Judgment {
     allow: bool,
-    msg: String,
-    err: String,
+    msg: Option<String>,
 }
 
 /// Fails if a plugin that the configuration names is not there.
@@ -60,20 +60,19 @@ pub(crate) async fn check(app: &App) -> Result<(), String> {
 }
 
 /// Asks whether a request may be carried out. Gives its body back, and the case for
-/// [`release`], if anybody is to be asked at all.
+/// [`release`], if anybody is to be asked at all. `is_secret`: what is said is nobody else's business.
 pub(crate) async fn admit(
     app: &App,
     (method, uri, headers): (&Method, &Uri, &HeaderMap),
     user: Option<&str>,
     body: Incoming,
+    is_secret: bool,
 ) -> Result<(RequestBody, Option<Case>), Failure> {
     let names = app.config().list("authorization-plugins");
     if names.is_empty() {
         return Ok((RequestBody::Arriving(body), None));
     }
-    // What is said to a login is nobody else's business.
-    let shows_body = is_json(headers) && !uri.path().ends_with("/auth");
-    let (body, shown) = match shows_body {
+    let (mut body, shown) = match is_json(headers) && !is_secret {
         true => {
             let bytes = read(body).await?;
             (RequestBody::Read(Some(bytes.clone())), Some(bytes))
@@ -95,19 +94,29 @@ pub(crate) async fn admit(
     if let Some(shown) = shown.filter(|shown| !shown.is_empty()) {
         say("RequestBody", json!(STANDARD.encode(shown)));
     }
-    let case = Case { names, question };
+    let case = Case {
+        names,
+        question,
+        is_secret,
+    };
     for name in &case.names {
-        app.judges
-            .ask(app, name, "AuthZPlugin.AuthZReq", &case.question)
-            .await?;
+        let question = "AuthZPlugin.AuthZReq";
+        if let Err(failure) = app.judges.ask(app, name, question, &case.question).await {
+            // A client that is still sending would not hear why.
+            super::body::discard(&mut body).await;
+            return Err(failure);
+        }
     }
     Ok((body, Some(case)))
 }
 
 /// Asks whether an answer may go out.
 pub(crate) async fn release(app: &App, case: Case, answer: Answer) -> Result<Answer, Failure> {
-    let Case { names, question } = case;
-    let mut question = question;
+    let Case {
+        names,
+        mut question,
+        is_secret,
+    } = case;
     // A connection that is taken over was allowed as a request.
     let Answer::Plain(response) = answer else {
         return Ok(answer);
@@ -119,7 +128,7 @@ pub(crate) async fn release(app: &App, case: Case, answer: Answer) -> Result<Ans
         json!(shown_headers(&parts.headers)),
     );
     let size = hyper::body::Body::size_hint(&body).exact();
-    if is_json(&parts.headers) && size.is_some_and(|size| size <= ANSWER_BYTES_MAX) {
+    if !is_secret && is_json(&parts.headers) && size.is_some_and(|size| size <= ANSWER_BYTES_MAX) {
         let whole = body.collect().await;
         let whole = whole
             .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -170,11 +179,11 @@ impl Judges {
         })?;
         let judgment: Judgment =
             serde_json::from_value(answer).map_err(|error| failed(error.to_string()))?;
-        if !judgment.err.is_empty() {
-            return Err(failed(judgment.err));
-        }
         if !judgment.allow {
-            let text = format!("authorization denied by plugin {name}: {}", judgment.msg);
+            let text = format!(
+                "authorization denied by plugin {name}: {}",
+                judgment.msg.unwrap_or_default()
+            );
             return Err(Failure::new(StatusCode::FORBIDDEN, text));
         }
         Ok(())

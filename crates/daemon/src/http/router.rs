@@ -91,6 +91,16 @@ pub(crate) enum Op {
     Absent(&'static str),
 }
 
+impl Op {
+    /// Whether what is said there is nobody's business but the client's: passwords, sealed files.
+    pub(crate) fn is_secret(self) -> bool {
+        matches!(
+            self,
+            Self::Registry(RegistryOp::Login) | Self::ContainerSeal
+        )
+    }
+}
+
 /// An operation on volumes; those after `Prune` are Hull's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VolumeOp {

@@ -156,7 +156,8 @@ fn begin(app: &Arc<App>, request: http::Request<Incoming>, user: Option<Arc<str>
         let app = app_of_it;
         tokio::spawn(async move {
             let head = (&parts.method, &parts.uri, &parts.headers);
-            let (body, case) = judges::admit(&app, head, user.as_deref(), body).await?;
+            let is_secret = meaning.op.is_secret();
+            let (body, case) = judges::admit(&app, head, user.as_deref(), body, is_secret).await?;
             let request = Request {
                 app: Arc::clone(&app),
                 version: meaning.version,

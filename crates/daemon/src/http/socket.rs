@@ -209,15 +209,16 @@ impl Connection {
         }
     }
 
-    /// The name in the certificate that the client has shown: the first common name of its subject.
+    /// The name in the certificate that the client has shown: the last common name of its subject, as
+    /// for Docker.
     pub(super) fn user(&self) -> Option<String> {
         use x509_parser::prelude::FromDer;
         let Self::Tls(stream) = self else { return None };
         let shown = stream.get_ref().1.peer_certificates()?;
         let (_, certificate) =
             x509_parser::certificate::X509Certificate::from_der(shown.first()?).ok()?;
-        let mut names = certificate.subject().iter_common_name();
-        Some(names.next()?.as_str().ok()?.to_owned())
+        let name = certificate.subject().iter_common_name().last()?;
+        Some(name.as_str().ok()?.to_owned())
     }
 
     /// Readable once the other end is closed in both directions: one that only stops sending is

@@ -125,7 +125,7 @@ pub(super) async fn info(request: Request) -> Outcome {
             ],
             ["Backing Filesystem".to_owned(), facts.backing_file_system],
         ],
-        plugins: plugins(),
+        plugins: plugins(app),
         memory_limit: true,
         swap_limit: true,
         cpu_cfs_period: true,
@@ -165,12 +165,13 @@ pub(super) async fn info(request: Request) -> Outcome {
     }))
 }
 
-fn plugins() -> Plugins {
+fn plugins(app: &App) -> Plugins {
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     Plugins {
         volume: strings(&["local"]),
         network: strings(&["bridge", "host", "ipvlan", "macvlan", "null"]),
-        authorization: None,
+        authorization: Some(app.config().list("authorization-plugins"))
+            .filter(|names| !names.is_empty()),
         log: strings(&hull_engine::log::drivers()),
     }
 }

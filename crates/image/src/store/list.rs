@@ -86,6 +86,8 @@ impl PartialEq for State {
 struct Listing {
     image: Summary,
     tagged: Option<Timestamp>,
+    /// Everything of it could be read.
+    is_whole: bool,
 }
 
 impl Store {
@@ -101,7 +103,7 @@ impl Store {
         let filter = self.prepare(filter)?;
         let all = self.listed();
         let passing = all.iter().filter(|listing| filter.passes(&listing.image));
-        let told = passing.map(|Listing { image, tagged }| {
+        let told = passing.map(|Listing { image, tagged, .. }| {
             let mut image = image.clone();
             image.last_used = self.last_used(&image.id, *tagged);
             if filter.filter.with_manifests {
@@ -128,6 +130,8 @@ impl Store {
         let entries = state.as_ref().map(|state| Arc::clone(&state.entries));
         let entries = entries.unwrap_or_else(|| self.entries.all());
         let all = Arc::new(self.summaries(&entries));
+        // What could not be read now may be readable the next time.
+        let state = state.filter(|_| all.iter().all(|listing| listing.is_whole));
         *known = state.map(|state| (state, Arc::clone(&all)));
         all
     }
@@ -157,6 +161,7 @@ impl Store {
         let listings = groups.map(|(group, reached)| Listing {
             image: self.summary(&group, &reached, &counts),
             tagged: group.iter().filter_map(|entry| entry.tagged).max(),
+            is_whole: self.members(&group[0].target).is_ok(),
         });
         let mut list: Vec<_> = listings.collect();
         list.sort_by(|one, two| {

@@ -47,7 +47,8 @@ impl Networks {
         self.lease_subnets(&mut wanted)?;
         let completed = self.complete(&mut wanted);
         completed.inspect_err(|_| self.return_subnets(&wanted))?;
-        self.wait_for_leavers(&wanted);
+        let free = self.wait_for_leavers(&wanted);
+        free.inspect_err(|_| self.return_subnets(&wanted))?;
         let made = self.make_remote(&wanted);
         made.inspect_err(|_| self.return_subnets(&wanted))?;
         if let Err(error) = self
@@ -97,9 +98,17 @@ impl Networks {
     }
 
     fn forget(&self, record: &Network) -> Result<(), Error> {
-        self.state().networks.remove(&record.id);
+        let retired = self.retire_bridge(record);
         self.names.forget_network(&record.id);
         self.remove_parent(record)?;
+        retired
+    }
+
+    /// Gives a network's name free, and its bridge's, at the same moment: the next network of that
+    /// name waits for the bridge to go.
+    fn retire_bridge(&self, record: &Network) -> Result<(), Error> {
+        let mut state = self.state();
+        state.networks.remove(&record.id);
         let Some(name) = record.bridge() else {
             return Ok(());
         };
@@ -107,14 +116,14 @@ impl Networks {
         if let Some(index) = bridge::retire(&mut self.route(), name, &table, &record.id)? {
             let subnets = record.subnets.iter().map(|part| part.subnet).collect();
             let leaving = (name.to_owned(), subnets);
-            self.state().leaving_bridges.insert(index, leaving);
+            state.leaving_bridges.insert(index, leaving);
             self.reaper.remove_bridge(index);
         }
         Ok(())
     }
 
     /// Waits until nothing is left of networks that had the same bridge or overlapping addresses.
-    fn wait_for_leavers(&self, wanted: &Network) {
+    fn wait_for_leavers(&self, wanted: &Network) -> Result<(), Error> {
         let overlap = |one: &IpNet| {
             let own = wanted.subnets.iter();
             own.clone().any(|part| pool::overlaps(*one, part.subnet))
@@ -126,6 +135,15 @@ impl Networks {
         while Instant::now() < deadline && self.state().leaving_bridges.values().any(is_in_the_way)
         {
             std::thread::sleep(LEAVING_PAUSE);
+        }
+        let has_the_name =
+            |(name, _): &(String, Vec<IpNet>)| wanted.bridge() == Some(name.as_str());
+        match self.state().leaving_bridges.values().any(has_the_name) {
+            true => Err(Error::Invalid {
+                what: "bridge name: the last bridge of that name is still being deleted",
+                value: wanted.bridge().unwrap_or_default().to_owned(),
+            }),
+            false => Ok(()),
         }
     }
 

@@ -106,6 +106,11 @@ fn a_restarted_daemon_takes_everything_over() {
         let removed: Vec<_> = removed.into_iter().map(|stray| stray.name).collect();
         assert_eq!(removed, [gone.bridge().unwrap()]);
         assert!(ip("link").contains("foreign0"));
+        // A daemon whose state is lost takes its bridge over, and keeps it.
+        drop(networks);
+        let networks = open();
+        assert_eq!(networks.reconcile().unwrap(), []);
+        assert!(ip("link").contains("hull0"));
     });
 }
 

@@ -242,7 +242,7 @@ impl Access {
 }
 
 impl Users {
-    /// Reads the file if it changed.
+    /// Whether the file has such a user now.
     fn knows(&self, name: &str) -> bool {
         if let Err(error) = self.reload() {
             tracing::warn!(path = %self.path.display(), %error, "cannot read the users");
@@ -251,6 +251,7 @@ impl Users {
         loaded.hashes.contains_key(name)
     }
 
+    /// Reads the file if it changed.
     fn reload(&self) -> std::io::Result<()> {
         let modified = fs::metadata(&self.path)?.modified().ok();
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,10 +10,17 @@ pub(super) struct Wishes<'w> {
     pub(super) no_cache: bool,
     pub(super) pull: bool,
     pub(super) push: bool,
+    pub(super) check: bool,
 }
 
-/// The file for the services that are built. `document` is the project as `compose config` shows it.
-pub(super) fn file(project: &Project, document: &Json, wishes: &Wishes<'_>) -> Json {
+/// The file for the services that are built; by default those are that are `chosen`. `document` is the
+/// project as `compose config` shows it.
+pub(super) fn file(
+    project: &Project,
+    chosen: &Project,
+    document: &Json,
+    wishes: &Wishes<'_>,
+) -> Json {
     let built = project
         .services
         .values()
@@ -23,7 +30,9 @@ pub(super) fn file(project: &Project, document: &Json, wishes: &Wishes<'_>) -> J
         let build = &document["services"][&service.name]["build"];
         targets.insert(name(&service.name), target(project, service, build, wishes));
     }
-    let names: Vec<&String> = targets.keys().collect();
+    let wanted = chosen.services.values();
+    let wanted = wanted.filter(|service| service.build.is_some());
+    let names: Vec<String> = wanted.map(|service| name(&service.name)).collect();
     json!({"group": {"default": {"targets": names}}, "target": targets})
 }
 
@@ -50,7 +59,7 @@ fn target(project: &Project, service: &Service, build: &Json, wishes: &Wishes<'_
     put("contexts", contexts(&build["additional_contexts"]));
     match text(&build["dockerfile_inline"]) {
         "" => put("dockerfile", dockerfile(build).into()),
-        inline => put("dockerfile-inline", inline.into()),
+        inline => put("dockerfile-inline", plain(inline).into()),
     }
     put("args", arguments(&build["args"], wishes.arguments));
     put("labels", labels(project, service, &build["labels"]));
@@ -87,7 +96,10 @@ fn target(project: &Project, service: &Service, build: &Json, wishes: &Wishes<'_
     put("ulimits", ulimits(&build["ulimits"]));
     put("entitlements", entitlements(build));
     put("extra-hosts", hosts(&build["extra_hosts"]));
-    put("output", json!([output(build, wishes)]));
+    match wishes.check {
+        true => put("call", "lint".into()),
+        false => put("output", json!([output(service, build, wishes)])),
+    }
     put("attest", attestations(build));
     Json::Object(target)
 }
@@ -141,7 +153,17 @@ fn arguments(written: &Json, given: &[String]) -> Json {
             }
         }
     }
+    for value in arguments.values_mut() {
+        if let Json::String(text) = value {
+            *text = plain(text);
+        }
+    }
     Json::Object(arguments)
+}
+
+/// Bake puts values in for `${…}`; doubled, it leaves them.
+fn plain(text: &str) -> String {
+    text.replace("${", "$${")
 }
 
 fn labels(project: &Project, service: &Service, written: &Json) -> Json {
@@ -198,17 +220,21 @@ fn hosts(hosts: &Json) -> Json {
     )
 }
 
-fn output(build: &Json, wishes: &Wishes<'_>) -> &'static str {
-    match (wishes.push, texts(&build["platforms"]).len()) {
-        (true, _) => "type=registry",
+fn output(service: &Service, build: &Json, wishes: &Wishes<'_>) -> &'static str {
+    // Without a name of its own it has no place to go to.
+    let is_pushed = wishes.push && !service.image.is_empty();
+    match (is_pushed, texts(&build["platforms"]).len()) {
+        (true, 0 | 1) => "type=registry",
         (false, 0 | 1) => "type=docker",
+        (true, _) => "type=image,push=true",
         (false, _) => "type=image,push=false",
     }
 }
 
 fn attestations(build: &Json) -> Json {
     let one = |kind: &str| match text(&build[kind]) {
-        "" | "false" => None,
+        "" => None,
+        "false" => Some(format!("type={kind},disabled=true")),
         "true" => Some(format!("type={kind}")),
         more => Some(format!("type={kind},{more}")),
     };

@@ -96,7 +96,11 @@ impl Command for Build {
             check: self.check,
             memory: self.memory,
             no_cache: self.no_cache,
-            progress: self.progress,
+            // As Compose calls what the builder calls otherwise.
+            progress: match self.progress.as_str() {
+                "json" => "rawjson".to_owned(),
+                _ => self.progress,
+            },
             provenance: self.provenance,
             pull: self.pull,
             quiet: self.quiet,
@@ -121,18 +125,22 @@ impl Build {
     /// Prints what would be built, and asks no daemon.
     fn printed(&self, call: &Call) -> Result<u8> {
         let loaded = loaded(call, &call.operands)?;
-        let document = serde_json::from_str(&render::project_json(&loaded.project))
+        // Rendered for Compose, which takes a doubled sign for one.
+        let text = render::project_json(&loaded.project).replace("$$", "$");
+        let document = serde_json::from_str(&text)
             .map_err(|error| Error::new(format!("the project cannot be shown: {error}")))?;
-        let mut project = Project::of(&loaded).map_err(load_failure)?;
-        project.select(&call.operands, self.with_dependencies);
+        let project = Project::of(&loaded).map_err(load_failure)?;
+        let mut chosen = Project::of(&loaded).map_err(load_failure)?;
+        chosen.select(&call.operands, self.with_dependencies);
         let wishes = Wishes {
             arguments: &self.arguments,
             ssh: &self.ssh,
             no_cache: self.no_cache,
             pull: self.pull,
             push: self.push,
+            check: self.check,
         };
-        let file = bake::file(&project, &document, &wishes);
+        let file = bake::file(&project, &chosen, &document, &wishes);
         ui::line(&format!("{file:#}"))?;
         Ok(0)
     }

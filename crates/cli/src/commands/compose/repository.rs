@@ -1,7 +1,7 @@
 //! Compose files of git repositories: `https://host/app.git#v1:path`, as `-f`, in `include` and `extends`.
 //!
 //! The `git` of this machine fetches them, with its user's settings, since it is the user who has the
-//! right to. It runs nothing of what it fetched, asks for no password, speaks to other hosts only,
+//! right to. It runs nothing of what it fetched, asks for no password, speaks over the network only,
 //! and has a limited time. What it fetched is kept by its commit:
 //!
 //! ```text
@@ -206,8 +206,18 @@ fn git(directory: &Path, words: &[&str]) -> Result<String, String> {
         .env("GIT_ALLOW_PROTOCOL", "http:https:git:ssh")
         .env("GIT_LFS_SKIP_SMUDGE", "1")
         .env("LC_ALL", "C")
+        // Inside a hook of git's they name the caller's own repository.
         .env_remove("GIT_DIR")
         .env_remove("GIT_WORK_TREE")
+        .env_remove("GIT_INDEX_FILE")
+        .env_remove("GIT_OBJECT_DIRECTORY")
+        .env_remove("GIT_ALTERNATE_OBJECT_DIRECTORIES")
+        .env_remove("GIT_COMMON_DIR")
+        .env_remove("GIT_NAMESPACE")
+        .env_remove("GIT_PREFIX")
+        // Nor does ssh ask anything, not even of the terminal.
+        .env("SSH_ASKPASS", "/bin/false")
+        .env("SSH_ASKPASS_REQUIRE", "force")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -34,6 +34,9 @@ pub(super) struct Lines {
     stderr: Standing,
 }
 
+/// Of a line that does not end, this much is told as a part of it.
+const PART_BYTES_MAX: usize = 64 << 10;
+
 /// Where a stream stands.
 #[derive(Default)]
 struct Standing {
@@ -60,8 +63,11 @@ impl Lines {
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Json>> {
         if let Some(begun) = &mut self.begun {
             begun.extend_from_slice(piece);
+            let is_long = begun.len() > PART_BYTES_MAX;
             let whole = begun.iter().rposition(|byte| *byte == b'\n');
-            let lines: Vec<u8> = begun.drain(..whole.map_or(0, |at| at + 1)).collect();
+            let end = whole.map(|at| at + 1);
+            let end = end.or(is_long.then_some(begun.len())).unwrap_or(0);
+            let lines: Vec<u8> = begun.drain(..end).collect();
             return Ok(self.records("stdout", &lines));
         }
         self.frames.push(piece);

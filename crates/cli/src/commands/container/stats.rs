@@ -65,7 +65,7 @@ impl Command for Stats {
             false => call.operands.clone(),
         };
         if self.no_stream {
-            self.once(&client, names, call.json).await
+            self.once(&client, names, &call).await
         } else {
             self.live(&client, &call, names).await
         }
@@ -77,6 +77,8 @@ enum News {
     Figures(String, Box<Figures>),
     Gone(String, Option<Error>),
     Come(String),
+    /// The daemon tells no more.
+    Over,
 }
 
 impl Stats {
@@ -108,7 +110,7 @@ impl Stats {
         self.listing().shown(&rows, self.no_trunc)
     }
 
-    async fn once(&self, client: &Client, names: Vec<String>, json: bool) -> Result<u8> {
+    async fn once(&self, client: &Client, names: Vec<String>, call: &Call) -> Result<u8> {
         let tasks: Vec<_> = names
             .into_iter()
             .map(|name| {
@@ -137,11 +139,13 @@ impl Stats {
                 }
             }
         }
-        // As Docker has it, one that is missing is told alone.
-        if !failures.is_empty() {
+        // As Docker has it, one of those named that is missing is told alone; of all, one may just have
+        // gone.
+        let named = !call.operands.is_empty();
+        if !failures.is_empty() && (named || shown.is_empty()) {
             return Err(Error::new(failures.join("\n")).with_hints(&hints));
         }
-        if json {
+        if call.json {
             for figures in &shown {
                 json::object(&figures.record())?;
             }
@@ -184,6 +188,7 @@ impl Stats {
                         tasks.spawn(follow(client.clone(), name, sender.clone()));
                     }
                     News::Come(_) => {}
+                    News::Over => return Ok(0),
                 },
                 _ = clock.tick(), if !call.json => {
                     let shown: Vec<Figures> = order.iter().filter_map(|name| figures.get(name).cloned()).collect();
@@ -243,4 +248,5 @@ async fn arrivals(client: Client, news: mpsc::Sender<News>) {
             return;
         }
     }
+    _ = news.send(News::Over).await;
 }

@@ -67,14 +67,23 @@ pub(super) async fn ask(client: &Client, container: &ContainerInspect) -> Told {
     told(&seen)
 }
 
+/// What was sent longer before the end than this (a reload, say) did not end it.
+const NEAR_NS: i64 = 60_000_000_000;
+
 fn told(events: &[Event]) -> Told {
     let has = |action: &str| events.iter().any(|event| event.action == action);
     let kills = events.iter().filter(|event| event.action == "kill");
     let signal = |event: &Event| event.actor.attributes.get("signal")?.parse().ok();
-    let signals: Vec<i64> = kills.filter_map(signal).collect();
+    let mut deaths = events.iter().filter(|event| event.action == "die");
+    let died = deaths.next_back().map(|event| event.time_nano);
+    let is_near = |event: &&Event| died.is_some_and(|died| died - event.time_nano <= NEAR_NS);
+    let all: Vec<i64> = kills.clone().filter_map(signal).collect();
+    let signals: Vec<i64> = kills.filter(is_near).filter_map(signal).collect();
+    // A stop sends its signal, and SIGKILL if that is not heeded; what was sent before is none of it.
+    let of_stop = if all.last() == Some(&9) { 2 } else { 1 };
     let ender = match (has("die"), has("stop"), signals.is_empty()) {
         (false, ..) => Ender::Unknown,
-        (true, true, _) => Ender::Stop(signals),
+        (true, true, _) => Ender::Stop(all[all.len().saturating_sub(of_stop)..].to_vec()),
         (true, false, false) => Ender::Kill(signals),
         (true, false, true) => Ender::Nobody,
     };

@@ -37,7 +37,11 @@ static FIELDS: [Field; 15] = [
         "created, running, paused, restarting, removing, exited or dead",
     ),
     Field("ExitCode", Kind::Number, "null if it has not ended"),
-    Field("Signal", Kind::Number, "which ended it, if one did"),
+    Field(
+        "Signal",
+        Kind::Number,
+        "that its exit code stands for (128 and more), whether one ended it or the program says so",
+    ),
     Field(
         "EndedBy",
         Kind::Text,

@@ -31,7 +31,7 @@ static FIELDS: [Field; 5] = [
     Field(
         "Type",
         Kind::Text,
-        "Images, Containers, Local Volumes or Build Cache; with --verbose one object of Images, Containers, Volumes (as the lists have them) and BuildCache; with --why the account of the disk",
+        "Images, Containers, Local Volumes or Build Cache; with --verbose one object of Images, Containers, Volumes (as the lists have them) and BuildCache (ID, Type, Description, InUse, Shared, SizeBytes, CreatedAt, LastUsedAt, UsageCount); with --why one object: Lines (What, SizeBytes, ReclaimableBytes), TotalBytes, BudgetBytes, Standings (Type, ID, Names, SizeBytes, LastUsedAt, Standing)",
     ),
     Field("TotalCount", Kind::Number, "how many there are"),
     Field("Active", Kind::Number, "how many are in use"),

@@ -201,6 +201,7 @@ fn refusal(globals: &Globals, name: &str, operands: &[String]) -> Result<Option<
         return Ok(None);
     }
     if group == "swarm" && ["init", "join"].contains(&verb) {
+        super::runtime()?.block_on(async { connect(globals).await.map(drop) })?;
         return Ok(Some(Error::new(NO_CLUSTER)));
     }
     let asked: Result<_> = super::runtime()?.block_on(async {

@@ -42,7 +42,7 @@ impl Command for Prune {
         };
         if !self.force {
             let stakes = Stakes {
-                volumes: Extent::of(self.all),
+                volumes: Extent::of(self.all || filters(&self.conditions).contains("all")),
                 ..Stakes::default()
             };
             let outlook = stakes::tell(&call, stakes, !self.conditions.0.is_empty()).await?;

@@ -102,7 +102,8 @@ fn float(text: &str) -> Option<f64> {
     let (mantissa, exponent) = hex.split_once(['p', 'P'])?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = u64::from_str_radix(&format!("{whole}{fraction}"), 16).ok()?;
-    let shift = exponent.parse::<i32>().ok()? - 4 * i32::try_from(fraction.len()).ok()?;
+    let places = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
+    let shift = exponent.parse::<i32>().ok()?.checked_sub(places)?;
     #[expect(
         clippy::cast_precision_loss,
         reason = "more digits than a float has are rounded"

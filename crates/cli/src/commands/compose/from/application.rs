@@ -331,9 +331,11 @@ impl<'f> Application<'f> {
                 .strip_prefix(SECRETS)
                 .filter(|name| !name.contains('/'));
             if let Some(name) = secret.filter(|_| volume["type"] == "bind") {
-                self.secrets
-                    .insert(name.to_owned(), json!({ "file": source }));
-                secrets.push(json!(name));
+                let own = named(&mut self.secrets, name, json!({ "file": source }));
+                secrets.push(match own == name {
+                    true => json!(name),
+                    false => json!({ "source": own, "target": name }),
+                });
                 continue;
             }
             if let Some(key) = key(&source).filter(|_| volume["type"] == "volume") {
@@ -423,7 +425,8 @@ impl<'f> Application<'f> {
     fn sealed_files(&mut self, found: &Found, service: &mut Map<String, Value>) {
         for file in &found.sealed {
             let name = file.path.rsplit('/').next().unwrap_or_default();
-            let variable: String = name
+            // Two services may have files of one name, and not the same in them.
+            let variable: String = format!("{}_{name}", found.key())
                 .to_uppercase()
                 .chars()
                 .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
@@ -433,7 +436,7 @@ impl<'f> Application<'f> {
                 true => ("secrets", &mut self.secrets),
                 false => ("configs", &mut self.configs),
             };
-            objects.insert(name.to_owned(), json!({ "environment": variable }));
+            let own = named(objects, name, json!({ "environment": variable }));
             self.notes.push(format!(
                 "what {} in {} holds is kept sealed: give it in the variable {variable}",
                 file.path,
@@ -441,17 +444,19 @@ impl<'f> Application<'f> {
             ));
             let list = service.entry(section).or_insert_with(|| json!([]));
             if let Value::Array(list) = list {
-                list.push(reference(file, name, is_secret));
+                list.push(reference(file, (&own, name), is_secret));
             }
         }
     }
 }
 
 /// How a service names a sealed file.
-fn reference(file: &SealedFile, name: &str, is_secret: bool) -> Value {
-    let mut reference = json!({ "source": name });
+fn reference(file: &SealedFile, (own, name): (&str, &str), is_secret: bool) -> Value {
+    let mut reference = json!({ "source": own });
     if !is_secret {
         reference["target"] = json!(file.path);
+    } else if own != name {
+        reference["target"] = json!(name);
     }
     if file.mode != FILE_MODE {
         reference["mode"] = json!(format!("0{:o}", file.mode));
@@ -462,7 +467,19 @@ fn reference(file: &SealedFile, name: &str, is_secret: bool) -> Value {
         }
     }
     match reference.as_object().is_some_and(|said| said.len() == 1) {
-        true => json!(name),
+        true => json!(own),
         false => reference,
     }
+}
+
+/// A name for an object: the wanted one, or with a number if that one is something else already.
+fn named(objects: &mut Map<String, Value>, wanted: &str, body: Value) -> String {
+    let mut name = wanted.to_owned();
+    let mut number = 2;
+    while objects.get(&name).is_some_and(|known| *known != body) {
+        name = format!("{wanted}-{number}");
+        number += 1;
+    }
+    objects.insert(name.clone(), body);
+    name
 }
