@@ -206,6 +206,8 @@ fn published_ports_obey_the_hosts_own_rules_where_the_daemon_is_told_so() {
             host.fetch("http://127.0.0.1:8080/").is_some()
         });
         assert_eq!(seen(), None);
+        let audit = scene.daemon.hull(&["port", "audit"]).stdout;
+        assert!(audit.contains("firewall-mode: input"), "{audit}");
         host.run("nft add rule inet own input tcp dport 8080 accept");
         assert_eq!(seen().as_deref(), Some("web\n"));
         scene.daemon.crash();

@@ -173,6 +173,7 @@ fn ports_are_published_and_withdrawn_while_it_runs() {
         let audit = scene.ok("port audit");
         assert!(audit.contains("this host only"), "{audit}");
         assert!(audit.contains("everywhere by IPv4"), "{audit}");
+        assert!(!audit.contains("INPUT"), "{audit}");
         let text = scene.fails(1, "update --publish-add 9090:80 web");
         assert!(text.contains("container other"), "{text}");
         scene.ok("update --publish-rm 8080:80 web");

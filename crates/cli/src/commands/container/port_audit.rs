@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hull_api::types::ContainerSummary;
+use hull_api::types::{ContainerSummary, FirewallInfo};
 use serde_json::{Value as Json, json};
 
 use crate::commands::json::{self, Field, Kind, Shape};
@@ -56,8 +56,20 @@ impl Command for PortAudit {
             text.push('\n');
         }
         ui::out(&tabwriter::align(&text))?;
+        let facts = client.info().await.map_err(failure)?;
+        if facts.firewall_backend.is_some_and(|it| obeys_input(&it)) {
+            ui::line(
+                "\nThe host's own rules have their say (firewall-mode: input): who does not pass them at INPUT reaches none.",
+            )?;
+        }
         Ok(0)
     }
+}
+
+/// Whether published ports obey the host's rules for packets that are its own.
+fn obeys_input(firewall: &FirewallInfo) -> bool {
+    let mode = ["Mode", "input"];
+    firewall.info.iter().any(|pair| *pair == mode)
 }
 
 /// The same, for programs: who reaches an address is in the address.
