@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
@@ -25,6 +26,8 @@ use crate::{Config, Endpoint, Error, Sandbox, state::State};
 
 /// How long a link may live on before it is removed by force.
 const GRACE: Duration = Duration::from_millis(400);
+/// So many links may wait to be deleted.
+const WAITING_MAX: usize = 8;
 /// How often leaving links are looked at.
 const INTERVAL: Duration = Duration::from_millis(25);
 
@@ -33,6 +36,8 @@ pub(crate) struct Reaper {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     ready: Arc<Mutex<VecDeque<Sandbox>>>,
+    /// Links that wait to be deleted.
+    waiting: Arc<AtomicUsize>,
 }
 
 enum Job {
@@ -48,11 +53,13 @@ impl Reaper {
         let route = Route::open().map_err(Error::kernel("watch leaving links"))?;
         let (jobs, inbox) = channel();
         let ready = Arc::new(Mutex::new(VecDeque::new()));
+        let waiting = Arc::new(AtomicUsize::new(0));
         let work = Work {
             state,
             route,
             leaving: Vec::new(),
             bridges: Vec::new(),
+            waiting: Arc::clone(&waiting),
             ready: Arc::clone(&ready),
             sandboxes: config.ready_sandboxes,
             user_namespaces: config.user_namespaces.clone(),
@@ -65,6 +72,7 @@ impl Reaper {
             jobs: Some(jobs),
             thread: Some(thread),
             ready,
+            waiting,
         };
         reaper.send(Job::Refill);
         Ok(reaper)
@@ -75,8 +83,15 @@ impl Reaper {
         self.send(Job::Leave(Box::new(endpoint)));
     }
 
+    /// Whether so many links wait to be deleted that another one had better be deleted by whoever is
+    /// done with it: nobody makes them quicker than they go.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= WAITING_MAX
+    }
+
     /// Takes an endpoint away whose link lives on, at once.
     pub(crate) fn remove(&self, endpoint: Endpoint) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.send(Job::Remove(Box::new(endpoint)));
     }
 
@@ -119,6 +134,7 @@ struct Work {
     state: Arc<Mutex<State>>,
     route: Route,
     leaving: Vec<(Endpoint, Instant)>,
+    waiting: Arc<AtomicUsize>,
     /// Bridges that could not be deleted yet.
     bridges: Vec<(u32, Instant)>,
     ready: Arc<Mutex<VecDeque<Sandbox>>>,
@@ -139,6 +155,7 @@ impl Work {
                 Ok(Job::Remove(endpoint)) => {
                     self.leaving.push((*endpoint, Instant::now()));
                     self.look(false);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
                 Ok(Job::RemoveBridge(index)) => {
                     self.bridges.push((index, Instant::now()));

@@ -225,11 +225,11 @@ fn a_thousand_connects_and_disconnects_at_once_leave_nothing() {
                 });
             }
         });
-        assert_eq!(
-            scene.daemon.links().len(),
-            10,
-            "one for each container's own network"
-        );
+        // They go in the background, but never many of them.
+        assert!(scene.daemon.links().len() < 10 + 30);
+        until("one link is left for each container's own network", || {
+            scene.daemon.links().len() == 10
+        });
         for number in 0..10 {
             assert_eq!(
                 scene.ok(&format!("exec c{number} ls /sys/class/net")),

@@ -157,7 +157,11 @@ impl Networks {
         }
         let link = self.host_link(endpoint)?;
         if let Some(link) = link.filter(|link| link.index == endpoint.host_index) {
-            match self.route().apply(&[route::set_down(link.index)]) {
+            let change = match self.reaper.is_behind() {
+                true => route::delete_link(link.index),
+                false => route::set_down(link.index),
+            };
+            match self.route().apply(&[change]) {
                 Err(error) if !error.is_not_found() => {
                     return Err(Error::kernel(format!("take link {} down", link.name))(
                         error,

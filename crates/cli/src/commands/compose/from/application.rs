@@ -150,6 +150,8 @@ pub(super) struct Application<'f> {
     pub(super) networks: BTreeMap<String, Thing>,
     pub(super) volumes: BTreeMap<String, Thing>,
     secrets: Map<String, Value>,
+    /// The names of sealed files' objects, by where the files lie.
+    places: BTreeMap<String, String>,
     configs: Map<String, Value>,
     notes: Vec<String>,
 }
@@ -162,6 +164,7 @@ impl<'f> Application<'f> {
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             secrets: Map::new(),
+            places: BTreeMap::new(),
             configs: Map::new(),
             notes: Vec::new(),
         }
@@ -425,18 +428,18 @@ impl<'f> Application<'f> {
     fn sealed_files(&mut self, found: &Found, service: &mut Map<String, Value>) {
         for file in &found.sealed {
             let name = file.path.rsplit('/').next().unwrap_or_default();
-            // Two services may have files of one name, and not the same in them.
-            let variable: String = format!("{}_{name}", found.key())
-                .to_uppercase()
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-                .collect();
             let is_secret = file.path == format!("{SECRETS}{name}");
             let (section, objects) = match is_secret {
                 true => ("secrets", &mut self.secrets),
                 false => ("configs", &mut self.configs),
             };
-            let own = named(objects, name, json!({ "environment": variable }));
+            // What lies at one place in several services is one object; what merely has the same name is
+            // not.
+            let place = self.places.get(&file.path).cloned();
+            let own = place.unwrap_or_else(|| free(objects, name));
+            let variable = variable_of(&own);
+            objects.insert(own.clone(), json!({ "environment": variable }));
+            self.places.insert(file.path.clone(), own.clone());
             self.notes.push(format!(
                 "what {} in {} holds is kept sealed: give it in the variable {variable}",
                 file.path,
@@ -470,6 +473,20 @@ fn reference(file: &SealedFile, (own, name): (&str, &str), is_secret: bool) -> V
         true => json!(own),
         false => reference,
     }
+}
+
+fn variable_of(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    name.to_uppercase().chars().map(plain).collect()
+}
+
+/// A name that no object has: the wanted one, or with a number.
+fn free(objects: &Map<String, Value>, wanted: &str) -> String {
+    let numbered = (2..).map(|number| format!("{wanted}-{number}"));
+    let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+    names
+        .find(|name| !objects.contains_key(name))
+        .unwrap_or_default()
 }
 
 /// A name for an object: the wanted one, or with a number if that one is something else already.
