@@ -38,6 +38,8 @@ pub(crate) struct Reaper {
     ready: Arc<Mutex<VecDeque<Sandbox>>>,
     /// Links that wait to be deleted.
     waiting: Arc<AtomicUsize>,
+    /// Endpoints whose addresses are on their way back.
+    leaving: Arc<AtomicUsize>,
 }
 
 enum Job {
@@ -53,13 +55,14 @@ impl Reaper {
         let route = Route::open().map_err(Error::kernel("watch leaving links"))?;
         let (jobs, inbox) = channel();
         let ready = Arc::new(Mutex::new(VecDeque::new()));
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let (waiting, leaving) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let work = Work {
             state,
             route,
             leaving: Vec::new(),
             bridges: Vec::new(),
             waiting: Arc::clone(&waiting),
+            holding: Arc::clone(&leaving),
             ready: Arc::clone(&ready),
             sandboxes: config.ready_sandboxes,
             user_namespaces: config.user_namespaces.clone(),
@@ -73,6 +76,7 @@ impl Reaper {
             thread: Some(thread),
             ready,
             waiting,
+            leaving,
         };
         reaper.send(Job::Refill);
         Ok(reaper)
@@ -80,6 +84,7 @@ impl Reaper {
 
     /// Takes an endpoint away, some time.
     pub(crate) fn leave(&self, endpoint: Endpoint) {
+        self.leaving.fetch_add(1, Ordering::Relaxed);
         self.send(Job::Leave(Box::new(endpoint)));
     }
 
@@ -89,8 +94,14 @@ impl Reaper {
         self.waiting.load(Ordering::Relaxed) >= WAITING_MAX
     }
 
+    /// Whether addresses are on their way back.
+    pub(crate) fn returns_addresses(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) > 0
+    }
+
     /// Takes an endpoint away whose link lives on, at once.
     pub(crate) fn remove(&self, endpoint: Endpoint) {
+        self.leaving.fetch_add(1, Ordering::Relaxed);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.send(Job::Remove(Box::new(endpoint)));
     }
@@ -135,6 +146,7 @@ struct Work {
     route: Route,
     leaving: Vec<(Endpoint, Instant)>,
     waiting: Arc<AtomicUsize>,
+    holding: Arc<AtomicUsize>,
     /// Bridges that could not be deleted yet.
     bridges: Vec<(u32, Instant)>,
     ready: Arc<Mutex<VecDeque<Sandbox>>>,
@@ -266,5 +278,7 @@ impl Work {
                 .addresses()
                 .for_each(|address| network.release(address));
         }
+        drop(state);
+        self.holding.fetch_sub(1, Ordering::Relaxed);
     }
 }

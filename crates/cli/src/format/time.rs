@@ -115,7 +115,9 @@ pub(crate) fn local_microseconds(unix_nanoseconds: i64) -> String {
 ///
 /// Accepts a Go duration (so long ago), RFC 3339 with parts left out, and Unix seconds.
 pub(crate) fn api_timestamp(text: &str) -> String {
-    if let Ok(past) = duration::parse(text)
+    // A duration has a unit: `0` alone is the beginning of all time.
+    if text != "0"
+        && let Ok(past) = duration::parse(text)
         && let Ok(time) = Timestamp::now().checked_sub(past)
     {
         return seconds_and_nanoseconds(time);
@@ -154,6 +156,7 @@ mod tests {
     #[test]
     fn times_the_api_understands() {
         assert_eq!(api_timestamp("1700000000"), "1700000000");
+        assert_eq!(api_timestamp("0"), "0");
         assert_eq!(
             api_timestamp("2024-05-30T12:07:14Z"),
             "1717070834.000000000"

@@ -32,18 +32,28 @@ impl Engine<'_> {
     /// # Errors
     /// When one cannot be stopped.
     pub async fn stop(&self, containers: &[Container], timeout_s: Option<i64>) -> Result<()> {
-        self.dependents_first(containers, |container| self.stop_one(container, timeout_s))
-            .await
+        // What has ended already is between others: a migration between its database and the rest.
+        let all = super::containers(self.client, &self.project.name).await?;
+        let order = order(&all);
+        self.dependents_first(order, containers, |container| {
+            self.stop_one(container, timeout_s)
+        })
+        .await
     }
 
     /// Acts on containers, service by service, those that depend on others first.
-    async fn dependents_first<'c, F, Fut>(&self, containers: &'c [Container], act: F) -> Result<()>
+    async fn dependents_first<'c, F, Fut>(
+        &self,
+        order: Before,
+        containers: &'c [Container],
+        act: F,
+    ) -> Result<()>
     where
         F: Fn(&'c Container) -> Fut,
         Fut: Future<Output = Result<()>>,
     {
         let act = &act;
-        graph::walk(order(containers), self.parallel, |service| async move {
+        graph::walk(order, self.parallel, |service| async move {
             let own = containers
                 .iter()
                 .filter(|container| container.service() == service);
@@ -87,6 +97,8 @@ impl Engine<'_> {
             let service = container.service();
             match options.services.is_empty() {
                 false => options.services.iter().any(|name| name == service),
+                // Those whose profile is off are neither meant nor orphans.
+                true if self.project.disabled.contains(service) => false,
                 true => {
                     options.orphans || self.project.services.is_empty() || self.is_known(service)
                 }
@@ -97,7 +109,7 @@ impl Engine<'_> {
             volumes: options.volumes,
             force: true,
         };
-        self.dependents_first(&meant, |container| async move {
+        self.dependents_first(order(&meant), &meant, |container| async move {
             if container.is_running() {
                 self.stop_one(container, options.timeout_s).await?;
             }

@@ -339,18 +339,43 @@ fn subnet_order(wire: &types::IpamConfig) -> Result<Subnet> {
         .subnet
         .parse()
         .map_err(|_| invalid("subnet", &wire.subnet))?;
-    let subnet = subnet.trunc();
+    if subnet != subnet.trunc() {
+        return Err(Invalid::new(format!(
+            "invalid subnet {subnet}: it should be {}",
+            subnet.trunc()
+        )));
+    }
+    if subnet.addr().is_multicast() || subnet.addr().is_loopback() {
+        return Err(invalid("subnet", &wire.subnet));
+    }
     let range = match wire.ip_range.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|_| invalid("ip-range", text))?),
     };
     let gateway = match wire.gateway.as_str() {
+        // The first address of an IPv6 network is every router's.
         "" => subnet
             .hosts()
-            .next()
+            .nth(usize::from(
+                subnet.addr().is_ipv6() && subnet.prefix_len() < 127,
+            ))
             .ok_or_else(|| invalid("subnet", &wire.subnet))?,
         text => text.parse().map_err(|_| invalid("gateway", text))?,
     };
+    let is_nobodys = match subnet {
+        IpNet::V4(own) => {
+            own.prefix_len() < 31
+                && [own.network(), own.broadcast()]
+                    .map(std::net::IpAddr::V4)
+                    .contains(&gateway)
+        }
+        IpNet::V6(_) => false,
+    };
+    if is_nobodys {
+        return Err(Invalid::new(format!(
+            "invalid gateway: {gateway} is the network's own or its broadcast address: choose another one of {subnet}"
+        )));
+    }
     if !subnet.contains(&gateway) {
         return Err(Invalid::new(format!(
             "invalid network config: no matching subnet for gateway {gateway}"

@@ -78,6 +78,9 @@ impl Networks {
         for problem in self.kernel.restore(saved)? {
             tracing::warn!(problem, "a network could not be taken over fully");
         }
+        for warning in self.kernel.warnings().unwrap_or_default() {
+            tracing::warn!(warning, "containers may not reach the network");
+        }
         for stray in self.kernel.reconcile()? {
             tracing::warn!(link = stray.name, "removed a link that no container owns");
         }

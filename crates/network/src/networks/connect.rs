@@ -232,6 +232,12 @@ impl Networks {
                 {
                     std::thread::sleep(LEAVING_PAUSE);
                 }
+                // All are taken, and some are on their way back.
+                Err(Error::NoFreeAddress(_))
+                    if self.reaper.returns_addresses() && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(LEAVING_PAUSE);
+                }
                 outcome => return outcome,
             }
         }

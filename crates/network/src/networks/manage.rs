@@ -180,6 +180,14 @@ impl Networks {
         if wanted.driver != Driver::Bridge {
             return Ok(());
         }
+        if let Some(name) = wanted.bridge()
+            && let Some(other) = networks.iter().find(|other| other.bridge() == Some(name))
+        {
+            return Err(Error::Invalid {
+                what: "bridge name: another network has it",
+                value: format!("{name} (network {})", other.name),
+            });
+        }
         let default = format!("br-{}", &wanted.id[..12]);
         wanted
             .options

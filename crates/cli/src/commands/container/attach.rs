@@ -73,7 +73,8 @@ impl Command for Attach {
         .run()
         .await?
         {
-            End::Detached => Ok(0),
+            // As Docker has it; `run` and `start` call it a success.
+            End::Detached => Err(Error::new("read escape sequence")),
             End::Closed => exit_code(waiting).await,
         }
     }

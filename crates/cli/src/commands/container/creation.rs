@@ -9,7 +9,7 @@ use hull_oci::Reference;
 
 use super::flags::ContainerFlags;
 use super::likeness;
-use crate::commands::image::{near, pull};
+use crate::commands::image::{default_platform, near, pull};
 use crate::commands::{Call, Operands};
 use crate::connection::failure;
 use crate::error::{Error, Result};
@@ -46,6 +46,7 @@ impl CreationFlags {
         self.container.flags(set);
         set.add("help", "", "Print usage", &mut self.help);
         set.add("name", "string", "Assign a name to the container", &mut self.name);
+        self.platform = default_platform();
         set.add("platform", "string", "Set platform if server is multi-platform capable", &mut self.platform);
         set.add("pull", "string", pull, &mut self.pull);
         set.add("q,quiet", "", "Suppress the pull output", &mut self.quiet);

@@ -372,6 +372,10 @@ fn code(container: &ContainerInspect) -> Option<(String, Option<String>)> {
 
 fn memory(container: &ContainerInspect) -> String {
     let limit = container.host_config.memory;
+    if !container.state.running && container.state.exit_code != 137 {
+        return "The kernel ended one of its processes for want of memory; it went on, and ended by itself."
+            .to_owned();
+    }
     if limit <= 0 {
         return "The kernel ended it because the host ran out of memory; it has no limit of its own.".to_owned();
     }

@@ -15,3 +15,8 @@ pub(super) mod rm;
 pub(super) mod save;
 pub(super) mod tag;
 mod tree;
+
+/// The platform that is meant where none is named.
+pub(in crate::commands) fn default_platform() -> String {
+    std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default()
+}

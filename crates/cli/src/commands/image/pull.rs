@@ -3,7 +3,7 @@
 use hull_api::Client;
 use hull_api::client::ImageCreateOptions;
 
-use super::{near, reference};
+use super::{default_platform, near, reference};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::context::Globals;
@@ -33,6 +33,7 @@ impl Command for Pull {
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add("a,all-tags", "", "Download all tagged images in the repository", &mut self.all_tags);
         set.add("disable-content-trust", "", "Skip image verification (default true)", &mut self.content_trust);
+        self.platform = default_platform();
         set.add("platform", "string", "Set platform if server is multi-platform capable", &mut self.platform);
         set.add("q,quiet", "", "Suppress verbose output", &mut self.quiet);
     }

@@ -260,7 +260,10 @@ impl Flags {
             secrets,
             entitlements: split(&self.allow),
             no_cache_filter: split(&self.no_cache_filter),
-            platforms: split(&self.platforms),
+            platforms: match self.platforms.is_empty() {
+                true => split(&[crate::commands::image::default_platform()]),
+                false => split(&self.platforms),
+            },
             call: call.to_owned(),
             include: self.include,
             ..BuildExtras::default()
