@@ -154,7 +154,11 @@ application!(a_gate_that_fails_keeps_what_is_behind_it_from_starting(GATED, app)
     assert_eq!(app.field("gated-app-1", "/State/Status"), "created");
     app.ok("--profile tools up -d tool");
     assert_eq!(app.field("gated-tool-1", "/State/Status"), "running");
+    // Whose profile is off stays, and with it the network.
+    app.ok("down");
+    assert_eq!(app.containers(), ["gated-tool-1"]);
     app.ok("--profile tools down");
+    assert!(app.containers().is_empty());
 });
 
 application!(the_end_of_one_can_be_the_end_of_all(GATED, app) {

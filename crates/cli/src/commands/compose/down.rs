@@ -39,7 +39,7 @@ impl Command for Down {
                 self.images
             )));
         }
-        let scene = Scene::of_name(&call, &call.operands).await?;
+        let scene = Scene::to_take_away(&call, &call.operands).await?;
         let options = DownOptions {
             services: call.operands.clone(),
             orphans: self.remove_orphans || truthy("COMPOSE_REMOVE_ORPHANS"),

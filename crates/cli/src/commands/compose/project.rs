@@ -260,10 +260,19 @@ impl Scene {
 
     /// From the files if there are any; the name is enough for what only looks at the daemon.
     pub(super) async fn of_name(call: &Call, services: &[String]) -> Result<Self> {
+        // Profiles do not matter for what is there already.
+        Self::named(call, services, true).await
+    }
+
+    /// The same, for what takes the whole project away: but for services whose profile is off.
+    pub(super) async fn to_take_away(call: &Call, services: &[String]) -> Result<Self> {
+        Self::named(call, services, !services.is_empty()).await
+    }
+
+    async fn named(call: &Call, services: &[String], with_all_profiles: bool) -> Result<Self> {
         let flags = &call.globals.compose;
         let mut options = flags.options()?;
-        // Profiles do not matter for what is there already.
-        if options.profiles.is_empty() {
+        if with_all_profiles && options.profiles.is_empty() {
             options.profiles = vec!["*".to_owned()];
         }
         options.check = false;
