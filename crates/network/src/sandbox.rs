@@ -138,6 +138,13 @@ fn prepare() -> io::Result<()> {
     for scope in ["all", "default"] {
         set_ipv6(scope, false)?;
     }
+    // A link-layer address that is set is told to the neighbours: see `announce`.
+    for setting in ["ipv4/conf/all/arp_notify", "ipv6/conf/all/ndisc_notify"] {
+        match fs::write(format!("/proc/sys/net/{setting}"), "1") {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     let mut route = Route::open().map_err(io::Error::other)?;
     route
         .apply(&[route::set_up(LOOPBACK, None)])
@@ -197,6 +204,20 @@ fn find(route: &mut Route, arrived: &Arrived) -> io::Result<Link> {
     };
     let link = route.link_by_index(index).map_err(io::Error::other)?;
     link.ok_or_else(gone)
+}
+
+/// Tells the neighbours who has an interface's addresses now: they may remember somebody else. (The
+/// kernel does when its link-layer address is set, be it to what it is.)
+pub(crate) fn announce(sandbox: BorrowedFd<'_>, name: &str, mac: Mac) -> io::Result<()> {
+    namespace::enter(sandbox, || {
+        let mut route = Route::open().map_err(io::Error::other)?;
+        let Some(link) = route.link(name).map_err(io::Error::other)? else {
+            return Ok(());
+        };
+        route
+            .apply(&[route::set_up(link.index, Some(mac))])
+            .map_err(io::Error::other)
+    })
 }
 
 /// Takes an interface in a sandbox down, if it is there, and gives its name free. Somebody deletes

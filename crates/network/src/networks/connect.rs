@@ -395,7 +395,12 @@ impl Networks {
         let set_up = sandbox::set_up(sandbox, &inside);
         let failed = Error::io(format!("set up interface {peer_name} in the sandbox"));
         draft.endpoint.interface = set_up.map_err(failed)?.0;
-        self.wait_until_running(&name, bridge_name)
+        self.wait_until_running(&name, bridge_name)?;
+        // Not heard, it is found out by the neighbours in their own time.
+        if let Err(error) = sandbox::announce(sandbox, &draft.endpoint.interface, mac) {
+            tracing::debug!(link = name, %error, "a new neighbour is not announced");
+        }
+        Ok(())
     }
 
     /// Waits until the bridge passes the new link's packets on. Its first ones would be lost before

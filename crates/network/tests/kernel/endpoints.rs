@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hull_network::{EndpointRequest, Error, Sandbox};
+use hull_network::{EndpointRequest, Error, Network, Sandbox};
 use hull_sys::netlink::namespace;
 
 use crate::host::*;
@@ -269,5 +269,43 @@ fn a_thousand_at_once_leave_nothing() {
         assert_eq!(nft("list ruleset"), before);
         assert_eq!(networks.strays().unwrap(), []);
         networks.remove("second").unwrap();
+    });
+}
+
+#[test]
+fn an_address_that_comes_back_with_another_mac_answers_at_once() {
+    on_a_host(|_| {
+        let networks = open();
+        networks
+            .create(Network {
+                enable_ipv6: true,
+                ..wanted("dual")
+            })
+            .unwrap();
+        let join = |mac: &str, ipv6| {
+            let sandbox = networks.sandbox().unwrap();
+            let request = EndpointRequest {
+                container_id: mac.to_owned(),
+                container_name: mac.to_owned(),
+                mac: Some(mac.to_owned()),
+                ipv4: Some([172, 18, 0, 9].into()),
+                ipv6,
+                ..Default::default()
+            };
+            let endpoint = networks.connect(sandbox.as_fd(), "dual", &request).unwrap();
+            serve_on(sandbox.as_fd(), "[::]:80".parse().unwrap());
+            Container { sandbox, endpoint }
+        };
+        let other = container_in(&networks, "dual", "other");
+        let mut last = None;
+        for number in 1..4 {
+            let web = join(&format!("02:00:00:00:00:0{number}"), last);
+            // Neighbours that remember the last one would wait for seconds.
+            ask(other.sandbox.as_fd(), "172.18.0.9:80").unwrap();
+            let own = web.endpoint.ipv6.unwrap().addr();
+            ask(other.sandbox.as_fd(), &format!("[{own}]:80")).unwrap();
+            assert_eq!(own, *last.get_or_insert(own));
+            networks.disconnect(&web.endpoint).unwrap();
+        }
     });
 }

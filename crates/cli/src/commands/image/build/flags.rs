@@ -260,9 +260,9 @@ impl Flags {
             secrets,
             entitlements: split(&self.allow),
             no_cache_filter: split(&self.no_cache_filter),
-            platforms: match self.platforms.is_empty() {
-                true => split(&[crate::commands::image::default_platform()]),
-                false => split(&self.platforms),
+            platforms: match crate::commands::image::default_platform() {
+                default if self.platforms.is_empty() && !default.is_empty() => split(&[default]),
+                _ => split(&self.platforms),
             },
             call: call.to_owned(),
             include: self.include,
