@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
+    sync::PoisonError,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -45,10 +46,15 @@ impl Networks {
         options::check(&wanted)?;
         self.check_parent(&mut wanted)?;
         self.lease_subnets(&mut wanted)?;
+        // Two that choose at the same moment would choose the same.
+        let choosing = self.choosing.lock();
+        let choosing = choosing.unwrap_or_else(PoisonError::into_inner);
         let completed = self.complete(&mut wanted);
         completed.inspect_err(|_| self.return_subnets(&wanted))?;
         let free = self.wait_for_leavers(&wanted);
         free.inspect_err(|_| self.return_subnets(&wanted))?;
+        // A plugin may take its time, and chooses for itself.
+        let choosing = (wanted.driver != Driver::Remote).then_some(choosing);
         let made = self.make_remote(&wanted);
         made.inspect_err(|_| self.return_subnets(&wanted))?;
         if let Err(error) = self
@@ -65,6 +71,7 @@ impl Networks {
             }
             return Err(error);
         }
+        drop(choosing);
         Ok(wanted)
     }
 

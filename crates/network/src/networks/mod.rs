@@ -38,6 +38,8 @@ pub struct Networks {
     firewall: Mutex<Firewall>,
     /// The tables the kernel was given last, and how many parts each has.
     applied: Mutex<Vec<(TableName, usize)>>,
+    /// Held by who chooses a new network's addresses and bridge, until the state has them.
+    choosing: Mutex<()>,
     monitor: Monitor,
     reaper: Reaper,
     names: Names,
@@ -63,6 +65,7 @@ impl Networks {
         let networks = Self {
             firewall: Mutex::new(Firewall::open().map_err(Error::kernel("open the firewall"))?),
             applied: Mutex::default(),
+            choosing: Mutex::default(),
             monitor: Monitor::open()?,
             reaper: Reaper::start(Arc::clone(&state), &config)?,
             route: Mutex::new(route),

@@ -463,3 +463,26 @@ fn an_interface_of_a_vlan_comes_and_goes_with_its_network() {
         ip("link show up0");
     });
 }
+
+#[test]
+fn networks_that_are_made_at_the_same_moment_have_addresses_of_their_own() {
+    on_a_host(|_| {
+        let networks = open();
+        // The host of this test is the thread's: its sockets were opened there.
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let networks = &networks;
+                scope.spawn(move || networks.create(wanted(&format!("n{number}"))).unwrap());
+            }
+        });
+        let mut subnets: Vec<_> = networks
+            .list()
+            .iter()
+            .flat_map(|network| network.subnets.iter().map(|part| part.subnet))
+            .collect();
+        subnets.sort();
+        let count = subnets.len();
+        subnets.dedup();
+        assert_eq!((subnets.len(), count), (9, 9), "{subnets:?}");
+    });
+}
