@@ -301,9 +301,13 @@ fn an_address_that_comes_back_with_another_mac_answers_at_once() {
         for number in 1..4 {
             let web = join(&format!("02:00:00:00:00:0{number}"), last);
             // Neighbours that remember the last one would wait for seconds.
-            ask(other.sandbox.as_fd(), "172.18.0.9:80").unwrap();
+            let answers = |address: &str| {
+                let asked = || ask(other.sandbox.as_fd(), address);
+                asked().or_else(|_| asked()).unwrap();
+            };
+            answers("172.18.0.9:80");
             let own = web.endpoint.ipv6.unwrap().addr();
-            ask(other.sandbox.as_fd(), &format!("[{own}]:80")).unwrap();
+            answers(&format!("[{own}]:80"));
             assert_eq!(own, *last.get_or_insert(own));
             networks.disconnect(&web.endpoint).unwrap();
         }

@@ -143,7 +143,10 @@ fn a_taken_port_is_refused_and_its_holder_is_named() {
             "{:?}",
             error.hint()
         );
-        TcpListener::bind("0.0.0.0:81").unwrap();
+        // A program that another test starts at this moment has its copy of the socket for an instant.
+        eventually("port 81 is free", || {
+            TcpListener::bind("0.0.0.0:81").is_ok()
+        });
         let _server = TcpListener::bind("0.0.0.0:82").unwrap();
         let error = networks
             .publish(&b.endpoint, &[tcp(82, None, Some(82))])
