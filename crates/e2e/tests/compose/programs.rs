@@ -114,7 +114,7 @@ fn waiting_is_for_what_runs() {
         name: read
         services:
           short: {image: busybox, command: [sh, -c, exit 3]}
-          long: {image: busybox, command: [sh, -c, 'while ! [ -e /end ]; do sleep 0.1; done; exit 4']}
+          long: {image: busybox, command: [sh, -c, 'while ! [ -e /end ]; do sleep 0.1; done; sleep 3; exit 4']}
     ";
     Application::play(Driver::Hull, file, |app| {
         app.ok("up -d");
@@ -131,6 +131,7 @@ fn waiting_is_for_what_runs() {
         let hull = app.fails(1, "wait short");
         assert_eq!(hull.lines().next(), docker.lines().next());
         assert!(hull.contains("read-short-1 is: Exited (3)"), "{hull}");
+        // It ends a while after it was told to, so that somebody waits by then.
         app.ok("exec long touch /end");
         let ended = app.run("wait long");
         assert_eq!(ended.code, 4, "{ended:?}");
