@@ -27,8 +27,8 @@ use crate::{
 const PREFIX: &str = "hv";
 const NAME_DIGITS: usize = 12;
 
-/// How long an address may be on its way back: longer than links take to go.
-const LEAVING_MAX: Duration = Duration::from_secs(3);
+/// How long an address or a bridge may be on its way back: longer than links take to go.
+pub(super) const LEAVING_MAX: Duration = Duration::from_secs(3);
 const LEAVING_PAUSE: Duration = Duration::from_millis(10);
 
 impl Networks {

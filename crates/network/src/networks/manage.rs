@@ -10,11 +10,10 @@ use std::{
 use hull_sys::netlink::route::Route;
 use ipnet::IpNet;
 
-use super::Networks;
+use super::{Networks, connect::LEAVING_MAX};
 use crate::{Config, Driver, Error, Network, Subnet, bridge, options, pool, record::way_out_name};
 
-/// How long a new network waits for the last one's bridge to go, at most, and how often it looks.
-const LEAVING_MAX: Duration = Duration::from_secs(3);
+/// How often a new network looks whether the last one's bridge has gone.
 const LEAVING_PAUSE: Duration = Duration::from_millis(1);
 
 const OPTION: &str = "com.docker.network.bridge.";
