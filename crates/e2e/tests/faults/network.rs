@@ -270,9 +270,11 @@ fn a_daemon_killed_while_networks_change_leaves_nothing() {
         let boxes: Vec<_> = (0..6).map(|round| format!("box{round}")).collect();
         scene.ok(&format!("rm -f {}", boxes.join(" ")));
         scene.ok("network prune -f");
-        until("no link is left", || scene.daemon.links().is_empty());
-        let bridges = scene.daemon.namespace().run("ip -o link show type bridge");
-        assert_eq!(bridges.lines().count(), 1, "{bridges}");
+        // What was removed goes in the background.
+        until("no link but the default network's bridge is left", || {
+            let bridges = scene.daemon.namespace().run("ip -o link show type bridge");
+            scene.daemon.links().is_empty() && bridges.lines().count() == 1
+        });
     });
 }
 
