@@ -139,6 +139,7 @@ fn network(config: &Config) -> Result<hull_network::Config, String> {
         ip_masquerade: config.switch("ip-masq", usual.ip_masquerade),
         firewall: config.switch("iptables", usual.firewall),
         firewall_v6: config.switch("ip6tables", usual.firewall_v6),
+        relays: config.switch("userland-proxy", usual.relays),
         firewall_mode: firewall_mode(config)?,
         daemon_ports: daemon_ports(config),
         default_options: config.network_options(),

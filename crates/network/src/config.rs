@@ -53,6 +53,9 @@ pub struct Config {
     pub firewall_v6: bool,
     /// What the host's own firewall has to say about published ports (`--firewall-mode`).
     pub firewall_mode: FirewallMode,
+    /// Carry to published ports what rules cannot lead there: clients of `::1`, and those of IPv6
+    /// to containers that only have IPv4 (`--userland-proxy`).
+    pub relays: bool,
     /// TCP ports by which the daemon itself is reached without a certificate: no container is let
     /// near them.
     pub daemon_ports: Vec<u16>,
@@ -121,6 +124,7 @@ impl Default for Config {
             firewall: true,
             firewall_v6: true,
             firewall_mode: FirewallMode::default(),
+            relays: true,
             daemon_ports: Vec::new(),
             icc: true,
             default_binding: Ipv4Addr::UNSPECIFIED.into(),

@@ -75,8 +75,14 @@ pub fn internal_resolv_conf(host: &str, options: &ResolverOptions) -> String {
 }
 
 /// Whom the resolver asks for what it does not know: the user's servers, or the host's. Those on
-/// the host's loopback are asked from the host.
-pub fn upstreams(host: &str, options: &ResolverOptions) -> Vec<Upstream> {
+/// the host's loopback are asked from the host, and so are those that a container without IPv6, or
+/// without IPv4, cannot reach.
+pub fn upstreams(
+    host: &str,
+    options: &ResolverOptions,
+    has_ipv4: bool,
+    has_ipv6: bool,
+) -> Vec<Upstream> {
     if !options.servers.is_empty() {
         let own = options.servers.iter();
         return own
@@ -99,7 +105,12 @@ pub fn upstreams(host: &str, options: &ResolverOptions) -> Vec<Upstream> {
     }
     let upstream = |address: IpAddr| Upstream {
         address,
-        from_host: address.is_loopback(),
+        from_host: address.is_loopback()
+            || !(if address.is_ipv4() {
+                has_ipv4
+            } else {
+                has_ipv6
+            }),
     };
     servers.into_iter().map(upstream).collect()
 }

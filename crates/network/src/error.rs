@@ -197,6 +197,13 @@ impl Error {
                     None => advice,
                 })
             }
+            Self::Port { address, source } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                let ip = address.ip();
+                Some(format!(
+                    "this host has no address {ip}: leave it out to publish on all it has, or name \
+                     one of them"
+                ))
+            }
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
-//! Notices when somebody else changes our rules or bridges.
+//! Notices when somebody else changes our rules, bridges or links.
 
 use std::{
+    collections::BTreeSet,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Mutex, PoisonError},
 };
@@ -8,13 +9,16 @@ use std::{
 use hull_sys::{
     netlink::{
         Protocol, Socket,
-        route::{LINK_CHANGED, LINK_GONE, LINK_GROUP, parse_link},
+        route::{
+            ADDRESS_GONE, IPV4_ADDRESS_GROUP, IPV6_ADDRESS_GROUP, LINK_CHANGED, LINK_GONE,
+            LINK_GROUP, link_of_address, parse_link,
+        },
     },
     nftables::{monitor_table_changes, touched_by_others},
 };
 use rustix::event::epoll;
 
-use crate::Error;
+use crate::{Error, networks::LINK_PREFIX};
 
 /// Sockets that are told of changes, behind one descriptor to wait on.
 #[derive(Debug)]
@@ -24,17 +28,22 @@ pub(crate) struct Monitor {
 }
 
 /// What has changed since the last look.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Changes {
     pub(crate) rules: bool,
     pub(crate) bridges: bool,
+    /// Links that lost addresses, by their numbers.
+    pub(crate) bare: BTreeSet<u32>,
+    /// Containers' links that were down, or in no bridge. (New ones are that for a moment.)
+    pub(crate) loose: BTreeSet<String>,
 }
 
 impl Monitor {
     pub(crate) fn open() -> Result<Self, Error> {
         let failed = || Error::kernel("watch the firewall and links");
         let rules = monitor_table_changes().map_err(failed())?;
-        let links = Socket::subscribe(Protocol::Route, &[LINK_GROUP]).map_err(failed())?;
+        let groups = [LINK_GROUP, IPV4_ADDRESS_GROUP, IPV6_ADDRESS_GROUP];
+        let links = Socket::subscribe(Protocol::Route, &groups).map_err(failed())?;
         let epoll = wait_on([rules.as_fd(), links.as_fd()])
             .map_err(|errno| Error::io("watch the firewall and links")(errno.into()))?;
         Ok(Self {
@@ -64,11 +73,22 @@ impl Monitor {
         changes.rules |= !complete;
         let complete = links
             .notifications(|packet| {
-                let link = parse_link(packet.payload);
-                let ours = link.is_some_and(|link| {
-                    bridges.contains(&link.name) && (packet.kind == LINK_GONE || !link.is_up)
-                });
-                changes.bridges |= ours && [LINK_GONE, LINK_CHANGED].contains(&packet.kind);
+                if packet.kind == ADDRESS_GONE {
+                    changes.bare.extend(link_of_address(packet.payload));
+                    return;
+                }
+                if ![LINK_GONE, LINK_CHANGED].contains(&packet.kind) {
+                    return;
+                }
+                let Some(link) = parse_link(packet.payload) else {
+                    return;
+                };
+                let is_gone = packet.kind == LINK_GONE;
+                changes.bridges |= bridges.contains(&link.name) && (is_gone || !link.is_up);
+                let is_loose = !link.is_up || link.master.is_none();
+                if !is_gone && is_loose && link.name.starts_with(LINK_PREFIX) {
+                    changes.loose.insert(link.name);
+                }
             })
             .map_err(failed())?;
         changes.bridges |= !complete;

@@ -1,4 +1,5 @@
-//! Has containers' names answered: keeps the resolver running and tells it what there is.
+//! Has containers' names answered, and ports relayed that rules cannot lead to a container: keeps
+//! the resolver running and tells it what there is.
 //!
 //! The resolver is a process of its own ([`hull_resolver`]) that outlives the daemon. It is started
 //! when the first container needs it and leaves by itself when none does. The state is the truth:
@@ -9,7 +10,7 @@ use std::{
     ffi::CString,
     fs::File,
     io,
-    net::{TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -17,7 +18,9 @@ use std::{
     time::Duration,
 };
 
-use hull_resolver::protocol::{ADDRESS, Connection, Order, Reply, Sandbox, Upstream, VERSION};
+use hull_resolver::protocol::{
+    ADDRESS, Connection, Order, Relay, Reply, Sandbox, Upstream, VERSION,
+};
 use hull_sys::{
     netlink::namespace,
     nftables::{
@@ -29,13 +32,19 @@ use hull_sys::{
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Error, Network, state::State};
+use crate::{Endpoint, Error, Network, Protocol, Published, ports, state::State};
 
 /// How long the resolver may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The pause before a resolver that died is replaced: one that cannot live takes no processor.
 const REVIVAL: Duration = Duration::from_millis(50);
+
+/// The pause between attempts to replace it.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a thread needs that starts and tells a resolver.
+const STACK: usize = 256 * 1024;
 
 /// How often a port is looked for that is free for both protocols.
 const PORT_ATTEMPTS: u32 = 16;
@@ -81,6 +90,8 @@ struct Shared {
 struct Inner {
     /// By container.
     served: BTreeMap<String, Served>,
+    /// By their ids.
+    relays: BTreeMap<String, Relayed>,
     connection: Option<Arc<Connection>>,
 }
 
@@ -90,7 +101,96 @@ struct Served {
     namespace: OwnedFd,
 }
 
+/// A published port that the resolver carries to its container.
+#[derive(Debug, Clone)]
+pub(crate) struct Relayed {
+    pub(crate) published: Published,
+    pub(crate) target: SocketAddr,
+    /// The host's end of the container's link.
+    pub(crate) link: String,
+}
+
+impl Relayed {
+    fn id(&self) -> String {
+        relay_id(&self.published)
+    }
+
+    fn order(&self) -> Relay {
+        Relay {
+            id: self.id(),
+            is_stream: self.published.protocol == Protocol::Tcp,
+            target: self.target,
+            link: self.link.clone(),
+        }
+    }
+}
+
+fn relay_id(port: &Published) -> String {
+    let at = SocketAddr::new(port.host_ip, port.host_port);
+    format!("{}/{at}/{}", port.endpoint_id, port.protocol)
+}
+
+impl Inner {
+    /// Nobody needs a resolver.
+    fn is_empty(&self) -> bool {
+        self.served.is_empty() && self.relays.is_empty()
+    }
+}
+
 impl Names {
+    /// Whether there is who relays ports.
+    pub(crate) fn can_relay(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Has a port relayed, at the socket that reserves it.
+    pub(crate) fn relay(&self, relayed: Relayed, socket: &OwnedFd) -> Result<(), Error> {
+        let Some(shared) = &self.0 else {
+            return Ok(());
+        };
+        let mut inner = shared.inner();
+        let id = relayed.id();
+        inner.relays.insert(id.clone(), relayed.clone());
+        let connection = inner.connection.clone();
+        let told = connection.map(|connection| hand_over(&connection, &relayed, socket));
+        let result = match told {
+            Some(Ok(())) => Ok(()),
+            // It is not there, left because there was nobody, or died.
+            Some(Err(_)) | None => shared.begin_with(&mut inner, Some((&id, socket))),
+        };
+        if result.is_err() {
+            inner.relays.remove(&id);
+        }
+        result.map_err(failed("relay a port"))
+    }
+
+    /// Relays of an earlier daemon's go on, from when the resolver is taken up.
+    pub(crate) fn keep_relaying(&self, relays: Vec<Relayed>) {
+        if let Some(shared) = &self.0 {
+            let by_id = relays.into_iter().map(|relayed| (relayed.id(), relayed));
+            shared.inner().relays.extend(by_id);
+        }
+    }
+
+    /// Ends the relays among published ports. The port is free after that.
+    pub(crate) fn stop_relaying(&self, published: &[Published]) {
+        let Some(shared) = &self.0 else {
+            return;
+        };
+        let gone: Vec<_> = {
+            let mut inner = shared.inner();
+            let ids = published.iter().map(relay_id);
+            ids.filter(|id| inner.relays.remove(id).is_some()).collect()
+        };
+        if gone.is_empty() {
+            return;
+        }
+        self.tell(|_, _| {
+            let gone = gone.into_iter().map(|id| Order::RelayGone { id });
+            gone.chain([Order::Ping]).collect()
+        });
+    }
+
     pub(crate) fn new(resolver: Option<ResolverProgram>, state: &Arc<Mutex<State>>) -> Self {
         Self(resolver.map(|resolver| {
             Arc::new(Shared {
@@ -113,7 +213,7 @@ impl Names {
             inner.served.insert(id, Served { service, namespace });
         }
         // A resolver that serves nobody and is not there need not be.
-        if inner.served.is_empty() && Connection::connect(&shared.resolver.socket).is_err() {
+        if inner.is_empty() && Connection::connect(&shared.resolver.socket).is_err() {
             return Ok(());
         }
         shared.begin(&mut inner).map_err(failed("serve names"))
@@ -145,7 +245,7 @@ impl Names {
 
     /// Tells of an endpoint, new or renamed.
     pub(crate) fn announce(&self, endpoint: &Endpoint) {
-        self.tell(|shared| {
+        self.tell(|shared, _| {
             let state = shared.state();
             let network = state.networks.get(&endpoint.network_id);
             let network = network.filter(|network| knows_names(&network.record));
@@ -164,7 +264,7 @@ impl Names {
         if networks.is_empty() {
             shared.inner().served.remove(&endpoint.container_id);
         }
-        self.tell(|_| {
+        self.tell(|_, _| {
             let gone = Order::EndpointGone {
                 id: endpoint.id.clone(),
             };
@@ -179,35 +279,31 @@ impl Names {
 
     /// A container's networks have changed.
     pub(crate) fn refresh(&self, container_id: &str) {
-        let Some(shared) = &self.0 else {
-            return;
-        };
-        let sandbox = {
-            let inner = shared.inner();
+        self.tell(|shared, inner| {
             let served = inner.served.get(container_id);
-            served.map(|served| shared.sandbox(&served.service))
-        };
-        if let Some(sandbox) = sandbox {
-            self.tell(|_| vec![Order::Sandbox(sandbox), Order::Ping]);
-        }
+            let sandbox = served.map(|served| Order::Sandbox(shared.sandbox(&served.service)));
+            let sandbox = sandbox.into_iter();
+            sandbox.flat_map(|order| [order, Order::Ping]).collect()
+        });
     }
 
     pub(crate) fn forget_network(&self, id: &str) {
-        self.tell(|_| vec![Order::NetworkGone { id: id.to_owned() }]);
+        self.tell(|_, _| vec![Order::NetworkGone { id: id.to_owned() }]);
     }
 
     /// Tells the resolver, if there is one. One that cannot be told is replaced.
-    fn tell(&self, orders: impl FnOnce(&Shared) -> Vec<Order>) {
+    fn tell(&self, orders: impl FnOnce(&Shared, &Inner) -> Vec<Order>) {
         let Some(shared) = &self.0 else {
             return;
         };
-        let orders = orders(shared);
         let mut inner = shared.inner();
+        // What is told last is what was so last.
+        let orders = orders(shared, &inner);
         let Some(connection) = inner.connection.clone() else {
             return;
         };
         let told: io::Result<()> = orders.iter().try_for_each(|order| {
-            connection.send(order, &[])?;
+            say(&connection, order)?;
             if *order == Order::Ping {
                 expect_done(&connection)?;
             }
@@ -241,15 +337,27 @@ impl Shared {
 
     /// Finds a resolver or starts one, and tells it everything.
     fn begin(self: &Arc<Self>, inner: &mut Inner) -> io::Result<()> {
+        self.begin_with(inner, None)
+    }
+
+    /// The same, with the socket of a relay that has one already.
+    fn begin_with(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        open: Option<(&String, &OwnedFd)>,
+    ) -> io::Result<()> {
         if let Some(old) = inner.connection.take() {
             old.close();
         }
         let connection = Arc::new(self.resolver()?);
         for order in self.everything() {
-            connection.send(&order, &[])?;
+            say(&connection, &order)?;
         }
         for served in inner.served.values() {
-            connection.send(&Order::Sandbox(self.sandbox(&served.service)), &[])?;
+            say(&connection, &Order::Sandbox(self.sandbox(&served.service)))?;
+        }
+        for relayed in inner.relays.values() {
+            connection.send(&Order::Relay(relayed.order()), &[])?;
         }
         connection.send(&Order::Complete, &[])?;
         let mut missing = Vec::new();
@@ -262,6 +370,16 @@ impl Shared {
             }
         }
         for id in missing {
+            if let Some(relayed) = inner.relays.get(&id) {
+                if let Some((_, socket)) = open.filter(|(open, _)| **open == id) {
+                    hand_over(&connection, relayed, socket)?;
+                } else if let Err(error) =
+                    open_again(relayed).and_then(|socket| hand_over(&connection, relayed, &socket))
+                {
+                    tracing::error!(port = id, %error, "cannot relay a port");
+                }
+                continue;
+            }
             // One whose namespace cannot be entered is no reason to leave the others without names.
             if let Err(error) = self.introduce(&connection, inner, &id) {
                 tracing::error!(container = id, %error, "cannot serve names");
@@ -337,11 +455,12 @@ impl Shared {
             return;
         }
         inner.connection = None;
-        if inner.served.is_empty() {
+        if inner.is_empty() {
             return;
         }
         if let Err(error) = self.begin(inner) {
-            tracing::error!(%error, "cannot start the resolver again: names are not answered");
+            tracing::error!(%error, "cannot start the resolver again: names are not answered until that succeeds");
+            again(Arc::downgrade(self));
         }
     }
 
@@ -424,6 +543,33 @@ fn greet(connection: &Connection) -> io::Result<u32> {
     }
 }
 
+/// Tells the resolver something. What is too long to be told is left out: the others keep their
+/// names.
+fn say(connection: &Connection, order: &Order) -> io::Result<()> {
+    match connection.send(order, &[]) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            tracing::error!(%error, "the names of an endpoint or a sandbox are not answered");
+            Ok(())
+        }
+        told => told,
+    }
+}
+
+/// Gives the resolver a port's socket.
+fn hand_over(connection: &Connection, relayed: &Relayed, socket: &OwnedFd) -> io::Result<()> {
+    let order = Order::Relay(relayed.order());
+    connection.send(&order, &[socket.as_fd()])?;
+    connection.send(&Order::Ping, &[])?;
+    expect_done(connection)
+}
+
+/// The socket of a relay whose resolver died with it.
+fn open_again(relayed: &Relayed) -> io::Result<OwnedFd> {
+    let port = &relayed.published;
+    let address = SocketAddr::new(port.host_ip, port.host_port);
+    ports::reserve_to_relay(port.protocol, address)
+}
+
 fn expect_done(connection: &Connection) -> io::Result<()> {
     loop {
         match connection.receive::<Reply>()? {
@@ -438,7 +584,7 @@ fn expect_done(connection: &Connection) -> io::Result<()> {
 fn watch(shared: Weak<Shared>, connection: Arc<Connection>) {
     let watched = thread::Builder::new()
         .name("resolver".to_owned())
-        .stack_size(64 * 1024)
+        .stack_size(STACK)
         .spawn(move || {
             // No events are asked for: an end is always told.
             let mut fds = [PollFd::new(&*connection, PollFlags::RDHUP)];
@@ -450,6 +596,29 @@ fn watch(shared: Weak<Shared>, connection: Arc<Connection>) {
         });
     if let Err(error) = watched {
         tracing::error!(%error, "cannot watch the resolver: its end will not be noticed");
+    }
+}
+
+/// Tries until there is a resolver, or nobody needs one.
+fn again(shared: Weak<Shared>) {
+    let tried = thread::Builder::new()
+        .name("resolver".to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            loop {
+                thread::sleep(RETRY);
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
+                let mut inner = shared.inner();
+                let is_over = inner.connection.is_some() || inner.is_empty();
+                if is_over || shared.begin(&mut inner).is_ok() {
+                    return;
+                }
+            }
+        });
+    if let Err(error) = tried {
+        tracing::error!(%error, "cannot try to start the resolver again");
     }
 }
 

@@ -2,7 +2,8 @@
 //! programs' ports are noticed; and who holds a port that cannot be had.
 //!
 //! A reserving socket is bound but does not listen: what reaches it in spite of the rules is
-//! refused at once, instead of waiting in a queue that nobody reads.
+//! refused at once, instead of waiting in a queue that nobody reads. One whose port is relayed
+//! ([`crate::names`]) listens.
 
 use std::{
     fs, io,
@@ -13,6 +14,9 @@ use std::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 
 use crate::Protocol;
+
+/// How many connections may wait to be accepted: the kernel takes its own limit if that is lower.
+const QUEUE: i32 = 4096;
 
 /// The kernel's range when it cannot be read.
 const USUAL_RANGE: (u16, u16) = (32768, 60999);
@@ -48,6 +52,20 @@ pub(crate) fn reserve(protocol: Protocol, address: SocketAddr) -> io::Result<Opt
         result => result?,
     }
     Ok(Some(socket))
+}
+
+/// The same, for one that clients connect to at the socket itself.
+pub(crate) fn reserve_to_relay(protocol: Protocol, address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = reserve(protocol, address)?.ok_or(io::ErrorKind::Unsupported)?;
+    if protocol == Protocol::Tcp {
+        rustix::net::listen(&socket, QUEUE)?;
+    }
+    Ok(socket)
+}
+
+/// Whether this host has IPv6 at all, if only on its loopback.
+pub(crate) fn host_has_ipv6() -> bool {
+    fs::read("/proc/thread-self/net/if_inet6").is_ok_and(|text| !text.is_empty())
 }
 
 /// The range from which free ports are chosen.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     os::fd::OwnedFd,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     bridge::{self, Plan},
     firewall::{self, Forward, admit, guard},
     gate::Gate,
+    names::Relayed,
     pool::Addresses,
 };
 
@@ -64,7 +65,6 @@ pub(crate) struct HeldPort {
     pub(crate) published: Published,
     /// It is reached by the container's own address: on the host, no port is in use.
     pub(crate) is_direct: bool,
-    #[expect(dead_code, reason = "held open, closed by dropping")]
     pub(crate) reservation: Option<OwnedFd>,
 }
 
@@ -289,6 +289,34 @@ impl State {
             link: endpoint.host_interface.clone(),
             mac: crate::networks::parse_mac(&endpoint.mac).ok()?,
             addresses: endpoint.addresses().chain(further).collect(),
+        })
+    }
+
+    /// Where a published port leads that no rule can lead there, so that it is relayed: the kernel
+    /// translates no family into the other, and lets nothing from `::1` leave the host.
+    pub(crate) fn relayed(
+        &self,
+        config: &Config,
+        endpoint: &Endpoint,
+        port: &Published,
+    ) -> Option<Relayed> {
+        let ipv6 = port.host_ip.is_ipv6();
+        let network = self.networks.get(&endpoint.network_id)?;
+        let is_out = network.record.internal || self.is_direct(endpoint, ipv6);
+        if !config.relays || is_out || port.protocol == Protocol::Sctp {
+            return None;
+        }
+        let same = endpoint.addresses().find(|own| own.is_ipv6() == ipv6);
+        let is_led = same.is_some() && config.firewall;
+        let is_from_loopback = [Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST];
+        if is_led && !is_from_loopback.iter().any(|own| port.host_ip == *own) {
+            return None;
+        }
+        let target = same.or_else(|| endpoint.addresses().next())?;
+        Some(Relayed {
+            published: port.clone(),
+            target: SocketAddr::new(target, port.container_port),
+            link: endpoint.host_interface.clone(),
         })
     }
 

@@ -19,7 +19,7 @@ const BYTES_MAX: usize = 2048;
 /// An answer is kept no longer than this, whatever it says.
 const HOLDS_MAX: Duration = Duration::from_secs(3600);
 
-/// "No such name" is kept no longer than this: names come into being.
+/// "No such name", and "no such record", are kept no longer than this: they come into being.
 const DENIAL_HOLDS_MAX: Duration = Duration::from_secs(15);
 
 /// How long after its time an answer may stand in for a server that is gone.
@@ -63,9 +63,9 @@ impl Cache {
     /// Keeps an answer, if it says for how long.
     pub fn keep(&mut self, query: &[u8], reply: &[u8], now: Instant) {
         let longest = match message::verdict(reply) {
-            Verdict::Answered => HOLDS_MAX,
-            Verdict::NoSuchName => DENIAL_HOLDS_MAX,
-            Verdict::Useless | Verdict::Truncated => return,
+            Verdict::Answered if !message::is_empty(reply) => HOLDS_MAX,
+            Verdict::Answered | Verdict::NoSuchName => DENIAL_HOLDS_MAX,
+            Verdict::Useless | Verdict::Truncated | Verdict::Other => return,
         };
         let Some((times, shortest)) = message::times_to_live(reply) else {
             return;

@@ -1,7 +1,8 @@
 //! Takes questions to upstream servers, and their replies back.
 //!
 //! Each question goes out from a socket of its own: the port cannot be guessed, and replies of
-//! others do not reach it. The same question asked twice at a time goes out once.
+//! others do not reach it. The same question asked twice at a time goes out once. A server that is
+//! slow is not given up when the next is asked: whoever answers first has answered.
 
 use std::{
     collections::HashMap,
@@ -25,23 +26,37 @@ use crate::server::{Held, add, tell};
 /// The port of name servers.
 pub(crate) const PORT: u16 = 53;
 
-/// How long one server may take. Clients ask again after 5 seconds: a second server has answered
-/// by then.
-const PATIENCE: Duration = Duration::from_millis(1200);
+/// After this the next server is asked as well; those that were asked before may still answer.
+const NEXT_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a question may take in all: clients ask again after 5 seconds.
+const PATIENCE: Duration = Duration::from_millis(4500);
 
 /// How often servers are asked in all.
 const ATTEMPTS_MAX: usize = 3;
 
+/// How long another server than the first is the one that is asked first, since it answered where
+/// the first did not. The order has its reasons: the first may know names that others do not.
+pub(crate) const PREFERRED_FOR: Duration = Duration::from_secs(30);
+
 /// Questions under way at a time, of one sandbox and of all.
-const WAITING_MAX: usize = 256;
+const WAITING_MAX: usize = 1024;
 const WAITING_OF_ALL_MAX: usize = 8192;
 
-/// The largest reply that is read.
-const REPLY_MAX: usize = 4096;
+/// Who waits for one question.
+const CLIENTS_MAX: usize = 64;
+
+/// The largest reply there is.
+const REPLY_MAX: usize = 65535;
 
 /// Questions under way.
 pub(crate) struct Forwarder {
     waiting: HashMap<u64, Waiting>,
+    /// The same, by whose they are and what they ask.
+    by_question: HashMap<(Arc<str>, Vec<u8>), u64>,
+    /// How many each sandbox has.
+    counts: HashMap<Arc<str>, usize>,
+    buffer: Vec<u8>,
     /// Where this process lives.
     home: OwnedFd,
 }
@@ -51,21 +66,40 @@ struct Waiting {
     query: Vec<u8>,
     /// Who asked, and under which id.
     clients: Vec<(SocketAddr, u16)>,
-    /// Asked last; `None`: nobody could be asked.
-    socket: Option<UdpSocket>,
-    id: u16,
+    /// Those that may still answer.
+    asked: Vec<Asked>,
+    /// The server that was asked first, by its place in the list.
+    first: usize,
     attempt: usize,
-    /// Asked last, by its place in the list.
-    server: usize,
     /// Servers at whose address nobody listens: this question is not put to them again.
     refused: Vec<usize>,
+    /// When to ask the next.
     until: Instant,
+    /// When to give up.
+    end: Instant,
+}
+
+/// A server that was asked.
+struct Asked {
+    socket: UdpSocket,
+    id: u16,
+    server: usize,
+}
+
+impl Waiting {
+    /// What tells it from other questions: all but the id.
+    fn key(&self) -> (Arc<str>, Vec<u8>) {
+        (Arc::clone(&self.sandbox), self.query[2..].to_vec())
+    }
 }
 
 impl Forwarder {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             waiting: HashMap::new(),
+            by_question: HashMap::new(),
+            counts: HashMap::new(),
+            buffer: vec![0; REPLY_MAX],
             home: namespace::current()?,
         })
     }
@@ -90,32 +124,33 @@ impl Forwarder {
         epoll: &OwnedFd,
     ) {
         let client = (client, message::id(query));
-        let mut of_this = self.waiting.values_mut().filter(|w| w.sandbox == *sandbox);
-        if let Some(same) = of_this.find(|w| w.query[2..] == query[2..]) {
-            same.clients.push(client);
+        let key = (Arc::clone(sandbox), query[2..].to_vec());
+        let same = self.by_question.get(&key);
+        if let Some(same) = same.and_then(|token| self.waiting.get_mut(token)) {
+            // Who asks again and again, or in a flood, is answered once.
+            if same.clients.len() < CLIENTS_MAX && !same.clients.contains(&client) {
+                same.clients.push(client);
+            }
             return;
         }
-        let count = self
-            .waiting
-            .values()
-            .filter(|w| w.sandbox == *sandbox)
-            .count();
-        if count >= WAITING_MAX || self.waiting.len() >= WAITING_OF_ALL_MAX {
-            fail(query, &[client], held);
-            return;
-        }
+        let now = Instant::now();
+        let preferred = held.preferred.filter(|(_, until)| now < *until);
         let mut waiting = Waiting {
             sandbox: Arc::clone(sandbox),
             query: query.to_vec(),
             clients: vec![client],
-            socket: None,
-            id: 0,
+            asked: Vec::new(),
+            first: preferred.map_or(0, |(server, _)| server),
             attempt: 0,
-            server: 0,
             refused: Vec::new(),
-            until: Instant::now(),
+            until: now,
+            end: now + PATIENCE,
         };
-        if self.ask_next(&mut waiting, token, zones, held, epoll) {
+        let count = self.counts.get(sandbox).copied().unwrap_or_default();
+        let is_full = count >= WAITING_MAX || self.waiting.len() >= WAITING_OF_ALL_MAX;
+        if !is_full && self.ask_next(&mut waiting, token, zones, held, epoll) {
+            self.by_question.insert(key, token);
+            *self.counts.entry(Arc::clone(sandbox)).or_default() += 1;
             self.waiting.insert(token, waiting);
         } else {
             give_up(&waiting, held);
@@ -134,44 +169,49 @@ impl Forwarder {
             return;
         };
         let Some(held) = sandboxes.get_mut(&waiting.sandbox) else {
-            return;
+            return self.end(waiting, epoll);
         };
-        let mut reply = [0; REPLY_MAX];
-        let received = waiting
-            .socket
-            .as_ref()
-            .map(|socket| socket.recv(&mut reply));
-        let useful = match received {
-            Some(Ok(length)) => {
-                let reply = &mut reply[..length];
-                if !message::is_reply_to(reply, &waiting.query, waiting.id) {
-                    // Somebody guesses, or an answer to something else: the wait goes on.
-                    self.waiting.insert(token, waiting);
-                    return;
-                }
-                let useful = message::verdict(reply) != Verdict::Useless;
-                if useful {
-                    held.preferred = waiting.server;
-                    held.cache.keep(&waiting.query, reply, Instant::now());
-                    for (client, id) in &waiting.clients {
-                        message::set_id(reply, *id);
-                        tell(&held.udp, reply, *client);
+        let mut at = 0;
+        while let Some(asked) = waiting.asked.get(at) {
+            let (id, server) = (asked.id, asked.server);
+            match asked.socket.recv(&mut self.buffer) {
+                Ok(length) => {
+                    let reply = &mut self.buffer[..length];
+                    if !message::is_reply_to(reply, &waiting.query, id) {
+                        // Somebody guesses, or an answer to something else: the wait goes on.
+                        at += 1;
+                        continue;
+                    }
+                    if message::verdict(reply) != Verdict::Useless {
+                        let now = Instant::now();
+                        if server != waiting.first {
+                            held.preferred = Some((server, now + PREFERRED_FOR));
+                        }
+                        held.cache.keep(&waiting.query, reply, now);
+                        for (client, id) in &waiting.clients {
+                            message::set_id(reply, *id);
+                            tell(&held.udp, reply, *client);
+                        }
+                        return self.end(waiting, epoll);
                     }
                 }
-                useful
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    at += 1;
+                    continue;
+                }
+                Err(_) => waiting.refused.push(server),
             }
-            Some(Err(_)) => {
-                waiting.refused.push(waiting.server);
-                false
-            }
-            None => false,
-        };
-        if useful {
-            hang_up(&mut waiting, epoll);
-        } else if self.ask_next(&mut waiting, token, zones, held, epoll) {
+            let useless = waiting.asked.remove(at);
+            let _ = rustix::event::epoll::delete(epoll, &useless.socket);
+        }
+        // While others may still answer, the next has time.
+        let goes_on =
+            !waiting.asked.is_empty() || self.ask_next(&mut waiting, token, zones, held, epoll);
+        if goes_on {
             self.waiting.insert(token, waiting);
         } else {
             give_up(&waiting, held);
+            self.end(waiting, epoll);
         }
     }
 
@@ -189,12 +229,14 @@ impl Forwarder {
         let late = self.waiting.extract_if(|_, waiting| now >= waiting.until);
         for (token, mut waiting) in late.collect::<Vec<_>>() {
             let Some(held) = sandboxes.get_mut(&waiting.sandbox) else {
+                self.end(waiting, epoll);
                 continue;
             };
-            if self.ask_next(&mut waiting, token, zones, held, epoll) {
+            if now < waiting.end && self.ask_next(&mut waiting, token, zones, held, epoll) {
                 self.waiting.insert(token, waiting);
             } else {
                 give_up(&waiting, held);
+                self.end(waiting, epoll);
             }
         }
     }
@@ -204,12 +246,26 @@ impl Forwarder {
         let gone = self
             .waiting
             .extract_if(|_, waiting| &*waiting.sandbox == sandbox);
-        for (_, mut waiting) in gone {
-            hang_up(&mut waiting, epoll);
+        for (_, waiting) in gone.collect::<Vec<_>>() {
+            self.end(waiting, epoll);
         }
     }
 
-    /// Asks the next server; `false`: there is none left.
+    /// A question that is no longer under way.
+    fn end(&mut self, waiting: Waiting, epoll: &OwnedFd) {
+        self.by_question.remove(&waiting.key());
+        if let Some(count) = self.counts.get_mut(&waiting.sandbox) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&waiting.sandbox);
+            }
+        }
+        for asked in waiting.asked {
+            let _ = rustix::event::epoll::delete(epoll, &asked.socket);
+        }
+    }
+
+    /// Asks the next server too, if there is one; `false`: nobody is left who may answer.
     fn ask_next(
         &self,
         waiting: &mut Waiting,
@@ -227,28 +283,29 @@ impl Forwarder {
             ATTEMPTS_MAX.max(servers.len())
         };
         while waiting.attempt < attempts {
-            hang_up(waiting, epoll);
-            let server = (held.preferred + waiting.attempt) % servers.len();
+            let server = (waiting.first + waiting.attempt) % servers.len();
             waiting.attempt += 1;
             if waiting.refused.contains(&server) {
                 continue;
             }
-            waiting.server = server;
-            let server = servers[server];
-            waiting.id = random_id();
-            message::set_id(&mut waiting.query, waiting.id);
-            let asked = self.send(server, &waiting.query, held).and_then(|socket| {
+            let id = random_id();
+            message::set_id(&mut waiting.query, id);
+            let sent = self.send(servers[server], &waiting.query, held);
+            let asked = sent.and_then(|socket| {
                 add(epoll, &socket, token)?;
-                Ok(socket)
+                Ok(Asked { socket, id, server })
             });
-            if let Ok(socket) = asked {
-                waiting.socket = Some(socket);
-                waiting.until = Instant::now() + PATIENCE;
-                return true;
+            if let Ok(asked) = asked {
+                waiting.asked.push(asked);
+                break;
             }
         }
-        hang_up(waiting, epoll);
-        false
+        let next = Instant::now() + NEXT_AFTER;
+        waiting.until = match waiting.attempt < attempts {
+            true => next.min(waiting.end),
+            false => waiting.end,
+        };
+        !waiting.asked.is_empty()
     }
 
     fn send(&self, server: Upstream, query: &[u8], held: &Held) -> io::Result<UdpSocket> {
@@ -295,12 +352,6 @@ fn fail(query: &[u8], clients: &[(SocketAddr, u16)], held: &Held) {
     for (client, id) in clients {
         message::set_id(&mut failure, *id);
         tell(&held.udp, &failure, *client);
-    }
-}
-
-fn hang_up(waiting: &mut Waiting, epoll: &OwnedFd) {
-    if let Some(socket) = waiting.socket.take() {
-        let _ = rustix::event::epoll::delete(epoll, &socket);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Answers containers' questions for names, for all containers of one daemon.
+//! Answers containers' questions for names, for all containers of one daemon, and carries what
+//! reaches published ports where the kernel cannot (relays).
 //!
 //! `hulld` starts it, with one end of a connection as descriptor 3:
 //!
@@ -7,11 +8,12 @@
 //! ```
 //!
 //! It listens at PATH for later daemons ([`hull_resolver::protocol`]), goes on without any, and
-//! leaves when there is no sandbox any more: the daemon says so, or, while there is none, no process
-//! is in it. It needs no file of the host but that socket.
+//! leaves when there is no sandbox and no relay any more: the daemon says so, or, while there is none,
+//! no process is in it. It needs no file of the host but that socket.
 
 mod forward;
 mod orphans;
+mod relay;
 mod server;
 mod stream;
 

@@ -118,6 +118,8 @@ pub enum Verdict {
     Useless,
     /// All of it fits a stream only.
     Truncated,
+    /// Something that only the client can make sense of: that it asked wrongly, for one.
+    Other,
 }
 
 /// Reads a reply's verdict.
@@ -130,8 +132,14 @@ pub fn verdict(reply: &[u8]) -> Verdict {
         Rcode::NOERROR if header.tc() => Verdict::Truncated,
         Rcode::NOERROR => Verdict::Answered,
         Rcode::NXDOMAIN => Verdict::NoSuchName,
-        _ => Verdict::Useless,
+        Rcode::SERVFAIL | Rcode::REFUSED => Verdict::Useless,
+        _ => Verdict::Other,
     }
+}
+
+/// Whether a reply has no record that answers.
+pub fn is_empty(reply: &[u8]) -> bool {
+    Message::from_slice(reply).is_ok_and(|message| message.header_counts().ancount() == 0)
 }
 
 /// Writes a message's id.

@@ -4,7 +4,8 @@
 //! ```text
 //! daemon                             resolver
 //! Hello                            → Hello
-//! Network …, Endpoint …, Sandbox … →            what is not named again goes …
+//! Network …, Endpoint …, Sandbox …,
+//! Relay …                          →            what is not named again goes …
 //! Complete                         → Missing …, Done                   … now
 //! any changes, then Ping           → Done
 //! ```
@@ -14,7 +15,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -32,7 +33,7 @@ use rustix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The protocol's version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The resolver's address, in every sandbox.
 pub const ADDRESS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(127, 0, 0, 11);
@@ -93,6 +94,13 @@ pub enum Order {
         /// Its id.
         id: String,
     },
+    /// What reaches a port of the host is carried to a container. With a new one comes its socket.
+    Relay(Relay),
+    /// A relay ends, and its connections with it.
+    RelayGone {
+        /// Its id.
+        id: String,
+    },
     /// Everything was named: what was not has gone.
     Complete,
     /// Say when all of the above is done.
@@ -119,6 +127,19 @@ pub struct Sandbox {
     pub keeps_single_labels: bool,
 }
 
+/// A port of the host that rules of the kernel cannot lead to its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Tells it from others.
+    pub id: String,
+    /// TCP, and its socket listens; or UDP.
+    pub is_stream: bool,
+    /// The container's side.
+    pub target: SocketAddr,
+    /// The host's end of the container's link: it goes with the container.
+    pub link: String,
+}
+
 /// A server to ask for what is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
@@ -137,7 +158,7 @@ pub enum Reply {
         /// Its version of the protocol.
         version: u32,
     },
-    /// Sandboxes that were named without sockets, and are new.
+    /// Sandboxes and relays that were named without sockets, and are new.
     Missing(Vec<String>),
     /// All is done.
     Done,
@@ -183,7 +204,10 @@ impl Connection {
     pub fn send(&self, words: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(words).map_err(io::Error::other)?;
         if bytes.len() > PACKET_MAX {
-            return Err(io::Error::other("too long for one packet"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "too long for one packet",
+            ));
         }
         fdpass::send(&self.0, &bytes, fds).map(drop)
     }

@@ -1,4 +1,5 @@
-//! The event loop: orders from the daemon, questions from sandboxes, replies from upstream.
+//! The event loop: orders from the daemon, questions from sandboxes, replies from upstream, what
+//! reaches relayed ports.
 
 use std::{
     collections::HashMap,
@@ -6,19 +7,24 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
 use hull_resolver::{
     cache::Cache,
     message::{self, Answer, Kind, Question},
-    protocol::{Connection, MISSING_MAX, Order, Reply, VERSION},
+    protocol::{Connection, MISSING_MAX, Order, Relay, Reply, VERSION},
     zone::{Reverse, Zones},
 };
 use rustix::event::{Timespec, epoll};
 
-use crate::{forward::Forwarder, orphans, stream::Streams};
+use crate::{
+    forward::Forwarder,
+    orphans,
+    relay::{Arrival, Relays},
+    stream::Streams,
+};
 
 /// How long it stays without a sandbox: a container that is made again finds it still there.
 const LINGER: Duration = Duration::from_millis(500);
@@ -45,6 +51,7 @@ enum Source {
     Control,
     Questions(Arc<str>),
     Streams(Arc<str>),
+    Relay(Arrival),
 }
 
 /// The resolver.
@@ -57,25 +64,28 @@ pub(crate) struct Server {
     sources: HashMap<u64, Source>,
     forwarder: Forwarder,
     streams: Streams,
+    relays: Relays,
     /// Numbers of descriptors; never used again.
     next_token: u64,
-    /// Sandboxes that were named without sockets, and are new.
+    /// Sandboxes and relays that were named without sockets, and are new.
     missing: Vec<String>,
-    /// Since when there is no sandbox.
+    /// Since when there is nobody to serve.
     idle_since: Option<Instant>,
-    /// When to look for sandboxes without processes: only while there is no daemon.
+    /// When to look for what nobody uses any more: only while there is no daemon.
     next_look: Option<Instant>,
 }
 
 /// A sandbox's sockets.
 pub(crate) struct Held {
     pub(crate) udp: UdpSocket,
-    tcp: TcpListener,
+    pub(crate) tcp: TcpListener,
     pub(crate) namespace: Arc<OwnedFd>,
     tokens: [u64; 2],
     pub(crate) cache: Cache,
-    /// The upstream server that answered last.
-    pub(crate) preferred: usize,
+    /// The upstream server to ask first instead of the first, and how long.
+    pub(crate) preferred: Option<(usize, Instant)>,
+    /// Its connections at a time.
+    pub(crate) streams: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -90,6 +100,7 @@ impl Server {
             sandboxes: HashMap::new(),
             sources: HashMap::new(),
             forwarder: Forwarder::new()?,
+            relays: Relays::default(),
             next_token: 0,
             missing: Vec::new(),
             idle_since: Some(Instant::now()),
@@ -110,7 +121,8 @@ impl Server {
         self.control = Some((token, connection));
         self.next_look = None;
         // It has something to say.
-        self.idle_since = self.sandboxes.is_empty().then(Instant::now);
+        self.idle_since = None;
+        self.note_idleness();
         Ok(())
     }
 
@@ -131,6 +143,9 @@ impl Server {
                 self.idle_since
                     .map(|since| (since + LINGER).saturating_duration_since(now)),
                 self.next_look.map(|at| at.saturating_duration_since(now)),
+                self.relays
+                    .next_look()
+                    .map(|at| at.saturating_duration_since(now)),
             ];
             let wait = waits.into_iter().flatten().min();
             let mut events = Vec::with_capacity(EVENTS_MAX);
@@ -152,6 +167,8 @@ impl Server {
             }
             self.forwarder
                 .look_after(&self.epoll, &read(&self.zones), &mut self.sandboxes);
+            let silent = self.relays.look_after();
+            self.drop_sources(&silent);
         }
     }
 
@@ -167,8 +184,16 @@ impl Server {
             Some(Source::Questions(id)) => self.answer_all(&id),
             Some(Source::Streams(id)) => {
                 if let Some(held) = self.sandboxes.get(&id) {
-                    self.streams.accept(&held.tcp, &id, &held.namespace);
+                    self.streams.accept(held, &id);
                 }
+            }
+            Some(Source::Relay(arrival)) => {
+                let new = self
+                    .relays
+                    .serve(&arrival, &self.epoll, &mut self.next_token);
+                let new = new.into_iter();
+                self.sources
+                    .extend(new.map(|(token, arrival)| (token, Source::Relay(arrival))));
             }
             None => {
                 self.forwarder
@@ -199,11 +224,15 @@ impl Server {
                 // Another's orders would be misread.
                 if version == VERSION {
                     write(&self.zones).apply(Order::Hello { version });
+                    self.relays.begin();
                 }
             }
             Order::Complete => {
                 write(&self.zones).apply(Order::Complete);
                 self.drop_unnamed();
+                let unnamed = self.relays.complete();
+                self.drop_sources(&unnamed);
+                self.note_idleness();
                 let missing = std::mem::take(&mut self.missing);
                 for some in missing.chunks(MISSING_MAX) {
                     self.reply(&Reply::Missing(some.to_vec()));
@@ -219,6 +248,8 @@ impl Server {
                 write(&self.zones).apply(Order::SandboxGone { id: id.clone() });
                 self.release(&id);
             }
+            Order::Relay(relay) => self.relay(relay, fds)?,
+            Order::RelayGone { id } => self.stop_relaying(&id),
             other => write(&self.zones).apply(other),
         }
         Ok(false)
@@ -242,10 +273,13 @@ impl Server {
         }
     }
 
-    /// Lets go of sandboxes that have no process any more. Our own sockets would keep them for ever
-    /// if the daemon never came back.
+    /// Lets go of sandboxes that have no process any more, and of relays to them. Our own sockets
+    /// would keep them for ever if the daemon never came back.
     fn let_orphans_go(&mut self) {
         self.next_look = Some(Instant::now() + LOOK);
+        for id in self.relays.orphans() {
+            self.stop_relaying(&id);
+        }
         let Ok(inhabited) = orphans::inhabited() else {
             return;
         };
@@ -292,7 +326,8 @@ impl Server {
             namespace: Arc::new(namespace),
             tokens,
             cache: before.map(|held| held.cache).unwrap_or_default(),
-            preferred: 0,
+            preferred: None,
+            streams: Arc::default(),
         };
         self.sandboxes.insert(Arc::clone(id), held);
         self.idle_since = None;
@@ -304,8 +339,18 @@ impl Server {
             self.forget(&held);
         }
         self.forwarder.forget(id, &self.epoll);
-        if self.sandboxes.is_empty() {
+        self.note_idleness();
+    }
+
+    fn note_idleness(&mut self) {
+        if self.sandboxes.is_empty() && self.relays.is_empty() {
             self.idle_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn drop_sources(&mut self, tokens: &[u64]) {
+        for token in tokens {
+            self.sources.remove(token);
         }
     }
 
@@ -328,9 +373,29 @@ impl Server {
         for id in gone {
             self.release(&id);
         }
-        if self.sandboxes.is_empty() {
-            self.idle_since.get_or_insert_with(Instant::now);
-        }
+    }
+
+    // ---- ports of the host ---------------------------------------------------------------------
+
+    fn relay(&mut self, relay: Relay, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let Some(socket) = fds.into_iter().next() else {
+            if !self.relays.name(&relay) {
+                self.missing.push(relay.id);
+            }
+            return Ok(());
+        };
+        self.stop_relaying(&relay.id);
+        let token = self.token();
+        let id = self.relays.hold(relay, socket, &self.epoll, token)?;
+        self.sources.insert(token, Source::Relay(Arrival::Port(id)));
+        self.idle_since = None;
+        Ok(())
+    }
+
+    fn stop_relaying(&mut self, id: &str) {
+        let tokens = self.relays.release(id);
+        self.drop_sources(&tokens);
+        self.note_idleness();
     }
 
     // ---- questions -----------------------------------------------------------------------------

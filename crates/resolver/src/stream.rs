@@ -3,14 +3,14 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hull_resolver::{
@@ -22,14 +22,25 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
     forward::PORT,
-    server::{Local, local, read},
+    server::{Held, Local, local, read},
 };
 
-/// Connections at a time; more are refused.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at a time, in all and of one sandbox; more are refused.
+const CONNECTIONS_MAX: usize = 512;
+const CONNECTIONS_OF_ONE_MAX: usize = 32;
+
+/// Connections that one sandbox gets accepted before others have their turn.
+const TURN: usize = 16;
 
 /// How long a client may be silent, and a server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a server may take to accept: the client does not wait for all of them longer than
+/// [`PATIENCE`].
+const SERVER_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long a connection may last, however little it says at a time.
+const LIFE_MAX: Duration = Duration::from_secs(60);
 
 /// What a thread needs: a few buffers, all on the heap.
 const STACK: usize = 128 * 1024;
@@ -49,31 +60,49 @@ impl Streams {
     }
 
     /// Serves all clients that wait.
-    pub(crate) fn accept(
-        &self,
-        listener: &TcpListener,
-        sandbox: &Arc<str>,
-        namespace: &Arc<OwnedFd>,
-    ) {
-        while let Ok((stream, _)) = listener.accept() {
-            if self.count.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
+    pub(crate) fn accept(&self, held: &Held, sandbox: &Arc<str>) {
+        for _ in 0..TURN {
+            let Ok((stream, _)) = held.tcp.accept() else {
+                return;
+            };
+            if self.count.load(Ordering::Relaxed) >= CONNECTIONS_MAX
+                || held.streams.load(Ordering::Relaxed) >= CONNECTIONS_OF_ONE_MAX
+            {
                 continue;
             }
-            let (zones, count) = (Arc::clone(&self.zones), Arc::clone(&self.count));
-            let (sandbox, namespace) = (Arc::clone(sandbox), Arc::clone(namespace));
-            count.fetch_add(1, Ordering::Relaxed);
-            let in_thread = Arc::clone(&count);
+            let zones = Arc::clone(&self.zones);
+            let (sandbox, namespace) = (Arc::clone(sandbox), Arc::clone(&held.namespace));
+            let place = Place::take([&self.count, &held.streams]);
             let started = thread::Builder::new()
                 .name("stream".to_owned())
                 .stack_size(STACK)
                 .spawn(move || {
                     // A client that goes away, or is silent, ends it.
                     let _ = serve(stream, &zones, &sandbox, &namespace);
-                    in_thread.fetch_sub(1, Ordering::Relaxed);
+                    drop(place);
                 });
-            if started.is_err() {
-                count.fetch_sub(1, Ordering::Relaxed);
-            }
+            // Without a thread, the connection closes.
+            drop(started);
+        }
+    }
+}
+
+/// A connection's place among those there are, in all and of its sandbox.
+struct Place([Arc<AtomicUsize>; 2]);
+
+impl Place {
+    fn take(counts: [&Arc<AtomicUsize>; 2]) -> Self {
+        Self(counts.map(|count| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Arc::clone(count)
+        }))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for count in &self.0 {
+            count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -87,7 +116,8 @@ fn serve(
     client.set_nonblocking(false)?;
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
-    loop {
+    let end = Instant::now() + LIFE_MAX;
+    while Instant::now() < end {
         let query = receive(&mut client)?;
         let question = message::question(&query).ok_or(io::ErrorKind::InvalidData)?;
         let answered = local(
@@ -108,6 +138,7 @@ fn serve(
         };
         send(&mut client, &reply)?;
     }
+    Ok(())
 }
 
 /// The answer of the first upstream server that has one.
@@ -128,7 +159,7 @@ fn elsewhere(servers: &[Upstream], query: &[u8], namespace: &OwnedFd) -> Vec<u8>
 
 fn ask(server: Upstream, query: &[u8]) -> io::Result<Vec<u8>> {
     let address = SocketAddr::new(server.address, PORT);
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let mut stream = TcpStream::connect_timeout(&address, SERVER_PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     send(&mut stream, query)?;

@@ -99,7 +99,8 @@ impl Zones {
                     self.sandboxes.remove(&id);
                 }
             }
-            Order::Ping | Order::Leave => {}
+            // Relays have no names.
+            Order::Relay(_) | Order::RelayGone { .. } | Order::Ping | Order::Leave => {}
         }
     }
 

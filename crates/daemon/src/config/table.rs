@@ -180,7 +180,7 @@ pub(super) const TABLE: &[Row] = &[
     row("tlscert", "tlscert", Text, Works, "Path to TLS certificate file"),
     row("tlskey", "tlskey", Text, Works, "Path to TLS key file"),
     row("tlsverify", "tlsverify", Switch, Works, "Use TLS and verify the remote"),
-    row("userland-proxy", "userland-proxy", Switch, Nothing, "Use userland proxy for loopback traffic"),
+    row("userland-proxy", "userland-proxy", Switch, Works, "Use userland proxy for loopback traffic"),
     row("userland-proxy-path", "userland-proxy-path", Text, Nothing, "Path to the userland proxy binary"),
     row("userns-remap", "userns-remap", Text, Works, "User/Group setting for user namespaces"),
     row("validate", "", Switch, Works, "Validate daemon configuration and exit"),

@@ -1,6 +1,9 @@
 //! Networks, and a container's part in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use hull_api::types::{self, EndpointIpamConfig, EndpointSettings};
 use hull_engine::{
@@ -292,6 +295,12 @@ pub(crate) fn order(wire: types::NetworkCreate) -> Result<Network> {
     if wire.ingress {
         return Err(Invalid::new("ingress networks need swarm mode"));
     }
+    if !matches!(wire.scope.as_str(), "" | "local") {
+        let scope = &wire.scope;
+        return Err(Invalid::new(format!(
+            "networks of scope {scope:?} need swarm mode: leave it out, or say \"local\""
+        )));
+    }
     let config_from = wire.config_from.map(|from| from.network);
     let driver = match wire.driver.as_str() {
         "" | "bridge" | "default" => Driver::Bridge,
@@ -311,7 +320,9 @@ pub(crate) fn order(wire: types::NetworkCreate) -> Result<Network> {
     let ipam = wire.ipam.unwrap_or_default();
     let ipam_plugin = Some(ipam.driver).filter(|name| !["", "default"].contains(&name.as_str()));
     let subnets = ipam.config.unwrap_or_default();
-    let subnets = subnets.iter().filter(|subnet| !subnet.subnet.is_empty());
+    // What says nothing is nothing.
+    let subnets = subnets.iter();
+    let subnets = subnets.filter(|subnet| **subnet != types::IpamConfig::default());
     Ok(Network {
         id: String::new(),
         name: wire.name,
@@ -333,8 +344,40 @@ pub(crate) fn order(wire: types::NetworkCreate) -> Result<Network> {
     })
 }
 
+/// Addresses that are no container's.
+fn reserved(
+    wire: &types::IpamConfig,
+    subnet: IpNet,
+    gateway: IpAddr,
+) -> Result<BTreeMap<String, IpAddr>> {
+    let mut reserved = BTreeMap::new();
+    for (name, text) in &wire.auxiliary_addresses {
+        let address: IpAddr = text
+            .parse()
+            .map_err(|_| Invalid::new(format!("invalid auxiliary address: {text}")))?;
+        if !subnet.contains(&address) {
+            return Err(Invalid::new(format!(
+                "invalid network config: auxiliary address {name}: {address} is not in subnet {subnet}"
+            )));
+        }
+        if address == gateway {
+            return Err(Invalid::new(format!(
+                "failed to allocate secondary ip address ({name}:{address}): Address already in use: \
+                 it is the gateway's, choose another one"
+            )));
+        }
+        reserved.insert(name.clone(), address);
+    }
+    Ok(reserved)
+}
+
 fn subnet_order(wire: &types::IpamConfig) -> Result<Subnet> {
     let invalid = |what: &str, text: &str| Invalid::new(format!("invalid {what}: {text}"));
+    if wire.subnet.is_empty() {
+        return Err(Invalid::new(
+            "invalid subnet: a gateway, a range and auxiliary addresses need the subnet they are of",
+        ));
+    }
     let subnet: IpNet = wire
         .subnet
         .parse()
@@ -366,7 +409,7 @@ fn subnet_order(wire: &types::IpamConfig) -> Result<Subnet> {
         IpNet::V4(own) => {
             own.prefix_len() < 31
                 && [own.network(), own.broadcast()]
-                    .map(std::net::IpAddr::V4)
+                    .map(IpAddr::V4)
                     .contains(&gateway)
         }
         IpNet::V6(_) => false,
@@ -381,18 +424,12 @@ fn subnet_order(wire: &types::IpamConfig) -> Result<Subnet> {
             "invalid network config: no matching subnet for gateway {gateway}"
         )));
     }
-    let reserved = wire.auxiliary_addresses.iter().map(|(name, text)| {
-        Ok((
-            name.clone(),
-            text.parse()
-                .map_err(|_| invalid("auxiliary address", text))?,
-        ))
-    });
+    let reserved = reserved(wire, subnet, gateway)?;
     Ok(Subnet {
         subnet,
         range,
         gateway,
-        reserved: reserved.collect::<Result<_>>()?,
+        reserved,
         pool: None,
     })
 }

@@ -19,6 +19,18 @@ scenario!(a_published_port_answers_on_the_host_and_outside(scene) {
     assert_eq!(outside.fetch("http://10.99.0.1:8080/"), None);
 });
 
+scenario!(a_published_port_answers_by_ipv6_though_the_container_has_none(scene) {
+    web(scene, "--name web -h web -p 8080:80 -p [::1]:8081:80");
+    let host = scene.daemon.namespace();
+    let answers = |port: u16| host.fetch(&format!("http://[::1]:{port}/")).as_deref() == Some("web\n");
+    until("the port answers", || answers(8080));
+    assert!(answers(8081));
+    let ports = scene.ok("port web");
+    assert!(ports.contains("[::]:8080") && ports.contains("[::1]:8081"), "{ports}");
+    scene.ok("rm -f web");
+    assert!(!answers(8080) && !answers(8081));
+});
+
 scenario!(a_port_on_loopback_is_not_seen_outside(scene) {
     let outside = scene.daemon.namespace().neighbour();
     web(scene, "--name web -h web -p 127.0.0.1:8080:80");

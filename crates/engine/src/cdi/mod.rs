@@ -45,6 +45,9 @@ pub enum CdiError {
     /// A request that names devices and counts them.
     #[error("unexpected {0} in CDI device request")]
     Unexpected(&'static str),
+    /// The same, where a driver is to choose.
+    #[error("cannot set both Count and DeviceIDs on device request")]
+    CountAndIds,
     /// Not of the form `vendor.com/class=name`.
     #[error("invalid CDI device name {0:?}: it has the form vendor.com/class=name")]
     Name(String),
@@ -289,13 +292,21 @@ impl Catalogue {
                 capabilities: format!("[{}]", sets.collect::<Vec<_>>().join(" ")),
             });
         };
+        if request.count != 0 && !request.device_ids.is_empty() {
+            return Err(CdiError::CountAndIds);
+        }
         let whole = format!("{kind}=all");
         let known = of(kind);
         Ok(match (request.device_ids.is_empty(), request.count) {
             (false, _) => ids().iter().map(|id| format!("{kind}={id}")).collect(),
             (true, ..0) if known.contains(&whole.as_str()) => vec![whole],
             (true, ..0) => known.into_iter().map(str::to_owned).collect(),
-            (true, count) => (0..count)
+            // One more than there is makes a name that nobody describes, and the error names it.
+            (true, count) => (0..count.min(
+                i64::try_from(known.len())
+                    .unwrap_or(i64::MAX)
+                    .saturating_add(1),
+            ))
                 .map(|number| format!("{kind}={number}"))
                 .collect(),
         })

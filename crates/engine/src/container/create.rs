@@ -78,8 +78,14 @@ fn make(
     undo: &mut Undo,
 ) -> Result<(Record, Vec<String>)> {
     let image = reserved.image(&order.config.image, order.platform.as_deref())?;
-    let mut config = merge(order.config, &image)?;
     let mut host = order.host;
+    let shares_network = matches!(host.network_mode, NetworkMode::Container(_));
+    // What the image exposes is no wish of anybody's.
+    if shares_network && !order.config.exposed_ports.is_empty() {
+        let text = "conflicting options: port exposing and the container type network mode";
+        return Err(Error::Invalid(text.to_owned()));
+    }
+    let mut config = merge(order.config, &image)?;
     let warnings = settle(services, &mut config, &mut host)?;
     // Not before: whoever shares the host's name may ask for no other.
     if config.hostname.is_empty() {
@@ -372,6 +378,11 @@ fn settle_network(
         if name == "bridge" && !config.aliases.is_empty() {
             let text =
                 "network-scoped alias is supported only for containers in user defined networks";
+            return Err(Error::Invalid(text.to_owned()));
+        }
+        if name == "bridge" && (config.ipv4.is_some() || config.ipv6.is_some()) {
+            let text = "invalid config for network bridge: invalid endpoint settings: user \
+                        specified IP address is supported on user defined networks only";
             return Err(Error::Invalid(text.to_owned()));
         }
         endpoints.insert(name, config);

@@ -8,7 +8,7 @@ pub(crate) mod sandbox;
 
 use std::{sync::Arc, time::Duration};
 
-use hull_network::{Endpoint, Network, Published, SubnetUse};
+use hull_network::{Endpoint, Healed, Network, Published, SubnetUse};
 
 use crate::{
     Engine,
@@ -26,6 +26,9 @@ const BRIDGE: &str = "bridge";
 /// Changes of others are looked at together, this long after the first: a firewall is reloaded in
 /// many steps.
 const HEAL_AFTER: Duration = Duration::from_millis(200);
+
+/// What could not be healed is tried again after this.
+const HEAL_AGAIN: Duration = Duration::from_secs(5);
 
 /// All networks of the daemon, with their records in the state file.
 #[derive(Debug)]
@@ -190,15 +193,20 @@ pub(crate) async fn keep_whole(services: Arc<Services>) {
             return;
         }
     };
+    let mut is_due = false;
     loop {
-        match watched.readable().await {
-            Ok(mut ready) => ready.clear_ready(),
-            Err(_) => return,
+        let patience = if is_due { HEAL_AGAIN } else { Duration::MAX };
+        match tokio::time::timeout(patience, watched.readable()).await {
+            Ok(Ok(mut ready)) => ready.clear_ready(),
+            Ok(Err(_)) => return,
+            Err(_) => {}
         }
         tokio::time::sleep(HEAL_AFTER).await;
         let shared = Arc::clone(&services);
-        match services.block(move || shared.networks.kernel.heal()).await {
-            Ok(Ok(healed)) if healed.rules || !healed.bridges.is_empty() => {
+        let healed = services.block(move || shared.networks.kernel.heal()).await;
+        is_due = !matches!(healed, Ok(Ok(_)));
+        match healed {
+            Ok(Ok(healed)) if healed != Healed::default() => {
                 tracing::warn!(?healed, "somebody changed our rules or links: made again");
             }
             Ok(Ok(_)) => {}

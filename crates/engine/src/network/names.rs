@@ -122,7 +122,11 @@ impl Services {
     }
 
     /// What a container's resolver is told.
-    pub(crate) fn name_service(&self, record: &Record) -> Result<NameService> {
+    pub(crate) fn name_service(
+        &self,
+        record: &Record,
+        endpoints: &[Endpoint],
+    ) -> Result<NameService> {
         let resolver = self.resolver(record);
         let host = host_file("/etc/resolv.conf")?;
         let asked = record
@@ -138,7 +142,12 @@ impl Services {
         Ok(NameService {
             container_id: record.id.to_string(),
             links: links.collect(),
-            servers: dns::upstreams(&host, &resolver),
+            servers: dns::upstreams(
+                &host,
+                &resolver,
+                endpoints.iter().any(|e| e.ipv4.is_some()),
+                endpoints.iter().any(|e| e.ipv6.is_some()),
+            ),
             keeps_single_labels: dns::searches_single_labels(&resolver),
         })
     }
@@ -155,7 +164,7 @@ impl Services {
                 continue;
             }
             match self
-                .name_service(record)
+                .name_service(record, &record.endpoints)
                 .and_then(|service| Ok((service, namespace_of(record)?)))
             {
                 Ok(one) => all.push(one),

@@ -72,7 +72,7 @@ impl Services {
         {
             let namespace = sandbox.as_fd().try_clone_to_owned();
             let namespace = namespace.attempt(|| "hold the network namespace".to_owned())?;
-            let service = self.name_service(record)?;
+            let service = self.name_service(record, &connected.endpoints)?;
             self.networks.kernel.serve_names(namespace, service)?;
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Services {
         };
         let published = self.publish(after, std::slice::from_ref(endpoint), &wanted)?;
         if self.networks.knows_names(endpoint) {
-            let service = self.name_service(after)?;
+            let service = self.name_service(after, &after.endpoints)?;
             self.networks.kernel.serve_names(namespace, service)?;
         }
         self.rewrite_network_files(after)?;

@@ -107,6 +107,18 @@ fn check_namespaces(
     if host.uts == UtsNamespace::Host && !config.domainname.is_empty() {
         return conflict("conflicting options: domainname and the UTS mode");
     }
+    let shared: [(bool, &str); 4] = [
+        (!config.hostname.is_empty(), "hostname"),
+        (!config.mac_address.is_empty(), "mac-address"),
+        (!host.dns.is_empty(), "dns"),
+        (!host.extra_hosts.is_empty(), "custom host-to-IP mapping"),
+    ];
+    if let Some((_, what)) = shared
+        .iter()
+        .find(|(is_asked, _)| shares_network && *is_asked)
+    {
+        return invalid(format!("conflicting options: {what} and the network mode"));
+    }
     if shares_network && !host.links.is_empty() {
         return conflict(
             "conflicting options: container type network can't be used with links. This would \

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// `hv` and 12 hex digits of the endpoint's id: interface names have at most 15 bytes.
-const PREFIX: &str = "hv";
+pub(crate) const PREFIX: &str = "hv";
 const NAME_DIGITS: usize = 12;
 
 /// How long an address or a bridge may be on its way back: longer than links take to go.
@@ -386,14 +386,26 @@ impl Networks {
                 draft.endpoint.network_name
             ))
         };
-        let links = self.route().apply_and_get(&messages).map_err(failed())?;
+        let made = self.route().apply_and_get(&messages);
+        let links = match made {
+            Err(error) if error.is_already_there() && !peer_name.contains('%') => {
+                return Err(Error::Invalid {
+                    what: "interface name",
+                    value: format!("{peer_name}: the container has an interface of that name"),
+                });
+            }
+            made => made.map_err(failed())?,
+        };
         let vanished = || Error::io("find the new link")(std::io::ErrorKind::NotFound.into());
         let link = links.into_iter().next().ok_or_else(vanished)?;
         draft.endpoint.host_index = link.index;
         let arrived = Arrived::Index(link.peer.ok_or_else(vanished)?);
         let inside = draft.inside(arrived, Some(mac));
         let set_up = sandbox::set_up(sandbox, &inside);
-        let failed = Error::io(format!("set up interface {peer_name} in the sandbox"));
+        let failed = Error::io(format!(
+            "set up the interface in network {} in the sandbox",
+            draft.endpoint.network_name
+        ));
         draft.endpoint.interface = set_up.map_err(failed)?.0;
         self.wait_until_running(&name, bridge_name)?;
         // Not heard, it is found out by the neighbours in their own time.

@@ -20,6 +20,8 @@ pub struct Healed {
     pub rules: bool,
     /// These bridges were set up again.
     pub bridges: Vec<String>,
+    /// These containers' links were attached to their bridges again.
+    pub links: Vec<String>,
 }
 
 /// A link of ours that belongs to no endpoint, or a bridge of ours that belongs to no network.
@@ -39,12 +41,22 @@ impl Networks {
     /// told in the result and works as far as it can.
     pub fn restore(&self, saved: Vec<(Endpoint, Vec<Published>)>) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
+        let mut relays = Vec::new();
         for (endpoint, published) in saved {
             let mut guard = self.state();
             let state = &mut *guard;
             let held = published.into_iter().map(|port| {
                 let is_direct = state.is_direct(&endpoint, port.host_ip.is_ipv6());
-                hold(port, is_direct, &mut problems)
+                let relayed = state.relayed(&self.config, &endpoint, &port);
+                let needs_socket = match relayed.filter(|_| self.names.can_relay()) {
+                    // The resolver has the socket.
+                    Some(relayed) => {
+                        relays.push(relayed);
+                        false
+                    }
+                    None => !is_direct,
+                };
+                hold(port, is_direct, needs_socket, &mut problems)
             });
             let held = held.collect();
             let Some(network) = state.networks.get_mut(&endpoint.network_id) else {
@@ -69,6 +81,7 @@ impl Networks {
             };
             state.insert(connected);
         }
+        self.names.keep_relaying(relays);
         self.apply_rules()?;
         Ok(problems)
     }
@@ -93,8 +106,19 @@ impl Networks {
         let table = self.config.table();
         let own_port = self.firewall().port();
         let changes = self.monitor.changes(&table, own_port, &bridges)?;
+        if changes.rules {
+            // Until they are made: what fails now is due at the next look.
+            self.applied()
+                .iter_mut()
+                .for_each(|(_, size)| *size = usize::MAX);
+        }
         let mut healed = Healed::default();
-        let bridges = match changes.bridges || !self.bridges_are_there()? {
+        let is_bare = {
+            let state = self.state();
+            let mut indexes = state.networks.values().map(|network| network.bridge_index);
+            !changes.bare.is_empty() && indexes.any(|index| changes.bare.contains(&index))
+        };
+        let bridges = match changes.bridges || is_bare || !self.bridges_are_there()? {
             true => self.heal_bridges(),
             false => Ok(Vec::new()),
         };
@@ -105,6 +129,7 @@ impl Networks {
         }
         // A bridge that cannot be made keeps no rules away.
         healed.bridges = bridges?;
+        healed.links = self.heal_links(&changes.loose)?;
         Ok(healed)
     }
 
@@ -295,7 +320,14 @@ impl Networks {
         let mut healed = Vec::new();
         let mut failure = None;
         for (id, plan, isolated) in plans {
-            let made = bridge::ensure(&mut self.route(), &plan);
+            let made = {
+                // Nobody removes the network in between: its bridge would stay for ever.
+                let state = self.state();
+                if !state.networks.contains_key(&id) {
+                    continue;
+                }
+                bridge::ensure(&mut self.route(), &plan)
+            };
             let (index, changed) = match made {
                 Ok(made) => made,
                 Err(error) => {
@@ -325,14 +357,41 @@ impl Networks {
         failure.map_or(Ok(healed), Err)
     }
 
-    fn reattach(&self, name: &str, bridge: u32, isolated: bool) -> Result<(), Error> {
+    /// Attaches links that somebody took down or out of their bridges.
+    fn heal_links(&self, loose: &BTreeSet<String>) -> Result<Vec<String>, Error> {
+        if loose.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plans: Vec<_> = {
+            let state = self.state();
+            let known = state.endpoints();
+            let known = known.filter(|endpoint| loose.contains(&endpoint.host_interface));
+            let plan = |endpoint: &Endpoint| {
+                let network = state.networks.get(&endpoint.network_id)?;
+                let isolated = !network.record.icc();
+                let name = endpoint.host_interface.clone();
+                (network.bridge_index != 0).then_some((name, network.bridge_index, isolated))
+            };
+            known.filter_map(plan).collect()
+        };
+        let mut healed = Vec::new();
+        for (name, index, isolated) in plans {
+            if self.reattach(&name, index, isolated)? {
+                healed.push(name);
+            }
+        }
+        Ok(healed)
+    }
+
+    /// Whether anything had to be done.
+    fn reattach(&self, name: &str, bridge: u32, isolated: bool) -> Result<bool, Error> {
         let mut route = self.route();
         let failed = || Error::kernel(format!("attach link {name} to its bridge"));
         let Some(link) = route.link(name).map_err(failed())? else {
-            return Ok(());
+            return Ok(false);
         };
-        if link.master == Some(bridge) {
-            return Ok(());
+        if link.master == Some(bridge) && link.is_up {
+            return Ok(false);
         }
         let changes = [
             route::set_master(link.index, bridge),
@@ -340,13 +399,18 @@ impl Networks {
         ];
         match route.apply(&changes) {
             Err(error) if !error.is_not_found() => Err(failed()(error)),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 }
 
-fn hold(published: Published, is_direct: bool, problems: &mut Vec<String>) -> HeldPort {
-    if is_direct {
+fn hold(
+    published: Published,
+    is_direct: bool,
+    needs_socket: bool,
+    problems: &mut Vec<String>,
+) -> HeldPort {
+    if !needs_socket {
         return HeldPort {
             published,
             is_direct,

@@ -19,7 +19,7 @@ use hull_sys::{
     nftables::{Firewall, TableName},
 };
 
-pub(crate) use self::connect::parse_mac;
+pub(crate) use self::connect::{PREFIX as LINK_PREFIX, parse_mac};
 pub use self::heal::{Healed, Stray};
 use crate::{
     Config, Error, Network, Plugins, Sandbox, SandboxOwner, SubnetUse, bridge, monitor::Monitor,

@@ -1,4 +1,5 @@
-//! Publishes ports: a reserved port of the host and an element of a map, for each.
+//! Publishes ports: a reserved port of the host and an element of a map, for each; or a relay where
+//! no rule leads to the container.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,6 +12,7 @@ use super::Networks;
 use crate::{
     Endpoint, Error, PortRequest, Protocol, Published,
     firewall::{self, admit},
+    names::Relayed,
     ports,
     state::HeldPort,
 };
@@ -23,13 +25,13 @@ impl Networks {
         endpoint: &Endpoint,
         requests: &[PortRequest],
     ) -> Result<Vec<Published>, Error> {
-        let is_bridge = {
+        let leads_out = {
             let state = self.state();
             let network = state.networks.get(&endpoint.network_id);
-            network.is_some_and(|network| network.record.bridge().is_some())
+            network.is_some_and(|n| n.record.bridge().is_some() && !n.record.internal)
         };
         // Who shares a link of the host's is reached by an address of its own.
-        if !is_bridge {
+        if !leads_out {
             return Ok(Vec::new());
         }
         let mut held = Vec::new();
@@ -37,6 +39,12 @@ impl Networks {
             held.extend(self.hold(endpoint, request)?);
         }
         let published: Vec<_> = held.iter().map(|port| port.published.clone()).collect();
+        let mut relays = Vec::new();
+        for port in &mut held {
+            if let Some(relayed) = self.relayed(endpoint, &port.published) {
+                relays.extend(port.reservation.take().map(|socket| (relayed, socket)));
+            }
+        }
         if !self.state().add_ports(&endpoint.id, held) {
             return Err(Error::NoSuchNetwork(endpoint.network_id.clone()));
         }
@@ -45,14 +53,28 @@ impl Networks {
             return Err(error);
         }
         forget_connections(&published);
+        for (relayed, socket) in relays {
+            if let Err(error) = self.names.relay(relayed, &socket) {
+                drop(self.unpublish(endpoint, &published));
+                return Err(error);
+            }
+        }
         Ok(published)
     }
 
-    /// Closes published ports. Others of the endpoint stay.
+    /// What is to be known of a port that is relayed.
+    pub(super) fn relayed(&self, endpoint: &Endpoint, published: &Published) -> Option<Relayed> {
+        let state = self.state();
+        let relayed = state.relayed(&self.config, endpoint, published);
+        relayed.filter(|_| self.names.can_relay())
+    }
+
+    /// Closes published ports, and the connections through them. Others of the endpoint stay.
     pub fn unpublish(&self, endpoint: &Endpoint, published: &[Published]) -> Result<(), Error> {
         // Sockets close only after the rules have gone: until then the port leads somewhere.
         let taken = self.take_ports(endpoint, published);
         let result = self.remove_rules(endpoint, published);
+        cut_connections(endpoint, published);
         drop(taken);
         result
     }
@@ -120,12 +142,17 @@ impl Networks {
                 });
                 continue;
             }
-            held.push(self.hold_one(published, request.host_ports.is_some())?);
+            held.push(self.hold_one(endpoint, published, request.host_ports.is_some())?);
         }
         Ok(held)
     }
 
-    fn hold_one(&self, published: Published, name_holder: bool) -> Result<HeldPort, Error> {
+    fn hold_one(
+        &self,
+        endpoint: &Endpoint,
+        published: Published,
+        name_holder: bool,
+    ) -> Result<HeldPort, Error> {
         let address = SocketAddr::new(published.host_ip, published.host_port);
         let container = self.state().holder(&published).map(|endpoint| {
             format!(
@@ -139,7 +166,11 @@ impl Networks {
                 holder: container,
             });
         }
-        match ports::reserve(published.protocol, address) {
+        let reserved = match self.relayed(endpoint, &published) {
+            Some(_) => ports::reserve_to_relay(published.protocol, address).map(Some),
+            None => ports::reserve(published.protocol, address),
+        };
+        match reserved {
             Ok(reservation) => Ok(HeldPort {
                 published,
                 is_direct: false,
@@ -168,16 +199,15 @@ impl Networks {
             network.and_then(|network| network.record.default_binding())
         };
         let default = default.unwrap_or(self.config.default_binding);
+        let has_family = |ipv6| endpoint.addresses().any(|own| own.is_ipv6() == ipv6);
         let wanted = request
             .host_ip
             .or_else(|| Some(default).filter(|ip| !ip.is_unspecified()));
         if let Some(address) = wanted {
-            let has_family = endpoint
-                .addresses()
-                .any(|own| own.is_ipv4() == address.is_ipv4());
+            let is_reached = has_family(address.is_ipv6()) || self.relays();
             let network = endpoint.network_name.clone();
             let what = "ports on addresses of that family";
-            return if has_family {
+            return if is_reached {
                 Ok(vec![address])
             } else {
                 Err(Error::Unsupported { network, what })
@@ -187,7 +217,15 @@ impl Networks {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        Ok(endpoint.addresses().map(any).collect())
+        let mut all: Vec<_> = endpoint.addresses().map(any).collect();
+        if !has_family(true) && self.relays() && ports::host_has_ipv6() {
+            all.push(Ipv6Addr::UNSPECIFIED.into());
+        }
+        Ok(all)
+    }
+
+    fn relays(&self) -> bool {
+        self.config.relays && self.names.can_relay()
     }
 
     /// How ports stand in the tables.
@@ -235,6 +273,7 @@ impl Networks {
         endpoint: &Endpoint,
         published: &[Published],
     ) -> Result<(), Error> {
+        self.names.stop_relaying(published);
         if !self.config.firewall || published.is_empty() {
             return Ok(());
         }
@@ -261,6 +300,19 @@ fn forget_connections(published: &[Published]) {
         let number = port.protocol.number();
         if let Err(error) = conntrack::forget_port(port.host_ip.is_ipv6(), number, port.host_port) {
             tracing::debug!(port = port.host_port, %error, "cannot forget connections");
+        }
+    }
+}
+
+/// What was led to a container that goes on running would go on, too.
+fn cut_connections(endpoint: &Endpoint, published: &[Published]) {
+    for port in published {
+        let ipv6 = port.host_ip.is_ipv6();
+        let own = endpoint.addresses().find(|own| own.is_ipv6() == ipv6);
+        let Some(target) = own else { continue };
+        let number = port.protocol.number();
+        if let Err(error) = conntrack::forget_port_of(target, number, port.host_port) {
+            tracing::debug!(port = port.host_port, %error, "cannot cut connections");
         }
     }
 }

@@ -48,6 +48,34 @@ fn flushed_rules_and_a_deleted_bridge_come_back_and_foreign_rules_stay() {
     });
 }
 
+#[test]
+fn lost_addresses_and_loose_links_come_back() {
+    on_a_host(|outside| {
+        let networks = open();
+        let web = container(&networks, "web");
+        serve(web.sandbox.as_fd(), 80);
+        networks
+            .publish(&web.endpoint, &[tcp(80, None, Some(8080))])
+            .unwrap();
+        networks.heal().unwrap();
+        assert_eq!(networks.heal().unwrap(), hull_network::Healed::default());
+        let link = &web.endpoint.host_interface;
+        for damage in [
+            "addr flush dev hull0".to_owned(),
+            format!("link set {link} nomaster"),
+            format!("link set {link} down"),
+        ] {
+            ip(&damage);
+            assert!(is_readable(networks.monitor_fd()), "{damage}");
+            let healed = networks.heal().unwrap();
+            assert_ne!(healed, hull_network::Healed::default(), "{damage}");
+            let answer = ask_again(outside.0.as_fd(), &format!("{HOST}:8080"));
+            assert_eq!(answer.unwrap(), OUTSIDE, "{damage}");
+            assert_eq!(networks.heal().unwrap(), hull_network::Healed::default());
+        }
+    });
+}
+
 fn is_readable(fd: BorrowedFd<'_>) -> bool {
     use rustix::event::{PollFd, PollFlags, poll};
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];

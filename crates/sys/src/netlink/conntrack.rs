@@ -32,15 +32,29 @@ pub fn forget_port(ipv6: bool, protocol: u8, port: u16) -> Result<(), Error> {
         0,
         &fixed(ipv6),
     );
-    message.nested(TUPLE_ORIGINAL, |tuple| {
-        tuple.nested(TUPLE_PROTOCOL, |part| {
-            part.attribute(PROTOCOL_NUMBER, &[protocol]);
-            part.attribute(DESTINATION_PORT, &port.to_be_bytes());
-        });
-    });
+    opened_towards(&mut message, protocol, port);
     message.nested(FILTER, |filter| {
         filter.number(FILTER_ORIGINAL, BY_PROTOCOL | BY_DESTINATION_PORT);
         filter.number(FILTER_REPLY, 0);
+    });
+    delete(message)
+}
+
+/// Forgets connections of an IP protocol that were opened towards `port` and led to `target`: they
+/// do not go on.
+pub fn forget_port_of(target: IpAddr, protocol: u8, port: u16) -> Result<(), Error> {
+    let mut message = Message::new(
+        "forget connections",
+        SUBSYSTEM << 8 | DELETE,
+        0,
+        &fixed(target.is_ipv6()),
+    );
+    opened_towards(&mut message, protocol, port);
+    answered_by(&mut message, target);
+    message.nested(FILTER, |filter| {
+        filter
+            .number(FILTER_ORIGINAL, BY_PROTOCOL | BY_DESTINATION_PORT)
+            .number(FILTER_REPLY, BY_IP_SOURCE);
     });
     delete(message)
 }
@@ -49,6 +63,25 @@ pub fn forget_port(ipv6: bool, protocol: u8, port: u16) -> Result<(), Error> {
 pub fn forget_answers_of(address: IpAddr) -> Result<(), Error> {
     let fixed = fixed(address.is_ipv6());
     let mut message = Message::new("forget connections", SUBSYSTEM << 8 | DELETE, 0, &fixed);
+    answered_by(&mut message, address);
+    message.nested(FILTER, |filter| {
+        filter
+            .number(FILTER_ORIGINAL, 0)
+            .number(FILTER_REPLY, BY_IP_SOURCE);
+    });
+    delete(message)
+}
+
+fn opened_towards(message: &mut Message, protocol: u8, port: u16) {
+    message.nested(TUPLE_ORIGINAL, |tuple| {
+        tuple.nested(TUPLE_PROTOCOL, |part| {
+            part.attribute(PROTOCOL_NUMBER, &[protocol]);
+            part.attribute(DESTINATION_PORT, &port.to_be_bytes());
+        });
+    });
+}
+
+fn answered_by(message: &mut Message, address: IpAddr) {
     message.nested(TUPLE_REPLY, |tuple| {
         tuple.nested(TUPLE_IP, |part| {
             match address {
@@ -57,12 +90,6 @@ pub fn forget_answers_of(address: IpAddr) -> Result<(), Error> {
             };
         });
     });
-    message.nested(FILTER, |filter| {
-        filter
-            .number(FILTER_ORIGINAL, 0)
-            .number(FILTER_REPLY, BY_IP_SOURCE);
-    });
-    delete(message)
 }
 
 fn fixed(ipv6: bool) -> [u8; 4] {

@@ -55,8 +55,14 @@ const TABLE_MAIN: u8 = 254;
 const MADE_AT_RUN_TIME: u8 = 3;
 const UNICAST: u8 = 1;
 
-/// Notification groups: links, IPv4 addresses.
+/// Notification groups: links, IPv4 addresses, IPv6 addresses.
 pub const LINK_GROUP: u32 = 1;
+/// See [`LINK_GROUP`].
+pub const IPV4_ADDRESS_GROUP: u32 = 5;
+/// See [`LINK_GROUP`].
+pub const IPV6_ADDRESS_GROUP: u32 = 9;
+/// The notification that a link has lost an address.
+pub const ADDRESS_GONE: u16 = 21;
 /// The notification that a link has gone.
 pub const LINK_GONE: u16 = DELETE_LINK;
 /// The notification that a link is new or changed.
@@ -492,6 +498,11 @@ pub fn parse_link(payload: &[u8]) -> Option<Link> {
         mtu: attributes.number(IFLA_MTU).unwrap_or(0),
         alias: attributes.text(IFLA_IFALIAS).unwrap_or_default(),
     })
+}
+
+/// The number of the link that a notification of an address is about.
+pub fn link_of_address(payload: &[u8]) -> Option<u32> {
+    u32_at(payload, 4)
 }
 
 /// A socket for links, addresses and routes.
