@@ -37,7 +37,7 @@ use crate::{
 const READ_BYTES: usize = 64 << 10;
 
 /// Orphans of a container without a pid namespace of its own are ours; signals may be merged, so
-/// they are looked for now and then as well.
+/// they are looked for now and then as well. So is whether a daemon could still reach us.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// After the daemon's leave, slow clients get their rest; those that take nothing for this long
@@ -149,6 +149,7 @@ impl Shim {
             self.probe_if_due(now);
             self.give_up_draining(now);
             self.trim_if_due(now);
+            self.leave_if_forgotten();
             if let Some(log) = &mut self.log {
                 log.flush();
             }
@@ -189,7 +190,9 @@ impl Shim {
             .filter(|container| container.shares_processes())
             .map(|_| Instant::now() + LOOK_INTERVAL);
         let linger = self.leaving.map(|since| since + LINGER);
-        [draining, probe, orphans, linger, self.trim_at]
+        let forgotten = self.may_be_forgotten();
+        let forgotten = forgotten.then(|| Instant::now() + LOOK_INTERVAL);
+        [draining, probe, orphans, linger, forgotten, self.trim_at]
             .into_iter()
             .flatten()
             .min()
@@ -203,6 +206,18 @@ impl Shim {
     fn trim_if_due(&mut self, now: Instant) {
         if self.trim_at.take_if(|at| *at <= now).is_some() {
             hull_sys::host_process::trim_heaps();
+        }
+    }
+
+    /// Whether all that is left is to tell a daemon how it ended, and none is here.
+    fn may_be_forgotten(&self) -> bool {
+        self.exit.is_some() && self.connections.is_empty() && self.leaving.is_none()
+    }
+
+    /// Somebody took our socket away, so no daemon will ever come: there is nobody to wait for.
+    fn leave_if_forgotten(&mut self) {
+        if self.may_be_forgotten() && identity(&self.socket_path) != self.socket_identity {
+            self.leaving = Some(Instant::now());
         }
     }
 

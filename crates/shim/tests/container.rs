@@ -292,6 +292,16 @@ fn a_daemon_that_was_away_learns_what_happened() {
 }
 
 #[test]
+fn a_shim_that_no_daemon_can_reach_any_more_leaves_when_its_container_has_ended() {
+    let mut shim = Shim::running(&sh("exit 5"), &Options::default());
+    wait_for(|| shim.path("exit.json").exists().then_some(()));
+    std::fs::remove_file(shim.path("run/shim.sock")).unwrap();
+    let (gone, _) = std::os::unix::net::UnixStream::pair().unwrap();
+    shim.client = hull_shim::client::Client::new(gone);
+    assert_eq!(hull_sys::process::wait(&shim.pidfd).unwrap().code(), 0);
+}
+
+#[test]
 fn a_killed_shim_takes_its_container_along() {
     if std::env::var_os("HULL_TEST_RUNTIME").is_some() {
         return; // Other runtimes do not tie a container to us; the daemon kills what is left.
