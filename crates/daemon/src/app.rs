@@ -57,15 +57,22 @@ impl App {
 
     /// Takes over what may change while the daemon runs, and says so.
     pub(crate) async fn reload(&self, new: Config) {
-        let taken = Arc::new(self.config().reloaded(new));
+        let current = self.config();
+        for option in current.waiting_for_restart(&new) {
+            tracing::warn!(
+                option,
+                "the configuration has changed: takes effect with a restart"
+            );
+        }
+        let taken = Arc::new(current.reloaded(new));
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&taken);
+        self.engine
+            .set_registries(crate::convert::registry::settings(&taken));
         let Ok(facts) = self.engine.info().await else {
             return;
         };
         let mut attributes = BTreeMap::from([("name".to_owned(), facts.name)]);
         attributes.extend(taken.reloadable());
-        self.engine
-            .set_registries(crate::convert::registry::settings(&taken));
         self.engine
             .events()
             .publish(Subject::Daemon, "reload", facts.id, attributes);

@@ -592,6 +592,16 @@ impl Config {
         }
     }
 
+    /// Options that another configuration has otherwise, and that only a restart changes.
+    pub(crate) fn waiting_for_restart(&self, new: &Self) -> Vec<&'static str> {
+        let others = ["authorization-plugins", "log-level"];
+        let is_taken = |key: &str| RELOADABLE.contains(&key) || others.contains(&key);
+        let keys = TABLE.iter().map(|row| row.key);
+        keys.filter(|key| !key.is_empty() && !is_taken(key))
+            .filter(|key| self.values.get(key) != new.values.get(key))
+            .collect()
+    }
+
     /// What may change, for the event that tells of a reload.
     pub(crate) fn reloadable(&self) -> BTreeMap<String, String> {
         let shown = |key: &&str| self.values.get(key).map(value::shown).unwrap_or_default();

@@ -7,11 +7,21 @@ use hull_engine::model::{PortBinding, PortProtocol, PublishedPort};
 
 use super::{Invalid, Result};
 
+/// Ports that one container may name, however it names them: a few bytes can name many.
+const PORTS_MAX: usize = 1 << 18;
+
+fn too_many() -> Invalid {
+    Invalid::new(format!("more than {PORTS_MAX} ports"))
+}
+
 /// The keys of `ExposedPorts`.
 pub(crate) fn exposed(ports: TextSet) -> Result<BTreeSet<PublishedPort>> {
     let mut exposed = BTreeSet::new();
+    let mut left = PORTS_MAX;
     for text in ports.keys() {
-        exposed.extend(published(text)?);
+        let ports = published(text)?;
+        left = left.checked_sub(ports.len()).ok_or_else(too_many)?;
+        exposed.extend(ports);
     }
     Ok(exposed)
 }
@@ -19,6 +29,7 @@ pub(crate) fn exposed(ports: TextSet) -> Result<BTreeSet<PublishedPort>> {
 /// `PortBindings`. An empty list means any port of the host.
 pub(crate) fn bindings(map: PortMap) -> Result<BTreeMap<PublishedPort, Vec<PortBinding>>> {
     let mut bindings: BTreeMap<PublishedPort, Vec<PortBinding>> = BTreeMap::new();
+    let mut left = PORTS_MAX;
     for (text, wanted) in map {
         let wanted = wanted.unwrap_or_default();
         let wanted: Vec<_> = wanted.iter().map(binding).collect::<Result<_>>()?;
@@ -27,7 +38,10 @@ pub(crate) fn bindings(map: PortMap) -> Result<BTreeMap<PublishedPort, Vec<PortB
             ports: None,
         }];
         let wanted = if wanted.is_empty() { any } else { wanted };
-        for port in published(&text)? {
+        let ports = published(&text)?;
+        let count = ports.len().saturating_mul(wanted.len());
+        left = left.checked_sub(count).ok_or_else(too_many)?;
+        for port in ports {
             bindings
                 .entry(port)
                 .or_default()
@@ -128,6 +142,15 @@ mod tests {
             let wire = wire(port, ip, host_port);
             assert_eq!(bindings_to_wire(&bindings(wire.clone()).unwrap()), wire);
         }
+    }
+
+    #[test]
+    fn a_few_bytes_cannot_name_any_number_of_ports() {
+        let keys = (0..5).map(|last| (format!("1-{}", 65535 - last), Empty {}));
+        assert!(exposed(keys.collect()).is_err());
+        let list = Some(vec![types::PortBinding::default(); 5]);
+        let map = PortMap::from([("1-65535/tcp".to_owned(), list)]);
+        assert!(super::bindings(map).is_err());
     }
 
     #[test]

@@ -35,6 +35,11 @@ const HEAD_BYTES_MAX: usize = 256 << 10;
 /// How HTTP/2 begins, when client and server know of each other that they speak it.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a client may take to prove who it is, and to say its first word: clients keep connections
+/// that they do not use yet.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(30);
+const FIRST_WORD_WITHIN: Duration = Duration::from_secs(300);
+
 /// How long one client that cannot be served is waited for, and the pause before the next.
 const TURNING_AWAY: Duration = Duration::from_millis(5);
 
@@ -53,9 +58,12 @@ pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Re
                 tokio::spawn(async move {
                     tokio::select! {
                         () = async {
-                            match pending.established().await {
-                                Ok(io) => converse(io, app).await,
-                                Err(error) => tracing::debug!(%error, "a client was turned away"),
+                            match timeout(HANDSHAKE_WITHIN, pending.established()).await {
+                                Ok(Ok(io)) => converse(io, app).await,
+                                Ok(Err(error)) => {
+                                    tracing::debug!(%error, "a client was turned away");
+                                }
+                                Err(_) => tracing::debug!("a client did not say who it is"),
                             }
                         } => {}
                         _ = stop.wait_for(|stop| *stop) => {}
@@ -80,12 +88,13 @@ pub(crate) async fn serve(listener: Listener, app: Arc<App>, mut stop: watch::Re
 /// All requests of one connection, until it ends or is taken over.
 async fn converse(io: Connection, app: Arc<App>) {
     let user: Option<Arc<str>> = io.user().map(Arc::from);
-    let opened = match opened(io).await {
-        Ok(opened) => opened,
-        Err(error) => {
+    let opened = match timeout(FIRST_WORD_WITHIN, opened(io)).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => {
             tracing::debug!(%error, "a client broke off");
             return;
         }
+        Err(_) => return,
     };
     if opened.begins_with(PREFACE) && !app.config().list("authorization-plugins").is_empty() {
         // Nobody could be asked about what is said there.

@@ -14,7 +14,7 @@ use std::{
 
 use hull_api::client::Duplex;
 use hull_sys::host_process::is_drained;
-use rustix::event::epoll;
+use rustix::{event::epoll, net::sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, unix::AsyncFd},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -87,6 +87,9 @@ const DRAIN_LOOKS: u32 = 50;
 /// How long to wait for one that has not: it reads slowly, and then nothing hurries.
 const DRAIN_MS_MAX: u32 = 50;
 
+/// How long a TCP client is silent until it is asked whether it is there, and between questions.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// The first descriptor systemd hands over.
 const ACTIVATION_FIRST: RawFd = 3;
 
@@ -110,6 +113,10 @@ impl Listener {
             Kind::Tcp { socket, tls } => {
                 let (stream, _) = socket.accept().await?;
                 stream.set_nodelay(true)?;
+                // One whose machine has gone is found out.
+                let _ = sockopt::set_socket_keepalive(&stream, true);
+                let _ = sockopt::set_tcp_keepidle(&stream, KEEPALIVE);
+                let _ = sockopt::set_tcp_keepintvl(&stream, KEEPALIVE);
                 Ok(Pending::Tcp(stream, tls.clone()))
             }
         }

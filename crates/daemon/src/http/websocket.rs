@@ -14,6 +14,9 @@ use super::{
 /// Joined to the client's key to prove that the server speaks the protocol (RFC 6455, 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// How long a client that has closed is waited for with the answer.
+const FAREWELL_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The largest frame taken from a client: it types.
 const FRAME_BYTES_MAX: u64 = 1 << 20;
 
@@ -101,10 +104,17 @@ pub(crate) async fn bridge(client: Taken, inside: impl AsyncRead + AsyncWrite) -
         }
     };
     tokio::select! {
-        ended = outgoing => ended,
-        Err(error) = incoming => Err(error),
-        else => Ok(()),
+        ended = outgoing => return ended,
+        ended = incoming => ended?,
     }
+    // The client has closed: it is answered, and nothing more is said to it.
+    let farewell = async {
+        let mut client = to_client.lock().await;
+        write_frame(&mut *client, CLOSE, &1000u16.to_be_bytes()).await?;
+        client.shutdown().await
+    };
+    let said = tokio::time::timeout(FAREWELL_WITHIN, farewell).await;
+    said.unwrap_or(Ok(()))
 }
 
 /// One frame; `None`: the client is gone.

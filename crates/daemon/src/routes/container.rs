@@ -50,9 +50,15 @@ pub(super) async fn summaries(
         let image = names.shown(engine, record).await;
         let mut wire = summary::to_wire(record, image, &find, now_ns, request.version);
         if with_size {
-            let (own, all) = sizes(engine, record).await?;
-            wire.size_rw = Some(own);
-            wire.size_root_fs = Some(all);
+            match sizes(engine, record).await {
+                Ok((own, all)) => {
+                    wire.size_rw = Some(own);
+                    wire.size_root_fs = Some(all);
+                }
+                // It has gone, or is going, since the list was made.
+                Err(_) if !record.snapshot.upper.exists() => continue,
+                Err(error) => return Err(error),
+            }
         }
         list.push(wire);
     }

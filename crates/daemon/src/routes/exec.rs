@@ -11,7 +11,10 @@ use hull_api::{
 use hull_engine::container::exec::{ExecOptions, ExecPhase, ExecStarted};
 use tokio::{io::AsyncWriteExt, sync::watch, time::timeout};
 
-use super::{container::terminal_size, streams::join_until};
+use super::{
+    container::terminal_size,
+    streams::{Frames, join_until},
+};
 use crate::{
     convert::config::check_env,
     http::{
@@ -69,7 +72,9 @@ pub(super) async fn start(mut request: Request) -> Outcome {
     }
     engine.exec_can_start(exec.id.as_str())?;
     let upgrade = request.wants_upgrade();
-    let tty = exec.options.tty;
+    // How the client reads is what it says now; what the process has was said before.
+    let tty = body.tty;
+    let frames = Frames::between(exec.options.tty, tty);
     let media = stream_media(!tty && upgrade, request.version);
     // The head first, then the process: see `Hijack` on output that comes along with a head.
     Ok(Answer::Hijack(Hijack::stream(
@@ -78,7 +83,7 @@ pub(super) async fn start(mut request: Request) -> Outcome {
         move |client| async move {
             match engine.exec_start(exec.id.as_str(), false, size).await {
                 Ok(ExecStarted::Attached { stream, ended, .. }) => {
-                    join_until(client, stream, code_is_known(ended)).await;
+                    join_until(client, stream, frames, code_is_known(ended)).await;
                 }
                 Ok(ExecStarted::Failed { message, .. }) => tell(client, tty, message).await,
                 Ok(ExecStarted::Detached) => {}

@@ -229,7 +229,12 @@ async fn search(request: Request) -> Outcome {
         stars = stars.max(number);
     }
     let filter = SearchFilter {
-        limit: request.query.text("limit").parse().unwrap_or(0),
+        limit: match request.query.number("limit")? {
+            None => 0,
+            Some(limit) => u32::try_from(limit).map_err(|_| {
+                Failure::invalid(format!("limit {limit} is outside the range of [1, 100]"))
+            })?,
+        },
         stars,
         official: switch("is-official")?,
         automated: switch("is-automated")?,

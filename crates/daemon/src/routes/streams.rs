@@ -22,7 +22,7 @@ use hull_engine::{
 };
 use jiff::Timestamp;
 use tokio::{
-    io::{self, AsyncWrite, AsyncWriteExt},
+    io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
 };
 
@@ -40,16 +40,75 @@ use crate::{
 /// Between two samples: clients compute rates from what a second brought.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
+/// How much of a terminal's output goes into one frame at most.
+const OUTPUT_BUFFER: usize = 16 * 1024;
+
+/// How long the last words of a websocket's client may take to go in.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+
 /// Copies both ways until the container's side ends. The client's end of input ends the
 /// container's input and nothing else.
 pub(super) async fn join(client: Taken, inside: std::os::unix::net::UnixStream) {
-    join_until(client, inside, std::future::ready(())).await;
+    join_until(client, inside, Frames::AsTheyAre, std::future::ready(())).await;
+}
+
+/// What becomes of the frames that tell a container's outputs apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Frames {
+    AsTheyAre,
+    /// A terminal's output has none, and the client reads frames.
+    Added,
+    /// The client reads none.
+    Taken,
+}
+
+impl Frames {
+    /// Between a process, with a terminal or without, and a client that expects one or not.
+    pub(super) fn between(process_has_terminal: bool, client_expects_one: bool) -> Self {
+        match (process_has_terminal, client_expects_one) {
+            (true, false) => Self::Added,
+            (false, true) => Self::Taken,
+            (true, true) | (false, false) => Self::AsTheyAre,
+        }
+    }
+
+    /// Copies output to its end.
+    async fn copy(
+        self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        match self {
+            Self::AsTheyAre => io::copy(from, to).await.map(drop),
+            Self::Added => {
+                let mut buffer = vec![0; OUTPUT_BUFFER];
+                loop {
+                    let read = from.read(&mut buffer).await?;
+                    if read == 0 {
+                        return Ok(());
+                    }
+                    let framed = stream::frame(Stream::Stdout, &buffer[..read]);
+                    to.write_all(&framed).await?;
+                }
+            }
+            Self::Taken => {
+                let mut head = [0; stream::HEADER_BYTES];
+                while from.read_exact(&mut head).await.is_ok() {
+                    let [.., a, b, c, d] = head;
+                    let length = u32::from_be_bytes([a, b, c, d]);
+                    io::copy(&mut (&mut *from).take(length.into()), to).await?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// As [`join`]; the client hears of the end only after `over`.
 pub(super) async fn join_until(
     client: Taken,
     inside: std::os::unix::net::UnixStream,
+    frames: Frames,
     over: impl Future<Output = ()>,
 ) {
     let inside = match asynchronous(inside) {
@@ -67,7 +126,7 @@ pub(super) async fn join_until(
         left.await;
     };
     let output = async {
-        let _ = io::copy(&mut from_inside, &mut to_client).await;
+        let _ = frames.copy(&mut from_inside, &mut to_client).await;
         over.await;
         let _ = to_client.shutdown().await;
     };
@@ -114,7 +173,7 @@ pub(super) async fn attach(request: Request) -> Outcome {
         media,
         move |mut client| async move {
             if let Some(past) = past
-                && past.copy(&mut client).await.is_err()
+                && past.copy(false, &mut client).await.is_err()
             {
                 return;
             }
@@ -133,25 +192,40 @@ pub(super) async fn attach(request: Request) -> Outcome {
 }
 
 pub(super) async fn attach_socket(request: Request) -> Outcome {
-    let (attached, past, _) = attached(&request).await?;
+    let (attached, past, tty) = attached(&request).await?;
+    // A websocket's client knows no frames but its own.
+    let frames = Frames::between(tty, true);
     let hijack = websocket::upgrade(&request.headers, move |client| async move {
-        // What was said so far goes through the same frames.
-        let (mut ours, theirs) = io::duplex(16 * 1024);
-        tokio::spawn(async move {
+        // What was said so far goes the same way.
+        let (mut ours, theirs) = io::duplex(OUTPUT_BUFFER);
+        let mut pump = tokio::spawn(async move {
             if let Some(past) = past
-                && past.copy(&mut ours).await.is_err()
+                && past.copy(true, &mut ours).await.is_err()
             {
                 return;
             }
-            if let Some(inside) = follow(attached).await
-                && let Ok(mut inside) = asynchronous(inside)
-            {
-                let _ = io::copy_bidirectional(&mut ours, &mut inside).await;
+            let Some(Ok(inside)) = follow(attached).await.map(asynchronous) else {
+                return;
+            };
+            let (mut from_client, mut to_client) = io::split(ours);
+            let (mut from_inside, mut to_inside) = io::split(inside);
+            let input = async {
+                if io::copy(&mut from_client, &mut to_inside).await.is_ok() {
+                    let _ = to_inside.shutdown().await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = input => {}
+                _ = frames.copy(&mut from_inside, &mut to_client) => {}
             }
         });
         if let Err(error) = websocket::bridge(client, theirs).await {
             tracing::debug!(%error, "a websocket broke off");
         }
+        // What was typed last still goes in; nobody waits for an answer to it.
+        let _ = tokio::time::timeout(LAST_WORDS_WITHIN, &mut pump).await;
+        pump.abort();
     })?;
     Ok(Answer::Hijack(hijack))
 }
@@ -207,8 +281,9 @@ struct Past {
 }
 
 impl Past {
-    async fn copy(mut self, client: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-        let mut writer = Writer::new(self.shape, self.logs.tty);
+    /// Copies it, in frames or `plain`.
+    async fn copy(mut self, plain: bool, client: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let mut writer = Writer::new(self.shape, plain || self.logs.tty);
         while let Some(batch) = self.logs.next().await {
             let batch = batch.map_err(io::Error::other)?;
             client.write_all(&writer.bytes(&batch)).await?;
