@@ -127,7 +127,7 @@ fn account(services: &Services) -> Result<Account> {
         .collect();
     entries.sort();
     for path in entries {
-        let bytes = allocated(&path)?;
+        let bytes = allocated(&path).unwrap_or(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         match name.as_ref() {
             "containers" => lines.push(line(

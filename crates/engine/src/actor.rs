@@ -415,10 +415,11 @@ impl Actor {
                 started.published,
                 health,
                 events,
+                started.claim,
             ))
         });
         match outcome {
-            Ok((run, endpoints, published, health, events)) => {
+            Ok((run, endpoints, published, health, events, claim)) => {
                 self.events = Some(events);
                 self.record.endpoints = endpoints;
                 self.record.published = published;
@@ -426,6 +427,8 @@ impl Actor {
                 self.record.health = health;
                 self.record.state = State::Running(run);
                 self.save();
+                drop(claim);
+                self.services.say_volumes("mount", &self.record);
                 self.services
                     .say_attachments("connect", &self.record.endpoints);
                 self.say("start", BTreeMap::new());

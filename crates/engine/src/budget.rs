@@ -119,7 +119,7 @@ fn disposable(services: &Services) -> Result<Vec<Disposable>> {
         if volume.is_disposable() {
             let directory = services.volumes.directory_of(&volume);
             found.push(Disposable {
-                bytes: allocated(&directory)?,
+                bytes: allocated(&directory).unwrap_or(0),
                 last_used: last_used(&directory),
                 volume,
             });

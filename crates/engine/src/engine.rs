@@ -164,6 +164,7 @@ fn open(config: EngineConfig) -> Result<Services> {
         waiter: tokio::runtime::Handle::current(),
         shim,
         starts_anew: opened.is_new,
+        claims: Arc::default(),
         makings: crate::making::Makings::default(),
         builder: std::sync::OnceLock::new(),
         trash,

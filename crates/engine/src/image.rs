@@ -336,7 +336,7 @@ fn commit(
     record: &crate::record::Record,
     options: CommitOptions,
 ) -> Result<String> {
-    let parent = services.resolve_image(&record.image_id, None)?;
+    let parent = services.resolve_image(&record.image_id, Some(&record.platform))?;
     let mut config = image_config(options.config.as_ref().unwrap_or(&record.config));
     apply_changes(&mut config, &options.changes)?;
     let reference = options

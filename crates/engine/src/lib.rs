@@ -10,6 +10,7 @@ pub mod actor;
 pub mod budget;
 pub mod build;
 pub mod cdi;
+mod claims;
 pub mod config;
 pub mod container;
 pub mod error;

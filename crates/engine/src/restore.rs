@@ -378,6 +378,7 @@ fn events_of(link: &ShimLink, is_frozen: Option<bool>) -> Option<std::os::unix::
 fn lost(services: &Arc<Services>, record: &mut Record) {
     let exit = recorded_exit(&services.paths.bundle(&record.id), record);
     services.destroy_cgroup(record);
+    services.give_lost_volumes_back(record);
     let _ = fs::remove_dir_all(services.paths.run(&record.id));
     record.endpoints.clear();
     record.published.clear();

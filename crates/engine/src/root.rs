@@ -13,7 +13,8 @@ use hull_sys::beneath::Root;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::{
-    container::view::{self, View},
+    claims::Claim,
+    container::view::{self, Purpose, View},
     error::{Attempt, Error, Result},
     record::Record,
     remap::ids_of,
@@ -27,19 +28,26 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 impl Services {
     /// The root directory of a container: as its processes see it while it runs, its layers and what
     /// is mounted over them otherwise.
-    pub(crate) fn root_of(self: &Arc<Self>, record: &Record) -> Result<View> {
+    pub(crate) fn root_of(self: &Arc<Self>, record: &Record, purpose: Purpose) -> Result<View> {
         match record.state.run() {
             Some(run) => {
                 let root = process_root(run.pid)?;
                 Ok(View::running(root, ids_of(run.pid)?))
             }
-            None => view::of_stopped(self, record),
+            None => view::of_stopped(self, record, purpose),
         }
     }
 
-    /// A container's layers, without what is mounted over them.
-    pub(crate) fn layers_of(&self, record: &Record) -> Result<Root> {
+    /// A container's layers, without what is mounted over them, to be written.
+    pub(crate) fn layers_of(&self, record: &Record, _right: &Claim) -> Result<Root> {
         Ok(self.snapshots.mount(&record.snapshot)?)
+    }
+
+    /// The same to be read only, also while the container runs.
+    pub(crate) fn layers_to_read(&self, record: &Record) -> Result<Root> {
+        let Snapshot { upper, lower, .. } = &record.snapshot;
+        let layers: Vec<_> = std::iter::once(upper).chain(lower).cloned().collect();
+        Ok(self.snapshots.mount_layers_as(&layers, None)?)
     }
 
     /// The content of a small file of a container that may not run yet; empty if there is none.
@@ -51,7 +59,7 @@ impl Services {
         }
         let root = match record.state.run() {
             Some(run) => process_root(run.pid)?,
-            None => self.layers_of(record)?,
+            None => self.layers_to_read(record)?,
         };
         let bytes = match root.open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
             Ok(file) => read_bounded(file),

@@ -70,6 +70,8 @@ pub(crate) struct Services {
     pub(crate) shim: OwnedFd,
     /// The state file is new: what the data root holds must be found by itself.
     pub(crate) starts_anew: bool,
+    /// Who has layers of containers mounted.
+    pub(crate) claims: Arc<crate::claims::Claims>,
     /// What containers that are being made will use.
     pub(crate) makings: Makings,
     /// The builder, once somebody builds.

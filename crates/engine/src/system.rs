@@ -43,6 +43,8 @@ pub struct Info {
     pub ip_forwarding: bool,
     /// AppArmor confines containers.
     pub has_apparmor: bool,
+    /// What on this host keeps containers from the network, for people.
+    pub warnings: Vec<String>,
     /// CDI devices that files of the host describe, by name.
     pub cdi_devices: Vec<String>,
 }
@@ -86,6 +88,7 @@ impl Engine {
                     descriptors: fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
                     ip_forwarding: reads_one("/proc/sys/net/ipv4/ip_forward"),
                     has_apparmor: services.host.apparmor,
+                    warnings: services.networks.kernel.warnings().unwrap_or_default(),
                     cdi_devices: cdi.into_iter().map(|listed| listed.name).collect(),
                 })
             })

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hull_sys::beneath::Root;
 use hull_sys::xattr;
@@ -17,6 +18,9 @@ use rustix::io::Errno;
 
 /// The deepest tree that is walked: each level keeps a descriptor open.
 pub(crate) const DEPTH_MAX: usize = 1000;
+
+/// The same for a tree that is removed: each level keeps its list of names, too.
+const REMOVED_DEPTH_MAX: usize = 256;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -158,17 +162,32 @@ pub(crate) fn stat_if_any(directory: impl AsFd, name: &OsStr) -> io::Result<Opti
 
 /// Removes the entry, with everything below it.
 pub(crate) fn remove(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
-    remove_level(directory.as_fd(), name, 0)
+    remove_level(directory.as_fd(), name, 0, None)
 }
 
-fn remove_level(directory: BorrowedFd<'_>, name: &OsStr, depth: usize) -> io::Result<()> {
+/// The same for a tree of any depth: what lies too deep is moved into `spill`, under names of its own,
+/// to be removed from there.
+pub(crate) fn remove_spilling(directory: &Dir, name: &OsStr, spill: &Dir) -> io::Result<()> {
+    remove_level(directory.as_fd(), name, 0, Some(spill.as_fd()))
+}
+
+fn remove_level(
+    directory: BorrowedFd<'_>,
+    name: &OsStr,
+    depth: usize,
+    spill: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
-    if depth >= DEPTH_MAX {
-        return Err(Errno::NAMETOOLONG.into());
+    if depth >= REMOVED_DEPTH_MAX {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let spill = spill.ok_or(Errno::NAMETOOLONG)?;
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let place = format!("deep-{}-{serial}", std::process::id());
+        return Ok(rustix::fs::renameat(directory, name, spill, place)?);
     }
     let child = Dir(rustix::fs::openat(
         directory,
@@ -177,7 +196,7 @@ fn remove_level(directory: BorrowedFd<'_>, name: &OsStr, depth: usize) -> io::Re
         Mode::empty(),
     )?);
     for entry in child.names()? {
-        remove_level(child.as_fd(), &entry, depth + 1)?;
+        remove_level(child.as_fd(), &entry, depth + 1, spill)?;
     }
     Ok(rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?)
 }

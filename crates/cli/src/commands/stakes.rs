@@ -143,6 +143,10 @@ fn volumes(usage: &DiskUsage, extent: Extent) -> Option<String> {
         .iter()
         .flatten()
         .filter(|volume| volume.usage_data.as_ref().is_some_and(is_unused))
+        // The others lie elsewhere, and stay.
+        .filter(|volume| {
+            volume.driver == "local" && volume.options.as_ref().is_none_or(|own| own.is_empty())
+        })
         .filter(|volume| match extent {
             Extent::Nothing => false,
             Extent::Nameless => volume

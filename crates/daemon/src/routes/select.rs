@@ -241,7 +241,7 @@ fn known_values(filters: &Filters, key: &str, known: &[&str]) -> Result<(), Filt
     }
 }
 
-fn name_patterns(filters: &Filters) -> Result<Vec<Regex>, FilterError> {
+pub(super) fn name_patterns(filters: &Filters) -> Result<Vec<Regex>, FilterError> {
     let pattern = |text: &str| Regex::new(text).map_err(|_| invalid("name", text));
     filters.values("name").map(pattern).collect()
 }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::{container, image, volume};
 use crate::{
     app::App,
-    convert::{event, image::bytes, inspect::DRIVER, time},
+    convert::{event, image::bytes, inspect::DRIVER, null_if_empty, time},
     http::{
         answer::{Failure, Outcome, empty, flowing, json, text},
         body,
@@ -117,6 +117,13 @@ pub(super) async fn info(request: Request) -> Outcome {
         containers_paused: count(facts.paused),
         containers_stopped: count(facts.stopped),
         images: count(facts.images),
+        warnings: null_if_empty(
+            facts
+                .warnings
+                .iter()
+                .map(|text| format!("WARNING: {text}"))
+                .collect(),
+        ),
         driver: DRIVER.to_owned(),
         driver_status: vec![
             [
@@ -498,7 +505,7 @@ async fn containers_usage(request: &Request, usage: &mut DiskUsage) -> Result<()
     let records = request.app.engine.containers();
     let mut containers = container::summaries(request, &records, false).await?;
     for (wire, record) in containers.iter_mut().zip(&records) {
-        let own = request.app.engine.container_disk(record).await?;
+        let own = request.app.engine.container_disk(record).await.unwrap_or(0);
         wire.size_rw = Some(bytes(own));
     }
     let size = |container: &&hull_api::types::ContainerSummary| container.size_rw.unwrap_or(0);
@@ -531,7 +538,8 @@ async fn volumes_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), F
     for volume in engine.volumes() {
         // What a plugin keeps is not on this disk.
         let size = match volume.is_local() {
-            true => bytes(engine.volume_size(&volume).await?),
+            // One that cannot be measured is no reason not to tell of the others.
+            true => engine.volume_size(&volume).await.map_or(-1, bytes),
             false => -1,
         };
         let figures = VolumeUsage {

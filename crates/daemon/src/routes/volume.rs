@@ -45,10 +45,15 @@ async fn list(request: Request) -> Outcome {
         .contains("dangling")
         .then(|| filters.flag("dangling", false));
     let dangling = dangling.transpose()?;
+    let names = select::name_patterns(&filters)?;
+    let is_named =
+        |volume: &Volume| names.is_empty() || names.iter().any(|name| name.is_match(&volume.name));
     let unused = |volume: &Volume| engine.volume_users(volume).is_empty();
     let mut volumes = engine.volumes();
     volumes.retain(|volume| {
-        dangling.is_none_or(|dangling| dangling == unused(volume)) && passes(volume, &filters)
+        dangling.is_none_or(|dangling| dangling == unused(volume))
+            && is_named(volume)
+            && passes(volume, &filters)
     });
     let volumes = volumes
         .into_iter()
@@ -65,7 +70,6 @@ fn passes(volume: &Volume, filters: &Filters) -> bool {
         !filters.contains(key) || filters.values(key).any(fits)
     };
     any("driver", &|driver| volume.driver == driver)
-        && any("name", &|name| volume.name.contains(name))
         && select::labels_match(filters, &volume.labels)
 }
 
@@ -118,7 +122,9 @@ async fn prune(request: Request) -> Outcome {
     // Older clients mean every volume, newer ones those without a name of their own.
     let all = !request.version.has(Feature::PruneAnonymousVolumes) || filters.flag("all", false)?;
     let wanted = |volume: &Volume| {
-        (all || volume.anonymous) && select::labels_match(&filters, &volume.labels)
+        // Of what lies elsewhere little would be won here, and much lost there.
+        let lies_here = volume.is_plain() && volume.options.is_empty();
+        lies_here && (all || volume.anonymous) && select::labels_match(&filters, &volume.labels)
     };
     let (deleted, bytes) = request.app.engine.volume_prune(wanted).await?;
     Ok(json(&VolumePrune {

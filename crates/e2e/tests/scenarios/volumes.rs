@@ -55,3 +55,53 @@ scenario!(the_daemons_three_files_can_be_written(scene) {
     let resolver = scene.ok("run --rm --dns 9.9.9.9 --dns-search example.org busybox cat /etc/resolv.conf");
     assert!(resolver.contains("nameserver 9.9.9.9") && resolver.contains("search example.org"), "{resolver}");
 });
+
+scenario!(a_prune_takes_nameless_volumes_and_never_what_lies_elsewhere(scene) {
+    let nameless = scene.ok("volume create");
+    scene.ok("volume create kept");
+    scene.ok("volume create --opt type=tmpfs --opt device=tmpfs elsewhere");
+    let listed = scene.ok("volume ls -q --filter label=com.docker.volume.anonymous");
+    assert_eq!(listed, nameless);
+    let text = scene.ok("volume prune -f");
+    assert!(text.contains(&nameless), "{text}");
+    assert_eq!(scene.ok("volume ls -q --filter name=^k"), "kept");
+    let text = scene.ok("volume prune -af");
+    assert!(text.contains("kept") && !text.contains("elsewhere"), "{text}");
+    assert_eq!(scene.ok("volume ls -q"), "elsewhere");
+    let events = scene.ok(&format!("events --since 1h --until {} --filter type=volume", scene.now()));
+    assert!(events.contains("volume destroy kept"), "{events}");
+});
+
+scenario!(an_export_leaves_a_running_container_its_layers(scene) {
+    scene.ok("run -d --name box busybox sleep 1000");
+    let tar = scene.daemon.path("box.tar");
+    scene.ok(&format!("export -o {} box", tar.display()));
+    assert!(tar.metadata().unwrap().len() > 1 << 20);
+    // Each needs the work directory that overlayfs has.
+    scene.ok("exec box sh -c 'rm /etc/passwd && mv /bin /other && /other/busybox mkdir /bin'");
+});
+
+scenario!(copies_into_a_stopped_container_wait_for_each_other(scene) {
+    scene.ok("create --name box -v data:/data busybox true");
+    let file = scene.daemon.path("file");
+    fs::write(&file, vec![1; 8 << 20]).unwrap();
+    let copies: Vec<_> = (0..4)
+        .map(|number| scene.begin(&format!("cp {} box:/etc/file{number}", file.display())))
+        .collect();
+    for mut copy in copies {
+        let (code, _, complaint) = copy.wait();
+        assert_eq!(code, 0, "{complaint}");
+    }
+    for number in 0..4 {
+        scene.ok(&format!("cp box:/etc/file{number} {}", scene.daemon.path("back").display()));
+        assert_eq!(fs::read(scene.daemon.path("back")).unwrap().len(), 8 << 20);
+    }
+    scene.ok("start -a box");
+});
+
+scenario!(a_volumes_use_is_told(scene) {
+    scene.ok("run --rm -v data:/data busybox true");
+    let shown = "--filter type=volume --format '{{.Action}} {{.Actor.ID}}'";
+    let events = scene.ok(&format!("events --since 1h --until {} {shown}", scene.now()));
+    assert_eq!(events, "create data\nmount data\nunmount data");
+});

@@ -80,6 +80,7 @@ impl Actor {
             ]),
         );
         self.services.say_attachments("disconnect", &endpoints);
+        self.services.say_volumes("unmount", &self.record);
         if self.intent != Intent::Signal {
             self.say("stop", BTreeMap::new());
         }

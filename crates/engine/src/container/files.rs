@@ -23,7 +23,7 @@ use crate::{
     services::Services,
 };
 
-use super::view::View;
+use super::view::{Purpose, View};
 
 /// What a pipe holds that an archive goes through, if the kernel lets it: with less, its two ends
 /// wait for each other all the time.
@@ -56,7 +56,7 @@ impl Engine {
         let (services, record, path) = self.with_path(reference, path)?;
         self.services()
             .block(move || {
-                let root = services.root_of(&record)?;
+                let root = services.root_of(&record, Purpose::Read)?;
                 hull_image::archive::stat(&root, &path).map_err(|e| no_path(e, &record, &path))
             })
             .await?
@@ -70,7 +70,7 @@ impl Engine {
             .block({
                 let (record, path) = (Arc::clone(&record), path.clone());
                 move || -> Result<_> {
-                    let root = services.root_of(&record)?;
+                    let root = services.root_of(&record, Purpose::Read)?;
                     let stat = hull_image::archive::stat(&root, &path)
                         .map_err(|error| no_path(error, &record, &path))?;
                     Ok((root, stat))
@@ -104,9 +104,10 @@ impl Engine {
         }
         let owner = Arc::clone(&record);
         carried(move || {
-            let root = services.root_of(&owner)?;
+            let root = services.root_of(&owner, Purpose::Write)?;
             let user = &owner.config.user;
-            let new_owner = match options.copy_uid_gid {
+            // Whose container names nobody keeps the archive's owners.
+            let new_owner = match options.copy_uid_gid && !user.is_empty() {
                 true => Some(super::start::resolve_user(&services, &owner, user, &[])?),
                 false => None,
             };
@@ -133,7 +134,7 @@ impl Engine {
         let owner = Arc::clone(&record);
         let root = self
             .services()
-            .block(move || services.layers_of(&owner).map(View::plain))
+            .block(move || services.layers_to_read(&owner).map(View::plain))
             .await??;
         self.say_path(&record, "export");
         outgoing(root, |root, pipe| {

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     apparmor, cdi,
+    claims::Claim,
     container::exec::ExecOptions,
     error::{Attempt, Error, Result},
     model::{Config, HealthProbe, Healthcheck, IpcNamespace, NetworkMode, PidNamespace},
@@ -60,6 +61,8 @@ pub(crate) struct Started {
     pub(crate) has_probe: bool,
     /// A connection on which the shim tells what happens.
     pub(crate) events: UnixStream,
+    /// Nobody mounts its layers until all know that it runs.
+    pub(crate) claim: Claim,
 }
 
 /// Why a start failed: nothing of it is left.
@@ -125,6 +128,7 @@ fn start(
     attaches: Vec<(Attach, oneshot::Sender<UnixStream>)>,
     undo: &mut Undo,
 ) -> Result<Started> {
+    let claim = services.claims.take(record)?;
     let run_dir = services.paths.run(&record.id);
     make_run_dir(&run_dir)?;
     let _ = fs::remove_file(services.paths.bundle(&record.id).join(EXIT_RECORD));
@@ -193,6 +197,7 @@ fn start(
         published: connected.published,
         has_probe,
         events,
+        claim,
     })
 }
 

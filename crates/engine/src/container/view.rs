@@ -25,6 +25,7 @@ use hull_sys::{
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::{
+    claims::Claim,
     error::{Attempt, Error, Result},
     model::{IdMap, IdRange},
     record::{MountKind, MountPoint, Record},
@@ -44,6 +45,15 @@ pub(crate) struct View {
     _namespace: Option<OwnedFd>,
     /// Gives the volumes back.
     _volumes: Undo,
+    /// Nobody else writes to the layers.
+    _claim: Option<Claim>,
+}
+
+/// What somebody wants of a container's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Read,
+    Write,
 }
 
 impl View {
@@ -54,6 +64,7 @@ impl View {
             owners: None,
             _namespace: None,
             _volumes: Undo::default(),
+            _claim: None,
         }
     }
 
@@ -64,6 +75,7 @@ impl View {
             owners: None,
             _namespace: None,
             _volumes: undo,
+            _claim: None,
         }
     }
 
@@ -89,17 +101,49 @@ impl Deref for View {
     }
 }
 
-/// A stopped container's files.
-pub(crate) fn of_stopped(services: &Arc<Services>, record: &Record) -> Result<View> {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let layers = services.layers_of(record)?;
-    if record
-        .mounts
-        .iter()
-        .all(|mount| mount.kind == MountKind::Tmpfs)
-    {
-        return Ok(View::plain(layers));
+/// A stopped container's files. Those who read do not disturb each other.
+pub(crate) fn of_stopped(
+    services: &Arc<Services>,
+    record: &Record,
+    purpose: Purpose,
+) -> Result<View> {
+    let shown = |mount: &&MountPoint| mount.kind != MountKind::Tmpfs;
+    let has_mounts = record.mounts.iter().any(|mount| shown(&mount));
+    if purpose == Purpose::Read {
+        let layers = services.layers_to_read(record)?;
+        let mut shown = record.mounts.iter().filter(shown);
+        // A container that never ran may have no place yet where its mounts go.
+        if shown.all(|mount| layers.stat(&mount.destination).is_ok()) {
+            return match has_mounts {
+                false => Ok(View::plain(layers)),
+                true => with_mounts(services, record, layers, None),
+            };
+        }
     }
+    let claim = services.claims.take(record)?;
+    // Meanwhile it may have been started.
+    let now = services.registry.find(record.id.as_str())?.record();
+    if now.state.run().is_some() {
+        return services.root_of(&now, purpose);
+    }
+    let layers = services.layers_of(record, &claim)?;
+    if !has_mounts && !record.host.readonly_rootfs {
+        return Ok(View {
+            _claim: Some(claim),
+            ..View::plain(layers)
+        });
+    }
+    with_mounts(services, record, layers, Some(claim))
+}
+
+/// Layers with what is mounted over them.
+fn with_mounts(
+    services: &Arc<Services>,
+    record: &Record,
+    layers: Root,
+    claim: Option<Claim>,
+) -> Result<View> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
     let mut undo = Undo::default();
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let holder = format!("files of {} ({serial})", record.id);
@@ -132,6 +176,7 @@ pub(crate) fn of_stopped(services: &Arc<Services>, record: &Record) -> Result<Vi
         owners: None,
         _namespace: Some(namespace),
         _volumes: undo,
+        _claim: claim,
     })
 }
 

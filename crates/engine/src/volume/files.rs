@@ -69,7 +69,15 @@ impl Engine {
                     .labels
                     .clone()
                     .into_iter()
+                    .filter(|(key, _)| key != super::ANONYMOUS)
                     .chain(options.labels)
+                    .collect(),
+                // A limit holds for the copy, too; where the original is mounted from does not.
+                options: volume
+                    .options
+                    .clone()
+                    .into_iter()
+                    .filter(|(key, _)| key == super::options::SIZE)
                     .collect(),
                 ..CreateVolume::default()
             };
@@ -296,6 +304,11 @@ fn make(
     let data = aside.join(super::index::DATA);
     let filled = fs::create_dir_all(&data)
         .attempt(|| format!("create {}", data.display()))
+        .and_then(|()| super::options::parse(&order.options))
+        .and_then(|options| {
+            let size = options.size;
+            size.map_or(Ok(()), |bytes| services.limit(&[&data], bytes))
+        })
         .and_then(|()| fill(&data));
     let made = filled.and_then(|()| {
         let _changing = services.volumes.change();
@@ -307,6 +320,7 @@ fn make(
             name: order.name.clone(),
             driver: LOCAL.to_owned(),
             labels: order.labels.clone(),
+            options: order.options.clone(),
             created_at_ns: now_ns(),
             ..Volume::default()
         };

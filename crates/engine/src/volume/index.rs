@@ -111,10 +111,9 @@ impl Volumes {
                 continue;
             }
             let path = self.directory.join(&id);
-            let entries = fs::read_dir(path.join(DATA));
-            match entries.map(|mut entries| entries.next().is_none()) {
-                Ok(false) if !id.starts_with(ASIDE) => unowned.filled.push(path),
-                _ => unowned.empty.push(path),
+            match holds_something(&path) && !id.starts_with(ASIDE) {
+                true => unowned.filled.push(path),
+                false => unowned.empty.push(path),
             }
         }
         Ok(unowned)
@@ -238,5 +237,19 @@ impl Volumes {
     pub(super) fn usage_of(&self, volume: &Volume) -> Arc<Mutex<Usage>> {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(usage.entry(volume.id.clone()).or_default())
+    }
+}
+
+/// Whether a volume's directory holds more than what is made before its record. What cannot be read
+/// holds something.
+fn holds_something(directory: &Path) -> bool {
+    match fs::read_dir(directory.join(DATA)) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let entries = fs::read_dir(directory);
+            let is_more = |entry: fs::DirEntry| entry.file_name() != RECORD_COPY;
+            entries.map_or(true, |entries| entries.flatten().any(is_more))
+        }
+        Err(_) => true,
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use hull_sys::mount::{self, Change, FileSystem};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 
-use super::options::{LocalMount, Source, address_to_resolve, without_password};
+use super::options::{LocalMount, Source, address_to_resolve, server_to_resolve, without_password};
 
 /// How long a file server may take to answer. The kernel would wait for minutes, or for ever.
 const SERVER_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -83,6 +83,9 @@ fn detached(plan: &LocalMount) -> io::Result<OwnedFd> {
         Source::FileSystem { kind, device, data } => {
             let context = FileSystem::new(kind).map_err(|error| unknown(kind, error))?;
             context.set("source", device)?;
+            if let Some(server) = server_to_resolve(kind, device, data) {
+                context.set("addr", address_of(&server)?.to_string())?;
+            }
             let name = address_to_resolve(kind, data);
             for option in data {
                 match (&name, option.strip_prefix("addr=")) {

@@ -39,6 +39,9 @@ use crate::{
 /// The driver that needs nobody else.
 const LOCAL: &str = "local";
 
+/// The label by which programs tell a volume that nobody named.
+pub(crate) const ANONYMOUS: &str = "com.docker.volume.anonymous";
+
 /// A volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
@@ -199,7 +202,10 @@ pub(crate) fn create(
     } else {
         &order.driver
     };
+    let anonymous = anonymous || order.name.is_empty();
+    let mut labels = order.labels;
     let name = if order.name.is_empty() {
+        labels.insert(ANONYMOUS.to_owned(), String::new());
         ContainerId::random().to_string()
     } else {
         check_name(&order.name)?;
@@ -212,7 +218,7 @@ pub(crate) fn create(
         id: String::new(),
         name,
         driver: driver.to_owned(),
-        labels: order.labels,
+        labels,
         options: order.options,
         created_at_ns: now_ns(),
         anonymous,
@@ -235,10 +241,17 @@ pub(crate) fn create(
     let made = fs::create_dir_all(&data)
         .attempt(|| format!("create {}", data.display()))
         .and_then(|()| size.map_or(Ok(()), |bytes| services.limit(&[&data], bytes)))
-        .and_then(|()| services.volumes.put(volume));
+        .and_then(|()| services.volumes.put(volume.clone()));
     match &made {
         Ok(volume) => say(services, "create", volume),
-        Err(_) => drop(services.trash.put(&directory)),
+        Err(_) => {
+            drop(services.trash.put(&directory));
+            if !volume.is_local()
+                && let Err(error) = services.driver_remove(&volume)
+            {
+                tracing::warn!(volume = volume.name, %error, "its driver keeps what was made");
+            }
+        }
     }
     made
 }
@@ -303,6 +316,7 @@ pub(crate) fn remove_anonymous(services: &Arc<Services>, record: &Record) {
             });
             continue;
         }
+        let _nobody_chooses = services.makings.nobody_chooses();
         match remove(services, &volume.name, false) {
             // Another container took it over with `--volumes-from`.
             Ok(()) | Err(Error::Conflict(_) | Error::NoSuchVolume(_)) => {}
@@ -359,6 +373,30 @@ fn say(services: &Services, action: &str, volume: &Volume) {
     services
         .events
         .publish(Subject::Volume, action, &volume.name, attributes);
+}
+
+impl Services {
+    /// Tells that a container has its volumes mounted (`mount`), or has them no more (`unmount`).
+    pub(crate) fn say_volumes(&self, action: &str, record: &Record) {
+        for mount in &record.mounts {
+            let Some(volume) = self.volume_of(mount) else {
+                continue;
+            };
+            let mut attributes = BTreeMap::from([
+                ("container".to_owned(), record.id.to_string()),
+                ("driver".to_owned(), volume.driver.clone()),
+            ]);
+            if action == "mount" {
+                attributes.extend([
+                    ("destination".to_owned(), mount.destination.clone()),
+                    ("propagation".to_owned(), String::new()),
+                    ("read/write".to_owned(), (!mount.read_only).to_string()),
+                ]);
+            }
+            self.events
+                .publish(Subject::Volume, action, &volume.name, attributes);
+        }
+    }
 }
 
 #[cfg(test)]

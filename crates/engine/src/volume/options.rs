@@ -8,6 +8,9 @@ use hull_sys::mount::{Propagation, attr};
 
 use crate::error::{Error, Result};
 
+/// How many bytes a volume may hold.
+pub(super) const SIZE: &str = "size";
+
 /// What is mounted when a volume is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LocalMount {
@@ -44,7 +47,7 @@ pub(super) struct LocalOptions {
 pub(super) fn parse(options: &BTreeMap<String, String>) -> Result<LocalOptions> {
     let of = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
     for key in options.keys() {
-        if !["type", "o", "device", "size"].contains(&key.as_str()) {
+        if !["type", "o", "device", SIZE].contains(&key.as_str()) {
             return Err(Error::Invalid(format!("invalid option: {key:?}")));
         }
     }
@@ -60,7 +63,7 @@ pub(super) fn parse(options: &BTreeMap<String, String>) -> Result<LocalOptions> 
             )));
         }
     }
-    let size = options.get("size").map(|text| bytes(text)).transpose()?;
+    let size = options.get(SIZE).map(|text| bytes(text)).transpose()?;
     if !options.contains_key("type") {
         return Ok(LocalOptions { mount: None, size });
     }
@@ -191,10 +194,20 @@ pub(super) fn address_to_resolve(kind: &str, data: &[String]) -> Option<String> 
     (is_network && address.parse::<IpAddr>().is_err()).then(|| address.to_owned())
 }
 
+/// The server that a CIFS device names, if no option tells its address.
+pub(super) fn server_to_resolve(kind: &str, device: &str, data: &[String]) -> Option<String> {
+    let tells_address = |option: &String| option.starts_with("addr=") || option.starts_with("ip=");
+    if !matches!(kind, "cifs" | "smb3") || data.iter().any(tells_address) {
+        return None;
+    }
+    let host = device.strip_prefix("//")?.split('/').next()?;
+    (!host.is_empty() && host.parse::<IpAddr>().is_err()).then(|| host.to_owned())
+}
+
 /// Options without what nobody but the file system should see.
 pub(super) fn without_password(data: &[String]) -> String {
     let hide = |option: &String| match option.split_once('=') {
-        Some((key @ ("password" | "pass"), _)) => format!("{key}=****"),
+        Some((key @ ("password" | "password2" | "pass"), _)) => format!("{key}=****"),
         _ => option.clone(),
     };
     data.iter().map(hide).collect::<Vec<_>>().join(",")

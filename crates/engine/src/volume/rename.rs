@@ -36,8 +36,11 @@ impl Engine {
                         "cannot rename volume {old} to {new}: there is a volume of that name"
                     )));
                 }
+                let mut labels = volume.labels.clone();
+                labels.remove(super::ANONYMOUS);
                 volumes.put(Volume {
                     name: new,
+                    labels,
                     // Whoever names it means to keep it.
                     anonymous: false,
                     ..Volume::clone(&volume)

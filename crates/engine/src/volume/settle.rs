@@ -196,10 +196,12 @@ impl Making<'_> {
         if !existed {
             let (services, volume) = (Arc::clone(self.services), Arc::clone(&volume));
             self.undo.push("remove the new volume", move || {
+                let _nobody_chooses = services.makings.nobody_chooses();
                 drop(remove(&services, &volume.name, false))
             });
         }
-        if !options.no_copy {
+        // What the image has there belongs into the part that is mounted, which must be there.
+        if !options.no_copy && options.subpath.is_empty() {
             self.fill(&volume, &mount.destination)?;
         }
         mount.kind = MountKind::Volume;

@@ -49,6 +49,13 @@ impl Services {
 
     fn acquire_of_driver(&self, volume: &Volume, user: &str) -> Result<PathBuf> {
         let usage = self.volumes.usage_of(volume);
+        {
+            // A container that has it twice is one user: it gives it back once.
+            let known = usage.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.users.contains(user) && !known.mounted_at.as_os_str().is_empty() {
+                return Ok(known.mounted_at.clone());
+            }
+        }
         let path = self.driver_mount(volume, user)?;
         let mut usage = usage.lock().unwrap_or_else(PoisonError::into_inner);
         usage.users.insert(user.to_owned());
@@ -140,6 +147,24 @@ impl Services {
             .filter_map(|mount| self.volume_of(mount))
         {
             self.release_volume(&volume, record.id.as_str());
+        }
+    }
+
+    /// A container that ended while nobody looked: drivers of other programs are told that it needs
+    /// its volumes no more. (What local ones have mounted, [`recount_volumes`](Self::recount_volumes)
+    /// sees to.)
+    pub(crate) fn give_lost_volumes_back(&self, record: &Record) {
+        let mut told = BTreeSet::new();
+        for mount in &record.mounts {
+            let volume = self.volume_of(mount);
+            let Some(volume) = volume.filter(|volume| !volume.is_local()) else {
+                continue;
+            };
+            if told.insert(volume.id.clone())
+                && let Err(error) = self.driver_unmount(&volume, record.id.as_str())
+            {
+                tracing::warn!(volume = volume.name, %error, "its driver was not told");
+            }
         }
     }
 

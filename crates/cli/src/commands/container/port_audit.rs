@@ -1,9 +1,9 @@
 //! `port audit`: which ports of which containers are reachable from where.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use hull_api::types::{ContainerSummary, FirewallInfo};
-use serde_json::{Value as Json, json};
+use hull_api::types::{ContainerSummary, FirewallInfo, Network};
+use serde_json::Value as Json;
 
 use crate::commands::json::{self, Field, Kind, Shape};
 use crate::commands::{About, Call, Command, Operands};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::tabwriter;
 use crate::ui;
 
-static FIELDS: [Field; 7] = [
+static FIELDS: [Field; 8] = [
     Field("Container", Kind::Text, "its name"),
     Field("ContainerID", Kind::Text, "all digits"),
     Field(
@@ -20,10 +20,19 @@ static FIELDS: [Field; 7] = [
         Kind::Text,
         "host: whatever it listens on is reachable, and the fields that follow are null",
     ),
-    Field("HostIP", Kind::Text, ""),
+    Field(
+        "HostIP",
+        Kind::Text,
+        "the container's own address where it is reached by that",
+    ),
     Field("HostPort", Kind::Number, ""),
-    Field("ContainerPort", Kind::Number, ""),
+    Field(
+        "ContainerPort",
+        Kind::Number,
+        "null: whatever it listens on",
+    ),
     Field("Protocol", Kind::Text, ""),
+    Field("ReachableFrom", Kind::Text, "for people"),
 ];
 
 #[derive(Default)]
@@ -45,14 +54,23 @@ impl Command for PortAudit {
             .containers(&Default::default())
             .await
             .map_err(failure)?;
+        let networks = client
+            .networks(&Default::default())
+            .await
+            .map_err(failure)?;
+        let networks = networks.into_iter();
+        let networks: Networks = networks.map(|one| (one.id.clone(), one)).collect();
+        let mut openings: Vec<_> = containers
+            .iter()
+            .flat_map(|container| openings(container, &networks))
+            .collect();
         if call.json {
-            return json::array(containers.iter().flat_map(records));
+            return json::array(openings.into_iter().map(Opening::into_record));
         }
         let mut text = String::from("REACHABLE FROM\tHOST\tCONTAINER\tPORT\n");
-        let mut lines: Vec<_> = containers.iter().flat_map(lines).collect();
-        lines.sort();
-        for line in lines {
-            text.push_str(&line.join("\t"));
+        openings.sort_by_key(Opening::columns);
+        for opening in openings {
+            text.push_str(&opening.columns().join("\t"));
             text.push('\n');
         }
         ui::out(&tabwriter::align(&text))?;
@@ -62,9 +80,23 @@ impl Command for PortAudit {
                 "\nThe host's own rules have their say (firewall-mode: input): who does not pass them at INPUT reaches none.",
             )?;
         }
+        let dropping = facts.warnings.iter().flatten();
+        for warning in dropping.filter(|warning| warning.contains(DROPS)) {
+            ui::line(&format!("\nFewer than that reach them: {warning}"))?;
+        }
         Ok(0)
     }
 }
+
+/// What a warning of the daemon's says of a foreign firewall.
+const DROPS: &str = "drops forwarded packets";
+
+/// Options of networks.
+const MODE: &str = "com.docker.network.bridge.gateway_mode_ipv";
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+
+/// By id.
+type Networks = BTreeMap<String, Network>;
 
 /// Whether published ports obey the host's rules for packets that are its own.
 fn obeys_input(firewall: &FirewallInfo) -> bool {
@@ -72,54 +104,139 @@ fn obeys_input(firewall: &FirewallInfo) -> bool {
     firewall.info.iter().any(|pair| *pair == mode)
 }
 
-/// The same, for programs: who reaches an address is in the address.
-fn records(container: &ContainerSummary) -> Vec<Json> {
-    let name = container.names.first().map_or("", String::as_str);
-    let own = |ip: Json, public: Json, private: Json, protocol: Json| {
-        let name = name.trim_start_matches('/').into();
-        let id = container.id.as_str().into();
-        let network = json::known(&container.host_config.network_mode);
-        json::row(&FIELDS, [name, id, network, ip, public, private, protocol])
-    };
-    if container.host_config.network_mode == "host" {
-        return vec![own(Json::Null, Json::Null, Json::Null, Json::Null)];
-    }
-    let published = container.ports.iter().filter(|port| port.public_port != 0);
-    published
-        .map(|port| {
-            own(
-                json::known(&port.ip),
-                json!(port.public_port),
-                json!(port.private_port),
-                json::known(&port.protocol),
-            )
-        })
-        .collect()
+/// A way from elsewhere to a container.
+struct Opening<'a> {
+    container: &'a ContainerSummary,
+    from: String,
+    /// The host's address and port; of a container that is reached by its own address, that; empty:
+    /// it shares the host's.
+    ip: String,
+    /// 0: whatever it listens on.
+    public_port: u16,
+    private_port: u16,
+    protocol: &'a str,
 }
 
-fn lines(container: &ContainerSummary) -> Vec<[String; 4]> {
-    let name = container.names.first().map_or("", String::as_str);
-    let name = name.trim_start_matches('/').to_owned();
+impl Opening<'_> {
+    fn name(&self) -> &str {
+        let name = self.container.names.first().map_or("", String::as_str);
+        name.trim_start_matches('/')
+    }
+
+    fn columns(&self) -> [String; 4] {
+        let ip = match self.ip.contains(':') {
+            true => format!("[{}]", self.ip),
+            false => self.ip.clone(),
+        };
+        let host = match (self.ip.as_str(), self.public_port) {
+            ("", _) => "(host network)".to_owned(),
+            (_, 0) => format!("({ip})"),
+            (_, port) => format!("{ip}:{port}"),
+        };
+        let port = match self.private_port {
+            0 => "all that it listens on".to_owned(),
+            port => format!("{port}/{}", self.protocol),
+        };
+        [self.from.clone(), host, self.name().to_owned(), port]
+    }
+
+    /// The same, for programs.
+    fn into_record(self) -> Json {
+        let number = |number: u16| (number != 0).then_some(number).into();
+        let values = [
+            self.name().into(),
+            self.container.id.as_str().into(),
+            json::known(&self.container.host_config.network_mode),
+            json::known(&self.ip),
+            number(self.public_port),
+            number(self.private_port),
+            json::known(self.protocol),
+            self.from.into(),
+        ];
+        json::row(&FIELDS, values)
+    }
+}
+
+/// All ways to a container.
+fn openings<'a>(container: &'a ContainerSummary, networks: &Networks) -> Vec<Opening<'a>> {
+    let open = |from: String, ip: &str| Opening {
+        container,
+        from,
+        ip: ip.to_owned(),
+        public_port: 0,
+        private_port: 0,
+        protocol: "",
+    };
     if container.host_config.network_mode == "host" {
-        let all = "all that it listens on".to_owned();
-        return vec![[
-            "wherever this host is".to_owned(),
-            "(host network)".to_owned(),
-            name,
-            all,
-        ]];
+        return vec![open("wherever this host is".to_owned(), "")];
+    }
+    let mut all = Vec::new();
+    let mut direct = [None, None];
+    for settings in container.network_settings.networks.values() {
+        let Some(network) = networks.get(&settings.network_id) else {
+            continue;
+        };
+        let own = [&settings.ip_address, &settings.global_ipv6_address];
+        for (family, ip) in own.into_iter().enumerate().filter(|(_, ip)| !ip.is_empty()) {
+            match reached(network, family) {
+                Reached::Everything(from) => all.push(open(from, ip)),
+                Reached::Published => direct[family] = Some(ip.as_str()),
+                Reached::Nothing => {}
+            }
+        }
+        let trusted = network.options.as_ref().and_then(|all| all.get(TRUSTED));
+        let trusted = trusted.map_or("", String::as_str).split(':');
+        for interface in trusted.filter(|name| !name.is_empty()) {
+            let from = format!("whoever comes in by {interface}");
+            let own = own.into_iter().filter(|ip| !ip.is_empty());
+            all.extend(own.map(|ip| open(from.clone(), ip)));
+        }
     }
     let published = container.ports.iter().filter(|port| port.public_port != 0);
-    published
-        .map(|port| {
-            let host = match port.ip.contains(':') {
-                true => format!("[{}]:{}", port.ip, port.public_port),
-                false => format!("{}:{}", port.ip, port.public_port),
-            };
-            let inside = format!("{}/{}", port.private_port, port.protocol);
-            [reach(&port.ip), host, name.clone(), inside]
-        })
-        .collect()
+    all.extend(published.map(|port| {
+        // Where the container is reached by its own address, no port of the host's is in use.
+        let own = direct[usize::from(port.ip.contains(':'))];
+        let (from, ip, public_port) = match own {
+            Some(ip) => (
+                format!("whoever has a route to {ip}"),
+                ip,
+                port.private_port,
+            ),
+            None => (reach(&port.ip), port.ip.as_str(), port.public_port),
+        };
+        Opening {
+            public_port,
+            private_port: port.private_port,
+            protocol: &port.protocol,
+            ..open(from, ip)
+        }
+    }));
+    all
+}
+
+/// What of containers is reached by their own addresses.
+enum Reached {
+    /// Whatever they listen on, by whom.
+    Everything(String),
+    /// Published ports.
+    Published,
+    /// They are reached by the host's address alone.
+    Nothing,
+}
+
+fn reached(network: &Network, family: usize) -> Reached {
+    let option = |name: &str| network.options.as_ref().and_then(|all| all.get(name));
+    if ["macvlan", "ipvlan"].contains(&network.driver.as_str()) && !network.internal {
+        let parent = option("parent").map_or("", String::as_str);
+        return Reached::Everything(format!("whoever is on the network of {parent}"));
+    }
+    let mode = option(&format!("{MODE}{}", [4, 6][family])).map_or("", String::as_str);
+    match mode {
+        _ if network.internal => Reached::Nothing,
+        "nat-unprotected" => Reached::Everything("whoever has a route to it".to_owned()),
+        "routed" => Reached::Published,
+        _ => Reached::Nothing,
+    }
 }
 
 /// Who can reach an address of the host.
