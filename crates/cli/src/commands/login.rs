@@ -44,16 +44,31 @@ impl Command for Login {
             serveraddress: server(call.operand(0)),
             ..AuthConfig::default()
         };
+        let mut are_stored = false;
         if auth.username.is_empty()
             && auth.password.is_empty()
             && let Some(stored) = settings.credentials(&auth.serveraddress)
         {
-            ui::note("Authenticating with existing credentials...");
+            let whose = match stored.username.as_str() {
+                "" => String::new(),
+                name => format!(" [Username: {name}]"),
+            };
+            ui::note(&format!(
+                "Authenticating with existing credentials...{whose}"
+            ));
             auth = stored;
+            are_stored = true;
         }
         ask_for_what_is_missing(&mut auth)?;
         let client = connect(&call.globals).await?;
-        let answer = client.login(&auth).await.map_err(failure)?;
+        let mut answer = client.login(&auth).await.map_err(failure);
+        if answer.is_err() && are_stored && ui::in_is_terminal() {
+            // Whoever sits there may know others.
+            ui::note("Stored credentials invalid or expired");
+            ask_again(&mut auth)?;
+            answer = client.login(&auth).await.map_err(failure);
+        }
+        let answer = answer?;
         if !answer.identity_token.is_empty() {
             auth.password.clear();
             auth.identitytoken = answer.identity_token;
@@ -132,6 +147,21 @@ fn ask_for_what_is_missing(auth: &mut AuthConfig) -> Result<()> {
         return Err(Error::new("password is required"));
     }
     Ok(())
+}
+
+/// Asks for other credentials than those that are kept; the same user is one key away.
+fn ask_again(auth: &mut AuthConfig) -> Result<()> {
+    auth.password.clear();
+    auth.identitytoken.clear();
+    let before = std::mem::take(&mut auth.username);
+    if !before.is_empty() {
+        ui::out(&format!("Username ({before}): "))?;
+        auth.username = read_line()?;
+        if auth.username.is_empty() {
+            auth.username = before;
+        }
+    }
+    ask_for_what_is_missing(auth)
 }
 
 fn read_line() -> Result<String> {

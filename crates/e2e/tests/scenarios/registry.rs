@@ -94,6 +94,27 @@ scenario!(a_registry_that_knows_its_users_is_logged_in_to(scene) {
     }
 });
 
+scenario!(credentials_that_hold_no_more_are_asked_for_again(scene) {
+    let users = scene.daemon.path("users");
+    fs::write(&users, USERS).unwrap();
+    let users = users.display().to_string();
+    let _registry = Registry::start_with(&scene.daemon, &["--htpasswd", &users]);
+    // me:old
+    let settings = r#"{"auths": {"localhost:5000": {"auth": "bWU6b2xk"}}}"#;
+    fs::create_dir_all(scene.daemon.path("config")).unwrap();
+    fs::write(scene.daemon.path("config/config.json"), settings).unwrap();
+    // Without a terminal there is nobody to ask.
+    scene.fails(1, "login localhost:5000");
+    let mut terminal = scene.terminal("login localhost:5000");
+    terminal.expect("Stored credentials invalid or expired");
+    terminal.expect("Username (me): ");
+    terminal.line("");
+    terminal.expect("Password: ");
+    terminal.line("secret");
+    terminal.expect("Login Succeeded");
+    assert_eq!(terminal.wait(), 0);
+});
+
 /// An authority, a registry it vouches for, a client it vouches for, and one that nobody knows.
 fn make_certificates(directory: &Path) {
     let script = "set -e
