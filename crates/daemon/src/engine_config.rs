@@ -199,8 +199,10 @@ fn mtu(config: &Config) -> Result<u32, String> {
 
 fn pool((base, size): &(String, i64)) -> Result<AddressPool, String> {
     let invalid = || format!("invalid default-address-pool: base={base},size={size}");
-    Ok(AddressPool {
-        base: base.parse().map_err(|_| invalid())?,
-        size: u8::try_from(*size).map_err(|_| invalid())?,
-    })
+    let base: ipnet::IpNet = base.parse().map_err(|_| invalid())?;
+    let size = u8::try_from(*size).map_err(|_| invalid())?;
+    if !(base.prefix_len()..=base.max_prefix_len()).contains(&size) {
+        return Err(invalid());
+    }
+    Ok(AddressPool { base, size })
 }

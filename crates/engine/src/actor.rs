@@ -393,11 +393,17 @@ impl Actor {
 
     async fn start(&mut self) -> Result<()> {
         self.intent = Intent::Signal;
+        // Who copies files just now is no failure of the container's.
+        let (claims, record) = (Arc::clone(&self.services.claims), self.record.clone());
+        let claim = tokio::task::spawn_blocking(move || claims.take(&record))
+            .await
+            .unwrap_or_else(|panic| Err(Error::Internal(panic.to_string())))?;
         let attaches = std::mem::take(&mut self.waiting_attaches);
         let job = start::Job {
             services: Arc::clone(&self.services),
             record: self.record.clone(),
             attaches,
+            claim,
         };
         let outcome = match tokio::task::spawn_blocking(move || job.run()).await {
             Ok(outcome) => outcome,
@@ -425,6 +431,11 @@ impl Actor {
                 self.record.published = published;
                 // Who looks before the first probe must find that there will be one.
                 self.record.health = health;
+                if let State::Exited { exit, .. } | State::Restarting { exit, .. } =
+                    &self.record.state
+                {
+                    self.record.last_end_ns = exit.finished_at_ns;
+                }
                 self.record.state = State::Running(run);
                 self.save();
                 drop(claim);

@@ -34,6 +34,7 @@ impl Engine {
             services: Arc::new(services),
         };
         restore::take_up(&engine.services).await?;
+        crate::frozen::thaw_left(&engine);
         engine.reopen_builder().await;
         tokio::spawn(empty_trash(Arc::clone(&engine.services)));
         tokio::spawn(crate::collector::keep_budget(Arc::clone(&engine.services)));
@@ -109,7 +110,8 @@ impl Engine {
         &self.services.host
     }
 
-    pub(crate) fn say_pruned(&self, what: &str, bytes: u64) {
+    /// Tells of a prune, and of the bytes it gave back.
+    pub fn say_pruned(&self, what: &str, bytes: u64) {
         self.services.say_pruned(what, bytes);
     }
 }

@@ -260,15 +260,15 @@ impl Engine {
         let record = self.find(reference)?.record();
         let freeze = options.pause && matches!(record.state, State::Running(_));
         if freeze {
-            self.pause(record.id.as_str()).await?;
+            self.freeze(&record.id).await?;
         }
         let (services, owner) = (Arc::clone(self.services()), Arc::clone(&record));
         let outcome = self
             .services()
             .block(move || commit(&services, &owner, options))
             .await;
-        if freeze && let Err(error) = self.unpause(record.id.as_str()).await {
-            tracing::error!(container = record.id.short(), %error, "cannot thaw after a commit");
+        if freeze {
+            self.thaw_again(&record.id).await;
         }
         let id = outcome??;
         let mut attributes = record.event_attributes();

@@ -15,6 +15,7 @@ pub mod config;
 pub mod container;
 pub mod error;
 pub mod events;
+mod frozen;
 pub mod fsck;
 pub mod image;
 pub mod log;

@@ -45,6 +45,9 @@ pub struct Record {
     pub state: State,
     /// How often it was started again by its policy since the user started it.
     pub restarts: u32,
+    /// When it ended last, before it was started again; 0: it never did.
+    #[serde(default)]
+    pub last_end_ns: i64,
     /// The user asked it to stop: policies keep quiet.
     pub asked_to_stop: bool,
     /// Its places in networks while it runs.

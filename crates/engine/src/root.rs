@@ -6,6 +6,8 @@ use std::{
     os::{fd::OwnedFd, unix::fs::FileTypeExt},
     path::Path,
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use hull_image::{Snapshot, Snapshotter as _};
@@ -21,6 +23,10 @@ use crate::{
     services::Services,
 };
 
+/// How long the news of a container's end may take.
+const ENDING_TAKES: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Files of an image that the engine reads (`passwd`, `group`) are cut here: a hostile image must
 /// not fill the daemon's memory.
 const READ_BYTES_MAX: u64 = 1 << 20;
@@ -29,13 +35,22 @@ impl Services {
     /// The root directory of a container: as its processes see it while it runs, its layers and what
     /// is mounted over them otherwise.
     pub(crate) fn root_of(self: &Arc<Self>, record: &Record, purpose: Purpose) -> Result<View> {
-        match record.state.run() {
-            Some(run) => {
-                let root = process_root(run.pid)?;
-                Ok(View::running(root, ids_of(run.pid)?))
+        let Some(run) = record.state.run() else {
+            return view::of_stopped(self, record, purpose);
+        };
+        let running = || Ok(View::running(process_root(run.pid)?, ids_of(run.pid)?));
+        running().or_else(|error| {
+            // It may be ending at this moment: its files are still there.
+            let until = Instant::now() + ENDING_TAKES;
+            while Instant::now() < until {
+                let now = self.registry.find(record.id.as_str())?.record();
+                if now.state.run().is_none_or(|other| other.pid != run.pid) {
+                    return self.root_of(&now, purpose);
+                }
+                thread::sleep(LOOK);
             }
-            None => view::of_stopped(self, record, purpose),
-        }
+            Err(error)
+        })
     }
 
     /// A container's layers, without what is mounted over them, to be written.

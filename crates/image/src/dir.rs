@@ -182,7 +182,11 @@ fn remove_level(
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
-    if depth >= REMOVED_DEPTH_MAX {
+    let deepest = match spill {
+        Some(_) => REMOVED_DEPTH_MAX,
+        None => DEPTH_MAX,
+    };
+    if depth >= deepest {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let spill = spill.ok_or(Errno::NAMETOOLONG)?;
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) addresses: Vec<IpNet>,
     pub(crate) mtu: u32,
     pub(crate) ip_forward: bool,
+    /// Rules keep containers from the host's loopback.
+    pub(crate) guarded: bool,
     /// What a bridge that we make says of itself.
     pub(crate) mark: String,
 }
@@ -45,7 +47,7 @@ pub(crate) fn ensure(route: &mut Route, plan: &Plan) -> Result<(u32, bool), Erro
         }
         Some(_) => {
             return Err(Error::Invalid {
-                what: "bridge name",
+                what: "bridge name: the host has an interface of that name that is no bridge",
                 value: plan.name.clone(),
             });
         }
@@ -68,7 +70,26 @@ pub(crate) fn ensure(route: &mut Route, plan: &Plan) -> Result<(u32, bool), Erro
         .addresses
         .iter()
         .map(|net| (net.addr(), net.prefix_len()));
-    let missing: Vec<_> = wanted.filter(|prefix| !present.contains(prefix)).collect();
+    let wanted: Vec<_> = wanted.collect();
+    if link.alias == plan.mark {
+        // What the daemon's options said before. Others' bridges keep what they have.
+        let is_own = |address: &IpAddr| match address {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        };
+        let old = present.iter().filter(|prefix| !wanted.contains(prefix));
+        let old = old.filter(|(address, _)| is_own(address));
+        let gone: Vec<_> = old
+            .map(|prefix| route::delete_address(link.index, *prefix))
+            .collect();
+        if !gone.is_empty() {
+            route.apply(&gone).map_err(failed())?;
+        }
+    }
+    let missing: Vec<_> = wanted
+        .into_iter()
+        .filter(|prefix| !present.contains(prefix))
+        .collect();
     if !missing.is_empty() {
         let has_ipv6 = missing.iter().any(|(address, _)| address.is_ipv6());
         write_link_sysctl("ipv6", &plan.name, "disable_ipv6", flag(!has_ipv6))?;
@@ -78,7 +99,9 @@ pub(crate) fn ensure(route: &mut Route, plan: &Plan) -> Result<(u32, bool), Erro
         route.apply(&add.collect::<Vec<_>>()).map_err(failed())?;
         changed = true;
     }
-    write_link_sysctl("ipv4", &plan.name, "route_localnet", "1")?;
+    // What the host says to its own published ports goes this way, and what a container says to the
+    // host's loopback would come.
+    write_link_sysctl("ipv4", &plan.name, "route_localnet", flag(plan.guarded))?;
     if plan.ip_forward {
         forward(plan.addresses.iter().any(|net| net.addr().is_ipv6()))?;
     }

@@ -205,6 +205,27 @@ pub fn regenerated(current: Option<&str>, generated: Option<&str>, next: String)
     }
 }
 
+/// The same for `hosts`, whose lines stand for themselves: those of the user's stay, those that were
+/// taken away stay away, and ours follow the container's addresses.
+pub fn followed(current: Option<&str>, generated: Option<&str>, next: String) -> String {
+    let (Some(current), Some(generated)) = (current, generated) else {
+        return next;
+    };
+    if current == generated {
+        return next;
+    }
+    let is_ours = |line: &&str| generated.lines().any(|own| own == *line);
+    let is_there = |line: &&str| current.lines().any(|own| own == *line);
+    let ours = next.lines().filter(|line| is_there(line) || !is_ours(line));
+    let users = current.lines().filter(|line| !is_ours(line));
+    let mut text = String::new();
+    for line in ours.chain(users) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
 #[derive(Debug, Default)]
 struct ResolvConf {
     servers: Vec<String>,
@@ -367,6 +388,20 @@ mod tests {
                       fd00::1\tsix\n172.17.0.3\tcache c1\n172.17.0.2\tweb.example.com web\n";
         assert_eq!(made, wanted);
         assert_eq!(extra_hosts(&["x:y".to_owned()], &[]), Err("x:y".to_owned()));
+    }
+
+    #[test]
+    fn hosts_follow_the_addresses_and_keep_what_its_user_wrote() {
+        let made = "127.0.0.1\tlocalhost\n172.17.0.2\tme\n";
+        let next = || "127.0.0.1\tlocalhost\n172.17.0.5\tme\n".to_owned();
+        assert_eq!(followed(None, None, next()), next());
+        assert_eq!(followed(Some(made), Some(made), next()), next());
+        let edited = "10.0.0.1 db\n172.17.0.2\tme\n";
+        let merged = followed(Some(edited), Some(made), next());
+        assert_eq!(merged, "172.17.0.5\tme\n10.0.0.1 db\n");
+        // And again.
+        let back = followed(Some(&merged), Some(&next()), made.to_owned());
+        assert_eq!(back, "172.17.0.2\tme\n10.0.0.1 db\n");
     }
 
     #[test]

@@ -204,6 +204,11 @@ impl Error {
                      one of them"
                 ))
             }
+            Self::Port { address, source }
+                if source.kind() == io::ErrorKind::InvalidInput && address.is_ipv6() =>
+            {
+                Some("a link-local address is no place to publish: name another".to_owned())
+            }
             _ => None,
         }
     }

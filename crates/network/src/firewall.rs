@@ -306,8 +306,8 @@ fn input(ports: &[u16]) -> Option<Chain> {
 }
 
 fn output() -> Chain {
-    // Unlike 127/8, ::1 cannot leave its host: a connection would hang. It is refused instead, and
-    // programs go on to 127.0.0.1.
+    // Unlike 127/8, ::1 cannot leave its host: what is sent there reaches the socket of a relay, if the
+    // port has one, or is refused, and programs go on to 127.0.0.1.
     let rules = vec![
         rule(
             vec![Match::Destination(Ipv6Addr::LOCALHOST.into(), 128)],

@@ -6,7 +6,7 @@
 //! a resolver that died is replaced by one that is told everything again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::CString,
     fs::File,
     io,
@@ -92,6 +92,10 @@ struct Inner {
     served: BTreeMap<String, Served>,
     /// By their ids.
     relays: BTreeMap<String, Relayed>,
+    /// Those whose port could not be had again yet.
+    closed: BTreeSet<String>,
+    /// Somebody tries to begin.
+    is_retrying: bool,
     connection: Option<Arc<Connection>>,
 }
 
@@ -160,6 +164,7 @@ impl Names {
         };
         if result.is_err() {
             inner.relays.remove(&id);
+            shared.try_again(&mut inner);
         }
         result.map_err(failed("relay a port"))
     }
@@ -239,6 +244,7 @@ impl Names {
         };
         if served.is_err() {
             inner.served.remove(&id);
+            shared.try_again(&mut inner);
         }
         served.map_err(failed("serve names"))
     }
@@ -360,6 +366,7 @@ impl Shared {
             connection.send(&Order::Relay(relayed.order()), &[])?;
         }
         connection.send(&Order::Complete, &[])?;
+        inner.closed.clear();
         let mut missing = Vec::new();
         loop {
             match connection.receive::<Reply>()? {
@@ -370,13 +377,15 @@ impl Shared {
             }
         }
         for id in missing {
-            if let Some(relayed) = inner.relays.get(&id) {
+            if let Some(relayed) = inner.relays.get(&id).cloned() {
+                let relayed = &relayed;
                 if let Some((_, socket)) = open.filter(|(open, _)| **open == id) {
                     hand_over(&connection, relayed, socket)?;
                 } else if let Err(error) =
                     open_again(relayed).and_then(|socket| hand_over(&connection, relayed, &socket))
                 {
-                    tracing::error!(port = id, %error, "cannot relay a port");
+                    tracing::error!(port = id, %error, "cannot relay a port: it is tried again");
+                    inner.closed.insert(id);
                 }
                 continue;
             }
@@ -387,7 +396,38 @@ impl Shared {
         }
         inner.connection = Some(Arc::clone(&connection));
         watch(Arc::downgrade(self), connection);
+        if !inner.closed.is_empty() {
+            later(Arc::downgrade(self), "relay ports", Self::open_closed);
+        }
         Ok(())
+    }
+
+    /// Whether nothing is left to be opened.
+    fn open_closed(self: &Arc<Self>) -> bool {
+        let inner = &mut *self.inner();
+        let Some(connection) = &inner.connection else {
+            // Who makes one begins from the beginning.
+            return true;
+        };
+        let relays = &inner.relays;
+        inner.closed.retain(|id| {
+            let Some(relayed) = relays.get(id) else {
+                return false;
+            };
+            let opened = open_again(relayed);
+            let done = opened.and_then(|socket| hand_over(connection, relayed, &socket));
+            done.is_err()
+        });
+        inner.closed.is_empty()
+    }
+
+    /// Whether there is a resolver, or nobody needs one.
+    fn begin_again(self: &Arc<Self>) -> bool {
+        let mut inner = self.inner();
+        let needs_none = inner.connection.is_some() || inner.is_empty();
+        let is_done = needs_none || self.begin(&mut inner).is_ok();
+        inner.is_retrying = !is_done;
+        is_done
     }
 
     /// The resolver that is there, or a new one.
@@ -460,7 +500,19 @@ impl Shared {
         }
         if let Err(error) = self.begin(inner) {
             tracing::error!(%error, "cannot start the resolver again: names are not answered until that succeeds");
-            again(Arc::downgrade(self));
+            self.try_again(inner);
+        }
+    }
+
+    /// After a failure: others still need a resolver.
+    fn try_again(self: &Arc<Self>, inner: &mut Inner) {
+        if inner.connection.is_none() && !inner.is_empty() && !inner.is_retrying {
+            inner.is_retrying = true;
+            later(
+                Arc::downgrade(self),
+                "start the resolver",
+                Self::begin_again,
+            );
         }
     }
 
@@ -599,26 +651,21 @@ fn watch(shared: Weak<Shared>, connection: Arc<Connection>) {
     }
 }
 
-/// Tries until there is a resolver, or nobody needs one.
-fn again(shared: Weak<Shared>) {
+/// Tries something now and then, on a thread of its own, until it is done or the daemon ends.
+fn later(shared: Weak<Shared>, what: &'static str, is_done: fn(&Arc<Shared>) -> bool) {
     let tried = thread::Builder::new()
         .name("resolver".to_owned())
         .stack_size(STACK)
         .spawn(move || {
             loop {
                 thread::sleep(RETRY);
-                let Some(shared) = shared.upgrade() else {
-                    return;
-                };
-                let mut inner = shared.inner();
-                let is_over = inner.connection.is_some() || inner.is_empty();
-                if is_over || shared.begin(&mut inner).is_ok() {
+                if shared.upgrade().is_none_or(|shared| is_done(&shared)) {
                     return;
                 }
             }
         });
     if let Err(error) = tried {
-        tracing::error!(%error, "cannot try to start the resolver again");
+        tracing::error!(%error, what, "cannot be tried again");
     }
 }
 

@@ -22,6 +22,9 @@ const MTU_MAX: u32 = 65535;
 /// Interface names have at most 15 bytes.
 const NAME_MAX: usize = 15;
 
+/// How much of a name that cannot be is shown.
+pub(crate) const NAME_SHOWN: usize = 64;
+
 /// How a bridge's containers and the world reach each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum GatewayMode {
@@ -206,6 +209,10 @@ fn check_parent(network: &Network) -> Result<(), Error> {
             driver,
         ));
     }
+    if let Some(parent) = network.parent().filter(|name| !is_interface(name)) {
+        let shown: String = parent.chars().take(NAME_SHOWN).collect();
+        return Err(invalid("parent: no interface can have that name", &shown));
+    }
     if network.child_kind().is_none() {
         let names = ["macvlan_mode", "ipvlan_mode", "ipvlan_flag"];
         let given = names.iter().find_map(|name| network.options.get(*name));
@@ -248,8 +255,9 @@ fn is_flag(text: &str) -> bool {
 }
 
 /// As the kernel has it.
-fn is_interface(name: &str) -> bool {
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+pub(crate) fn is_interface(name: &str) -> bool {
+    // The kernel puts numbers in place of a percent sign.
+    let bad = |c: char| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control();
     !name.is_empty() && name.len() <= NAME_MAX && !name.contains(bad) && name != "." && name != ".."
 }
 

@@ -164,7 +164,7 @@ pub(crate) struct Join<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct Joined {
-    pub(crate) interface_name: InterfaceName,
+    pub(crate) interface_name: Option<InterfaceName>,
     pub(crate) gateway: String,
     #[serde(rename = "GatewayIPv6")]
     pub(crate) gateway_v6: String,

@@ -58,6 +58,9 @@ pub(crate) fn reserve(protocol: Protocol, address: SocketAddr) -> io::Result<Opt
 pub(crate) fn reserve_to_relay(protocol: Protocol, address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = reserve(protocol, address)?.ok_or(io::ErrorKind::Unsupported)?;
     if protocol == Protocol::Tcp {
+        // What is accepted inherits it: its remains keep nobody from the port. Nobody joins a socket
+        // that listens.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
         rustix::net::listen(&socket, QUEUE)?;
     }
     Ok(socket)

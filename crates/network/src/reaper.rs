@@ -254,7 +254,9 @@ impl Work {
             .route
             .link(&endpoint.host_interface)
             .map_err(failed())?;
-        let Some(link) = link.filter(|link| link.index == endpoint.host_index) else {
+        // Of one whose making broke off, the number is not known; its name is nobody else's.
+        let is_its = |link: &route::Link| [0, link.index].contains(&endpoint.host_index);
+        let Some(link) = link.filter(is_its) else {
             return Ok(true);
         };
         if !force {

@@ -291,7 +291,8 @@ impl Network {
     /// Whether the daemon made it for itself.
     pub fn is_predefined(&self) -> bool {
         (matches!(self.driver, Driver::Host | Driver::Null) && !self.config_only)
-            || self.flag("com.docker.network.bridge.default_bridge", false)
+            || (self.name == "bridge"
+                && self.flag("com.docker.network.bridge.default_bridge", false))
     }
 
     /// Containers may talk to each other.

@@ -164,7 +164,8 @@ pub(crate) fn set_up(
             .iter()
             .any(|(address, _)| address.is_ipv6())
         {
-            for scope in ["all", "default", "lo", &link.name] {
+            // Others may be in networks without.
+            for scope in ["lo", &link.name] {
                 set_ipv6(scope, true)?;
             }
         }

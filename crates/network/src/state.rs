@@ -136,6 +136,7 @@ impl Attached {
             addresses: addresses.collect(),
             mtu: self.record.mtu(),
             ip_forward: config.ip_forward,
+            guarded: config.firewall,
             mark: bridge::mark(&config.table(), &self.record.id),
         })
     }
@@ -302,8 +303,7 @@ impl State {
     ) -> Option<Relayed> {
         let ipv6 = port.host_ip.is_ipv6();
         let network = self.networks.get(&endpoint.network_id)?;
-        let is_out = network.record.internal || self.is_direct(endpoint, ipv6);
-        if !config.relays || is_out || port.protocol == Protocol::Sctp {
+        if !config.relays || network.record.internal || port.protocol == Protocol::Sctp {
             return None;
         }
         let same = endpoint.addresses().find(|own| own.is_ipv6() == ipv6);
@@ -313,6 +313,10 @@ impl State {
             return None;
         }
         let target = same.or_else(|| endpoint.addresses().next())?;
+        // Who is reached by an address of its own is reached by no other.
+        if self.is_direct(endpoint, target.is_ipv6()) {
+            return None;
+        }
         Some(Relayed {
             published: port.clone(),
             target: SocketAddr::new(target, port.container_port),

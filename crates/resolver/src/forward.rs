@@ -44,7 +44,7 @@ const WAITING_MAX: usize = 1024;
 const WAITING_OF_ALL_MAX: usize = 8192;
 
 /// Who waits for one question.
-const CLIENTS_MAX: usize = 64;
+const CLIENTS_MAX: usize = 1024;
 
 /// The largest reply there is.
 const REPLY_MAX: usize = 65535;
@@ -127,9 +127,14 @@ impl Forwarder {
         let key = (Arc::clone(sandbox), query[2..].to_vec());
         let same = self.by_question.get(&key);
         if let Some(same) = same.and_then(|token| self.waiting.get_mut(token)) {
-            // Who asks again and again, or in a flood, is answered once.
-            if same.clients.len() < CLIENTS_MAX && !same.clients.contains(&client) {
+            // Who asks again and again is answered once.
+            if same.clients.contains(&client) {
+                return;
+            }
+            if same.clients.len() < CLIENTS_MAX {
                 same.clients.push(client);
+            } else {
+                fail(query, &[client], held);
             }
             return;
         }

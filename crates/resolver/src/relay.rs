@@ -37,7 +37,7 @@ const BUFFER: usize = 16 * 1024;
 /// The largest datagram.
 const DATAGRAM_MAX: usize = 64 * 1024;
 
-/// Datagrams that one port gets carried before others have their turn.
+/// Connections and datagrams that one port gets taken before others have their turn.
 const TURN: usize = 64;
 
 /// What has arrived where.
@@ -220,7 +220,10 @@ impl Relays {
 
 /// Each connection has two threads, one for each direction, for as long as it lives.
 fn accept(listener: &TcpListener, clients: &mut Vec<Weak<TcpStream>>, target: SocketAddr) {
-    while let Ok((client, _)) = listener.accept() {
+    for _ in 0..TURN {
+        let Ok((client, _)) = listener.accept() else {
+            return;
+        };
         clients.retain(|client| client.strong_count() > 0);
         if clients.len() >= CLIENTS_MAX {
             refuse(&client);

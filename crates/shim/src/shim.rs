@@ -11,16 +11,14 @@ use std::{
     io,
     os::{
         fd::OwnedFd,
-        unix::{
-            fs::MetadataExt,
-            net::{UnixListener, UnixStream},
-        },
+        unix::net::{UnixListener, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use hull_shim::protocol::{Event, Exit, Health};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::{
     attach::Client,
@@ -53,7 +51,9 @@ pub(crate) struct Shim {
     pub(crate) poll: Poll,
     pub(crate) signals: OwnedFd,
     pub(crate) listener: UnixListener,
-    pub(crate) socket_path: PathBuf,
+    /// Where the socket lies. A later start puts another directory in its place, whose socket is not
+    /// ours.
+    directory: OwnedFd,
     socket_identity: Option<(u64, u64)>,
     pub(crate) connections: BTreeMap<u32, Connection>,
     pub(crate) clients: BTreeMap<u32, Client>,
@@ -76,10 +76,11 @@ pub(crate) struct Shim {
     pub(crate) trim_at: Option<Instant>,
 }
 
-/// Which file lies at a path: its device and number.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
+/// Which file our socket's name is: its device and number.
+fn identity(directory: &OwnedFd) -> Option<(u64, u64)> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let found = rustix::fs::statat(directory, hull_shim::socket::NAME, flags).ok()?;
+    Some((found.st_dev, found.st_ino))
 }
 
 /// What outlives the making of the container.
@@ -102,6 +103,9 @@ impl Shim {
         signals: OwnedFd,
         (listener, socket_path): (UnixListener, PathBuf),
     ) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = socket_path.parent().unwrap_or(&socket_path);
+        let directory = rustix::fs::open(directory, flags, Mode::empty())?;
         let poll = Poll::new()?;
         listener.set_nonblocking(true)?;
         poll.add(&listener, Token::Listener, Interest::READ)?;
@@ -110,8 +114,8 @@ impl Shim {
             poll,
             signals,
             listener,
-            socket_identity: identity(&socket_path),
-            socket_path,
+            socket_identity: identity(&directory),
+            directory,
             connections: BTreeMap::new(),
             clients: BTreeMap::new(),
             processes: BTreeMap::new(),
@@ -216,7 +220,7 @@ impl Shim {
 
     /// Somebody took our socket away, so no daemon will ever come: there is nobody to wait for.
     fn leave_if_forgotten(&mut self) {
-        if self.may_be_forgotten() && identity(&self.socket_path) != self.socket_identity {
+        if self.may_be_forgotten() && identity(&self.directory) != self.socket_identity {
             self.leaving = Some(Instant::now());
         }
     }
@@ -273,8 +277,9 @@ impl Shim {
     /// Takes the socket away, unless another shim has taken the place of this one.
     pub(crate) fn hide(&mut self) {
         self.poll.remove(&self.listener);
-        if identity(&self.socket_path).is_some_and(|found| Some(found) == self.socket_identity) {
-            let _ = std::fs::remove_file(&self.socket_path);
+        if identity(&self.directory).is_some_and(|found| Some(found) == self.socket_identity) {
+            let name = hull_shim::socket::NAME;
+            let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
     }
 

@@ -113,6 +113,9 @@ pub(crate) fn state(record: &Record) -> ContainerState {
             wire.paused = matches!(record.state, State::Paused(_));
             wire.pid = i64::from(run.pid);
             wire.started_at = time::text(run.started_at_ns);
+            if record.last_end_ns != 0 {
+                wire.finished_at = time::text(record.last_end_ns);
+            }
         }
         State::Restarting {
             exit,

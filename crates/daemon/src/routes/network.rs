@@ -19,14 +19,21 @@ use crate::{
     },
 };
 
+/// Names that always mean something.
+const PREDEFINED: [&str; 4] = ["default", "bridge", "host", "none"];
+
 const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
 
 pub(super) fn list(request: &Request) -> Outcome {
     let filters = request.filters(FILTERS)?;
     let engine = &request.app.engine;
+    let names = select::name_patterns(&filters)?;
+    let is_named = |network: &Network| {
+        names.is_empty() || names.iter().any(|name| name.is_match(&network.name))
+    };
     let mut list = Vec::new();
     for network in engine.networks() {
-        if passes(engine, &network, &filters)? {
+        if is_named(&network) && passes(engine, &network, &filters)? {
             list.push(to_wire::to_wire(network, None));
         }
     }
@@ -52,7 +59,6 @@ fn passes(engine: &Engine, network: &Network, filters: &Filters) -> Result<bool,
         && (kinds.is_empty() || kinds.contains(&true))
         && any("driver", &|driver| network.driver_name() == driver)
         && any("id", &|id| network.id.contains(id))
-        && any("name", &|name| network.name.contains(name))
         && any("scope", &|scope| scope == "local")
         && select::labels_match(filters, &network.labels))
 }
@@ -75,6 +81,13 @@ pub(super) fn inspect(request: &Request) -> Outcome {
 
 pub(super) async fn create(mut request: Request) -> Outcome {
     let body: NetworkCreate = request.json_or_default().await?;
+    if PREDEFINED.contains(&body.name.as_str()) {
+        let text = format!(
+            "operation is not permitted on predefined {} network",
+            body.name
+        );
+        return Err(Failure::new(StatusCode::FORBIDDEN, text));
+    }
     let wanted = to_wire::order(body)?;
     let made = request.app.engine.network_create(wanted).await?;
     let body = NetworkCreated {
@@ -127,6 +140,7 @@ pub(super) async fn prune(request: Request) -> Outcome {
             }
         }
     }
+    engine.say_pruned("network", 0);
     Ok(json(&NetworkPrune {
         networks_deleted: convert::null_if_empty(deleted),
     }))

@@ -344,3 +344,21 @@ fn a_restart_that_the_daemon_does_not_survive_ends_in_a_start() {
         });
     });
 }
+
+#[test]
+fn what_a_killed_daemon_froze_for_a_moment_is_thawed_by_the_next() {
+    play(|scene| {
+        scene.ok("run -d --name box busybox sleep 1000");
+        scene.ok("exec box dd if=/dev/urandom of=/large bs=1M count=300");
+        let committing = scene.begin("commit box made");
+        until("it is frozen", || {
+            scene.inspect("box", "{{.State.Status}}") == "paused"
+        });
+        scene.daemon.crash();
+        drop(committing);
+        until("it is thawed", || {
+            scene.inspect("box", "{{.State.Status}}") == "running"
+        });
+        scene.ok("exec box true");
+    });
+}

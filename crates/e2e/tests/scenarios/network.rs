@@ -27,8 +27,43 @@ scenario!(a_published_port_answers_by_ipv6_though_the_container_has_none(scene) 
     assert!(answers(8081));
     let ports = scene.ok("port web");
     assert!(ports.contains("[::]:8080") && ports.contains("[::1]:8081"), "{ports}");
+    // What connections leave behind keeps nobody from the port.
+    scene.ok("restart -t 0 web");
+    until("the port answers again", || answers(8080) && answers(8081));
     scene.ok("rm -f web");
     assert!(!answers(8080) && !answers(8081));
+});
+
+scenario!(networks_that_cannot_be_are_refused(scene) {
+    let refused = |line: &str, why: &str| {
+        let text = scene.fails(1, line);
+        assert!(text.contains(why), "{line}: {text}");
+    };
+    refused("network create default", "operation is not permitted on predefined default network");
+    refused("network create -o com.docker.network.bridge.name=br%d x", "bridge name");
+    refused("network create --subnet 10.1.0.0/24 --subnet 10.1.0.0/16 x", "overlaps");
+    refused("network create --subnet 10.1.0.0/24 --gateway 10.1.0.1 --aux-address me=10.1.0.1 x", "gateway's");
+    scene.ok("network create front");
+    scene.ok("run -d --name box busybox sleep 1000");
+    let long = "a".repeat(70_000);
+    refused(&format!("network connect --driver-opt com.docker.network.endpoint.ifname={long} front box"), "invalid interface name");
+    scene.ok("network create -o com.docker.network.bridge.default_bridge=true mine");
+    assert_eq!(scene.ok("network ls -q -f name=^fr").lines().count(), 1);
+    scene.ok("network rm front mine");
+});
+
+scenario!(what_belongs_to_another_containers_network_is_refused(scene) {
+    scene.ok("run -d --name box busybox sleep 1000");
+    for (option, why) in [
+        ("--hostname me", "conflicting options: hostname and the network mode"),
+        ("--dns 10.0.0.1", "conflicting options: dns and the network mode"),
+        ("--add-host a:10.0.0.1", "conflicting options: custom host-to-IP mapping and the network mode"),
+        ("-p 80:80", "conflicting options: port publishing and the container type network mode"),
+        ("--expose 80", "conflicting options: port exposing and the container type network mode"),
+    ] {
+        let text = scene.fails(125, &format!("run --rm --network container:box {option} busybox true"));
+        assert!(text.contains(why), "{option}: {text}");
+    }
 });
 
 scenario!(a_port_on_loopback_is_not_seen_outside(scene) {

@@ -133,6 +133,7 @@ fn make(
         mounts,
         state: State::Created { failure: None },
         restarts: 0,
+        last_end_ns: 0,
         asked_to_stop: false,
         endpoints: Vec::new(),
         published: Vec::new(),

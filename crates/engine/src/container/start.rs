@@ -50,6 +50,8 @@ pub(crate) struct Job {
     pub(crate) record: Record,
     /// Clients that attached before the start.
     pub(crate) attaches: Vec<(Attach, oneshot::Sender<UnixStream>)>,
+    /// Nobody else has its layers mounted.
+    pub(crate) claim: Claim,
 }
 
 /// What a start gives.
@@ -114,9 +116,10 @@ impl Job {
             services,
             record,
             attaches,
+            claim,
         } = self;
         let mut undo = Undo::default();
-        let started = start(&services, &record, attaches, &mut undo)?;
+        let started = start(&services, &record, attaches, claim, &mut undo)?;
         undo.keep();
         Ok(started)
     }
@@ -126,9 +129,9 @@ fn start(
     services: &Arc<Services>,
     record: &Record,
     attaches: Vec<(Attach, oneshot::Sender<UnixStream>)>,
+    claim: Claim,
     undo: &mut Undo,
 ) -> Result<Started> {
-    let claim = services.claims.take(record)?;
     let run_dir = services.paths.run(&record.id);
     make_run_dir(&run_dir)?;
     let _ = fs::remove_file(services.paths.bundle(&record.id).join(EXIT_RECORD));

@@ -8,6 +8,8 @@ pub(crate) mod sandbox;
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use hull_network::{Endpoint, Healed, Network, Published, SubnetUse};
 
 use crate::{
@@ -37,6 +39,22 @@ pub(crate) struct Networks {
     store: Arc<Store>,
 }
 
+/// What our tables of rules were called last.
+#[derive(Serialize, Deserialize)]
+struct Tables(String);
+
+/// The name goes by that of the default bridge, which the daemon's options may have changed.
+fn forget_old_tables(kernel: &hull_network::Networks, store: &Store) -> Result<()> {
+    let now = kernel.table();
+    let before = store.get::<Tables>(Kind::Setting, "tables")?;
+    match before {
+        Some(Tables(before)) if before == now => return Ok(()),
+        Some(Tables(before)) => kernel.remove_tables(&before)?,
+        None => {}
+    }
+    store.put(Kind::Setting, "tables", &Tables(now))
+}
+
 impl Networks {
     pub(crate) fn open(config: &EngineConfig, store: Arc<Store>) -> Result<Self> {
         let saved: Vec<Network> = store.all(Kind::Network)?;
@@ -47,6 +65,7 @@ impl Networks {
                 store.put(Kind::Network, &network.id, &network)?;
             }
         }
+        forget_old_tables(&kernel, &store)?;
         Ok(Self { kernel, store })
     }
 
@@ -157,9 +176,15 @@ impl Engine {
         let network = self
             .services()
             .block(move || -> Result<Network> {
-                let network = services.networks.kernel.remove(&reference)?;
-                services.networks.store.delete(Kind::Network, &network.id)?;
-                Ok(network)
+                let networks = &services.networks;
+                let missing = || Error::NoSuchNetwork(reference.clone());
+                let network = networks.find(&reference).ok_or_else(missing)?;
+                let removed = networks.kernel.remove(&network.id);
+                // What has gone must not come back with the next start, whatever it left.
+                if networks.find(&network.id).is_none() {
+                    networks.store.delete(Kind::Network, &network.id)?;
+                }
+                Ok(removed?)
             })
             .await??;
         self.say_network("destroy", &network);

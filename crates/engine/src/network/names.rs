@@ -58,13 +58,19 @@ impl Services {
             ("resolv.conf", &texts.resolv_conf, &before.resolv_conf),
         ] {
             let path = bundle.join(name);
-            let current = if made.is_empty() {
-                None
-            } else {
-                fs::read_to_string(&path).ok()
+            // A container may make it as large as it likes.
+            let is_small = || fs::metadata(&path).is_ok_and(|found| found.len() <= FILE_BYTES_MAX);
+            let current = match made.is_empty() {
+                true => None,
+                false if is_small() => fs::read_to_string(&path).ok(),
+                false => continue,
             };
             let made = (!made.is_empty()).then_some(made.as_str());
-            if let Some(next) = dns::regenerated(current.as_deref(), made, text.clone())
+            let next = match name {
+                "hosts" => Some(dns::followed(current.as_deref(), made, text.clone())),
+                _ => dns::regenerated(current.as_deref(), made, text.clone()),
+            };
+            if let Some(next) = next
                 && current.as_deref() != Some(&next)
             {
                 fs::write(&path, next).attempt(|| format!("write {}", path.display()))?;
@@ -242,6 +248,9 @@ impl Services {
 
 /// The name of the file that remembers what was made, to tell it from what the user changed.
 const MADE: &str = "names.json";
+
+/// The largest file of a container's that is looked into.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Texts {

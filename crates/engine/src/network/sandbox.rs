@@ -113,9 +113,12 @@ impl Services {
             .insert(network.to_owned(), config.clone());
         let joined = self.finish_joining(record, &after, &endpoint, namespace);
         if joined.is_err() {
-            let namespace = namespace_of(record)?;
-            if let Err(error) = kernel.detach(namespace.as_fd(), &endpoint) {
-                tracing::error!(container = record.id.short(), network, %error, "cannot disconnect");
+            let left = namespace_of(record)
+                .and_then(|namespace| Ok(kernel.detach(namespace.as_fd(), &endpoint)?));
+            if let Err(error) = left {
+                // Its process has gone, or goes: the link goes with it.
+                tracing::debug!(container = record.id.short(), network, %error, "not detached");
+                self.networks.release(std::slice::from_ref(&endpoint));
             }
         }
         joined.map(|published| (endpoint, published))
@@ -164,6 +167,15 @@ impl Services {
             Ok(moved) => published.extend(moved),
             Err(error) => {
                 tracing::error!(container = record.id.short(), %error, "ports are closed now");
+            }
+        }
+        if after.endpoints.iter().any(|e| self.networks.knows_names(e)) {
+            // Whom to ask from where depends on the addresses that are left.
+            let told = self
+                .name_service(&after, &after.endpoints)
+                .and_then(|service| Ok(self.networks.kernel.serve_names(namespace, service)?));
+            if let Err(error) = told {
+                tracing::error!(container = record.id.short(), %error, "cannot serve names");
             }
         }
         self.rewrite_network_files(&after)?;

@@ -103,7 +103,7 @@ impl Engine {
             if !running {
                 continue;
             }
-            if let Err(error) = self.pause(id.as_str()).await {
+            if let Err(error) = self.freeze(&id).await {
                 self.thaw(frozen).await;
                 return Err(error);
             }
@@ -114,9 +114,7 @@ impl Engine {
 
     async fn thaw(&self, frozen: Vec<ContainerId>) {
         for id in frozen {
-            if let Err(error) = self.unpause(id.as_str()).await {
-                tracing::error!(container = id.short(), %error, "cannot thaw");
-            }
+            self.thaw_again(&id).await;
         }
     }
 

@@ -225,10 +225,13 @@ pub(crate) fn create(
         scope: String::new(),
     };
     let mut size = None;
+    let mut is_made = false;
     if volume.is_local() {
         size = options::parse(&volume.options)?.size;
     } else {
         // Outside of the lock: a plugin takes its time, and a second order of the same is one.
+        // What it has already is not ours to take back.
+        is_made = services.driver_facts(&volume).is_err();
         volume.scope = services.driver_create(&volume)?;
     }
     let _changing = services.volumes.change();
@@ -246,9 +249,7 @@ pub(crate) fn create(
         Ok(volume) => say(services, "create", volume),
         Err(_) => {
             drop(services.trash.put(&directory));
-            if !volume.is_local()
-                && let Err(error) = services.driver_remove(&volume)
-            {
+            if is_made && let Err(error) = services.driver_remove(&volume) {
                 tracing::warn!(volume = volume.name, %error, "its driver keeps what was made");
             }
         }

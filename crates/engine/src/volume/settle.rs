@@ -39,6 +39,45 @@ struct Making<'a> {
     undo: &'a mut Undo,
 }
 
+/// Files of `/proc` that others may lie over: what a container reads there is meant for people.
+const OPEN_IN_PROC: [&str; 12] = [
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "net/dev",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/crypto/fips_enabled",
+    "sys/kernel/ns_last_pid",
+    "uptime",
+    "version",
+];
+
+/// What confines a container is read and written in its `/proc`: nothing else may stand there.
+fn keep_proc(mount: &MountPoint) -> Result<()> {
+    let target = mount.destination.as_str();
+    let inside = match target.strip_prefix("/proc") {
+        // Another namespace's shows as much.
+        Some("") if is_proc(&mount.source) => return Ok(()),
+        Some("") => "",
+        Some(inside) if inside.starts_with('/') => &inside[1..],
+        _ => return Ok(()),
+    };
+    if OPEN_IN_PROC.contains(&inside) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "invalid mount config: {target:?} cannot be mounted because it is inside /proc"
+    )))
+}
+
+fn is_proc(path: &Path) -> bool {
+    const PROC: rustix::fs::FsWord = 0x9fa0;
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type == PROC)
+}
+
 /// Resolves all mounts of a new container: makes volumes, fills empty ones from the image.
 pub(crate) fn settle(
     services: &Arc<Services>,
@@ -71,6 +110,7 @@ pub(crate) fn settle(
             ));
         }
         let mount = making.resolve(spec)?;
+        keep_proc(&mount)?;
         mounts.insert(mount.destination.clone(), mount);
     }
     for target in &config.volumes {
@@ -181,6 +221,12 @@ impl Making<'_> {
         options: &VolumeOptions,
     ) -> Result<()> {
         let anonymous = name.is_none();
+        if options.subpath.starts_with('/') {
+            return Err(Error::Invalid(format!(
+                "invalid volume mount: subpath {} must be a relative path within the volume",
+                options.subpath
+            )));
+        }
         let existed = name.is_some_and(|name| self.services.volumes.find(name).is_ok());
         let order = CreateVolume {
             name: name.unwrap_or_default().to_owned(),

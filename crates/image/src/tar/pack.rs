@@ -28,6 +28,8 @@ pub(crate) struct Packer<'a, W> {
     mtime_max: i64,
     /// The first name of each file with several.
     links: HashMap<(u64, u64), Vec<u8>>,
+    /// The file system that the tree begins in.
+    device: Option<u64>,
     keep: PackOptions,
 }
 
@@ -39,6 +41,7 @@ impl<'a, W: Write> Packer<'a, W> {
             is_layer: false,
             mtime_max: i64::MAX,
             links: HashMap::new(),
+            device: None,
             keep: PackOptions::default(),
         }
     }
@@ -50,6 +53,7 @@ impl<'a, W: Write> Packer<'a, W> {
             is_layer: true,
             mtime_max: mtime_max.unwrap_or(i64::MAX),
             links: HashMap::new(),
+            device: None,
             keep: PackOptions::default(),
         }
     }
@@ -86,6 +90,7 @@ impl<'a, W: Write> Packer<'a, W> {
         if file_type(&stat) != FileType::Directory {
             return Ok(());
         }
+        let is_elsewhere = stat.st_dev != *self.device.get_or_insert(stat.st_dev);
         if depth >= DEPTH_MAX {
             return Err(Error::Invalid("the tree is nested too deeply".into()));
         }
@@ -94,6 +99,9 @@ impl<'a, W: Write> Packer<'a, W> {
             Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => return Err(error).context(what),
         };
+        if is_elsewhere && is_kernels(&child) {
+            return Ok(());
+        }
         // The root of all is named `/` already.
         let prefix = if path.ends_with(b"/") {
             path.to_vec()
@@ -120,6 +128,11 @@ impl<'a, W: Write> Packer<'a, W> {
         let Some(mut entry) = describe(path, stat) else {
             return Ok(());
         };
+        let is_device = matches!(entry.kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+        if is_device && self.device.is_some_and(|device| stat.st_dev != device) {
+            // A running container's, not one of the tree's.
+            return Ok(());
+        }
         entry.mtime.0 = entry.mtime.0.min(self.mtime_max);
         if let Some(owners) = &self.keep.owners {
             (entry.uid, entry.gid) = owners.inside((entry.uid, entry.gid));
@@ -166,6 +179,25 @@ impl<'a, W: Write> Packer<'a, W> {
         self.writer
             .append(&marker([&path[..at], b".wh.", &path[at..]].concat()))
     }
+}
+
+/// File systems in which the kernel shows itself: what is there is nobody's content, and some of it
+/// cannot be read.
+const KERNELS: [rustix::fs::FsWord; 10] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x1cd1,      // devpts
+    0x1980_0202, // mqueue
+    0x7363_6673, // securityfs
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0xcafe_4a11, // bpf
+];
+
+fn is_kernels(directory: &Dir) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| KERNELS.contains(&found.f_type))
 }
 
 /// Files with fewer bytes in holes are written as any other.

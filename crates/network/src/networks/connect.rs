@@ -17,7 +17,7 @@ use crate::{
     Driver, Endpoint, EndpointRequest, Error, NameService,
     bridge::{mac_for, random_id},
     firewall::guard,
-    options::GatewayMode,
+    options::{self, GatewayMode},
     reaper::Reaper,
     sandbox::{self, Arrived, Inside, StaticRoute},
     state::{Attached, Connected},
@@ -26,6 +26,9 @@ use crate::{
 /// `hv` and 12 hex digits of the endpoint's id: interface names have at most 15 bytes.
 pub(crate) const PREFIX: &str = "hv";
 const NAME_DIGITS: usize = 12;
+
+/// An endpoint's option: its interface's name inside.
+const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
 /// How long an address or a bridge may be on its way back: longer than links take to go.
 pub(super) const LEAVING_MAX: Duration = Duration::from_secs(3);
@@ -255,6 +258,14 @@ impl Networks {
     /// Decides everything about an endpoint, and takes its addresses.
     fn draft(&self, network: &str, request: &EndpointRequest) -> Result<Draft, Error> {
         let given = request.mac.as_deref().map(parse_mac).transpose()?;
+        let asked = request.driver_options.get(INTERFACE_NAME);
+        let is_name = |name: &&String| options::is_interface(&name.replacen("%d", "0", 1));
+        if let Some(name) = asked.filter(|name| !is_name(name)) {
+            return Err(Error::Invalid {
+                what: "interface name",
+                value: name.chars().take(options::NAME_SHOWN).collect(),
+            });
+        }
         let mut guard = self.state();
         let state = &mut *guard;
         let missing = || Error::NoSuchNetwork(network.to_owned());
@@ -377,7 +388,7 @@ impl Networks {
         };
         let messages = [
             route::create_veth(&veth),
-            route::set_bridge_port(&name, true, draft.isolated),
+            route::set_bridge_port(&name, true, draft.isolated, draft.mtu),
             route::get_link(&name),
         ];
         let failed = || {
@@ -547,7 +558,7 @@ impl Draft {
     /// The interface's name inside: the one asked for, or the first free one.
     pub(super) fn wanted_name(&self) -> String {
         let options = &self.endpoint.driver_options;
-        let asked = options.get("com.docker.network.endpoint.ifname").cloned();
+        let asked = options.get(INTERFACE_NAME).cloned();
         asked.unwrap_or_else(|| format!("{}%d", self.interface_prefix))
     }
 

@@ -9,7 +9,9 @@ use hull_sys::{
 
 use super::Networks;
 use crate::{
-    Endpoint, Error, Published, bridge, gate, ports,
+    Endpoint, Error, Published, bridge, gate,
+    monitor::Changes,
+    ports,
     state::{Connected, HeldPort},
 };
 
@@ -105,7 +107,18 @@ impl Networks {
         }
         let table = self.config.table();
         let own_port = self.firewall().port();
-        let changes = self.monitor.changes(&table, own_port, &bridges)?;
+        let mut changes = self.monitor.changes(&table, own_port, &bridges)?;
+        let left = std::mem::take(&mut *self.unhealed());
+        changes.bare.extend(left.bare);
+        changes.loose.extend(left.loose);
+        let healed = self.heal_all(&changes);
+        if healed.is_err() {
+            *self.unhealed() = changes;
+        }
+        healed
+    }
+
+    fn heal_all(&self, changes: &Changes) -> Result<Healed, Error> {
         if changes.rules {
             // Until they are made: what fails now is due at the next look.
             self.applied()
@@ -173,7 +186,8 @@ impl Networks {
             let id = link.alias.strip_prefix(&mark);
             let is_owned = id.is_some_and(|id| state.networks.contains_key(id));
             let is_leaving = state.leaving_bridges.contains_key(&link.index);
-            link.kind == "bridge" && id.is_some() && !is_owned && !is_leaving
+            let is_made = matches!(link.kind.as_str(), "bridge" | "vlan");
+            is_made && id.is_some() && !is_owned && !is_leaving
         };
         Ok(links
             .into_iter()
@@ -197,6 +211,23 @@ impl Networks {
             }
         }
         Ok(strays)
+    }
+
+    /// What our tables are called.
+    pub fn table(&self) -> String {
+        self.config.table()
+    }
+
+    /// Removes the tables that we had under another name, before the daemon's options changed: they
+    /// would go on leading ports to where nobody is.
+    pub fn remove_tables(&self, name: &str) -> Result<(), Error> {
+        let mut transaction = Transaction::default();
+        for table in self.tables_named(name)? {
+            transaction.delete_table(&table);
+        }
+        self.firewall()
+            .commit(transaction)
+            .map_err(Error::kernel("remove old rules"))
     }
 
     /// Removes the rules and bridges of all networks, for good: a test's or an uninstaller's end.
@@ -260,10 +291,13 @@ impl Networks {
 
     /// Our tables that the kernel has. Those of most families mostly are not there.
     fn tables_there(&self) -> Result<Vec<TableName>, Error> {
-        let name = self.config.table();
+        self.tables_named(&self.config.table())
+    }
+
+    fn tables_named(&self, name: &str) -> Result<Vec<TableName>, Error> {
         let mut there = Vec::new();
         for family in [Family::Inet, Family::V4, Family::V6, Family::Bridge] {
-            let table = TableName::new(family, &name);
+            let table = TableName::new(family, name);
             let size = match self.firewall().table_size(&table) {
                 // The kernel has no tables of bridges, or none at all.
                 Err(error) if family != Family::Inet => {
@@ -375,12 +409,15 @@ impl Networks {
             known.filter_map(plan).collect()
         };
         let mut healed = Vec::new();
+        let mut failure = None;
         for (name, index, isolated) in plans {
-            if self.reattach(&name, index, isolated)? {
-                healed.push(name);
+            match self.reattach(&name, index, isolated) {
+                Ok(true) => healed.push(name),
+                Ok(false) => {}
+                Err(error) => drop(failure.get_or_insert(error)),
             }
         }
-        Ok(healed)
+        failure.map_or(Ok(healed), Err)
     }
 
     /// Whether anything had to be done.
@@ -395,7 +432,7 @@ impl Networks {
         }
         let changes = [
             route::set_master(link.index, bridge),
-            route::set_bridge_port(name, true, isolated),
+            route::set_bridge_port(name, true, isolated, link.mtu),
         ];
         match route.apply(&changes) {
             Err(error) if !error.is_not_found() => Err(failed()(error)),

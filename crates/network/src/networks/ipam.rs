@@ -160,8 +160,13 @@ impl Networks {
 
 fn first_of_each_family(network: &Network) -> impl Iterator<Item = &Subnet> {
     [false, true].into_iter().filter_map(|ipv6| {
+        let is_on = if ipv6 {
+            network.enable_ipv6
+        } else {
+            network.enable_ipv4
+        };
         let mut parts = network.subnets.iter();
-        parts.find(|part| part.subnet.addr().is_ipv6() == ipv6)
+        parts.find(|part| is_on && part.subnet.addr().is_ipv6() == ipv6)
     })
 }
 

@@ -29,16 +29,11 @@ impl Networks {
                 value: wanted.driver.as_str().to_owned(),
             });
         }
-        if self
-            .state()
-            .networks
-            .values()
-            .any(|other| other.record.name == wanted.name)
-        {
-            return Err(Error::NameTaken(wanted.name));
-        }
+        self.check_name(&wanted.name)?;
         self.take_settings(&mut wanted)?;
         if wanted.config_only {
+            let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.check_name(&wanted.name)?;
             return self.keep_settings(wanted);
         }
         self.take_defaults(&mut wanted);
@@ -52,15 +47,13 @@ impl Networks {
         completed.inspect_err(|_| self.return_subnets(&wanted))?;
         let free = self.wait_for_leavers(&wanted);
         free.inspect_err(|_| self.return_subnets(&wanted))?;
-        // A plugin may take its time, and chooses for itself.
+        // In the state first: nobody takes its name or addresses while a plugin takes its time.
+        let attached = self.attach(wanted.clone());
         let choosing = (wanted.driver != Driver::Remote).then_some(choosing);
-        let made = self.make_remote(&wanted);
-        made.inspect_err(|_| self.return_subnets(&wanted))?;
-        if let Err(error) = self
-            .attach(wanted.clone())
-            .and_then(|()| self.apply_rules())
-        {
-            if let Err(error) = self.unmake_remote(&wanted) {
+        let made = attached.and_then(|()| self.make_remote(&wanted));
+        let is_made = made.is_ok();
+        if let Err(error) = made.and_then(|()| self.apply_rules()) {
+            if is_made && let Err(error) = self.unmake_remote(&wanted) {
                 tracing::warn!(network = wanted.name, %error, "a failed network left something");
             }
             self.return_subnets(&wanted);
@@ -72,6 +65,15 @@ impl Networks {
         }
         drop(choosing);
         Ok(wanted)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), Error> {
+        let state = self.state();
+        let mut names = state.networks.values().map(|network| &network.record.name);
+        match names.any(|other| other == name) {
+            true => Err(Error::NameTaken(name.to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Removes a network that nobody is connected to.
@@ -105,6 +107,9 @@ impl Networks {
 
     fn forget(&self, record: &Network) -> Result<(), Error> {
         let retired = self.retire_bridge(record);
+        if matches!(retired, Err(Error::InUse { .. })) {
+            return retired;
+        }
         self.names.forget_network(&record.id);
         self.remove_parent(record)?;
         retired
@@ -114,6 +119,15 @@ impl Networks {
     /// name waits for the bridge to go.
     fn retire_bridge(&self, record: &Network) -> Result<(), Error> {
         let mut state = self.state();
+        // Somebody may have joined since it was looked at.
+        let mut endpoints = state.endpoints().chain(state.in_the_making.values());
+        if let Some(endpoint) = endpoints.find(|endpoint| endpoint.network_id == record.id) {
+            return Err(Error::InUse {
+                name: record.name.clone(),
+                endpoints: format!("name:\"{}\"", endpoint.container_name),
+            });
+        }
+        drop(endpoints);
         state.networks.remove(&record.id);
         let Some(name) = record.bridge() else {
             return Ok(());
@@ -166,17 +180,17 @@ impl Networks {
         };
         // Who removes a network and makes another gets the same addresses again.
         taken.retain(|range| !is_leaving(range));
+        self.check_name(&wanted.name)?;
         let networks = self.list();
         // Mere settings take no addresses.
         let others = networks.iter().filter(|network| !network.config_only);
         let others: Vec<_> = others
             .flat_map(|network| network.subnets.iter().map(|part| part.subnet))
             .collect();
-        for part in &wanted.subnets {
-            if others
-                .iter()
-                .any(|other| pool::overlaps(*other, part.subnet))
-            {
+        for (number, part) in wanted.subnets.iter().enumerate() {
+            let own = wanted.subnets[..number].iter().map(|part| &part.subnet);
+            let mut all = others.iter().chain(own);
+            if all.any(|other| pool::overlaps(*other, part.subnet)) {
                 return Err(Error::SubnetTaken(part.subnet));
             }
             check(part)?;

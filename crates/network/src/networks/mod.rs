@@ -22,8 +22,11 @@ use hull_sys::{
 pub(crate) use self::connect::{PREFIX as LINK_PREFIX, parse_mac};
 pub use self::heal::{Healed, Stray};
 use crate::{
-    Config, Error, Network, Plugins, Sandbox, SandboxOwner, SubnetUse, bridge, monitor::Monitor,
-    names::Names, reaper::Reaper, state::State,
+    Config, Error, Network, Plugins, Sandbox, SandboxOwner, SubnetUse, bridge,
+    monitor::{Changes, Monitor},
+    names::Names,
+    reaper::Reaper,
+    state::State,
 };
 
 /// All networks of a daemon, in the network namespace of the thread that opened it.
@@ -41,6 +44,8 @@ pub struct Networks {
     /// Held by who chooses a new network's addresses and bridge, until the state has them.
     choosing: Mutex<()>,
     monitor: Monitor,
+    /// What could not be healed yet.
+    unhealed: Mutex<Changes>,
     reaper: Reaper,
     names: Names,
 }
@@ -67,6 +72,7 @@ impl Networks {
             applied: Mutex::default(),
             choosing: Mutex::default(),
             monitor: Monitor::open()?,
+            unhealed: Mutex::default(),
             reaper: Reaper::start(Arc::clone(&state), &config)?,
             route: Mutex::new(route),
             names: Names::new(config.resolver.clone(), &state),
@@ -135,6 +141,10 @@ impl Networks {
 
     fn route(&self) -> MutexGuard<'_, Route> {
         self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unhealed(&self) -> MutexGuard<'_, Changes> {
+        self.unhealed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn applied(&self) -> MutexGuard<'_, Vec<(TableName, usize)>> {

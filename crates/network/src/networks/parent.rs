@@ -52,7 +52,11 @@ impl Networks {
         let base = route.link(base).map_err(failed())?;
         let base =
             base.ok_or_else(|| missing("parent: the host has no interface for that VLAN"))?;
-        let made = route.apply(&[route::create_vlan(parent, base.index, vlan)]);
+        let mark = crate::bridge::mark(&self.config.table(), &record.id);
+        let made = route.apply(&[
+            route::create_vlan(parent, base.index, vlan),
+            route::set_alias(parent, &mark),
+        ]);
         match made {
             Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
                 let what = "a VLAN of its own: this kernel has none (module 8021q)";

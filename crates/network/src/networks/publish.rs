@@ -35,6 +35,12 @@ impl Networks {
             return Ok(Vec::new());
         }
         let mut held = Vec::new();
+        // Who names one port has it, before others choose from many.
+        let mut requests: Vec<_> = requests.iter().collect();
+        requests.sort_by_key(|request| match request.host_ports {
+            Some((first, last)) => last - first,
+            None => u16::MAX,
+        });
         for request in requests {
             held.extend(self.hold(endpoint, request)?);
         }
@@ -199,12 +205,16 @@ impl Networks {
             network.and_then(|network| network.record.default_binding())
         };
         let default = default.unwrap_or(self.config.default_binding);
+        let is_direct = |own: IpAddr| self.state().is_direct(endpoint, own.is_ipv6());
+        let is_carried = self.relays()
+            && request.protocol != Protocol::Sctp
+            && !endpoint.addresses().next().is_some_and(is_direct);
         let has_family = |ipv6| endpoint.addresses().any(|own| own.is_ipv6() == ipv6);
         let wanted = request
             .host_ip
             .or_else(|| Some(default).filter(|ip| !ip.is_unspecified()));
         if let Some(address) = wanted {
-            let is_reached = has_family(address.is_ipv6()) || self.relays();
+            let is_reached = has_family(address.is_ipv6()) || is_carried;
             let network = endpoint.network_name.clone();
             let what = "ports on addresses of that family";
             return if is_reached {
@@ -218,7 +228,7 @@ impl Networks {
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let mut all: Vec<_> = endpoint.addresses().map(any).collect();
-        if !has_family(true) && self.relays() && ports::host_has_ipv6() {
+        if !has_family(true) && is_carried && ports::host_has_ipv6() {
             all.push(Ipv6Addr::UNSPECIFIED.into());
         }
         Ok(all)

@@ -121,10 +121,10 @@ impl Networks {
             gateway(plugin, &joined.gateway_v6)?,
         ]);
         draft.routes = routes(plugin, joined)?;
-        let names = &joined.interface_name;
-        if names.src_name.is_empty() {
+        let names = joined.interface_name.as_ref();
+        let Some(names) = names.filter(|names| !names.src_name.is_empty()) else {
             return Ok(());
-        }
+        };
         let wanted = match (names.dst_name.as_str(), names.dst_prefix.as_str()) {
             ("", "") => draft.wanted_name(),
             ("", prefix) => format!("{prefix}%d"),

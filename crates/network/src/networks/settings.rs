@@ -27,6 +27,8 @@ impl Networks {
         wanted.config_from = Some(from.name);
         wanted.subnets = from.subnets;
         wanted.options = from.options;
+        wanted.ipam_plugin = from.ipam_plugin;
+        wanted.ipam_options = from.ipam_options;
         wanted.enable_ipv4 = from.enable_ipv4;
         wanted.enable_ipv6 = from.enable_ipv6;
         wanted.internal |= from.internal;
@@ -38,7 +40,7 @@ impl Networks {
 
     /// Adds the daemon's options for networks of that driver.
     pub(super) fn take_defaults(&self, wanted: &mut Network) {
-        let defaults = self.config.default_options.get(wanted.driver.as_str());
+        let defaults = self.config.default_options.get(wanted.driver_name());
         for (name, value) in defaults.into_iter().flatten() {
             let own = wanted.options.entry(name.clone());
             own.or_insert_with(|| value.clone());

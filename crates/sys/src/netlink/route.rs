@@ -267,9 +267,12 @@ pub fn create_vlan(name: &str, parent: u32, vlan: u16) -> Message {
     message
 }
 
+/// Links whose packets are smaller have no IPv6.
+const MTU_OF_IPV6: u32 = 1280;
+
 /// Sets a bridge port's behaviour: `hairpin` sends packets back where they came from (a container
 /// that reaches itself through the host's port), `isolated` keeps ports from talking.
-pub fn set_bridge_port(name: &str, hairpin: bool, isolated: bool) -> Message {
+pub fn set_bridge_port(name: &str, hairpin: bool, isolated: bool, mtu: u32) -> Message {
     let action = format!("set up bridge port {name}");
     let mut message = Message::new(action, NEW_LINK, 0, &link_fixed(0, 0));
     message
@@ -281,12 +284,15 @@ pub fn set_bridge_port(name: &str, hairpin: bool, isolated: bool) -> Message {
                     data.attribute(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)]);
                 });
         });
-    // A port needs no address of its own.
-    message.nested(IFLA_AF_SPEC, |families| {
-        families.nested(FAMILY_IPV6, |ipv6| {
-            ipv6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS]);
+    // A port needs no address of its own. A kernel, or a link, without IPv6 refuses to hear of it.
+    let fits = mtu == 0 || mtu >= MTU_OF_IPV6;
+    if fits && std::path::Path::new("/proc/sys/net/ipv6/conf").exists() {
+        message.nested(IFLA_AF_SPEC, |families| {
+            families.nested(FAMILY_IPV6, |ipv6| {
+                ipv6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[NO_ADDRESS]);
+            });
         });
-    });
+    }
     message
 }
 
@@ -400,6 +406,19 @@ pub fn add_address(index: u32, prefix: Prefix) -> Message {
 pub fn add_link_address(index: u32, prefix: Prefix) -> Message {
     const ON_LINK: u8 = 253;
     address_in_scope(index, prefix, ON_LINK)
+}
+
+/// Takes an address from a link.
+pub fn delete_address(index: u32, (address, length): Prefix) -> Message {
+    let mut fixed = vec![family(address), length, 0, 0];
+    fixed.extend_from_slice(&index.to_ne_bytes());
+    let action = format!("remove address {address}/{length}");
+    let mut message = Message::new(action, ADDRESS_GONE, 0, &fixed);
+    match address {
+        IpAddr::V4(v4) => message.attribute(IFA_LOCAL, &v4.octets()),
+        IpAddr::V6(v6) => message.attribute(IFA_LOCAL, &v6.octets()),
+    };
+    message
 }
 
 fn address_in_scope(index: u32, (address, length): Prefix, scope: u8) -> Message {
@@ -663,7 +682,7 @@ mod tests {
             let near = route
                 .apply_and_get(&[
                     create_veth(&veth),
-                    set_bridge_port("hv1", true, false),
+                    set_bridge_port("hv1", true, false, 1500),
                     get_link("hv1"),
                 ])
                 .unwrap()
