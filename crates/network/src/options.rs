@@ -162,7 +162,7 @@ pub(crate) fn check(network: &Network) -> Result<(), Error> {
             }
             "name" | "com.docker.network.container_iface_prefix" if !is_interface(value) => {
                 return invalid(
-                    "interface name: at most 15 bytes, without blanks, slashes and colons",
+                    "interface name: at most 15 bytes, without blanks, slashes, colons and percent signs",
                 );
             }
             "com.docker.network.driver.mtu" => check_mtu(network, value)?,

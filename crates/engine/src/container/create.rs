@@ -81,7 +81,8 @@ fn make(
     let mut host = order.host;
     let shares_network = matches!(host.network_mode, NetworkMode::Container(_));
     // What the image exposes is no wish of anybody's.
-    if shares_network && !order.config.exposed_ports.is_empty() {
+    let publishes = !host.port_bindings.is_empty() || host.publish_all_ports;
+    if shares_network && !publishes && !order.config.exposed_ports.is_empty() {
         let text = "conflicting options: port exposing and the container type network mode";
         return Err(Error::Invalid(text.to_owned()));
     }
