@@ -90,6 +90,8 @@ pub(crate) enum Order {
     Start(Reply<()>),
     /// What waits to start again does so now.
     StartAgain(Reply<()>),
+    /// What was ended for its bad health starts again: a restart that counts as one.
+    Revive(Reply<()>),
     Signal {
         signal: i32,
         intent: Intent,
@@ -286,6 +288,7 @@ impl Actor {
                 let _ = reply.send(outcome);
             }
             Order::StartAgain(reply) => self.start_again(reply).await,
+            Order::Revive(reply) => self.revive(reply).await,
             Order::Signal {
                 signal,
                 intent,
@@ -357,6 +360,20 @@ impl Actor {
         self.backoff_step = 0;
         self.record.asked_to_stop = false;
         self.start().await
+    }
+
+    /// The daemon ended it, so nobody's wish is undone by this, and it is counted like any other restart.
+    async fn revive(&mut self, reply: Reply<()>) {
+        let outcome = match self.permitted(Command::Start) {
+            Ok(()) => {
+                self.wake_at = None;
+                self.record.restarts += 1;
+                self.record.asked_to_stop = false;
+                self.start().await
+            }
+            Err(refused) => Err(refused),
+        };
+        let _ = reply.send(outcome);
     }
 
     /// What it waited for is there.

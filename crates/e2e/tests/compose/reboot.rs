@@ -132,5 +132,13 @@ application!(what_is_found_unhealthy_starts_again_if_the_file_says_so("
     app.ok("exec -T a rm /well");
     started(app, "ill-a-1", &before);
     until("it is well again", || app.field("ill-a-1", "/State/Health/Status") == "healthy");
+    // It is counted as any other restart is, until somebody restarts it himself.
+    assert_eq!(app.field("ill-a-1", "/RestartCount"), 1);
+    let before = time(app, "ill-a-1", "/State/StartedAt");
+    app.ok("exec -T a rm /well");
+    started(app, "ill-a-1", &before);
+    until("it is counted", || app.field("ill-a-1", "/RestartCount") == 2);
+    app.ok("restart -t 0");
+    assert_eq!(app.field("ill-a-1", "/RestartCount"), 0);
     app.ok("down -t 0");
 });

@@ -184,7 +184,7 @@ impl Actor {
                     let outcome = if stop {
                         engine.stop(&id, None, None).await
                     } else {
-                        engine.restart(&id, None, None).await
+                        engine.revive(&id).await
                     };
                     if let Err(error) = outcome {
                         tracing::warn!(container = id, %error, "cannot act on bad health");

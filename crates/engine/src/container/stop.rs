@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Engine,
-    actor::{Handle, Intent, Order},
+    actor::{Handle, Intent, Order, Reply},
     error::{Error, Result},
 };
 
@@ -37,16 +37,32 @@ impl Engine {
         timeout_s: Option<i64>,
     ) -> Result<()> {
         let handle = self.find(reference)?;
-        match end(&handle, signal, timeout_s, Intent::Restart).await {
+        self.end_and(&handle, signal, timeout_s, Order::Start).await
+    }
+
+    /// Restarts a container for its bad health: its restart policy says so.
+    pub(crate) async fn revive(&self, reference: &str) -> Result<()> {
+        let handle = self.find(reference)?;
+        self.end_and(&handle, None, None, Order::Revive).await
+    }
+
+    async fn end_and(
+        &self,
+        handle: &Handle,
+        signal: Option<i32>,
+        timeout_s: Option<i64>,
+        begin: impl FnOnce(Reply<()>) -> Order,
+    ) -> Result<()> {
+        match end(handle, signal, timeout_s, Intent::Restart).await {
             Ok(()) | Err(Error::NotModified(_)) => {}
             Err(error) => return Err(error),
         }
-        match handle.order(Order::Start).await {
+        match handle.order(begin).await {
             // Somebody else was quicker.
             Ok(()) | Err(Error::NotModified(_)) => {}
             Err(error) => return Err(error),
         }
-        self.say_restart(&handle);
+        self.say_restart(handle);
         Ok(())
     }
 
