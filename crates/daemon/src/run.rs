@@ -35,7 +35,7 @@ pub(crate) async fn run(
         tracing::info!(option = key, "is accepted, and means nothing here");
     }
     let mut signals = Signals::listen()?;
-    let pidfile = PidFile::write(&config.pidfile)?;
+    let pidfile = PidFile::write(&config.pidfile).await?;
     let engine_config = engine_config::of(&config, sources.shim.clone())?;
     // Clients may knock while the engine opens; they are answered as soon as it has.
     let listeners = socket::open(&config)?;
