@@ -14,4 +14,6 @@ pub mod render;
 mod words;
 
 pub use labels::COMPOSE_VERSION;
-pub use load::{FILE_BYTES_MAX, Fetch, Fetched, Loaded, Options, Variable, drop_unused, load};
+pub use load::{
+    FILE_BYTES_MAX, Fetch, Fetched, Loaded, Options, Variable, drop_unused, is_remote, load,
+};

@@ -228,22 +228,25 @@ pub(crate) const fn entry<C: Command>() -> Entry {
     }
 }
 
-fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Result<u8> {
+fn start<C: Command>(mut globals: Globals, name: &str, arguments: &[String]) -> Result<u8> {
     let full = format!("{} {name}", globals.program.name());
     let Read {
         command,
         parsed,
-        json,
+        general,
     } = read::<C>(arguments, &full)?;
     if parsed.help {
         let mut shown = C::default();
-        let mut wants_json = false;
-        let set = flags(&mut shown, &mut wants_json);
+        let mut general = General::default();
+        let set = flags(&mut shown, &mut general);
         ui::out(&page(&globals, &full, &C::ABOUT, &C::description(), &set))?;
         return Ok(0);
     }
     if !parsed.changed.contains(&C::ABOUT.freed_by) {
         check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
+    }
+    if general.dry_run {
+        compose::rehearse(&mut globals, verb::<C>())?;
     }
     let name = match name.contains(' ') {
         // The group's own name of it, whichever was typed.
@@ -257,7 +260,7 @@ fn start<C: Command>(globals: Globals, name: &str, arguments: &[String]) -> Resu
         name: full,
         operands: parsed.operands,
         changed: parsed.changed,
-        json,
+        json: general.json,
     };
     let runtime = match command.asks_nobody() && hooks.is_none() {
         true => tokio::runtime::Builder::new_current_thread()
@@ -289,51 +292,78 @@ async fn invoke<C: Command>(globals: Globals, name: &str, arguments: &[String]) 
     let Read {
         command,
         parsed,
-        json,
+        general,
     } = read::<C>(arguments, &full)?;
     let call = Call {
         globals,
         name: full,
         operands: parsed.operands,
         changed: parsed.changed,
-        json,
+        json: general.json,
     };
     command.run(call).await
+}
+
+/// Flags that many commands take, whichever they are.
+#[derive(Default)]
+struct General {
+    json: bool,
+    /// Of the verbs of `compose`: nothing is changed.
+    dry_run: bool,
 }
 
 /// A command with its flags read.
 struct Read<C> {
     command: C,
     parsed: Parsed,
-    json: bool,
+    general: General,
 }
 
 fn read<C: Command>(arguments: &[String], full: &str) -> Result<Read<C>> {
     let once = |arguments: &[String]| {
-        let (mut command, mut json) = (C::default(), false);
-        let parsed = parse(flags(&mut command, &mut json), arguments, full, &C::ABOUT)?;
+        let (mut command, mut general) = (C::default(), General::default());
+        let parsed = parse(
+            flags(&mut command, &mut general),
+            arguments,
+            full,
+            &C::ABOUT,
+        )?;
         Ok(Read {
             command,
             parsed,
-            json,
+            general,
         })
     };
     let read = once(arguments)?;
-    if !read.json || read.parsed.help {
+    if !read.general.json || read.parsed.help {
         return Ok(read);
     }
     json::stands_alone(&read.parsed, full, &C::ABOUT)?;
     json::spelled_out::<C>(arguments).map_or(Ok(read), |arguments| once(&arguments))
 }
 
-/// The flags of a command, with the one that asks for JSON where it takes that.
-fn flags<'a, C: Command>(command: &'a mut C, wants_json: &'a mut bool) -> FlagSet<'a> {
+/// The flags of a command, with those that it shares with many.
+fn flags<'a, C: Command>(command: &'a mut C, general: &'a mut General) -> FlagSet<'a> {
     let mut set = FlagSet::default();
     command.flags(&mut set);
     if C::JSON.is_some() {
-        json::offer(&mut set, wants_json);
+        json::offer(&mut set, &mut general.json);
+    }
+    if !verb::<C>().is_empty() {
+        set.add(
+            "dry-run",
+            "",
+            "Execute command in dry run mode",
+            &mut general.dry_run,
+        );
     }
     set
+}
+
+/// Which verb of `compose` a command is; empty for others.
+fn verb<C: Command>() -> &'static str {
+    let name = C::ABOUT.names.first().copied().unwrap_or_default();
+    name.strip_prefix("compose ").unwrap_or_default()
 }
 
 /// Reads a command's flags.

@@ -20,8 +20,8 @@ pub(super) struct Facts {
 
 /// The flags of a command.
 pub(super) fn facts<C: Command>() -> Vec<Facts> {
-    let (mut command, mut wants_json) = (C::default(), false);
-    let set = super::flags(&mut command, &mut wants_json);
+    let (mut command, mut general) = (C::default(), super::General::default());
+    let set = super::flags(&mut command, &mut general);
     let facts = set.all_sorted().into_iter().map(|flag| Facts {
         long: flag.long,
         short: flag.short,

@@ -10,8 +10,8 @@ use crate::plan::state::Container;
 
 /// Between two looks at a container whose health is not known yet. The first ones follow each other
 /// quickly: many services are up at once.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(250);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(10);
+pub(super) const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 impl Engine<'_> {
     /// Waits for one dependency. One that need not be there only warns.
@@ -36,6 +36,12 @@ impl Engine<'_> {
     }
 
     async fn condition(&self, name: &str, condition: &str) -> Result<()> {
+        let completes = match condition {
+            "service_healthy" => false,
+            "service_completed_successfully" => true,
+            // It has been started: there is nothing to look at.
+            _ => return Ok(()),
+        };
         let containers: Vec<Container> = super::containers(self.client, &self.project.name)
             .await?
             .into_iter()
@@ -46,10 +52,9 @@ impl Engine<'_> {
             return Ok(());
         }
         super::graph::each(&containers, usize::MAX, |container| async move {
-            match condition {
-                "service_healthy" => self.healthy(container, true).await,
-                "service_completed_successfully" => self.completed(container).await,
-                _ => Ok(()),
+            match completes {
+                false => self.healthy(container, true).await,
+                true => self.completed(container).await,
             }
         })
         .await
@@ -98,19 +103,20 @@ impl Engine<'_> {
         let code = waiting.result().await.named("wait for", name)?.status_code;
         let result = match code {
             0 => Ok(()),
-            code => Err(ApplyError::Dependency {
-                message: format!(
-                    "service \"{}\" didn't complete successfully: exit {code}",
-                    container.service()
-                ),
-            }),
+            code => Err(ApplyError::Other(format!(
+                "service \"{}\" didn't complete successfully: exit {code}",
+                container.service()
+            ))),
         };
         self.told(&what, "Exited", result)
     }
 }
 
 /// What a state says about health; nothing if that is not known yet.
-fn health(state: &ContainerState, required: bool) -> Option<std::result::Result<(), String>> {
+pub(super) fn health(
+    state: &ContainerState,
+    required: bool,
+) -> Option<std::result::Result<(), String>> {
     if state.status == "exited" || state.status == "dead" {
         return Some(Err(format!("exited ({})", state.exit_code)));
     }

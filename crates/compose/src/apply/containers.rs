@@ -53,7 +53,12 @@ impl Engine<'_> {
         self.told(&what, "Created", id)
     }
 
-    async fn make(&self, service: &Service, name: &str, making: &Making<'_>) -> Result<String> {
+    pub(super) async fn make(
+        &self,
+        service: &Service,
+        name: &str,
+        making: &Making<'_>,
+    ) -> Result<String> {
         let body = self.body(service, making)?;
         if self.client.is_rehearsal() {
             return Ok(String::new());
@@ -218,7 +223,11 @@ impl Engine<'_> {
         self.order_stop(container, timeout_s).await
     }
 
-    async fn order_stop(&self, container: &Container, timeout_s: Option<i64>) -> Result<()> {
+    pub(super) async fn order_stop(
+        &self,
+        container: &Container,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
         let options = StopOptions {
             timeout_s,
             ..StopOptions::default()

@@ -37,6 +37,14 @@ impl Engine<'_> {
             .named("copy secrets and configs into", short)
     }
 
+    /// Refuses a service whose secrets and configs cannot be had here.
+    ///
+    /// # Errors
+    /// Which one, and why not.
+    pub(super) fn check_injected(&self, service: &Service) -> Result<()> {
+        self.files_of(service).map(drop)
+    }
+
     fn files_of(&self, service: &Service) -> Result<Vec<File>> {
         let secrets = service.secrets.iter().filter_map(|reference| {
             let object = self.project.secrets.get(&reference.source)?;

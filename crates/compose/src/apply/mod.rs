@@ -15,6 +15,7 @@ mod run;
 mod start;
 mod stop;
 mod up;
+mod update;
 
 use hull_api::types::AuthConfig;
 use hull_api::{Client, ClientError};
@@ -27,7 +28,7 @@ pub use images::Pull;
 pub use observe::{containers, observe, projects};
 pub use run::RunOptions;
 pub use stop::DownOptions;
-pub use up::{RollingOptions, UpOptions};
+pub use up::{UpOptions, Updating};
 
 /// How a piece of work stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

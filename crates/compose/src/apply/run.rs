@@ -4,8 +4,8 @@ use hull_api::types::PortBinding;
 
 use super::{Engine, Named, Result};
 use crate::model::Service;
-use crate::plan::container::{self, Making, OneOff};
-use crate::plan::state::{Container, State};
+use crate::plan::container::{Making, OneOff};
+use crate::plan::state::State;
 
 /// How a one-off container is made.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +60,7 @@ impl Engine<'_> {
         };
         let known = self.known_containers().await?;
         let service = changed(service, options);
+        self.refuse_missing(&service)?;
         let making = Making {
             one_off: Some(OneOff {
                 slug: options.slug.clone(),
@@ -102,68 +103,6 @@ impl Engine<'_> {
             .named("create the container", &name)?;
         self.inject(&service, &created.id).await?;
         Ok(created.id)
-    }
-
-    /// Replaces a container so that one always answers: the new one is made under another name and
-    /// started, and only when it is healthy the old one goes.
-    pub(super) async fn roll(
-        &self,
-        service: &Service,
-        old: &Container,
-        making: Making<'_>,
-    ) -> Result<()> {
-        let name = container::name(&self.project.name, service, old.number());
-        let what = format!("Container {name}");
-        self.working(&what, "Rolling");
-        if self.client.is_rehearsal() {
-            return self.told(&what, "Rolled", Ok(()));
-        }
-        let short = old.id().get(..12).unwrap_or(old.id());
-        let temporary = format!("{short}_{name}");
-        let making = Making {
-            inherited: &old.summary.mounts,
-            replaces: Some(old.name()),
-            ..making
-        };
-        let body = self.body(service, &making)?;
-        let created = self
-            .client
-            .container_create(&temporary, &service.platform, &body)
-            .await
-            .named("create the container", &temporary)?;
-        let id = created.id;
-        let replaced = async {
-            self.inject(service, &id).await?;
-            self.run_pre_start(service, Some(&name)).await?;
-            self.client
-                .container_start(&id)
-                .await
-                .named("start the container", &temporary)?;
-            for hook in &service.post_start {
-                self.hook(service, &id, &temporary, hook).await?;
-            }
-            let mut new = old.clone();
-            new.summary.id.clone_from(&id);
-            new.summary.names = vec![format!("/{temporary}")];
-            self.healthy(&new, false).await?;
-            self.stop_with_hooks(service, old, None).await?;
-            self.client
-                .container_remove(old.id(), true, false, false)
-                .await
-                .named("remove the container", old.name())
-        }
-        .await;
-        if let Err(error) = replaced {
-            // The old one goes on as if nothing had been.
-            _ = self.client.container_remove(&id, true, false, false).await;
-            return self.told(&what, "", Err(error));
-        }
-        let renamed = self
-            .client
-            .container_rename(&id, &name)
-            .await
-            .named("rename the container", &temporary);
-        self.told(&what, "Rolled", renamed)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Starting what has been made, in order.
 
-use std::collections::BTreeSet;
-
 use super::graph::{self, Before, Order};
 use super::{ApplyError, Engine, Named, Result};
 use crate::model::Service;
+use crate::plan;
 use crate::plan::state::{Container, State};
 
 impl Engine<'_> {
@@ -39,17 +38,16 @@ impl Engine<'_> {
                 message: "it has no container to start; `up` or `create` makes one".into(),
             });
         }
-        // A condition is waited for only by what still has to be started.
+        // Also what runs already stands on its conditions: that a step before it fails now is told.
+        if !containers.is_empty() {
+            self.wait_for_all(service).await?;
+        }
         if containers
             .iter()
             .all(|container| container.summary.state == "running")
         {
             return Ok(());
         }
-        graph::each(&service.depends_on, usize::MAX, |(name, dependency)| {
-            self.wait_for(service, name, dependency)
-        })
-        .await?;
         self.run_pre_start(service, None).await?;
         graph::each(containers, self.parallel, |container| {
             self.start_container(service, container)
@@ -73,18 +71,25 @@ impl Engine<'_> {
         self.run_pre_start(service, Some(name)).await?;
         let what = format!("Container {name}");
         self.working(&what, "Starting");
-        let started = async {
-            self.client
-                .container_start(container.id())
-                .await
-                .named("start the container", name)?;
-            for hook in &service.post_start {
-                self.hook(service, container.id(), name, hook).await?;
-            }
-            Ok(())
-        };
-        let result = started.await;
+        let result = self.start_with_hooks(service, container.id(), name).await;
         self.told(&what, "Started", result)
+    }
+
+    /// Starts a container, and runs what its service wants run after that.
+    pub(super) async fn start_with_hooks(
+        &self,
+        service: &Service,
+        id: &str,
+        name: &str,
+    ) -> Result<()> {
+        self.client
+            .container_start(id)
+            .await
+            .named("start the container", name)?;
+        for hook in &service.post_start {
+            self.hook(service, id, name, hook).await?;
+        }
+        Ok(())
     }
 
     /// Waits until all containers run, and are healthy where that is checked.
@@ -93,14 +98,7 @@ impl Engine<'_> {
     /// A container that ends, or is unhealthy.
     pub async fn wait_healthy(&self) -> Result<()> {
         let containers = super::containers(self.client, &self.project.name).await?;
-        let gates: BTreeSet<&str> = self
-            .project
-            .services
-            .values()
-            .flat_map(|service| &service.depends_on)
-            .filter(|(_, dependency)| dependency.condition == "service_completed_successfully")
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let gates = plan::gates(self.project);
         let waited = containers.iter().filter(|container| {
             self.project.services.contains_key(container.service())
                 && !container.is_one_off()

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::graph::{self, Before, Order};
 use super::{Engine, Pull, RemoveOptions, Result};
 use crate::model::Service;
-use crate::plan::container;
 use crate::plan::state::{Container, State};
 use crate::plan::{self, Plan, Step, Wishes};
+use crate::plan::{container, files};
 
 /// How a project is brought up.
 #[derive(Debug, Clone, Default)]
@@ -22,13 +22,30 @@ pub struct UpOptions {
     pub ignore_orphans: bool,
     /// Seconds before a container that is replaced is killed.
     pub timeout_s: Option<i64>,
-    /// The old container goes when the new one is healthy.
-    pub rolling: Option<RollingOptions>,
+    /// How containers that run are replaced.
+    pub updating: Updating,
 }
 
-/// How containers are replaced one by one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RollingOptions {}
+/// How containers that run are replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Updating {
+    /// All at once; nothing is started.
+    #[default]
+    AtOnce,
+    /// As each service says.
+    AsWritten,
+    /// So that one always answers: the old one goes when the new one is healthy.
+    Rolling,
+}
+
+/// What the work on services stands on.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'g> {
+    pub(super) state: &'g State,
+    /// The first container of each service, for what refers to `service:NAME`.
+    pub(super) known: &'g BTreeMap<String, String>,
+    pub(super) options: &'g UpOptions,
+}
 
 impl Engine<'_> {
     /// What `up` would do.
@@ -79,9 +96,15 @@ impl Engine<'_> {
         let mut state = super::observe(self.client, self.project).await?;
         state.images = images;
         let plan = plan::plan(self.project, &state, &options.wishes);
+        for (name, steps) in &plan.services {
+            let service = self.project.services.get(name);
+            if let Some(service) = service.filter(|_| steps.iter().any(Step::makes)) {
+                self.refuse_missing(service)?;
+            }
+        }
         self.orphans(&plan, options).await?;
         if plan.is_empty() {
-            for container in plan.services.values().flatten().filter_map(kept) {
+            for container in plan.services.values().flatten().filter_map(Step::kept) {
                 if container.is_running() {
                     self.done(&format!("Container {}", container.name()), "Running");
                 }
@@ -102,6 +125,15 @@ impl Engine<'_> {
             self.converge(service, steps, state, options).await
         })
         .await
+    }
+
+    /// Refuses a service whose secrets and configs are not there, before anything is made.
+    pub(super) fn refuse_missing(&self, service: &Service) -> Result<()> {
+        // Another machine's daemon has the files of its own.
+        if self.client.host().starts_with("unix://") {
+            files::check_objects(self.project, service)?;
+        }
+        self.check_injected(service)
     }
 
     async fn orphans(&self, plan: &Plan, options: &UpOptions) -> Result<()> {
@@ -166,35 +198,36 @@ impl Engine<'_> {
         state: &State,
         options: &UpOptions,
     ) -> Result<()> {
-        let known = self.known_containers().await?;
-        let known: &BTreeMap<String, String> = &known;
-        if options.rolling.is_some() {
-            if steps
-                .iter()
-                .any(|step| matches!(step, Step::Recreate { .. }))
-            {
-                self.run_pre_start(service, None).await?;
-            }
-            // One after the other: there is always one that answers.
-            for step in steps {
-                self.step(service, step, state, known, options).await?;
-            }
-            return Ok(());
+        let known = &self.known_containers().await?;
+        let ground = Ground {
+            state,
+            known,
+            options,
+        };
+        let manner = match options.updating {
+            Updating::AtOnce => None,
+            Updating::AsWritten => service.manner(false),
+            Updating::Rolling => service.manner(true),
+        };
+        let Some(manner) = manner else {
+            return graph::each(steps, self.parallel, |step| {
+                self.step(service, step, ground)
+            })
+            .await;
+        };
+        let olds: Vec<&Container> = steps.iter().filter_map(running).collect();
+        if !olds.is_empty() {
+            self.update(service, &olds, &manner, ground).await?;
         }
-        graph::each(steps, self.parallel, |step| {
-            self.step(service, step, state, known, options)
+        let others = steps.iter().filter(|step| running(step).is_none());
+        graph::each(others, self.parallel, |step| {
+            self.step(service, step, ground)
         })
         .await
     }
 
-    async fn step(
-        &self,
-        service: &Service,
-        step: &Step,
-        state: &State,
-        known: &BTreeMap<String, String>,
-        options: &UpOptions,
-    ) -> Result<()> {
+    async fn step(&self, service: &Service, step: &Step, ground: Ground<'_>) -> Result<()> {
+        let options = ground.options;
         match step {
             Step::Keep(container) => {
                 if container.is_running() {
@@ -203,7 +236,7 @@ impl Engine<'_> {
                 Ok(())
             }
             Step::Create { number, name } => {
-                let making = self.making(service, state, *number, known);
+                let making = self.making(service, ground.state, *number, ground.known);
                 self.create(service, name, &making).await.map(drop)
             }
             Step::Remove { old, .. } => {
@@ -215,22 +248,19 @@ impl Engine<'_> {
                 self.remove_one(old, remove).await
             }
             Step::Recreate { old, .. } => {
-                let making = self.making(service, state, old.number(), known);
-                match options.rolling {
-                    Some(_) => self.roll(service, old, making).await,
-                    None => self
-                        .recreate(service, old, making, options.wishes.renew_volumes)
-                        .await
-                        .map(drop),
-                }
+                let making = self.making(service, ground.state, old.number(), ground.known);
+                self.recreate(service, old, making, options.wishes.renew_volumes)
+                    .await
+                    .map(drop)
             }
         }
     }
 }
 
-fn kept(step: &Step) -> Option<&Container> {
+/// The container that is to be replaced while it runs.
+fn running(step: &Step) -> Option<&Container> {
     match step {
-        Step::Keep(container) => Some(container),
+        Step::Recreate { old, .. } if old.is_running() => Some(old),
         _ => None,
     }
 }

@@ -1,14 +1,25 @@
 //! What a model must fulfil as a whole: all that is named exists, nothing contradicts itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::values;
 use crate::error::{LoadError, Result, nearest};
 use crate::node::{Map, Node, Value};
 
-/// Checks the model of the services that are on. `disabled` are the others.
-pub(super) fn check(project: &Map, disabled: &Map) -> Result<()> {
+/// Services one project may have: far more than a machine runs.
+const SERVICES_MAX: usize = 10_000;
+
+/// Checks the model of the services that are on. `disabled` are the others. Values mean something only
+/// where variables are replaced.
+pub(super) fn check(project: &Map, disabled: &Map, with_values: bool) -> Result<()> {
     let empty = Map::default();
     let services = project.map("services").unwrap_or(&empty);
+    if services.0.len() > SERVICES_MAX {
+        return Err(LoadError::project(format!(
+            "the project has {} services, and may have {SERVICES_MAX}",
+            services.0.len()
+        )));
+    }
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     for entry in services.iter() {
         let Some(service) = entry.node.as_map() else {
@@ -23,6 +34,9 @@ pub(super) fn check(project: &Map, disabled: &Map) -> Result<()> {
             node: &entry.node,
         };
         check.itself()?;
+        if with_values {
+            values::service(&entry.key, service)?;
+        }
         check.references()?;
         check.dependencies()?;
         if let Some(name) = service.text("container_name")
@@ -38,6 +52,12 @@ pub(super) fn check(project: &Map, disabled: &Map) -> Result<()> {
         }
     }
     objects(project)?;
+    let networks = project.map("networks").unwrap_or(&empty);
+    for entry in networks.iter().filter(|_| with_values) {
+        if let Some(network) = entry.node.as_map() {
+            values::network(&entry.key, network)?;
+        }
+    }
     circles(services)
 }
 
@@ -82,7 +102,11 @@ impl Check<'_> {
         if scale < 0 {
             return self.wrong("scale", "`scale` cannot be negative");
         }
-        if scale > 1 && has("container_name") {
+        let replicas = self.service.map("deploy");
+        let replicas = replicas.and_then(|deploy| deploy.get("replicas"));
+        let replicas = replicas.and_then(Node::scalar_text);
+        let replicas: i64 = replicas.and_then(|count| count.parse().ok()).unwrap_or(1);
+        if scale.max(replicas) > 1 && has("container_name") {
             return self.wrong(
                 "container_name",
                 "a service with a `container_name` cannot be scaled",
@@ -316,42 +340,98 @@ fn objects(project: &Map) -> Result<()> {
 
 /// Refuses services that wait for each other.
 fn circles(services: &Map) -> Result<()> {
-    let mut finished = Vec::new();
+    let nodes: HashMap<&str, &Node> = services
+        .iter()
+        .map(|entry| (entry.key.as_str(), &entry.node))
+        .collect();
+    let mut finished: BTreeSet<&str> = BTreeSet::new();
     for entry in services.iter() {
-        walk(services, &entry.key, &mut Vec::new(), &mut finished)?;
+        walk(&nodes, &entry.key, &mut finished)?;
     }
     Ok(())
 }
 
+/// Follows dependencies from one service on. A chain may be as long as there are services, so what is
+/// open is kept here and not on the stack.
 fn walk<'s>(
-    services: &'s Map,
-    name: &'s str,
-    path: &mut Vec<&'s str>,
-    finished: &mut Vec<&'s str>,
+    services: &HashMap<&'s str, &'s Node>,
+    first: &'s str,
+    finished: &mut BTreeSet<&'s str>,
 ) -> Result<()> {
-    if finished.contains(&name) {
-        return Ok(());
-    }
-    let Some(node) = services.get(name) else {
-        return Ok(());
-    };
-    if let Some(at) = path.iter().position(|known| *known == name) {
-        let circle: Vec<&str> = path[at..].iter().copied().chain([name]).collect();
-        return Err(LoadError::at(
-            node,
-            format!(
-                "services depend on each other in a circle: {}",
-                circle.join(" → ")
-            ),
-        ));
-    }
-    path.push(name);
-    if let Some(dependencies) = node.as_map().and_then(|service| service.map("depends_on")) {
-        for entry in dependencies.iter() {
-            walk(services, &entry.key, path, finished)?;
+    let mut path: Vec<(&str, Vec<&str>)> = vec![(first, dependencies(services, first))];
+    let mut open = BTreeSet::from([first]);
+    while let Some((name, left)) = path.last_mut() {
+        let Some(next) = left.pop() else {
+            open.remove(name);
+            finished.insert(name);
+            path.pop();
+            continue;
+        };
+        if finished.contains(next) {
+            continue;
         }
+        if !open.insert(next) {
+            let names = path.iter().map(|(name, _)| *name);
+            return Err(circle(
+                services,
+                names.skip_while(|name| *name != next),
+                next,
+            ));
+        }
+        path.push((next, dependencies(services, next)));
     }
-    path.pop();
-    finished.push(name);
     Ok(())
+}
+
+/// The services that one depends on, the last one first.
+fn dependencies<'s>(services: &HashMap<&'s str, &'s Node>, name: &str) -> Vec<&'s str> {
+    let service = services.get(name).and_then(|node| node.as_map());
+    let dependencies = service.and_then(|service| service.map("depends_on"));
+    let entries = dependencies.map(|map| map.0.as_slice()).unwrap_or_default();
+    let names = entries.iter().rev().map(|entry| entry.key.as_str());
+    names.filter(|name| services.contains_key(name)).collect()
+}
+
+fn circle<'s>(
+    services: &HashMap<&'s str, &'s Node>,
+    path: impl Iterator<Item = &'s str>,
+    closing: &'s str,
+) -> LoadError {
+    let names: Vec<&str> = path.chain([closing]).collect();
+    let place = services.get(closing).map(|node| node.place.clone());
+    LoadError::written(
+        &place.unwrap_or_default(),
+        format!(
+            "services depend on each other in a circle: {}",
+            names.join(" → ")
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::yaml;
+
+    fn told(text: &str) -> String {
+        let document = yaml::parse("c.yaml", text).unwrap().remove(0);
+        let services = document.as_map().unwrap();
+        circles(services).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_circle_is_named_and_a_long_chain_is_none() {
+        let circle =
+            "a: {depends_on: {b: , d: }}\nb: {depends_on: {c: }}\nc: {depends_on: {b: }}\nd: {}\n";
+        assert_eq!(
+            told(circle),
+            "c.yaml:2:4: services depend on each other in a circle: b → c → b"
+        );
+        assert!(told("a: {depends_on: {a: }}").ends_with("circle: a → a"));
+        let chain: String = (0..SERVICES_MAX)
+            .map(|number| format!("s{number}: {{depends_on: {{s{}: }}}}\n", number + 1))
+            .collect();
+        let document = yaml::parse("c.yaml", &chain).unwrap().remove(0);
+        assert!(circles(document.as_map().unwrap()).is_ok());
+    }
 }

@@ -79,7 +79,8 @@ impl<'o> Loader<'o> {
             "-" => self.options.standard_input.clone(),
             file => file::read(file).map_err(|source| unreadable(file, source, asker))?,
         };
-        let documents = yaml::parse(if file == "-" { "(stdin)" } else { file }, &text)?;
+        let documents = yaml::parse(if file == "-" { "(stdin)" } else { file }, &text)
+            .map_err(|error| self.discreet(file, error, "this is not YAML"))?;
         for document in &documents {
             if document.as_map().is_none() {
                 return Err(LoadError::at(
@@ -87,6 +88,7 @@ impl<'o> Loader<'o> {
                     format!("a Compose file is a mapping, this is {}", document.kind()),
                 ));
             }
+            self.looks_like_compose(file, document)?;
         }
         self.cache.insert(file.to_owned(), documents.clone());
         Ok(documents)
@@ -180,7 +182,7 @@ impl<'o> Loader<'o> {
             self.check_inside(file, asker)?;
             let text = file::read(file).map_err(|source| unreadable(file, source, asker))?;
             let lookup = |name: &str| outside.get(name).or_else(|| found.get(name)).cloned();
-            let variables = environment::parse(file, &text, &lookup)?;
+            let variables = self.variables_of(file, &text, &lookup)?;
             for (key, value) in variables {
                 if let Some(value) = value {
                     found.insert(key, value);
@@ -188,6 +190,52 @@ impl<'o> Loader<'o> {
             }
         }
         Ok(found)
+    }
+}
+
+impl Loader<'_> {
+    /// Reads the text of a file of variables.
+    pub(super) fn variables_of(
+        &self,
+        file: &str,
+        text: &str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<environment::Variables> {
+        environment::parse(file, text, lookup)
+            .map_err(|error| self.discreet(file, error, "this is no line of variables"))
+    }
+
+    /// The error without the file's own words, should the file lie elsewhere: who runs this may read
+    /// it, but who sees what this says may not, and a project may name any file.
+    fn discreet(&self, file: &str, error: LoadError, instead: &str) -> LoadError {
+        match error {
+            LoadError::Written { place, .. } if self.is_elsewhere(file) => {
+                LoadError::written(&place, instead).with_hint(format!(
+                    "what it says is not shown, for it lies outside of {}",
+                    self.directory
+                ))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether a file lies outside of the project's directory.
+    fn is_elsewhere(&self, file: &str) -> bool {
+        let real = |path: &str| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        file != "-" && (self.directory == "/" || !real(file).starts_with(real(&self.directory)))
+    }
+
+    /// Refuses a file from elsewhere that has a first key no Compose file has, without naming it.
+    fn looks_like_compose(&self, file: &str, document: &Node) -> Result<()> {
+        let known = |key: &str| key.starts_with("x-") || PROJECT.field(key).is_some();
+        let entries = document.as_map().map(Map::iter).into_iter().flatten();
+        for entry in entries.filter(|entry| !known(&entry.key)) {
+            if self.is_elsewhere(file) {
+                let error = LoadError::written(&entry.place, "");
+                return Err(self.discreet(file, error, "this is not a key that Compose knows"));
+            }
+        }
+        Ok(())
     }
 }
 

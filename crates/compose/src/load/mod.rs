@@ -20,6 +20,7 @@ pub(crate) mod schema;
 mod select;
 mod shape;
 mod short;
+mod values;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 pub use file::BYTES_MAX as FILE_BYTES_MAX;
 pub use interpolate::Variable;
 pub(crate) use normalize::resolve_nothing;
-pub use remote::{Fetch, Fetched};
+pub use remote::{Fetch, Fetched, is_remote};
 pub use select::drop_unused;
 pub(crate) use yaml::plain as plain_scalar;
 
@@ -195,7 +196,7 @@ pub fn load(options: &Options) -> Result<Loaded> {
         Node::at(&Place::nowhere(), Value::Map(selected.enabled)),
     );
     if options.check {
-        check::check(&project, &selected.disabled)?;
+        check::check(&project, &selected.disabled, options.interpolate)?;
     }
     if !options.keep_unused {
         select::drop_unused(&mut project);

@@ -21,7 +21,7 @@ pub struct Fetched {
 pub type Fetch = fn(&str) -> std::result::Result<Fetched, String>;
 
 /// Whether a file is somewhere else.
-pub(super) fn is_remote(path: &str) -> bool {
+pub fn is_remote(path: &str) -> bool {
     path.contains("://")
         || ["git@", "github.com/", "oci:"]
             .iter()

@@ -193,7 +193,7 @@ impl Loader<'_> {
                     own.or_else(|| outside.get(name).cloned())
                         .or_else(|| text(before))
                 };
-                environment::parse(path, &text, &lookup)?
+                self.variables_of(path, &text, &lookup)?
             }
         };
         for (key, value) in found {
@@ -212,7 +212,7 @@ impl Loader<'_> {
         self.check_inside(path, Some(asker))?;
         let text = files::read(path).map_err(|error| unreadable(path, error, Some(asker)))?;
         let lookup = |name: &str| outside.get(name).cloned();
-        for (key, value) in environment::parse(path, &text, &lookup)? {
+        for (key, value) in self.variables_of(path, &text, &lookup)? {
             labels.set(&key, Node::text_at(&file.place, value.unwrap_or_default()));
         }
         Ok(())

@@ -3,7 +3,7 @@
 //!
 //! Everything after this step knows the long form only.
 
-use super::schema::{Kind, Object};
+use super::schema::{Kind, OWN, Object};
 use crate::error::{LoadError, Result, nearest};
 use crate::node::{Entry, Map, Node, Tag, Value};
 use crate::words;
@@ -118,6 +118,11 @@ fn shape_object(node: Node, object: &Object, path: Path<'_>) -> Result<Node> {
         let here = path.down(&entry.key);
         let node = match object.field(&entry.key) {
             Some(field) => shape(entry.node, &field.kind, here)?,
+            None if entry.key == OWN
+                && let Some(own) = object.own =>
+            {
+                shape_object(entry.node, own, here)?
+            }
             None if entry.key.starts_with("x-") => entry.node,
             None => return Err(unknown(&entry, object, path)),
         };
@@ -330,6 +335,11 @@ fn refused(node: &Node, kind: &Kind, text: &str, path: Path<'_>) -> LoadError {
             format!("{path} must be {}, not `{text}`", wanted(kind)),
         );
     };
+    not_one_of(node, &path.to_string(), text, known)
+}
+
+/// Says which words there are, and which of them was probably meant.
+pub(super) fn not_one_of(node: &Node, path: &str, text: &str, known: &[&str]) -> LoadError {
     let error = LoadError::at(
         node,
         format!("{path} must be one of {}, not `{text}`", known.join(", ")),

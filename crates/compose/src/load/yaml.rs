@@ -1,6 +1,6 @@
 //! YAML text → tree. Anchors, aliases and merge keys are resolved here, within bounds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag as YamlTag};
@@ -24,6 +24,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Node>> {
         stack: Vec::new(),
         anchors: HashMap::new(),
         count: 0,
+        has_aliases: false,
         documents: Vec::new(),
     };
     for event in Parser::new_from_str(text) {
@@ -55,6 +56,8 @@ enum Content {
     List(Vec<Node>),
     Map {
         entries: Map,
+        /// The keys of the entries, each with its line.
+        lines: HashMap<String, usize>,
         merged: Vec<Node>,
         key: Option<Key>,
     },
@@ -70,6 +73,7 @@ struct Builder {
     stack: Vec<Open>,
     anchors: HashMap<usize, (Node, usize)>,
     count: usize,
+    has_aliases: bool,
     documents: Vec<Node>,
 }
 
@@ -86,6 +90,7 @@ impl Builder {
             Event::MappingStart(anchor, tag) => {
                 let content = Content::Map {
                     entries: Map::default(),
+                    lines: HashMap::new(),
                     merged: Vec::new(),
                     key: None,
                 };
@@ -111,16 +116,16 @@ impl Builder {
 
     fn grow(&mut self, by: usize, place: &Place) -> Result<()> {
         self.count += by;
-        if self.count > NODES_MAX {
-            return Err(LoadError::written(
-                place,
-                format!(
-                    "the file has more than {NODES_MAX} values once its aliases are written out"
-                ),
-            )
-            .with_hint("aliases of aliases multiply; write out what is needed"));
+        if self.count <= NODES_MAX {
+            return Ok(());
         }
-        Ok(())
+        let many = format!("the file has more than {NODES_MAX} values");
+        Err(match self.has_aliases {
+            true => LoadError::written(place, many + " once its aliases are written out")
+                .with_hint("aliases of aliases multiply; write out what is needed"),
+            false => LoadError::written(place, many)
+                .with_hint("a project may be made of several files: `include` takes them together"),
+        })
     }
 
     fn open(
@@ -179,6 +184,7 @@ impl Builder {
             ));
         };
         let (node, size) = (node.clone(), *size);
+        self.has_aliases = true;
         self.grow(size, place)?;
         self.put(node)
     }
@@ -240,6 +246,7 @@ impl Builder {
             }
             Some(Content::Map {
                 entries,
+                lines,
                 merged,
                 key,
             }) => match key.take() {
@@ -258,12 +265,12 @@ impl Builder {
                     Ok(())
                 }
                 Some(key) => {
-                    if let Some(first) = entries.iter().find(|entry| entry.key == key.text) {
+                    if let Some(first) = lines.insert(key.text.clone(), key.place.line) {
                         return Err(LoadError::written(
                             &key.place,
                             format!(
-                                "the key `{}` stands here twice, first in line {}",
-                                key.text, first.place.line
+                                "the key `{}` stands here twice, first in line {first}",
+                                key.text
                             ),
                         ));
                     }
@@ -281,6 +288,10 @@ impl Builder {
 
 /// Adds what `<<` brings; what is written itself wins.
 fn with_merged(mut entries: Map, merged: Vec<Node>) -> Result<Map> {
+    if merged.is_empty() {
+        return Ok(entries);
+    }
+    let mut known: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     for node in merged {
         let sources = match node.value {
             Value::List(items) => items,
@@ -294,7 +305,7 @@ fn with_merged(mut entries: Map, merged: Vec<Node>) -> Result<Map> {
                 ));
             };
             for entry in map.0 {
-                if entries.get(&entry.key).is_none() {
+                if known.insert(entry.key.clone()) {
                     entries.0.push(entry);
                 }
             }
@@ -421,6 +432,20 @@ mod tests {
         let deep = format!("a: {}", "[".repeat(1000));
         assert!(parse("deep.yaml", &deep).is_err());
         assert!(parse("self.yaml", "a: &a [*a]\n").is_err());
+    }
+
+    #[test]
+    fn a_long_file_is_not_called_a_bomb() {
+        let text: String = (0..=NODES_MAX)
+            .map(|number| format!("k{number}: x\n"))
+            .collect();
+        let error = parse("long.yaml", &text).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with(": the file has more than 200000 values"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod network;
 mod resources;
 mod service;
 mod storage;
+mod update;
 
 pub use build::{Build, Develop, Trigger};
 pub use network::Network;
@@ -23,6 +24,7 @@ pub(crate) use service::HealthCheck;
 pub use service::{Dependency, Hook, Provider, Service};
 pub(crate) use storage::Mount;
 pub use storage::{FileObject, FileReference, Volume};
+pub(crate) use update::{Manner, OnFailure};
 
 /// Text to text.
 pub type Texts = BTreeMap<String, String>;
@@ -109,9 +111,12 @@ impl Project {
         ] {
             for (name, object) in objects {
                 let map = raw.map(section).and_then(|objects| objects.map(name));
-                if let Some(node) = map.and_then(|map| map.get("external")) {
-                    object.external_at = node.place.clone();
-                }
+                let place = |key| {
+                    map.and_then(|map| map.get(key))
+                        .map(|node| node.place.clone())
+                };
+                object.external_at = place("external").unwrap_or_default();
+                object.file_at = place("file").unwrap_or_default();
             }
         }
         Ok(project)

@@ -34,14 +34,20 @@ pub(crate) struct Throttle {
 pub(crate) struct Deploy {
     pub(crate) replicas: Option<i64>,
     pub(crate) update_config: Option<Update>,
+    pub(crate) rollback_config: Option<Update>,
     pub(crate) resources: Resources,
     pub(crate) restart_policy: Option<RestartPolicy>,
 }
 
-/// How a service is updated.
+/// How a service is updated, or brought back.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Update {
+    pub(crate) parallelism: Option<i64>,
+    pub(crate) delay: Option<String>,
+    pub(crate) failure_action: String,
+    pub(crate) monitor: Option<String>,
+    pub(crate) max_failure_ratio: f64,
     pub(crate) order: String,
 }
 

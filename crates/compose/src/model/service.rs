@@ -10,6 +10,7 @@ use super::build::{Build, Develop};
 use super::network::{Port, ServiceNetwork};
 use super::resources::{Blkio, Deploy, Device, DeviceRequest, Limit};
 use super::storage::{FileReference, Mount};
+use super::update::Own;
 use crate::node::{Map, Node, Place};
 use crate::render;
 
@@ -124,6 +125,8 @@ pub struct Service {
     pub(crate) pre_start: Vec<Hook>,
     pub(crate) post_start: Vec<Hook>,
     pub(crate) pre_stop: Vec<Hook>,
+    #[serde(rename = "x-hull")]
+    pub(super) own: Own,
 }
 
 impl Service {
@@ -150,6 +153,12 @@ impl Service {
     pub(crate) fn place_of(&self, key: &str) -> Place {
         let node = self.raw.get(key);
         node.map_or_else(Place::nowhere, |node| node.place.clone())
+    }
+
+    /// Where it says something one level down; where the whole stands if that goes without saying.
+    pub(crate) fn place_below(&self, key: &str, inner: &str) -> Place {
+        let node = self.raw.map(key).and_then(|map| map.get(inner));
+        node.map_or_else(|| self.place_of(key), |node| node.place.clone())
     }
 
     /// Sets a variable, also in what its hash is made of.

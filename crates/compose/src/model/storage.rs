@@ -96,4 +96,7 @@ pub struct FileObject {
     /// Where it says so.
     #[serde(skip)]
     pub(crate) external_at: Place,
+    /// Where it names its file.
+    #[serde(skip)]
+    pub(crate) file_at: Place,
 }

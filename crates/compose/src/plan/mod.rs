@@ -1,11 +1,13 @@
 //! The difference between what should be and what is, as steps with reasons. Pure.
 
 pub(crate) mod container;
+pub(crate) mod files;
 mod keys;
 pub(crate) mod mounts;
 mod resources;
 pub mod state;
 
+pub use files::check_context;
 pub use keys::differences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +100,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to make, replace or remove.
     pub fn is_empty(&self) -> bool {
         let kept = |change: &Change| *change == Change::Keep;
         self.networks.values().all(kept)
@@ -109,6 +111,61 @@ impl Plan {
                 .flatten()
                 .all(|step| matches!(step, Step::Keep(_)))
     }
+}
+
+/// A container that is what it should be, and does not run.
+#[derive(Debug, Clone)]
+pub struct Resting<'p> {
+    /// Which.
+    pub container: &'p Container,
+    /// How it stands.
+    pub reason: String,
+    /// It is a step that others wait for, and has been done: `up` runs it again, as Docker's does,
+    /// but nothing is amiss.
+    pub is_done: bool,
+}
+
+impl Plan {
+    /// What `up` starts though it has nothing to make of it.
+    pub fn resting<'p>(&'p self, project: &Project) -> Vec<Resting<'p>> {
+        let gates = gates(project);
+        let kept = self.services.values().flatten().filter_map(Step::kept);
+        kept.filter_map(|container| {
+            let is_done = gates.contains(container.service()) && container.exit_code() == Some(0);
+            Some(Resting {
+                container,
+                reason: container.at_rest()?,
+                is_done,
+            })
+        })
+        .collect()
+    }
+}
+
+impl Step {
+    /// Whether a container is made.
+    pub fn makes(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Recreate { .. })
+    }
+
+    /// The container, if it stays as it is.
+    pub(crate) fn kept(&self) -> Option<&Container> {
+        match self {
+            Self::Keep(container) => Some(container),
+            _ => None,
+        }
+    }
+}
+
+/// Services that run to their end before others start.
+pub(crate) fn gates(project: &Project) -> BTreeSet<&str> {
+    project
+        .services
+        .values()
+        .flat_map(|service| &service.depends_on)
+        .filter(|(_, dependency)| dependency.condition == "service_completed_successfully")
+        .map(|(name, _)| name.as_str())
+        .collect()
 }
 
 /// Compares.
@@ -265,11 +322,7 @@ impl Compare<'_> {
         let shares = service.shares_with();
         let is_new = |name: &&&str| {
             let steps = self.plan.services.get(**name);
-            steps.is_some_and(|steps| {
-                steps
-                    .iter()
-                    .any(|step| matches!(step, Step::Recreate { .. } | Step::Create { .. }))
-            })
+            steps.is_some_and(|steps| steps.iter().any(Step::makes))
         };
         if let Some(name) = shares.iter().find(is_new) {
             return Some(format!("it shares with `{name}`, which is made anew"));

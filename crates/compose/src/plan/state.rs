@@ -71,6 +71,26 @@ impl Container {
         self.label(labels::ONE_OFF) == "True"
     }
 
+    /// How it stands, if it has to be started.
+    pub fn at_rest(&self) -> Option<String> {
+        match self.summary.state.as_str() {
+            "created" => Some("it was made and never started".into()),
+            "exited" => Some(match self.exit_code() {
+                Some(code) => format!("it ended with {code}"),
+                None => "it has ended".into(),
+            }),
+            "dead" => Some("it could not be removed, and does not run".into()),
+            "paused" => Some("it is paused".into()),
+            _ => None,
+        }
+    }
+
+    /// How it ended: lists tell it within a text, `Exited (1) 2 minutes ago`.
+    pub fn exit_code(&self) -> Option<i64> {
+        let rest = self.summary.status.strip_prefix("Exited (")?;
+        rest.split_once(')')?.0.parse().ok()
+    }
+
     /// Whether it runs.
     pub fn is_running(&self) -> bool {
         matches!(
@@ -90,5 +110,35 @@ impl State {
             .collect();
         containers.sort_by_key(|container| container.number());
         containers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_container_stands_is_told_in_words() {
+        let rest = |state: &str, status: &str| {
+            let summary = ContainerSummary {
+                state: state.into(),
+                status: status.into(),
+                ..ContainerSummary::default()
+            };
+            Container { summary }.at_rest()
+        };
+        assert_eq!(rest("running", "Up 2 seconds"), None);
+        assert_eq!(
+            rest("exited", "Exited (137) 2 days ago").as_deref(),
+            Some("it ended with 137")
+        );
+        assert_eq!(
+            rest("created", "Created").as_deref(),
+            Some("it was made and never started")
+        );
+        assert_eq!(
+            rest("paused", "Up (Paused)").as_deref(),
+            Some("it is paused")
+        );
     }
 }

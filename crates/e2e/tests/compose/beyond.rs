@@ -47,7 +47,20 @@ fn up_can_be_undone() {
         app.write("compose.yaml", AFTER);
         app.ok("up -d --remove-orphans");
         assert_eq!((word().as_str(), app.containers().len()), ("two", 2));
-        app.ok("up -d --undo --remove-orphans");
+        let undoing = app.run("up -d --undo --remove-orphans");
+        assert_eq!(undoing.code, 0, "{undoing:?}");
+        for told in [
+            "Undoing the `up` of 2",
+            "the project back becomes what the `up` of 2",
+            "Files, images and what is in volumes stay as they are",
+            "+ container back-old-1\n",
+            "~ container back-web-1: its configuration changed\n    command: ",
+            "environment.WORD: another value",
+            "? container back-new-1: its service is not in the file",
+            "Undone; `up --undo` once more does it again.",
+        ] {
+            assert!(undoing.stderr.contains(told), "{told}: {}", undoing.stderr);
+        }
         assert_eq!(word(), "one");
         assert_eq!(app.containers(), ["back-old-1", "back-web-1"]);
         assert_eq!(

@@ -104,8 +104,13 @@ fn files(directory: &Path) -> Vec<String> {
 
 #[track_caller]
 fn nothing_changes(app: &Application, line: &str, code: i32) {
+    unchanged(app, &format!("--dry-run {line}"), code);
+}
+
+#[track_caller]
+fn unchanged(app: &Application, line: &str, code: i32) {
     let before = everything(app);
-    let output = app.run(&format!("--dry-run {line}"));
+    let output = app.run(line);
     assert_eq!(
         output.code, code,
         "{line}: {}{}",
@@ -113,7 +118,7 @@ fn nothing_changes(app: &Application, line: &str, code: i32) {
     );
     assert!(
         before == everything(app),
-        "`--dry-run {line}` changed something: {}",
+        "`{line}` changed something: {}",
         output.stderr
     );
     if code != 0 {
@@ -166,6 +171,35 @@ fn no_verb_changes_anything_of_what_runs() {
         app.ok("stop -t 0");
         for line in TOLD {
             nothing_changes(app, line, 0);
+        }
+        app.ok("down -v");
+    });
+}
+
+#[test]
+fn the_flag_may_follow_the_verb_and_others_may_not() {
+    Application::play(Driver::Hull, FILE, |app| {
+        for line in ["up --dry-run -d", "up -d --dry-run", "create --dry-run web"] {
+            unchanged(app, line, 0);
+        }
+        let told = app.run("up -d --dry-run").stderr;
+        assert!(
+            told.contains("DRY-RUN MODE -  Container dry-web-1  Started"),
+            "{told}"
+        );
+        app.ok("up -d");
+        for line in [
+            "down --dry-run",
+            "stop --dry-run web",
+            "rm -fs --dry-run",
+            "ps --dry-run",
+        ] {
+            unchanged(app, line, 0);
+        }
+        unchanged(app, "exec --dry-run -T web touch /touched", 1);
+        for line in ["ps --project-name x", "ps --profile x", "ps -f x"] {
+            let complaint = app.fails(125, line);
+            assert!(complaint.contains("unknown"), "{complaint}");
         }
         app.ok("down -v");
     });

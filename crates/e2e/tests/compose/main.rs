@@ -15,6 +15,7 @@ mod reboot;
 mod remote;
 mod same;
 mod secrets;
+mod updates;
 mod verbs;
 
 use std::path::PathBuf;

@@ -217,3 +217,42 @@ fn a_repository_reaches_nothing_of_the_machine() {
         assert!(complaint.contains("compose.yaml:2:11: `include` names `oci://h/app:1`: Hull reads no projects from registries"), "{complaint}");
     });
 }
+
+#[test]
+fn a_project_of_somebody_elses_is_brought_up_only_if_that_is_meant() {
+    Application::play(Driver::Hull, "services: {}", |app| {
+        let server = Server::start(app);
+        let file = "name: far\nservices: {a: {image: busybox, command: 'sleep ${HOW:-1000}', init: true, environment: {T: $TOKEN}}}\n";
+        server.write("asks.yaml", file);
+        server.write(
+            "plain.yaml",
+            &file.replace("${HOW:-1000}", "1000").replace("$TOKEN", "x"),
+        );
+        server.commit();
+        until("it answers", || {
+            std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok()
+        });
+        let asks = format!("-f {}", server.address("#main:asks.yaml"));
+        for verb in ["up -d", "create", "run a true"] {
+            let complaint = app.fails(1, &format!("{asks} {verb}"));
+            for told in [
+                "#main:asks.yaml is kept in ",
+                "TOKEN      the environment",
+                "HOW        its default",
+                "used only if that is confirmed\nhint: add `--yes`",
+            ] {
+                assert!(complaint.contains(told), "{told} is not in {complaint}");
+            }
+            assert!(!complaint.contains("from-outside"), "{complaint}");
+        }
+        assert_eq!(app.containers(), Vec::<String>::new());
+        // What only looks or takes away is not asked about.
+        app.ok(&format!("{asks} config -q"));
+        app.ok(&format!("{asks} up -d --yes"));
+        assert_eq!(app.field("far-a-1", "/State/Running"), true);
+        app.ok(&format!("{asks} down -t 0"));
+        let plain = format!("-f {}", server.address("#main:plain.yaml"));
+        app.ok(&format!("{plain} up -d"));
+        app.ok(&format!("{plain} down -t 0"));
+    });
+}

@@ -222,6 +222,139 @@ fn what_up_would_do_is_told_with_its_reasons() {
 }
 
 #[test]
+fn what_does_not_run_is_told_and_done() {
+    let file = "
+        name: rest
+        services:
+          job: {image: busybox, command: 'true'}
+          web:
+            image: busybox
+            command: sleep 1000
+            init: true
+            depends_on: {job: {condition: service_completed_successfully}}
+          db: {image: busybox, command: sh -c 'trap \"exit 7\" TERM; sleep 1000 & wait'}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        let again = "> container rest-job-1: it ended with 0, and is run again\n";
+        app.ok("up -d");
+        // A step that has been done is told, and is no reason to do anything.
+        let told = app.run("diff");
+        assert_eq!((told.stdout.as_str(), told.code), (again, 0));
+        app.ok("stop db");
+        let told = app.run("diff");
+        let stopped = format!("> container rest-db-1: it ended with 7, and is started\n{again}");
+        assert_eq!((told.stdout.as_str(), told.code), (stopped.as_str(), 2));
+        app.ok("rm -f db");
+        app.ok("create db");
+        let told = app.run("diff");
+        let made = format!(
+            "> container rest-db-1: it was made and never started, and is started\n{again}"
+        );
+        assert_eq!((told.stdout.as_str(), told.code), (made.as_str(), 2));
+        app.ok("up -d");
+        assert_eq!(app.field("rest-db-1", "/State/Running"), true);
+        assert_eq!(app.run("diff").code, 0);
+        app.ok("down -t 0");
+        app.write(
+            "compose.yaml",
+            &file.replace("busybox, command: 'true'", "not-there:1"),
+        );
+        let told = app.run("diff").stdout;
+        assert!(
+            told.starts_with("+ image not-there:1: it is not there, and is pulled\n"),
+            "{told}"
+        );
+    });
+}
+
+#[test]
+fn what_is_not_on_this_machine_is_told_before_anything_is_made() {
+    let file = "
+        name: gone
+        services:
+          web: {image: busybox, command: sleep 1000, init: true, secrets: [key]}
+        secrets: {key: {file: ./kye}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.write("key", "k");
+        let complaint = app.fails(1, "up -d");
+        for told in [
+            "compose.yaml:5:31: secrets.key.file: ",
+            "/app/kye is not there\nhint: did you mean `key`?",
+        ] {
+            assert!(complaint.contains(told), "{complaint}");
+        }
+        app.write(
+            "compose.yaml",
+            "name: gone\nservices:\n  web: {build: {context: ./site}}\n",
+        );
+        app.write("sites/Dockerfile", "FROM busybox\n");
+        for line in ["build", "up -d", "up -d --dry-run"] {
+            let complaint = app.fails(1, line);
+            for told in [
+                "compose.yaml:3:26: services.web.build.context: ",
+                "/app/site is not there\nhint: did you mean `sites`?",
+            ] {
+                assert!(complaint.contains(told), "{line}: {complaint}");
+            }
+        }
+        let networks = app
+            .daemon
+            .api("GET", "/networks", &serde_json::Value::Null)
+            .json();
+        assert!(!networks.to_string().contains("gone_default"), "{networks}");
+        assert_eq!(app.containers(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_word_that_is_mistyped_gets_the_nearest_one() {
+    let file = "
+        name: near
+        services:
+          web: {image: busybox, command: sleep 1000, init: true}
+          worker: {image: busybox, command: sleep 1000, init: true}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        for line in [
+            "exec wrker true",
+            "logs wrker",
+            "ps wrker",
+            "stop wrker",
+            "port wrker 80",
+            "up -d --scale wrker=2",
+            "run wrker",
+            "config wrker",
+        ] {
+            let complaint = app.fails(1, line);
+            assert!(
+                complaint.contains("no such service: wrker\nhint: did you mean `worker`?"),
+                "{line}: {complaint}"
+            );
+        }
+        let complaint = app.fails(1, "logs else");
+        assert!(
+            complaint.contains("hint: there is `web`, `worker`"),
+            "{complaint}"
+        );
+        for (word, verb) in [("dwn", "down"), ("lgos", "logs"), ("upp", "up")] {
+            let complaint = app.fails(1, word);
+            let near = format!("Did you mean 'hull compose {verb}'?");
+            assert!(complaint.contains(&near), "{word}: {complaint}");
+        }
+        let complaint = app.fails(1, "bridge convert");
+        assert!(
+            complaint.contains("'hull compose bridge' is not available in Hull"),
+            "{complaint}"
+        );
+        for line in ["create --pull build", "up -d --menu", "up -d --menu=false"] {
+            app.ok(line);
+        }
+        app.ok("down -t 0");
+    });
+}
+
+#[test]
 fn a_rolling_update_keeps_the_old_until_the_new_is_healthy() {
     let file = |word: &str| {
         format!(

@@ -7,6 +7,7 @@ use std::process::{Command as Process, Stdio};
 
 use hull_compose::apply::{Report, Standing};
 use hull_compose::model::{self, Project, Service};
+use hull_compose::plan::check_context;
 use hull_compose::render;
 
 use super::bake::{self, Wishes};
@@ -209,6 +210,7 @@ pub(super) fn build(
     service: &Service,
     more: &More,
 ) -> Result<()> {
+    check_context(service).map_err(load_failure)?;
     if globals.compose.is_dry_run() {
         // It is another program that builds, so nothing else would keep it from doing so.
         let image = format!("Image {}", service.image_name(&scene.project.name));

@@ -7,7 +7,7 @@ use hull_compose::model::Project;
 use hull_compose::node::{Map, Node, Place, Value};
 use hull_compose::{Loaded, drop_unused, load, render};
 
-use super::project::{load_failure, loaded};
+use super::project::{load_failure, loaded, no_such_service};
 use crate::commands::image::reference;
 use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
@@ -189,7 +189,8 @@ impl Config {
             .iter()
             .find(|name| **name != "*" && services.get(name).is_none())
         {
-            return Err(Error::new(format!("no such service: {name}")));
+            let known = services.iter().map(|entry| &entry.key);
+            return Err(no_such_service(name, known));
         }
         let wanted = services
             .iter()
@@ -260,7 +261,8 @@ fn keep_services(project: &mut Map, names: &[String]) -> Result<()> {
     let mut open: Vec<String> = names.to_vec();
     while let Some(name) = open.pop() {
         let Some(service) = services.map(&name) else {
-            return Err(Error::new(format!("no such service: {name}")));
+            let known = services.iter().map(|entry| &entry.key);
+            return Err(no_such_service(&name, known));
         };
         let dependencies = service.map("depends_on").map(|map| {
             map.iter()

@@ -1,7 +1,8 @@
 //! `compose create`
 
 use super::build::build_missing;
-use super::project::{Scene, apply_failure};
+use super::project::{Scene, apply_failure, loaded};
+use super::remote;
 use super::upping::{Making, scale};
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::Result;
@@ -26,7 +27,9 @@ impl Command for Create {
 
     async fn run(self, call: Call) -> Result<u8> {
         let options = self.making.options(&call.operands)?;
-        let mut scene = Scene::of_files(&call, &call.operands).await?;
+        let loaded = loaded(&call, &call.operands)?;
+        remote::confirm(&call, &loaded, self.making.yes)?;
+        let mut scene = Scene::of_loaded(&call, &loaded).await?;
         scene.project.select(&call.operands, true);
         super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &self.making.scale)?;

@@ -1,7 +1,10 @@
 //! `compose diff`: what `up` would do, and why.
 
+use std::collections::BTreeMap;
+
+use hull_compose::model::{Project, Service};
 use hull_compose::node::Map;
-use hull_compose::plan::state::Container;
+use hull_compose::plan::state::{Container, State};
 use hull_compose::plan::{Change, Plan, Step, differences};
 use hull_compose::{Loaded, render};
 
@@ -16,6 +19,13 @@ use crate::ui;
 /// What a container was made of, as one number.
 const HASH_LABEL: &str = "com.docker.compose.config-hash";
 
+const DESCRIPTION: &str = "Show what up would do, and why. Exits with 2 if there is something to do.
+
+  +  is made            ~  is made anew      -  goes
+  >  is started         !  is missing        ?  is not in the file, and stays
+
+A step that others wait for and that has been done is run again by each up; that alone does not count.";
+
 #[derive(Default)]
 pub(crate) struct Diff {
     quiet: bool,
@@ -28,7 +38,7 @@ impl Command for Diff {
         "Show what up would change, and why",
         Operands::AtLeast(0),
     )
-    .described("Show what up would change, and why. Exits with 2 if there is something to change.");
+    .described(DESCRIPTION);
 
     fn flags<'a>(&'a mut self, set: &mut FlagSet<'a>) {
         set.add(
@@ -45,37 +55,23 @@ impl Command for Diff {
         let before = history::now(&loaded);
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
         scene.project.select(&call.operands, true);
-        let (plan, _) = scene
+        let (plan, state) = scene
             .engine()
             .difference(&options.wishes)
             .await
             .map_err(apply_failure)?;
         if !self.quiet {
-            ui::out(&text(
-                &plan,
-                &|key| {
-                    scene
-                        .project
-                        .networks
-                        .get(key)
-                        .map_or_else(String::new, |network| network.name.clone())
-                },
-                &|key| {
-                    scene
-                        .project
-                        .volumes
-                        .get(key)
-                        .map_or_else(String::new, |volume| volume.name.clone())
-                },
-                &|container| keys(before.as_ref(), &loaded, container),
-            ))?;
+            let keys = |container: &Container| keys(before.as_ref(), &loaded, container);
+            ui::out(&text(&scene.project, &plan, &state, &keys))?;
         }
-        Ok(if plan.is_empty() { 0 } else { 2 })
+        let starts = plan.resting(&scene.project);
+        let is_nothing = plan.is_empty() && starts.iter().all(|resting| resting.is_done);
+        Ok(if is_nothing { 0 } else { 2 })
     }
 }
 
 /// The keys that differ from what a container was made of, if that is what the last `up` was given.
-fn keys(before: Option<&Loaded>, now: &Loaded, container: &Container) -> Vec<String> {
+pub(super) fn keys(before: Option<&Loaded>, now: &Loaded, container: &Container) -> Vec<String> {
     let service = |loaded: &'_ Loaded| -> Option<Map> {
         loaded
             .project
@@ -92,15 +88,15 @@ fn keys(before: Option<&Loaded>, now: &Loaded, container: &Container) -> Vec<Str
     }
 }
 
-/// One line a change: `+` is made, `~` is made anew, `-` goes, `!` is missing.
-fn text(
+/// One line for each thing that `up` would do.
+pub(super) fn text(
+    project: &Project,
     plan: &Plan,
-    network: &dyn Fn(&str) -> String,
-    volume: &dyn Fn(&str) -> String,
+    state: &State,
     keys: &dyn Fn(&Container) -> Vec<String>,
 ) -> String {
-    let mut text = String::new();
-    let mut object = |what: &str, name: String, change: &Change| match change {
+    let mut text = images(project, plan, state);
+    let mut object = |what: &str, name: &str, change: &Change| match change {
         Change::Create => text.push_str(&format!("+ {what} {name}\n")),
         Change::Replace(reason) => text.push_str(&format!("~ {what} {name}: {reason}\n")),
         Change::Missing => {
@@ -109,10 +105,16 @@ fn text(
         Change::Keep => {}
     };
     for (key, change) in &plan.networks {
-        object("network", network(key), change);
+        let network = project.networks.get(key);
+        object(
+            "network",
+            network.map_or("", |network| &network.name),
+            change,
+        );
     }
     for (key, change) in &plan.volumes {
-        object("volume", volume(key), change);
+        let volume = project.volumes.get(key);
+        object("volume", volume.map_or("", |volume| &volume.name), change);
     }
     for step in plan.services.values().flatten() {
         match step {
@@ -129,11 +131,42 @@ fn text(
             Step::Keep(_) => {}
         }
     }
+    for resting in plan.resting(project) {
+        let (name, reason) = (resting.container.name(), &resting.reason);
+        let then = match resting.is_done {
+            true => "is run again",
+            false => "is started",
+        };
+        text.push_str(&format!("> container {name}: {reason}, and {then}\n"));
+    }
     for orphan in &plan.orphans {
         text.push_str(&format!(
-            "? container {}: its service is not in the file\n",
+            "? container {}: its service is not in the file (`up --remove-orphans` removes it)\n",
             orphan.name()
         ));
     }
     text
+}
+
+/// Images that are not there and that something is to be made of.
+fn images(project: &Project, plan: &Plan, state: &State) -> String {
+    let is_needed = |service: &&Service| {
+        let steps = plan.services.get(&service.name);
+        steps.is_some_and(|steps| steps.iter().any(Step::makes))
+    };
+    let mut lines: BTreeMap<String, String> = BTreeMap::new();
+    for service in project.services.values().filter(is_needed) {
+        let name = service.image_name(&project.name);
+        if state.images.contains_key(&name) {
+            continue;
+        }
+        let (sign, then) = match service.pull_policy.as_str() {
+            _ if service.build.is_some() => ('+', "is built"),
+            "never" => ('!', "is not to be pulled"),
+            _ => ('+', "is pulled"),
+        };
+        let line = format!("{sign} image {name}: it is not there, and {then}\n");
+        lines.insert(name, line);
+    }
+    lines.into_values().collect()
 }

@@ -14,6 +14,7 @@ use hull_compose::{Loaded, Options, load, render};
 
 use super::project::load_failure;
 use crate::error::{Error, Result};
+use crate::format::time::local;
 
 /// Where a project's history lies.
 fn directory(project: &str) -> Option<PathBuf> {
@@ -65,7 +66,10 @@ pub(super) fn before(loaded: &Loaded) -> Result<Loaded> {
         return Err(Error::new(format!(
             "there is nothing to undo: no earlier `up` of the project {} is known",
             loaded.name
-        )));
+        ))
+        .with_hint(
+            "an `up` that changes what the files say leaves what was before to go back to",
+        ));
     };
     // It is the project of the same files, at another time.
     before.files.clone_from(&loaded.files);
@@ -76,6 +80,23 @@ pub(super) fn before(loaded: &Loaded) -> Result<Loaded> {
 /// What the last `up` brought about, as far as that is known.
 pub(super) fn now(loaded: &Loaded) -> Option<Loaded> {
     known(loaded, "now.yaml").ok().flatten()
+}
+
+/// What going back means, told before it is done.
+pub(super) fn told(project: &str) -> String {
+    let time = |name: &str| {
+        let file = directory(project)?.join(name);
+        let changed = std::fs::metadata(file).ok()?.modified().ok()?;
+        let since = changed.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(local(i64::try_from(since.as_secs()).ok()?))
+    };
+    let of = |name| time(name).map_or_else(String::new, |time| format!(" of {time}"));
+    format!(
+        "Undoing the `up`{}: the project {project} becomes what the `up`{} made of it.\n\
+         Files, images and what is in volumes stay as they are; the next `up` without --undo goes by the files again.",
+        of("now.yaml"),
+        of("before.yaml"),
+    )
 }
 
 fn known(loaded: &Loaded, name: &str) -> Result<Option<Loaded>> {

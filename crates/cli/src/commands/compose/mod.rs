@@ -27,6 +27,7 @@ mod provider;
 pub(super) mod ps;
 pub(super) mod publish;
 pub(super) mod pull;
+mod remote;
 mod repository;
 pub(super) mod run;
 pub(super) mod scale;
@@ -74,6 +75,16 @@ pub(super) fn read(globals: &mut Globals, arguments: &[String]) -> Result<Vec<St
     }
     globals.compose = flags;
     Ok(rest)
+}
+
+/// Takes `--dry-run` where it follows the verb: the one flag of `compose` that may.
+///
+/// # Errors
+/// The verb cannot be told without being done.
+pub(super) fn rehearse(globals: &mut Globals, verb: &str) -> Result<()> {
+    dry_run::check(verb)?;
+    globals.compose.rehearse();
+    Ok(())
 }
 
 /// The page of the flags, for `compose --help`.

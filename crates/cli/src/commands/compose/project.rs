@@ -16,7 +16,7 @@ use crate::commands::Call;
 use crate::commands::image::reference;
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
-use crate::flags::FlagSet;
+use crate::flags::{FlagSet, suggest};
 use crate::settings::Settings;
 use crate::ui;
 
@@ -102,6 +102,11 @@ impl ProjectFlags {
         self.dry_run
     }
 
+    /// Nothing is to be changed.
+    pub(super) fn rehearse(&mut self) {
+        self.dry_run = true;
+    }
+
     /// Whether unused networks, volumes, secrets and configs count.
     pub(super) fn keeps_unused(&self) -> bool {
         self.all_resources
@@ -121,17 +126,7 @@ impl ProjectFlags {
         // Docker's has it, too, whoever calls.
         let directory = current.to_string_lossy().into_owned();
         environment.entry("PWD".into()).or_insert(directory);
-        let mut files = self.files.clone();
-        if files.is_empty()
-            && let Some(listed) = environment
-                .get("COMPOSE_FILE")
-                .filter(|listed| !listed.is_empty())
-        {
-            let separator = environment
-                .get("COMPOSE_PATH_SEPARATOR")
-                .map_or(":", String::as_str);
-            files = listed.split(separator).map(str::to_owned).collect();
-        }
+        let files = self.files();
         let mut env_files = self.env_files.clone();
         if env_files.is_empty()
             && let Some(listed) = environment
@@ -158,6 +153,19 @@ impl ProjectFlags {
             fetch: Some(super::repository::fetch),
             ..Options::default()
         })
+    }
+
+    /// The files that are named, as they are named.
+    pub(super) fn files(&self) -> Vec<String> {
+        let said = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        match said("COMPOSE_FILE").filter(|_| self.files.is_empty()) {
+            Some(listed) => {
+                let separator = std::env::var("COMPOSE_PATH_SEPARATOR");
+                let separator = separator.as_deref().unwrap_or(":");
+                listed.split(separator).map(str::to_owned).collect()
+            }
+            None => self.files.clone(),
+        }
     }
 
     fn named(&self) -> Option<String> {
@@ -209,6 +217,37 @@ pub(super) fn apply_failure(error: ApplyError) -> Error {
         },
         ApplyError::Written(error) => load_failure(error),
         other => Error::new(other.to_string()),
+    }
+}
+
+/// There is no such service; perhaps another one was meant.
+pub(super) fn no_such_service<'k, K: AsRef<str> + ?Sized + 'k>(
+    name: &str,
+    known: impl Iterator<Item = &'k K>,
+) -> Error {
+    let known: Vec<&str> = known.map(AsRef::as_ref).collect();
+    let error = Error::new(format!("no such service: {name}"));
+    match suggest::nearest(name, known.iter().copied()) {
+        Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+        None if known.is_empty() => error,
+        None => error.with_hint(format!("there is {}", listed(&known))),
+    }
+}
+
+/// A few names, and how many more there are.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<&str> = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        Some(more) => format!("{} and {more} more", shown.join(", ")),
+        None => shown.join(", "),
     }
 }
 
@@ -316,7 +355,12 @@ impl Scene {
                 || self.project.disabled.contains(name)
                 || all.iter().any(|container| container.service() == name);
             if !is_known {
-                return Err(Error::new(format!("no such service: {name}")));
+                let running = all.iter().map(Container::service);
+                let known = self.project.services.keys().chain(&self.project.disabled);
+                return Err(no_such_service(
+                    name,
+                    known.map(String::as_str).chain(running),
+                ));
             }
         }
         Ok(())

@@ -5,7 +5,8 @@ use hull_compose::apply::{RunOptions, UpOptions};
 use hull_compose::plan::Wishes;
 
 use super::build::build_missing;
-use super::project::{Scene, apply_failure};
+use super::project::{Scene, apply_failure, loaded, no_such_service};
+use super::remote;
 use super::upping::pull;
 use crate::commands::container::run::{detach_keys, exit_code};
 use crate::commands::container::session::{End, Resized, Session, follow_size};
@@ -45,6 +46,7 @@ pub(crate) struct Run {
     user: String,
     volumes: Vec<String>,
     workdir: String,
+    yes: bool,
 }
 
 impl Command for Run {
@@ -84,6 +86,7 @@ impl Command for Run {
         set.add("u,user", "string", "Run as specified username or uid", &mut self.user);
         set.add("v,volume", "stringArray", "Bind mount a volume", &mut self.volumes);
         set.add("w,workdir", "string", "Working directory inside the container", &mut self.workdir);
+        set.hidden("y,yes", "", &mut self.yes);
     }
 
     async fn run(self, call: Call) -> Result<u8> {
@@ -93,7 +96,9 @@ impl Command for Run {
         }
         let no_tty = no_tty.or(self.tty.map(|tty| !tty));
         let name = call.operand(0).to_owned();
-        let mut scene = Scene::of_files(&call, std::slice::from_ref(&name)).await?;
+        let loaded = loaded(&call, std::slice::from_ref(&name))?;
+        remote::confirm(&call, &loaded, self.yes)?;
+        let mut scene = Scene::of_loaded(&call, &loaded).await?;
         scene
             .project
             .select(std::slice::from_ref(&name), !self.no_deps);
@@ -103,7 +108,7 @@ impl Command for Run {
             .services
             .get(&name)
             .cloned()
-            .ok_or_else(|| Error::new(format!("no such service: {name}")))?;
+            .ok_or_else(|| no_such_service(&name, scene.project.services.keys()))?;
         build_missing(&call, &scene, self.build, self.quiet_build).await?;
         self.prepare(&scene, &name).await?;
         let no_tty = no_tty.unwrap_or(!(ui::in_is_terminal() && ui::out_is_terminal()));

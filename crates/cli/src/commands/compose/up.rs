@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hull_compose::apply::RollingOptions;
+use hull_compose::Loaded;
+use hull_compose::apply::{UpOptions, Updating};
 use hull_compose::plan::Recreate;
+use hull_compose::plan::state::Container;
 
 use super::build::build_missing;
 use super::project::{Scene, apply_failure, loaded};
 use super::upping::{Making, scale};
-use super::{attached, history};
+use super::{attached, diff, history, remote};
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
+use crate::ui;
 
 #[derive(Default)]
 pub(crate) struct Up {
@@ -68,7 +71,7 @@ impl Command for Up {
         set.add("rolling", "", "Replace containers one by one: the old one goes when the new one is healthy", &mut self.rolling);
         set.add("t,timeout", "int", "Use this timeout in seconds for container shutdown when attached or when containers are already running", &mut self.timeout);
         set.add("timestamps", "", "Show timestamps", &mut self.timestamps);
-        set.add("undo", "", "Return to what the project was before the last up that changed it", &mut self.undo);
+        set.add("undo", "", "Return to what the project was before the last up that changed it; files, images and data stay as they are", &mut self.undo);
         set.add("w,watch", "", "Watch source code and rebuild/refresh containers when files are updated.", &mut self.watch);
         set.add("wait", "", "Wait for services to be running|healthy. Implies detached mode.", &mut self.wait);
         set.add("wait-timeout", "int", "Maximum duration in seconds to wait for the project to be running|healthy", &mut self.wait_timeout);
@@ -76,15 +79,10 @@ impl Command for Up {
 
     async fn run(self, call: Call) -> Result<u8> {
         self.check()?;
-        let mut options = self.making.options(&call.operands)?;
-        let wishes = &mut options.wishes;
-        wishes.renew_volumes = self.renew_volumes;
-        if self.always_recreate_deps {
-            wishes.recreate_dependencies = Recreate::Force;
-        }
-        options.timeout_s = self.timeout;
-        options.rolling = self.rolling.then(RollingOptions::default);
+        let options = self.options(&call)?;
         let mut loaded = loaded(&call, &call.operands)?;
+        remote::confirm(&call, &loaded, self.making.yes)?;
+        let undone = history::now(&loaded).filter(|_| self.undo);
         if self.undo {
             loaded = history::before(&loaded)?;
         }
@@ -95,6 +93,9 @@ impl Command for Up {
         if scene.project.services.is_empty() {
             return Err(Error::new("no service selected")
                 .with_hint("a profile that is off hides its services: `--profile NAME`"));
+        }
+        if self.undo {
+            tell_undo(&scene, &options, undone.as_ref(), &loaded).await?;
         }
         let began = attached::now();
         if !self.making.no_build {
@@ -123,16 +124,46 @@ impl Command for Up {
             if self.wait {
                 wait_healthy(&scene, self.wait_timeout).await?;
             }
+            if self.undo {
+                scene.progress.settle();
+                ui::note("Undone; `up --undo` once more does it again.");
+            }
             return Ok(0);
         }
         if self.watch {
             scene.engine().start().await.map_err(apply_failure)?;
             scene.progress.settle();
-            return super::watch::watch(&call, &scene, false).await;
+            let manner = super::watch::Manner {
+                quiet: self.making.quiet_build,
+                prune: true,
+            };
+            return super::watch::watch(&call, &scene, manner).await;
         }
         let shown = self.shown(&call, &scene);
         attached::run(&self, &call, &scene, shown, &began).await
     }
+}
+
+/// Says what undoing means for this project, before it is done.
+async fn tell_undo(
+    scene: &Scene,
+    options: &UpOptions,
+    undone: Option<&Loaded>,
+    before: &Loaded,
+) -> Result<()> {
+    let (plan, state) = scene
+        .engine()
+        .difference(&options.wishes)
+        .await
+        .map_err(apply_failure)?;
+    ui::note(&history::told(&scene.project.name));
+    let keys = |container: &Container| diff::keys(undone, before, container);
+    let text = diff::text(&scene.project, &plan, &state, &keys);
+    ui::note(match text.trim_end() {
+        "" => "It is so already: there is nothing to do.",
+        text => text,
+    });
+    Ok(())
 }
 
 /// Waits until all is up, for so many seconds at most.
@@ -157,6 +188,22 @@ pub(super) async fn wait_healthy(scene: &Scene, seconds: Option<i64>) -> Result<
 }
 
 impl Up {
+    /// What the flags ask for besides the files.
+    fn options(&self, call: &Call) -> Result<UpOptions> {
+        let mut options = self.making.options(&call.operands)?;
+        options.wishes.renew_volumes = self.renew_volumes;
+        if self.always_recreate_deps {
+            options.wishes.recreate_dependencies = Recreate::Force;
+        }
+        options.timeout_s = self.timeout;
+        options.updating = match (self.no_start, self.rolling) {
+            (true, _) => Updating::AtOnce,
+            (false, true) => Updating::Rolling,
+            (false, false) => Updating::AsWritten,
+        };
+        Ok(options)
+    }
+
     fn check(&self) -> Result<()> {
         let aborts = self.abort_on_exit || self.abort_on_failure || !self.exit_code_from.is_empty();
         if (self.detach || self.wait) && aborts {

@@ -6,6 +6,7 @@ use hull_compose::apply::{Pull, UpOptions};
 use hull_compose::model::Project;
 use hull_compose::plan::{Recreate, Wishes};
 
+use super::project::no_such_service;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 
@@ -21,7 +22,7 @@ pub(super) struct Making {
     pub(super) quiet_pull: bool,
     pub(super) remove_orphans: bool,
     pub(super) scale: Vec<String>,
-    yes: bool,
+    pub(super) yes: bool,
 }
 
 impl Making {
@@ -111,7 +112,7 @@ pub(super) fn scale(project: &mut Project, wanted: &[String]) -> Result<()> {
     }
     for (name, count) in counts {
         let Some(service) = project.services.get_mut(name) else {
-            return Err(Error::new(format!("no such service: {name}")));
+            return Err(no_such_service(name, project.services.keys()));
         };
         if count > 1 && !service.container_name.is_empty() {
             return Err(Error::new(format!(

@@ -72,8 +72,21 @@ impl Command for Watch {
             scene.engine().start().await.map_err(apply_failure)?;
             scene.progress.settle();
         }
-        watch(&call, &scene, self.quiet).await
+        let manner = Manner {
+            quiet: self.quiet,
+            prune: self.prune.unwrap_or(true),
+        };
+        watch(&call, &scene, manner).await
     }
+}
+
+/// How services are rebuilt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// The output of builds is not shown.
+    pub(super) quiet: bool,
+    /// The image of before goes, if it has no name left.
+    pub(super) prune: bool,
 }
 
 /// A trigger of a service.
@@ -84,7 +97,7 @@ struct Rule<'s> {
 }
 
 /// Watches until it is interrupted.
-pub(super) async fn watch(call: &Call, scene: &Scene, quiet: bool) -> Result<u8> {
+pub(super) async fn watch(call: &Call, scene: &Scene, manner: Manner) -> Result<u8> {
     let mut rules: Vec<Rule<'_>> = Vec::new();
     for service in scene.project.services.values() {
         for trigger in service.develop.iter().flat_map(|develop| &develop.watch) {
@@ -112,7 +125,7 @@ pub(super) async fn watch(call: &Call, scene: &Scene, quiet: bool) -> Result<u8>
     ui::note("Watch enabled");
     loop {
         let changed = watcher.next().await?;
-        if let Err(error) = react(call, scene, &rules, &changed, quiet).await {
+        if let Err(error) = react(call, scene, &rules, &changed, manner).await {
             // A mistake in what is being written is no reason to stop watching it.
             ui::note(error.message());
         }
@@ -124,7 +137,7 @@ async fn react(
     scene: &Scene,
     rules: &[Rule<'_>],
     changed: &BTreeSet<PathBuf>,
-    quiet: bool,
+    manner: Manner,
 ) -> Result<()> {
     let mut rebuilt: BTreeSet<&str> = BTreeSet::new();
     for rule in rules {
@@ -144,7 +157,7 @@ async fn react(
         match rule.trigger.action.as_str() {
             "rebuild" => {
                 rebuilt.insert(&service.name);
-                rebuild(call, scene, service, quiet).await?;
+                rebuild(call, scene, service, manner).await?;
             }
             "restart" => restart(scene, service).await?,
             action => {
@@ -160,12 +173,16 @@ async fn react(
     Ok(())
 }
 
-async fn rebuild(call: &Call, scene: &Scene, service: &Service, quiet: bool) -> Result<()> {
+async fn rebuild(call: &Call, scene: &Scene, service: &Service, manner: Manner) -> Result<()> {
     ui::note(&format!(
         "Rebuilding service {} after changes were detected...",
         service.name
     ));
-    let more = More::quiet(quiet);
+    let more = More::quiet(manner.quiet);
+    let before = scene
+        .client
+        .image(&service.image_name(&scene.project.name))
+        .await;
     build::build(&call.globals, scene, service, &more)?;
     let options = UpOptions {
         wishes: Wishes {
@@ -182,9 +199,20 @@ async fn rebuild(call: &Call, scene: &Scene, service: &Service, quiet: bool) -> 
         .await
         .map_err(apply_failure)?;
     scene.engine().start().await.map_err(apply_failure)?;
+    if let (true, Ok(before)) = (manner.prune, before) {
+        prune(scene, &before.id).await;
+    }
     scene.progress.settle();
     ui::note(&format!("service {} successfully rebuilt", service.name));
     Ok(())
+}
+
+/// Removes an image that has no name any more. One that is in use after all stays.
+async fn prune(scene: &Scene, id: &str) {
+    let now = scene.client.image(id).await;
+    if now.is_ok_and(|image| image.repo_tags.is_empty()) {
+        _ = scene.client.image_remove(id, false, true, &[]).await;
+    }
 }
 
 async fn restart(scene: &Scene, service: &Service) -> Result<()> {

@@ -222,6 +222,9 @@ fn unavailable(sentence: &str, name: &str) -> Error {
             "mount a file into the container, for example `-v ./secret:/run/secrets/name:ro`",
         ),
         "trust" => error.with_hint("sign and verify images with `cosign`"),
+        "compose" => error.with_hint(
+            "`hull compose config` writes the whole application out, for programs that convert it",
+        ),
         "plugin" => error.with_hint("run the driver as a service of the host, or as a container"),
         _ => error,
     }

@@ -1,4 +1,4 @@
-//! Checkpoints, plugins of the daemon, and signatures.
+//! Checkpoints, other models for Compose files, plugins of the daemon, and signatures.
 
 use super::{FORMAT, Flag, Missing, known};
 
@@ -14,6 +14,7 @@ pub(super) static COMMANDS: &[Missing] = &[
     known(&["checkpoint rm", "checkpoint remove"], "[OPTIONS] CONTAINER CHECKPOINT", "Remove a checkpoint", &[
         Flag("checkpoint-dir", "string", "Use a custom checkpoint storage directory"),
     ]),
+    known(&["compose bridge"], "[COMMAND]", "Convert compose files into another model", &[]),
     known(&["plugin create"], "[OPTIONS] PLUGIN PLUGIN-DATA-DIR", "Create a plugin from a rootfs and configuration. Plugin data directory must contain config.json and rootfs directory.", &[
         Flag("compress", "", "Compress the context using gzip"),
     ]),

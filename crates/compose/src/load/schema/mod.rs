@@ -146,9 +146,19 @@ pub(crate) struct Object {
     pub(crate) fields: &'static [Field],
     /// Whether JSON spells the keys with a capital letter.
     pub(crate) json_capital: bool,
+    /// What stands below `x-hull`, the extension that is Hull's own.
+    pub(crate) own: Option<&'static Object>,
 }
 
+/// Where Hull's own keys stand: other programs pass over what begins with `x-`.
+pub(crate) const OWN: &str = "x-hull";
+
 impl Object {
+    const fn with_own(mut self, own: &'static Self) -> Self {
+        self.own = Some(own);
+        self
+    }
+
     /// The key of that name.
     pub(crate) fn field(&self, key: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.key == key)
@@ -177,6 +187,7 @@ const fn object(fields: &'static [Field]) -> Object {
     Object {
         fields,
         json_capital: false,
+        own: None,
     }
 }
 

@@ -3,6 +3,9 @@
 use super::super::short;
 use super::{Field, Identity, Kind, Merge, ONE_OR_MANY, Object, SCALARS, Shown, TEXTS, f, object};
 
+/// What a service says to Hull alone.
+static OWN: Object = object(&[f("update", Kind::Enum(&["rolling", "recreate"]))]);
+
 /// A service.
 pub(crate) static SERVICE: Object = object(&[
     f("profiles", TEXTS).unique(Identity::Whole),
@@ -160,7 +163,8 @@ pub(crate) static SERVICE: Object = object(&[
     f("pre_start", Kind::List(&Kind::Object(&PREPARATION))),
     f("post_start", Kind::List(&Kind::Object(&HOOK))),
     f("pre_stop", Kind::List(&Kind::Object(&HOOK))),
-]);
+])
+.with_own(&OWN);
 
 const ULIMITS: Kind = Kind::Named(&Kind::Short(short::ulimit, &Kind::Object(&ULIMIT)));
 
@@ -252,6 +256,7 @@ static WEIGHT_DEVICE: Object = Object {
         f("weight", Kind::Int).shown(Shown::Always),
     ],
     json_capital: true,
+    own: None,
 };
 
 static THROTTLE: Object = Object {
@@ -260,6 +265,7 @@ static THROTTLE: Object = Object {
         f("rate", Kind::Bytes).shown(Shown::Always),
     ],
     json_capital: true,
+    own: None,
 };
 
 static FILE_REFERENCE: Object = object(&[
@@ -295,21 +301,27 @@ static DEPLOY: Object = object(&[
     f("replicas", Kind::Int).shown(Shown::Present),
     f("labels", Kind::Pairs),
     f("update_config", Kind::Object(&UPDATE)),
-    f("rollback_config", Kind::Object(&UPDATE)),
+    f("rollback_config", Kind::Object(&ROLLBACK)),
     f("resources", Kind::Object(&RESOURCES)).shown(Shown::JsonEmpty),
     f("restart_policy", Kind::Object(&RESTART_POLICY)),
     f("placement", Kind::Object(&PLACEMENT)).shown(Shown::JsonEmpty),
     f("endpoint_mode", Kind::Text),
 ]);
 
-static UPDATE: Object = object(&[
-    f("parallelism", Kind::Int).shown(Shown::Present),
-    f("delay", Kind::Duration),
-    f("failure_action", Kind::Text),
-    f("monitor", Kind::Duration),
-    f("max_failure_ratio", Kind::Float),
-    f("order", Kind::Enum(&["start-first", "stop-first"])),
-]);
+static UPDATE: Object = object(&update_fields(&["continue", "pause", "rollback"]));
+
+static ROLLBACK: Object = object(&update_fields(&["continue", "pause"]));
+
+const fn update_fields(actions: &'static [&'static str]) -> [Field; 6] {
+    [
+        f("parallelism", Kind::Int).shown(Shown::Present),
+        f("delay", Kind::Duration),
+        f("failure_action", Kind::Enum(actions)),
+        f("monitor", Kind::Duration),
+        f("max_failure_ratio", Kind::Float),
+        f("order", Kind::Enum(&["start-first", "stop-first"])),
+    ]
+}
 
 static RESOURCES: Object = object(&[
     f("limits", Kind::Object(&LIMITS)),

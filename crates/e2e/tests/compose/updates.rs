@@ -1,0 +1,260 @@
+//! Replacing what runs as `deploy.update_config` and `x-hull` say, and going back.
+
+use hull_testkit::until;
+
+use crate::{Application, Driver, application};
+
+/// Three containers that tell when they begin and end. `MANNER` stands for how they are replaced.
+const THREE: &str = "
+    name: three
+    services:
+      web:
+        image: busybox
+        command: sh -c 'echo begin one >> /log/all; trap \"echo end one >> /log/all; exit 0\" TERM; sleep 1000 & wait'
+        volumes: ['log:/log']
+        deploy: {replicas: 3, update_config: {monitor: 300ms, MANNER}}
+    volumes: {log: {}}
+";
+
+/// The same with a command of which only the first container goes on.
+fn with_one_that_goes_on(file: &str) -> String {
+    let (before, rest) = file.split_once("command: ").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    format!(
+        "{before}command: sh -c 'mkdir /log/first || exit 3; trap exit TERM; sleep 1000 & wait'\n{after}"
+    )
+}
+
+fn three(manner: &str) -> String {
+    THREE.replace("MANNER", manner)
+}
+
+const NAMES: [&str; 3] = ["three-web-1", "three-web-2", "three-web-3"];
+
+fn ids(app: &Application) -> Vec<String> {
+    NAMES
+        .iter()
+        .map(|name| app.field(name, "/Id").to_string())
+        .collect()
+}
+
+fn states(app: &Application) -> Vec<String> {
+    NAMES
+        .iter()
+        .map(|name| {
+            app.field(name, "/State/Status")
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn a_failed_update_brings_the_previous_containers_back() {
+    for order in ["order: stop-first", "order: start-first"] {
+        let file = three(&format!("{order}, failure_action: rollback"));
+        Application::play(Driver::Hull, &file, |app| {
+            app.ok("up -d");
+            let before = ids(app);
+            app.write("compose.yaml", &with_one_that_goes_on(&file));
+            let complaint = app.fails(1, "up -d");
+            assert!(
+                complaint.contains(
+                    "service web: its update failed, and what was before is back: container three-web-2 exited (3)"
+                ),
+                "{complaint}"
+            );
+            assert_eq!(ids(app), before, "{complaint}");
+            assert_eq!(states(app), ["running"; 3]);
+            assert_eq!(app.containers(), NAMES);
+            app.ok("down -v -t 0");
+        });
+    }
+}
+
+#[test]
+fn a_failed_update_stops_where_it_is() {
+    let file = three("parallelism: 2");
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        let before = ids(app);
+        app.write("compose.yaml", &with_one_that_goes_on(&file));
+        let complaint = app.fails(1, "up -d");
+        assert!(
+            complaint.contains("service web: its update stopped with 2 of 3 replaced: container"),
+            "{complaint}"
+        );
+        let now = ids(app);
+        assert!(now[0] != before[0] && now[1] != before[1] && now[2] == before[2]);
+        let mut states = states(app);
+        assert_eq!(states.pop().as_deref(), Some("running"));
+        states.sort();
+        assert_eq!(states, ["exited", "running"]);
+        assert_eq!(app.containers(), NAMES);
+        app.ok("down -v -t 0");
+    });
+}
+
+#[test]
+fn an_update_goes_on_if_so_many_may_fail() {
+    for manner in [
+        "parallelism: 1, failure_action: continue",
+        "parallelism: 1, max_failure_ratio: 0.7",
+    ] {
+        let file = three(manner);
+        Application::play(Driver::Hull, &file, |app| {
+            app.ok("up -d");
+            let before = ids(app);
+            app.write("compose.yaml", &with_one_that_goes_on(&file));
+            let output = app.run("create");
+            assert_eq!(output.code, 0, "{output:?}");
+            // What is only made does not look at how it goes.
+            assert!(
+                !output.stderr.contains("updated all the same"),
+                "{output:?}"
+            );
+            app.ok("down -v -t 0");
+            app.write("compose.yaml", &file);
+            app.ok("up -d");
+            app.write("compose.yaml", &with_one_that_goes_on(&file));
+            let output = app.run("up -d");
+            assert_eq!(output.code, 0, "{output:?}");
+            assert!(
+                output.stderr.contains(
+                    "service web is updated all the same: container three-web-2 exited (3)"
+                ),
+                "{output:?}"
+            );
+            assert!(ids(app).iter().all(|id| !before.contains(id)));
+            assert_eq!(app.containers(), NAMES);
+            app.ok("down -v -t 0");
+        });
+    }
+}
+
+/// One container that is replaced, and what the two say in their order.
+fn replaced(manner: &str, line: &str) -> (String, String) {
+    let file = three(manner).replace("replicas: 3", "replicas: 1");
+    let mut said = (String::new(), String::new());
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        app.write("compose.yaml", &file.replace(" one ", " two "));
+        let output = app.run(line);
+        assert_eq!(output.code, 0, "{output:?}");
+        assert_eq!(app.containers(), ["three-web-1"]);
+        let log = || app.ok("exec -T web cat /log/all").replace('\n', ", ");
+        until("the new one has begun", || log().contains("begin two"));
+        said = (log(), output.stderr);
+        app.ok("down -v -t 0");
+    });
+    said
+}
+
+#[test]
+fn the_order_of_an_update_is_the_files() {
+    let (log, _) = replaced("order: start-first", "up -d");
+    assert_eq!(log, "begin one, begin two, end one");
+    let (log, _) = replaced("order: stop-first", "up -d");
+    assert_eq!(log, "begin one, end one, begin two");
+    let (log, _) = replaced("order: stop-first", "up -d --rolling");
+    assert_eq!(log, "begin one, begin two, end one");
+}
+
+#[test]
+fn x_hull_asks_for_a_rolling_update_or_refuses_one() {
+    // The braces that are open are those of `deploy`.
+    let own = |word: &str| format!("delay: 0s}}}}\n        x-hull: {{update: {word}, x-a: {{b: 1");
+    assert_eq!(
+        replaced(&own("rolling"), "up -d").0,
+        "begin one, begin two, end one"
+    );
+    assert_eq!(
+        replaced(&own("recreate"), "up -d --rolling").0,
+        "begin one, end one, begin two"
+    );
+}
+
+#[test]
+fn a_port_of_the_host_has_one_container_at_a_time() {
+    let file = "
+        name: port
+        services:
+          web:
+            image: busybox
+            command: sleep 1000
+            init: true
+            ports: ['18097:80']
+            deploy: {update_config: {order: start-first, monitor: 0s}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        app.write("compose.yaml", &file.replace("1000", "2000"));
+        let output = app.run("up -d");
+        assert_eq!(output.code, 0, "{output:?}");
+        assert!(
+            output.stderr.contains(
+                "services.web: only one container can have the port 18097 of the host, so the old one stops before the new one starts"
+            ),
+            "{output:?}"
+        );
+        assert_eq!(app.containers(), ["port-web-1"]);
+        assert_eq!(app.field("port-web-1", "/Config/Cmd/1"), "2000");
+        assert_eq!(app.field("port-web-1", "/State/Running"), true);
+        app.ok("down -t 0");
+    });
+}
+
+#[test]
+fn what_an_updated_service_stands_on_is_up_before() {
+    let file = "
+        name: stand
+        services:
+          web:
+            image: busybox
+            command: sh -c 'nslookup db >/dev/null || exit 1; sleep 1000'
+            init: true
+            depends_on: {db: {condition: service_healthy}}
+            deploy: {update_config: {order: start-first, monitor: 200ms}}
+          db:
+            image: busybox
+            command: sleep 1000
+            init: true
+            healthcheck: {test: 'true', interval: 100ms}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        app.write("compose.yaml", &file.replace("1000", "2000"));
+        app.ok("up -d");
+        for name in ["stand-web-1", "stand-db-1"] {
+            assert_eq!(app.field(name, "/State/Running"), true, "{name}");
+        }
+        assert_eq!(app.ok("diff"), "");
+        app.ok("down -t 0");
+    });
+}
+
+application!(a_step_that_fails_fails_every_up("
+    name: steps
+    services:
+      job: {image: busybox, command: sh -c 'exit 0'}
+      web:
+        image: busybox
+        command: sleep 1000
+        init: true
+        depends_on: {job: {condition: service_completed_successfully}}
+", app) {
+    app.ok("up -d");
+    let file = std::fs::read_to_string(app.directory().join("compose.yaml")).unwrap();
+    app.write("compose.yaml", &file.replace("exit 0", "exit 3"));
+    for _ in 0..2 {
+        let complaint = app.fails(1, "up -d");
+        assert!(
+            complaint.trim_end().ends_with("service \"job\" didn't complete successfully: exit 3"),
+            "{complaint}"
+        );
+    }
+    // The older one has stopped it for the sake of what it depends on.
+    assert_eq!(app.field("steps-web-1", "/State/Running"), app.driver != Driver::Older);
+    app.ok("down -t 0");
+});
