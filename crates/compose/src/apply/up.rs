@@ -215,11 +215,20 @@ impl Engine<'_> {
             })
             .await;
         };
-        let olds: Vec<&Container> = steps.iter().filter_map(running).collect();
+        // There are as many as there should be without those that go, and one that is left over from
+        // an update has a name that this one needs.
+        let (going, staying): (Vec<&Step>, Vec<&Step>) = steps
+            .iter()
+            .partition(|step| matches!(step, Step::Remove { .. }));
+        graph::each(going, self.parallel, |step| {
+            self.step(service, step, ground)
+        })
+        .await?;
+        let olds: Vec<&Container> = staying.iter().copied().filter_map(running).collect();
         if !olds.is_empty() {
             self.update(service, &olds, &manner, ground).await?;
         }
-        let others = steps.iter().filter(|step| running(step).is_none());
+        let others = staying.into_iter().filter(|step| running(step).is_none());
         graph::each(others, self.parallel, |step| {
             self.step(service, step, ground)
         })

@@ -8,8 +8,8 @@
 //!                                       → web-1 again, and started, should it come back
 //! 0123456789ab_web-1 (new) → web-1
 //! ```
-//! A run that is broken off leaves two containers of one number; the next `up` removes the one that is
-//! not what the file says.
+//! A run that is broken off leaves two containers of one number; the next `up` keeps the one that has
+//! the name, and removes the other (`plan`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

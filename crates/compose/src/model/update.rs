@@ -12,6 +12,10 @@ use crate::words;
 /// How long a new container is watched if `update_config` does not say it: as long as in a Swarm.
 const MONITOR: Duration = Duration::from_secs(5);
 
+/// The same for what is replaced like this without `update_config`, and has no health check: most of what
+/// cannot run ends at once.
+const GLANCE: Duration = Duration::from_secs(2);
+
 /// What is Hull's own: `x-hull`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -67,7 +71,8 @@ impl Service {
         let said = config.and_then(|config| duration(&config.monitor));
         manner.monitor = said.unwrap_or(match config {
             Some(_) => MONITOR,
-            None => Duration::ZERO,
+            None if self.healthcheck.is_some() => Duration::ZERO,
+            None => GLANCE,
         });
         manner.starts_first |= rolls;
         Some(manner)
@@ -143,8 +148,10 @@ mod tests {
     fn a_service_that_says_nothing_is_replaced_at_once() {
         assert_eq!(service("{}").manner(false), None);
         let rolling = service("{}").manner(true).unwrap();
-        assert!(rolling.starts_first && rolling.monitor.is_zero());
+        assert!(rolling.starts_first && rolling.monitor == GLANCE);
         assert_eq!(rolling.batch(3), 1);
+        let checked = service(r#"{"healthcheck": {"test": ["CMD", "true"]}}"#);
+        assert!(checked.manner(true).unwrap().monitor.is_zero());
     }
 
     #[test]

@@ -274,6 +274,7 @@ impl Compare<'_> {
         }
         let mut containers = self.state.of_service(&service.name);
         let wanted = usize::try_from(service.replicas()).unwrap_or_default();
+        let leftovers = self.leftovers(service, &mut containers);
         // If there are too many, those go first that would have to be replaced anyway.
         let mut surplus = Vec::new();
         while containers.len() > wanted {
@@ -293,6 +294,10 @@ impl Compare<'_> {
                 ),
             })
             .collect();
+        steps.extend(leftovers.into_iter().map(|container| Step::Remove {
+            old: Box::new(container.clone()),
+            reason: "it is left over from an update that was broken off".into(),
+        }));
         let taken: BTreeSet<i64> = containers
             .iter()
             .map(|container| container.number())
@@ -310,6 +315,39 @@ impl Compare<'_> {
             steps.push(Step::Create { number, name });
         }
         steps
+    }
+
+    /// Takes out what shares its number with another container: both the old and the new one are there
+    /// if an update was broken off. The one that stays has the name, or at least is what it should be.
+    fn leftovers<'s>(
+        &self,
+        service: &Service,
+        containers: &mut Vec<&'s Container>,
+    ) -> Vec<&'s Container> {
+        let mut best: BTreeMap<i64, (bool, bool, bool)> = BTreeMap::new();
+        let rank = |container: &Container| {
+            let name = container::name(&self.project.name, service, container.number());
+            (
+                container.name() == name,
+                self.reason(service, container).is_none(),
+                container.is_running(),
+            )
+        };
+        for container in containers.iter() {
+            let place = best.entry(container.number()).or_default();
+            *place = rank(container).max(*place);
+        }
+        let mut leftovers = Vec::new();
+        containers.retain(|container| {
+            // The first that is the best stays; the others find the place taken.
+            let stays = best.get(&container.number()) == Some(&rank(container));
+            match stays {
+                true => _ = best.remove(&container.number()),
+                false => leftovers.push(*container),
+            }
+            stays
+        });
+        leftovers
     }
 
     /// Why a container must be replaced.

@@ -1,6 +1,6 @@
 //! Replacing what runs as `deploy.update_config` and `x-hull` say, and going back.
 
-use hull_testkit::until;
+use hull_testkit::{Running, until};
 
 use crate::{Application, Driver, application};
 
@@ -201,6 +201,58 @@ fn a_port_of_the_host_has_one_container_at_a_time() {
         assert_eq!(app.containers(), ["port-web-1"]);
         assert_eq!(app.field("port-web-1", "/Config/Cmd/1"), "2000");
         assert_eq!(app.field("port-web-1", "/State/Running"), true);
+        app.ok("down -t 0");
+    });
+}
+
+#[test]
+fn an_update_that_is_broken_off_is_tidied_up_by_the_next_one() {
+    let file = three("monitor: 60s").replace("monitor: 300ms, ", "");
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        app.write("compose.yaml", &file.replace(" one ", " two "));
+        let mut updating = Running::spawn(&mut app.command("up -d"));
+        until("the old one is kept", || {
+            app.containers().contains(&"three-web-1.before".to_owned())
+                && app.field("three-web-1", "/State/Running") == true
+        });
+        updating.signal("KILL");
+        updating.wait();
+        let told = app.run("diff").stdout;
+        assert!(
+            told.starts_with("- container three-web-1.before: it is left over from an update that was broken off\n~ container three-web-2"),
+            "{told}"
+        );
+        // Also if the file has changed once more.
+        let last = file.replace(" one ", " last ").replace("60s", "100ms");
+        app.write("compose.yaml", &last);
+        app.ok("up -d");
+        assert_eq!(app.containers(), NAMES);
+        assert_eq!(states(app), ["running"; 3]);
+        assert_eq!(app.run("diff").code, 0);
+        app.ok("down -v -t 0");
+    });
+}
+
+#[test]
+fn what_ends_at_once_does_not_replace_what_goes_on() {
+    let file = "
+        name: ends
+        services:
+          web: {image: busybox, command: sleep 1000, init: true, restart: always, x-hull: {update: rolling}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        let before = app.field("ends-web-1", "/Id");
+        app.write("compose.yaml", &file.replace("sleep 1000", "'false'"));
+        let complaint = app.fails(1, "up -d");
+        assert!(
+            complaint.contains("service web: its update stopped with 0 of 1 replaced: container ends-web-1 exited (1)"),
+            "{complaint}"
+        );
+        assert_eq!(app.field("ends-web-1", "/Id"), before);
+        assert_eq!(app.field("ends-web-1", "/State/Running"), true);
+        assert_eq!(app.containers(), ["ends-web-1"]);
         app.ok("down -t 0");
     });
 }

@@ -244,6 +244,18 @@ fn what_does_not_run_is_told_and_done() {
         let told = app.run("diff");
         let stopped = format!("> container rest-db-1: it ended with 7, and is started\n{again}");
         assert_eq!((told.stdout.as_str(), told.code), (stopped.as_str(), 2));
+        app.ok("start db");
+        app.ok("pause db");
+        let told = app.run("diff").stdout;
+        assert!(
+            told.starts_with(
+                "! container rest-db-1: it is paused, and `up` fails until it is unpaused\n"
+            ),
+            "{told}"
+        );
+        app.fails(1, "up -d");
+        app.ok("unpause db");
+        app.ok("stop db");
         app.ok("rm -f db");
         app.ok("create db");
         let told = app.run("diff");

@@ -22,7 +22,7 @@ const HASH_LABEL: &str = "com.docker.compose.config-hash";
 const DESCRIPTION: &str = "Show what up would do, and why. Exits with 2 if there is something to do.
 
   +  is made            ~  is made anew      -  goes
-  >  is started         !  is missing        ?  is not in the file, and stays
+  >  is started         !  is in the way     ?  is not in the file, and stays
 
 A step that others wait for and that has been done is run again by each up; that alone does not count.";
 
@@ -133,11 +133,12 @@ pub(super) fn text(
     }
     for resting in plan.resting(project) {
         let (name, reason) = (resting.container.name(), &resting.reason);
-        let then = match resting.is_done {
-            true => "is run again",
-            false => "is started",
+        let (sign, then) = match resting.container.summary.state.as_str() {
+            "paused" => ('!', "`up` fails until it is unpaused"),
+            _ if resting.is_done => ('>', "is run again"),
+            _ => ('>', "is started"),
         };
-        text.push_str(&format!("> container {name}: {reason}, and {then}\n"));
+        text.push_str(&format!("{sign} container {name}: {reason}, and {then}\n"));
     }
     for orphan in &plan.orphans {
         text.push_str(&format!(
