@@ -92,6 +92,16 @@ fn a_failed_update_stops_where_it_is() {
         states.sort();
         assert_eq!(states, ["exited", "running"]);
         assert_eq!(app.containers(), NAMES);
+        // However often it fails: what is gone back to is what was well.
+        app.write(
+            "compose.yaml",
+            &with_one_that_goes_on(&file).replace("exit 3", "exit 4"),
+        );
+        app.fails(1, "up -d");
+        app.ok("up -d --undo");
+        app.write("compose.yaml", &file);
+        assert_eq!(app.run("diff").code, 0, "{}", app.run("diff").stdout);
+        assert_eq!(self::states(app), ["running"; 3]);
         app.ok("down -v -t 0");
     });
 }

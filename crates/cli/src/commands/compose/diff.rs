@@ -52,7 +52,7 @@ impl Command for Diff {
     async fn run(self, call: Call) -> Result<u8> {
         let options = Making::default().options(&call.operands)?;
         let loaded = loaded(&call, &call.operands)?;
-        let before = history::now(&loaded);
+        let lately = history::lately(&loaded);
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
         scene.project.select(&call.operands, true);
         let (plan, state) = scene
@@ -61,7 +61,7 @@ impl Command for Diff {
             .await
             .map_err(apply_failure)?;
         if !self.quiet {
-            let keys = |container: &Container| keys(before.as_ref(), &loaded, container);
+            let keys = |container: &Container| keys(&lately, &loaded, container);
             ui::out(&text(&scene.project, &plan, &state, &keys))?;
         }
         let starts = plan.resting(&scene.project);
@@ -70,8 +70,8 @@ impl Command for Diff {
     }
 }
 
-/// The keys that differ from what a container was made of, if that is what the last `up` was given.
-pub(super) fn keys(before: Option<&Loaded>, now: &Loaded, container: &Container) -> Vec<String> {
+/// The keys that differ from what a container was made of, if that is what one of the last `up`s was given.
+pub(super) fn keys(lately: &[Loaded], now: &Loaded, container: &Container) -> Vec<String> {
     let service = |loaded: &'_ Loaded| -> Option<Map> {
         loaded
             .project
@@ -79,12 +79,13 @@ pub(super) fn keys(before: Option<&Loaded>, now: &Loaded, container: &Container)
             .map(container.service())
             .cloned()
     };
-    let (Some(before), Some(now)) = (before.and_then(service), service(now)) else {
-        return Vec::new();
-    };
-    match render::service_hash(&before) == container.label(HASH_LABEL) {
-        true => differences(&before, &now),
-        false => Vec::new(),
+    let before = lately
+        .iter()
+        .filter_map(service)
+        .find(|before| render::service_hash(before) == container.label(HASH_LABEL));
+    match (before, service(now)) {
+        (Some(before), Some(now)) => differences(&before, &now),
+        _ => Vec::new(),
     }
 }
 

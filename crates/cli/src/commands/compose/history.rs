@@ -1,9 +1,12 @@
 //! What a project was brought up with before: what `up --undo` returns to.
 //!
 //! ```text
-//! $XDG_STATE_HOME/hull/compose/<project>/now.yaml      what the last `up` brought about
+//! $XDG_STATE_HOME/hull/compose/<project>/now.yaml      what the last `up` was to bring about
 //!                                       /before.yaml   what the one before did, if it differed
+//!                                       /unfinished    the last one has not made all that it was to
 //! ```
+//! What failed is not gone back to: however often it is tried, `before.yaml` stays what it was.
+//!
 //! The files hold variables as services get them, so they are for their owner alone.
 
 use std::io::Write;
@@ -16,6 +19,9 @@ use super::project::load_failure;
 use crate::error::{Error, Result};
 use crate::format::time::local;
 
+/// The mark of what has not been made as a whole.
+const UNFINISHED: &str = "unfinished";
+
 /// Where a project's history lies.
 fn directory(project: &str) -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME")
@@ -26,11 +32,18 @@ fn directory(project: &str) -> Option<PathBuf> {
     Some(state.join("hull/compose").join(project))
 }
 
-/// Keeps what a project is brought up with. Where nothing can be kept, nothing can be undone; that
-/// is no reason not to go on.
-pub(super) fn keep(loaded: &Loaded) {
+/// Keeps what a project is about to be brought up with. Where nothing can be kept, nothing can be
+/// undone; that is no reason not to go on.
+pub(super) fn begin(loaded: &Loaded) {
     if let Some(directory) = directory(&loaded.name) {
         _ = write(&directory, &render::project_yaml(&loaded.project));
+    }
+}
+
+/// All of it has been made.
+pub(super) fn finish(loaded: &Loaded) {
+    if let Some(directory) = directory(&loaded.name) {
+        _ = std::fs::remove_file(directory.join(UNFINISHED));
     }
 }
 
@@ -51,9 +64,11 @@ fn write(directory: &Path, text: &str) -> std::io::Result<()> {
         .mode(0o600)
         .open(&new)?;
     file.write_all(text.as_bytes())?;
-    if now.exists() {
+    let unfinished = directory.join(UNFINISHED);
+    if now.exists() && !unfinished.exists() {
         std::fs::rename(&now, directory.join("before.yaml"))?;
     }
+    std::fs::write(&unfinished, "")?;
     std::fs::rename(&new, &now)
 }
 
@@ -77,9 +92,12 @@ pub(super) fn before(loaded: &Loaded) -> Result<Loaded> {
     Ok(before)
 }
 
-/// What the last `up` brought about, as far as that is known.
-pub(super) fn now(loaded: &Loaded) -> Option<Loaded> {
-    known(loaded, "now.yaml").ok().flatten()
+/// What the last `up`s brought about, as far as that is known, the last one first.
+pub(super) fn lately(loaded: &Loaded) -> Vec<Loaded> {
+    let names = ["now.yaml", "before.yaml"].into_iter();
+    names
+        .filter_map(|name| known(loaded, name).ok().flatten())
+        .collect()
 }
 
 /// What going back means, told before it is done.
@@ -123,12 +141,21 @@ mod tests {
     #[test]
     fn what_was_before_is_kept_once() {
         let directory = std::env::temp_dir().join(format!("hull-history-{}", std::process::id()));
+        let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap_or_default();
+        let kept = || (read("now.yaml"), read("before.yaml"));
+        let pair = |now: &str, before: &str| (now.to_owned(), before.to_owned());
         for text in ["one", "one", "two", "two"] {
             write(&directory, text).unwrap();
+            _ = std::fs::remove_file(directory.join(UNFINISHED));
         }
-        let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
-        let (now, before) = (read("now.yaml"), read("before.yaml"));
+        let finished = kept();
+        // What fails is not what one goes back to.
+        for text in ["three", "four"] {
+            write(&directory, text).unwrap();
+        }
+        let failed = kept();
         std::fs::remove_dir_all(&directory).unwrap();
-        assert_eq!((now.as_str(), before.as_str()), ("two", "one"));
+        assert_eq!(finished, pair("two", "one"));
+        assert_eq!(failed, pair("four", "two"));
     }
 }

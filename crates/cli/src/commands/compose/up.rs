@@ -82,8 +82,9 @@ impl Command for Up {
         let options = self.options(&call)?;
         let mut loaded = loaded(&call, &call.operands)?;
         remote::confirm(&call, &loaded, self.making.yes)?;
-        let undone = history::now(&loaded).filter(|_| self.undo);
+        let mut lately = Vec::new();
         if self.undo {
+            lately = history::lately(&loaded);
             loaded = history::before(&loaded)?;
         }
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
@@ -95,7 +96,7 @@ impl Command for Up {
                 .with_hint("a profile that is off hides its services: `--profile NAME`"));
         }
         if self.undo {
-            tell_undo(&scene, &options, undone.as_ref(), &loaded).await?;
+            tell_undo(&scene, &options, &lately, &loaded).await?;
         }
         let began = attached::now();
         if !self.making.no_build {
@@ -110,12 +111,13 @@ impl Command for Up {
             .map_err(apply_failure)?;
             return Ok(0);
         }
+        history::begin(&loaded);
         scene
             .engine()
             .create_all(&options)
             .await
             .map_err(apply_failure)?;
-        history::keep(&loaded);
+        history::finish(&loaded);
         if self.no_start {
             return Ok(0);
         }
@@ -148,7 +150,7 @@ impl Command for Up {
 async fn tell_undo(
     scene: &Scene,
     options: &UpOptions,
-    undone: Option<&Loaded>,
+    lately: &[Loaded],
     before: &Loaded,
 ) -> Result<()> {
     let (plan, state) = scene
@@ -157,7 +159,7 @@ async fn tell_undo(
         .await
         .map_err(apply_failure)?;
     ui::note(&history::told(&scene.project.name));
-    let keys = |container: &Container| diff::keys(undone, before, container);
+    let keys = |container: &Container| diff::keys(lately, before, container);
     let text = diff::text(&scene.project, &plan, &state, &keys);
     ui::note(match text.trim_end() {
         "" => "It is so already: there is nothing to do.",
