@@ -240,6 +240,8 @@ impl<'a> Attached<'a> {
         if !self.stopping {
             self.stopping = true;
             self.code = self.code.or(code);
+            // Nothing more is started; a start that is on its way is followed by a stop.
+            sources.starting = Box::pin(std::future::pending());
             sources.stopping = Box::pin(stop_all(self.scene, self.up.timeout));
         }
     }
@@ -380,10 +382,11 @@ fn before(time: &str) -> String {
     format!("{}.{rest}", seconds - 1)
 }
 
+/// Stops all, also what does not seem to run: the daemon may just be starting it, and does one after
+/// the other.
 async fn stop_all(scene: &Scene, timeout: Option<i64>) -> Result<()> {
     let services: Vec<String> = scene.project.services.keys().cloned().collect();
-    let mut containers = scene.containers(&services, false).await?;
-    containers.retain(Container::is_running);
+    let containers = scene.containers(&services, false).await?;
     scene
         .engine()
         .stop(&containers, timeout)
