@@ -7,6 +7,9 @@ use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use super::Signals;
+use super::signals::holds;
+
 /// What ends a program that does not heed it.
 const ENDING: [i32; 4] = [1, 2, 3, 15];
 
@@ -17,15 +20,15 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 pub(super) struct Guard;
 
 impl Guard {
-    /// Begins to heed the signals. They go on ending the program when this is dropped, as they do where
-    /// nobody heeds them.
+    /// Begins to heed the signals, unless somebody else does. They go on ending the program when this is
+    /// dropped, as they do where nobody heeds them.
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub(super) fn of(before: &Termios) -> io::Result<Self> {
+    pub(super) fn of(before: &Termios, signals: Signals) -> io::Result<Self> {
         static WATCH: OnceLock<()> = OnceLock::new();
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before.clone());
-        if WATCH.get().is_none() {
+        if signals == Signals::End && WATCH.get().is_none() {
             watch()?;
             _ = WATCH.set(());
         }
@@ -51,26 +54,33 @@ fn watch() -> io::Result<()> {
         let mut signals = signal(SignalKind::from_raw(number))?;
         drop(entered);
         let wait = async move {
-            signals.recv().await;
-            number
+            while signals.recv().await.is_some() {
+                if !holds(number) {
+                    restore();
+                    exit(128 + number);
+                }
+            }
         };
         waiting.spawn_on(wait, runtime.handle());
     }
-    std::thread::spawn(move || runtime.block_on(end(waiting)));
+    std::thread::spawn(move || {
+        runtime.block_on(async { while waiting.join_next().await.is_some() {} });
+    });
     Ok(())
+}
+
+/// Gives the terminal back, if it is otherwise than it was.
+pub(super) fn restore() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(before) = before.as_ref() {
+        _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+    }
 }
 
 #[expect(
     clippy::exit,
     reason = "what the signal would have done, had the terminal not been in the way"
 )]
-async fn end(mut waiting: JoinSet<i32>) {
-    let Some(Ok(number)) = waiting.join_next().await else {
-        return;
-    };
-    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(before) = before.as_ref() {
-        _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
-    }
-    std::process::exit(128 + number);
+pub(super) fn exit(code: i32) -> ! {
+    std::process::exit(code);
 }

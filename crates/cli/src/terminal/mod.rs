@@ -26,10 +26,10 @@ pub(crate) enum Signals {
 
 impl Signals {
     /// Heeded while they are passed on.
-    pub(crate) fn unless_heeded(forwarding: Option<&signals::Forwarding>) -> Self {
-        match forwarding {
-            Some(_) => Self::Heeded,
-            None => Self::End,
+    pub(crate) fn unless_heeded(heeding: Option<&signals::Heeding>) -> Self {
+        match heeding.is_some_and(|heeding| heeding.passes_on) {
+            true => Self::Heeded,
+            false => Self::End,
         }
     }
 }
@@ -38,7 +38,7 @@ impl Signals {
 /// gives the terminal back as it was; so does a signal that ends the program.
 pub(crate) struct Mode {
     before: Termios,
-    _guard: Option<Guard>,
+    _guard: Guard,
 }
 
 impl Mode {
@@ -65,10 +65,7 @@ impl Mode {
         let Ok(before) = tcgetattr(&stdin) else {
             return Ok(None);
         };
-        let guard = match signals {
-            Signals::End => Some(Guard::of(&before)?),
-            Signals::Heeded => None,
-        };
+        let guard = Guard::of(&before, signals)?;
         let mut mode = before.clone();
         change(&mut mode);
         tcsetattr(&stdin, OptionalActions::Now, &mode)?;

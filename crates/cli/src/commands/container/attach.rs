@@ -53,8 +53,10 @@ impl Command for Attach {
             logs: false,
             detach_keys: self.detach_keys,
         };
-        let forwarding =
-            (self.sig_proxy != Some(false) && !tty).then(|| signals::forward(&client, name));
+        let heeding = match self.sig_proxy != Some(false) && !tty {
+            true => signals::forward(&client, name),
+            false => signals::hold(),
+        };
         let stream = client
             .container_attach(name, &options)
             .await
@@ -68,7 +70,7 @@ impl Command for Attach {
             tty,
             input,
             keys,
-            signals: Signals::unless_heeded(forwarding.as_ref()),
+            signals: Signals::unless_heeded(Some(&heeding)),
         })
         .run()
         .await?

@@ -131,8 +131,10 @@ impl Run {
     ) -> Result<u8> {
         let config = &body.config;
         let attaches = config.attach_stdin || config.attach_stdout || config.attach_stderr;
-        let forwarding =
-            (attaches && self.sig_proxy != Some(false)).then(|| signals::forward(client, id));
+        let heeding = attaches.then(|| match self.sig_proxy {
+            Some(false) => signals::hold(),
+            _ => signals::forward(client, id),
+        });
         let stream = match attaches {
             true => Some(attach(client, id, body, &self.detach_keys).await?),
             false => None,
@@ -165,7 +167,7 @@ impl Run {
             tty: config.tty,
             input: config.attach_stdin,
             keys,
-            signals: Signals::unless_heeded(forwarding.as_ref()),
+            signals: Signals::unless_heeded(heeding.as_ref()),
         };
         match session.run().await? {
             End::Detached => Ok(0),

@@ -96,7 +96,7 @@ impl Start {
         let input = self.interactive && container.config.open_stdin;
         check_terminal(input, tty)?;
         let keys = detach_keys(&self.detach_keys, call)?;
-        let forwarding = (!tty).then(|| signals::forward(client, id));
+        let heeding = (!tty).then(|| signals::forward(client, id));
         let options = AttachOptions {
             stream: true,
             stdin: input,
@@ -125,7 +125,7 @@ impl Start {
             tty,
             input,
             keys,
-            signals: Signals::unless_heeded(forwarding.as_ref()),
+            signals: Signals::unless_heeded(heeding.as_ref()),
         })
         .run()
         .await?
