@@ -314,6 +314,38 @@ fn a_saved_image_appears_whole_or_not_at_all() {
     assert!(!Path::new(&path).exists());
 }
 
+#[test]
+fn a_stream_that_is_cut_is_no_end() {
+    let daemon = Daemon::start(|request| match request {
+        "GET /containers/box/json" => Answer::json(
+            200,
+            r#"{"Id":"0123","Name":"/box","State":{},"Config":{},"HostConfig":{},"NetworkSettings":{},"Mounts":[]}"#,
+        ),
+        "GET /containers/0123/logs" => Answer::cut("\x01\0\0\0\0\0\0\x02x\n"),
+        "GET /containers/json" => Answer::json(200, "[]"),
+        "GET /containers/box/stats" => Answer::cut(""),
+        "GET /containers/box/export" => Answer::cut("half of a tar"),
+        "GET /events" | "POST /images/create" => Answer::cut(r#"{"status":"begun"}"#),
+        "POST /images/load" => Answer::cut(r#"{"stream":"begun"}"#),
+        _ => Answer::json(404, r#"{"message":"page not found"}"#),
+    });
+    for (words, what) in [
+        (&["logs", "-f", "box"][..], "/containers/0123/logs"),
+        (&["logs", "--json", "-f", "box"], "/containers/0123/logs"),
+        (&["events"], "/events"),
+        (&["events", "--json"], "/events"),
+        (&["stats"], "/events"),
+        (&["stats", "box"], "/containers/box/stats"),
+        (&["export", "box"], "/containers/box/export"),
+        (&["pull", "busybox"], "/images/create"),
+        (&["pull", "-q", "busybox"], "/images/create"),
+        (&["load", "-i", "/dev/null"], "/images/load"),
+    ] {
+        let told = format!("the daemon broke off its answer to /v1.50{what}");
+        assert_told_once(&against(&daemon, words), 1, &told);
+    }
+}
+
 /// One line on standard error, and nothing of a panic.
 #[track_caller]
 fn assert_told_once(output: &Output, code: i32, expected: &str) {

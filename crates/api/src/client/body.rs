@@ -101,7 +101,13 @@ impl Body for ReaderBody {
 pub struct ByteStream {
     body: Incoming,
     media: Option<String>,
+    /// What it answers, for who is told that it broke off.
+    path: String,
 }
+
+/// What an answer is to. It travels with the answer, so that its end can be told from a break of a named operation.
+#[derive(Debug, Clone)]
+pub(super) struct AnswerTo(pub(super) String);
 
 impl ByteStream {
     pub(super) fn new(answer: Response<Incoming>) -> Self {
@@ -111,6 +117,10 @@ impl ByteStream {
             .and_then(|v| v.to_str().ok());
         Self {
             media: media.map(str::to_owned),
+            path: match answer.extensions().get() {
+                Some(AnswerTo(path)) => path.clone(),
+                None => String::new(),
+            },
             body: answer.into_body(),
         }
     }
@@ -124,7 +134,10 @@ impl ByteStream {
     pub async fn next_piece(&mut self) -> Option<Result<Bytes, ClientError>> {
         loop {
             match self.body.frame().await? {
-                Err(source) => return Some(Err(ClientError::Exchange { source })),
+                Err(source) => {
+                    let path = self.path.clone();
+                    return Some(Err(ClientError::Exchange { path, source }));
+                }
                 Ok(frame) => {
                     if let Ok(bytes) = frame.into_data() {
                         return Some(Ok(bytes));

@@ -353,11 +353,12 @@ impl Client {
             .add_flag("copyUIDGID", copy_owner);
         let call = Call::bytes(query, tar, "application/x-tar");
         let answer = self.send(Method::PUT, &of.archive(), call).await?;
+        let path = of.archive();
         answer
             .into_body()
             .collect()
             .await
-            .map_err(|source| ClientError::Exchange { source })?;
+            .map_err(|source| ClientError::Exchange { path, source })?;
         Ok(())
     }
 

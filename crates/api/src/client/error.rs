@@ -35,9 +35,11 @@ pub enum ClientError {
         /// Why.
         source: http::Error,
     },
-    /// The connection broke.
-    #[error("error during connect: the daemon broke off")]
+    /// The connection broke, before the answer or in the middle of it.
+    #[error("error during connect: the daemon broke off its answer to {path}")]
     Exchange {
+        /// The operation.
+        path: String,
         /// Why.
         source: hyper::Error,
     },

@@ -228,8 +228,11 @@ impl Client {
             return Err(ClientError::Withheld { method, path });
         }
         let request = self.request(method, path, call)?;
-        let answer =
+        let mut answer =
             transport::exchange(self.shared.endpoint.as_ref(), &self.shared.pool, request).await?;
+        answer
+            .extensions_mut()
+            .insert(body::AnswerTo(path.to_owned()));
         checked(path, answer).await
     }
 
@@ -358,7 +361,10 @@ async fn collected(path: &str, answer: Response<Incoming>) -> Result<Bytes, Clie
         let Some(frame) = frame else {
             return Ok(bytes.freeze());
         };
-        let frame = frame.map_err(|source| ClientError::Exchange { source })?;
+        let frame = frame.map_err(|source| ClientError::Exchange {
+            path: path.to_owned(),
+            source,
+        })?;
         if let Ok(piece) = frame.into_data() {
             bytes.extend_from_slice(&piece);
         }

@@ -146,7 +146,11 @@ pub(super) async fn exchange(
     pool: &Pool,
     request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, ClientError> {
-    let exchange = |source| ClientError::Exchange { source };
+    let path = request.uri().path().to_owned();
+    let exchange = |source| ClientError::Exchange {
+        path: path.clone(),
+        source,
+    };
     let used = match pool.idle(endpoint.is_kept()).await {
         None => Err(request),
         Some(mut sender) => match sender.try_send_request(request).await {
@@ -161,7 +165,7 @@ pub(super) async fn exchange(
     let (sender, answer) = match used {
         Ok(answered) => answered,
         Err(request) => {
-            let mut sender = connected(endpoint).await?;
+            let mut sender = connected(endpoint, &path).await?;
             let answer = sender.send_request(request).await.map_err(exchange)?;
             (sender, answer)
         }
@@ -172,12 +176,18 @@ pub(super) async fn exchange(
     Ok(answer)
 }
 
-async fn connected(endpoint: &dyn Connect) -> Result<http1::SendRequest<RequestBody>, ClientError> {
+async fn connected(
+    endpoint: &dyn Connect,
+    path: &str,
+) -> Result<http1::SendRequest<RequestBody>, ClientError> {
     let connect = |source| ClientError::Connect {
         host: endpoint.host(),
         source,
     };
-    let exchange = |source| ClientError::Exchange { source };
+    let exchange = |source| ClientError::Exchange {
+        path: path.to_owned(),
+        source,
+    };
     let stream = endpoint.connect().await.map_err(connect)?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
@@ -265,7 +275,10 @@ impl Client {
             .filter(|_| speaks)
             .map(|media| media == stream::MULTIPLEXED);
         let upgraded = hyper::upgrade::on(answer).await;
-        let upgraded = upgraded.map_err(|source| ClientError::Exchange { source })?;
+        let upgraded = upgraded.map_err(|source| ClientError::Exchange {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Hijacked {
             io: TokioIo::new(upgraded),
             framed,

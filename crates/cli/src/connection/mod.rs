@@ -30,6 +30,10 @@ const HINT: &str = "start it with `systemctl start hull`, or with `hulld` as roo
 /// Where to look when it hangs.
 const STALLED: &str = "see whether its process is stopped, and what its log says last";
 
+/// Where to look when it goes away in the middle of something.
+const BROKEN: &str =
+    "what was to come is missing; see whether the daemon runs, and what its log says last";
+
 /// A daemon says what it speaks within this time, or it hangs.
 const GREETING_MAX: Duration = Duration::from_secs(10);
 /// The same over ssh, where somebody may have to type a password first.
@@ -163,6 +167,7 @@ pub(crate) fn failure(error: ClientError) -> Error {
                 Error::new(format!("error during connect: {host}: {source}"))
             }
         }
+        broken @ ClientError::Exchange { .. } => Error::new(chain(&broken)).with_hint(BROKEN),
         stalled @ ClientError::Stalled { .. } => Error::new(chain(&stalled)).with_hint(STALLED),
         other => Error::new(chain(&other)),
     }

@@ -68,6 +68,16 @@ impl Answer {
         }
     }
 
+    /// A stream that goes on, and is cut.
+    pub(crate) fn cut(piece: &str) -> Self {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = match piece.len() {
+            0 => String::new(),
+            length => format!("{length:x}\r\n{piece}\r\n"),
+        };
+        Self::raw(format!("{head}{chunk}").as_bytes())
+    }
+
     /// A body that breaks off.
     pub(crate) fn broken(body: &str) -> Self {
         let length = body.len() + 1000;

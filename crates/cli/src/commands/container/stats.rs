@@ -77,8 +77,8 @@ enum News {
     Figures(String, Box<Figures>),
     Gone(String, Option<Error>),
     Come(String),
-    /// The daemon tells no more.
-    Over,
+    /// The daemon tells no more, or broke off.
+    Over(Option<Error>),
 }
 
 impl Stats {
@@ -188,7 +188,8 @@ impl Stats {
                         tasks.spawn(follow(client.clone(), name, sender.clone()));
                     }
                     News::Come(_) => {}
-                    News::Over => return Ok(0),
+                    News::Over(None) => return Ok(0),
+                    News::Over(Some(error)) => return Err(error),
                 },
                 _ = clock.tick(), if !call.json => {
                     let shown: Vec<Figures> = order.iter().filter_map(|name| figures.get(name).cloned()).collect();
@@ -236,17 +237,23 @@ async fn arrivals(client: Client, news: mpsc::Sender<News>) {
     wanted.add("type", "container");
     wanted.add("event", "start");
     wanted.add("event", "die");
-    let Ok(mut events) = client.events("", "", &wanted).await else {
-        return;
+    let mut events = match client.events("", "", &wanted).await {
+        Ok(events) => events,
+        Err(error) => {
+            _ = news.send(News::Over(Some(failure(error)))).await;
+            return;
+        }
     };
-    while let Some(Ok(event)) = events.next_item().await {
-        let item = match event.action.as_str() {
-            "start" => News::Come(event.actor.id),
-            _ => News::Gone(event.actor.id, None),
+    let ended = loop {
+        let item = match events.next_item().await {
+            None => break None,
+            Some(Err(error)) => break Some(failure(error)),
+            Some(Ok(event)) if event.action == "start" => News::Come(event.actor.id),
+            Some(Ok(event)) => News::Gone(event.actor.id, None),
         };
         if news.send(item).await.is_err() {
             return;
         }
-    }
-    _ = news.send(News::Over).await;
+    };
+    _ = news.send(News::Over(ended)).await;
 }
