@@ -132,6 +132,9 @@ pub(crate) trait Command: Default + 'static {
     /// What it prints with `--json`; without, it does not take that.
     const JSON: Option<json::Shape> = None;
 
+    /// What its page says further under Hull's own name.
+    const MORE: &'static str = "";
+
     /// Binds the fields to flags.
     fn flags<'a>(&'a mut self, _set: &mut FlagSet<'a>) {}
 
@@ -224,7 +227,15 @@ pub(crate) const fn entry<C: Command>() -> Entry {
         start: start::<C>,
         flags: reference::facts::<C>,
         json: const { &C::JSON }.as_ref(),
-        description: C::description,
+        description: own_description::<C>,
+    }
+}
+
+/// What a page says under Hull's own name.
+fn own_description<C: Command>() -> String {
+    match C::MORE {
+        "" => C::description(),
+        more => format!("{}\n{more}", C::description()),
     }
 }
 
@@ -239,7 +250,11 @@ fn start<C: Command>(mut globals: Globals, name: &str, arguments: &[String]) -> 
         let mut shown = C::default();
         let mut general = General::default();
         let set = flags(&mut shown, &mut general);
-        ui::out(&page(&globals, &full, &C::ABOUT, &C::description(), &set))?;
+        let description = match globals.is_docker() {
+            true => C::description(),
+            false => own_description::<C>(),
+        };
+        ui::out(&page(&globals, &full, &C::ABOUT, &description, &set))?;
         return Ok(0);
     }
     if !parsed.changed.contains(&C::ABOUT.freed_by) {

@@ -1,5 +1,6 @@
 //! A table that is wider than the terminal, made narrower: first columns that are read rather than copied are cut, the
-//! widest of them first; then columns move together; then times are cut. Ids, names, tags and sizes always stay whole.
+//! widest of them first; then columns move together; then times are cut; then all of these to little more than their
+//! headings. Ids, names, tags and sizes always stay whole.
 
 use super::output::shortened;
 use super::tabwriter::align_with;
@@ -24,6 +25,21 @@ const READ: [(&str, usize); 10] = [
 const BLOCKS_BELOW: usize = 40;
 /// What is cut only when that was not enough.
 const TIMES: [(&str, usize); 2] = [("CREATED", 9), ("STATUS", 10)];
+/// All of them, where even that is too wide: that much still says which of several things it is.
+const SCANT: [(&str, usize); 12] = [
+    ("COMMAND", 7),
+    ("PORTS", 7),
+    ("CREATED BY", 7),
+    ("DESCRIPTION", 7),
+    ("COMMENT", 7),
+    ("MOUNTS", 7),
+    ("LABELS", 7),
+    ("NETWORKS", 7),
+    ("ERROR", 7),
+    ("IMAGE", 7),
+    ("CREATED", 7),
+    ("STATUS", 7),
+];
 /// Of this the end says more than the beginning.
 const ENDS: &str = "IMAGE";
 
@@ -48,6 +64,7 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     }
     narrow(&mut lines, &headings, &READ, columns, CLOSEST);
     narrow(&mut lines, &headings, &TIMES, columns, CLOSEST);
+    narrow(&mut lines, &headings, &SCANT, columns, CLOSEST);
     if lines.len() > 1 && columns < BLOCKS_BELOW && width(&lines, CLOSEST) > columns {
         return blocks(text);
     }
@@ -166,6 +183,17 @@ mod tests {
             text.contains("2 hours ago") && text.contains("(healthy)"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn eighty_columns_hold_a_container_with_a_name_of_docker_s() {
+        let long = TABLE.replace("shop-front-1", "determined_chandrasekhar");
+        for text in [TABLE, &long] {
+            let text = fit(text, 80);
+            assert!(widest_line(&text) <= 80, "{text}");
+            assert!(text.contains("0123456789ab "), "{text}");
+        }
+        assert!(fit(&long, 80).contains(" determined_chandrasekhar\n"));
     }
 
     #[test]

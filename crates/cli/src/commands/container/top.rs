@@ -34,6 +34,8 @@ impl Command for Top {
         "One array of objects, one for each process. Their fields are named as the columns of ps (PID, CMD, …), their values are its\ntexts.",
     ));
 
+    const MORE: &'static str = "Without a container: all of them on the whole screen, live, with what they use.\nKeys: arrows (or k, j) choose, l or Enter shows the log, s stops or starts, r restarts, p pauses or goes on,\nx kills, d removes, a shows the ended ones or not, q leaves.";
+
     async fn run(self, call: Call) -> Result<u8> {
         if call.operands.is_empty() && call.globals.is_docker() {
             check_operands(

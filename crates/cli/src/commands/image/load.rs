@@ -38,8 +38,10 @@ impl Command for Load {
         let body = self.body()?;
         let platforms = platforms(&self.platforms)?;
         let client = connect(&call.globals).await?;
+        // Where nobody watches, the daemon need not tell how far it is.
+        let is_quiet = self.quiet || !ui::out_is_terminal();
         let stream = client
-            .images_load(body, self.quiet, &platforms)
+            .images_load(body, is_quiet, &platforms)
             .await
             .map_err(failure)?;
         show(stream, Shown::Stdout, |_| {}).await?;

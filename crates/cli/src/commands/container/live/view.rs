@@ -9,8 +9,19 @@ use crate::format::tabwriter::align_with;
 
 /// Inverse video.
 const MARKED: &str = "\x1b[7m";
-const KEYS: &str =
-    "↑↓ choose   l log   s stop/start   r restart   p pause   x kill   d remove   a all   q quit";
+const KEYS: [&str; 9] = [
+    "↑↓ choose",
+    "l log",
+    "s stop/start",
+    "r restart",
+    "p pause",
+    "x kill",
+    "d remove",
+    "a all",
+    "q quit",
+];
+/// Blanks between two keys, the most there is room for.
+const GAPS: [&str; 3] = ["   ", "  ", " "];
 
 /// A key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +59,8 @@ pub(super) enum Wish {
 /// The screen.
 #[derive(Default)]
 pub(super) struct Screen {
+    /// Whether anything is known yet.
+    has_looked: bool,
     containers: Vec<ContainerSummary>,
     figures: HashMap<String, Figures>,
     /// The id of the marked one.
@@ -92,6 +105,7 @@ impl Screen {
                 .iter()
                 .any(|container| container.id == *id && container.state == "running")
         });
+        self.has_looked = true;
         self.containers = containers;
         if !self.shown().any(|container| container.id == self.marked) {
             let first = self.shown().next().map(|first| first.id.clone());
@@ -213,10 +227,10 @@ impl Screen {
             .iter()
             .filter(|container| container.state == "running")
             .count();
-        let mut lines = vec![format!(
-            "{} containers, {running} running",
-            self.containers.len()
-        )];
+        let mut lines = vec![match self.has_looked {
+            true => format!("{} containers, {running} running", self.containers.len()),
+            false => "asking the daemon for its containers".to_owned(),
+        }];
         let table = self.table();
         let mut table = table.lines();
         lines.push(table.next().unwrap_or_default().to_owned());
@@ -238,14 +252,14 @@ impl Screen {
         while lines.len() + 1 < rows {
             lines.push(String::new());
         }
-        lines.push(clipped(&self.foot(), columns));
+        lines.push(clipped(&self.foot(columns), columns));
         lines
     }
 
-    fn foot(&self) -> String {
+    fn foot(&self, columns: usize) -> String {
         match &self.asked {
             Some((act, _, name)) => format!("{} {name}? y: yes, any other key: no", act.word()),
-            None if self.told.is_empty() => KEYS.to_owned(),
+            None if self.told.is_empty() => legend(columns),
             None => self.told.clone(),
         }
     }
@@ -269,6 +283,22 @@ impl Screen {
             text.push_str(&(cells.join("\t") + "\n"));
         }
         align_with(&text, 6, 2)
+    }
+}
+
+/// The keys, as far apart as there is room; where there is none for all, how to leave stays to the last.
+fn legend(columns: usize) -> String {
+    let mut keys = KEYS.to_vec();
+    loop {
+        let wide = GAPS.iter().map(|gap| keys.join(gap));
+        let mut fitting = wide.filter(|line| line.chars().count() <= columns);
+        if let Some(line) = fitting.next() {
+            return line;
+        }
+        if keys.len() == 1 {
+            return keys.concat();
+        }
+        keys.remove(keys.len() - 2);
     }
 }
 
@@ -346,6 +376,25 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn how_to_leave_is_told_in_any_width() {
+        for columns in [8, 20, 40, 74, 80, 200] {
+            let line = legend(columns);
+            assert!(line.chars().count() <= columns, "{line}");
+            assert!(line.ends_with("q quit"), "{line}");
+        }
+        assert!(legend(80).contains("d remove"));
+    }
+
+    #[test]
+    fn before_anything_is_known_nothing_is_counted() {
+        let lines = Screen::default().lines(24, 80);
+        assert!(!lines[0].contains('0'), "{lines:?}");
+        let mut screen = Screen::default();
+        screen.list(Vec::new());
+        assert_eq!(screen.lines(24, 80)[0], "0 containers, 0 running");
     }
 
     #[test]
