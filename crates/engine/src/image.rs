@@ -10,9 +10,10 @@ use std::{
 
 use hull_image::store::{
     Commit, Details, HistoryEntry, Import, ListFilter, Loaded, PruneFilter, Pruned, Removal,
-    Removed, Statement, Summary, User, apply_changes,
+    Removed, Statement, Summary, UnpackEvent, User, apply_changes,
 };
 use hull_oci::{Digest, Platform, Reference};
+use hull_registry::progress::{Amount, Progress, Stage};
 
 use crate::{
     Engine,
@@ -57,10 +58,19 @@ pub struct ImportOptions {
 impl Engine {
     /// Loads all images of an archive, compressed or not, read from `pipe`; of each, all platforms
     /// or only these.
-    pub async fn image_load(&self, pipe: OwnedFd, platforms: &[String]) -> Result<Vec<Loaded>> {
+    pub async fn image_load(
+        &self,
+        pipe: OwnedFd,
+        platforms: &[String],
+        progress: &Progress,
+    ) -> Result<Vec<Loaded>> {
         let platforms = parse_platforms(platforms)?;
         let images = Arc::clone(self.images());
-        let job = move || Ok(images.load(reader(pipe), &platforms, &mut |_| {})?);
+        let progress = progress.clone();
+        let job = move || {
+            let tell = &mut |event| tell(&progress, event);
+            Ok(images.load(reader(pipe), &platforms, tell)?)
+        };
         let loaded = carried(job).await;
         // What a damaged archive leaves behind goes, too.
         self.services().sweep();
@@ -394,6 +404,23 @@ fn image_config(config: &Config) -> hull_oci::ContainerConfig {
         on_build: config.on_build.clone(),
         shell: config.shell.clone(),
         ..hull_oci::ContainerConfig::default()
+    }
+}
+
+/// Tells of a layer of an archive.
+fn tell(progress: &Progress, event: UnpackEvent) {
+    match event {
+        UnpackEvent::Read {
+            layer,
+            current,
+            total,
+        } => progress.layer(&layer, Stage::Loading(Amount { current, total })),
+        UnpackEvent::Progress {
+            layer,
+            current,
+            total,
+        } => progress.layer(&layer, Stage::Extracting(Amount { current, total })),
+        UnpackEvent::Done { .. } => {}
     }
 }
 

@@ -107,3 +107,44 @@ fn a_large_layer_that_lies_is_refused_as_ever() {
     assert!(layers(&lab).is_empty());
     assert!(!lab.path("layers/outside").exists());
 }
+
+#[test]
+fn each_layer_tells_how_far_it_is_and_ends_whole() {
+    use hull_image::store::UnpackEvent;
+    use hull_oci::Digest;
+    let lab = Lab::new();
+    let layers = [large("a", 1), large("b", 2)];
+    let archive = docker_archive(&layers, &["app:1"], "{}");
+    let mut told: Vec<(Digest, u64, u64)> = Vec::new();
+    let mut tell = |event| {
+        if let UnpackEvent::Read {
+            layer,
+            current,
+            total,
+        } = event
+        {
+            told.push((layer, current, total));
+        }
+    };
+    lab.store.load(&archive[..], &[], &mut tell).unwrap();
+    let mut names: Vec<_> = told.iter().map(|(layer, ..)| layer).collect();
+    names.dedup();
+    assert_eq!(names.len(), layers.len(), "configuration and such are none");
+    for (name, layer) in names.iter().zip(&layers) {
+        let own = told.iter().filter(|(told, ..)| told == *name);
+        let own: Vec<_> = own.map(|(_, current, total)| (*current, *total)).collect();
+        let size = layer.len() as u64;
+        assert_eq!(own.first(), Some(&(0, size)));
+        assert_eq!(own.last(), Some(&(size, size)));
+        assert!(own.is_sorted());
+    }
+    // What is here already is looked at, and not told of.
+    let known = lab.path("again");
+    let mut file = fs::File::create(&known).unwrap();
+    lab.store.save(&["app:1"], &[], &mut file).unwrap();
+    let mut count = 0;
+    let mut tell = |event| count += usize::from(matches!(event, UnpackEvent::Read { .. }));
+    let saved = fs::read(&known).unwrap();
+    lab.store.load(&saved[..], &[], &mut tell).unwrap();
+    assert_eq!(count, 0);
+}

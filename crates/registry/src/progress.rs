@@ -47,6 +47,8 @@ pub enum Event {
         /// Its name.
         volume: String,
     },
+    /// An image of an archive is here, in Docker's words.
+    Loaded(String),
     /// Something people may want to know.
     Note(String),
     /// One platform's image was pushed, for the others are not all here.
@@ -71,6 +73,8 @@ pub enum Stage {
     Downloading(Amount),
     /// All bytes are here, and right.
     Downloaded,
+    /// It is being read from an archive.
+    Loading(Amount),
     /// It is being unpacked.
     Extracting(Amount),
     /// It is unpacked.
@@ -156,7 +160,7 @@ fn supersedes(new: &Event, old: &Event) -> bool {
     };
     let is_advance = matches!(
         stage,
-        Stage::Downloading(_) | Stage::Extracting(_) | Stage::Uploading(_)
+        Stage::Downloading(_) | Stage::Loading(_) | Stage::Extracting(_) | Stage::Uploading(_)
     );
     is_advance
         && layer == old_layer

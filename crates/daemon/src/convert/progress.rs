@@ -52,6 +52,7 @@ pub(crate) fn messages(event: &Event) -> Vec<ProgressMessage> {
             )),
             aux(json!({"Volume": volume, "Digest": digest})),
         ],
+        Event::Loaded(text) => vec![ProgressMessage::stream(format!("{text}\n"))],
         Event::Note(text) => vec![ProgressMessage::status(text.clone())],
         Event::PushedOne { index, manifest } => vec![aux(json!({
             "manifestPushedInsteadOfIndex": true,
@@ -68,6 +69,7 @@ fn of_layer(layer: &Digest, stage: &Stage) -> ProgressMessage {
         Stage::Waiting => ("Waiting".to_owned(), Amount::default()),
         Stage::Downloading(amount) => ("Downloading".to_owned(), *amount),
         Stage::Downloaded => ("Download complete".to_owned(), Amount::default()),
+        Stage::Loading(amount) => ("Loading layer".to_owned(), *amount),
         Stage::Extracting(amount) => ("Extracting".to_owned(), *amount),
         Stage::Complete => ("Pull complete".to_owned(), Amount::default()),
         Stage::Preparing => ("Preparing".to_owned(), Amount::default()),

@@ -8,6 +8,7 @@ use hull_api::{
 };
 use hull_engine::image::{CommitOptions, ImportOptions};
 use hull_image::store::{ListFilter, PruneFilter, Summary};
+use hull_registry::progress::{Event, Progress};
 
 use super::{
     archive::{internal, tar, whole},
@@ -208,12 +209,29 @@ fn messages(messages: &[ProgressMessage]) -> Answer {
 
 pub(super) async fn load(request: Request) -> Outcome {
     let platforms = platforms(&request, "platform")?;
+    let is_quiet = request.query.flag("quiet");
     let (pipe, filling) = body::into_pipe(request.body).map_err(internal)?;
-    let outcome = request.app.engine.image_load(pipe, &platforms).await;
-    whole(filling).await?;
-    let loaded = outcome?;
-    let line = |image: &_| ProgressMessage::stream(format!("{image}\n"));
-    Ok(messages(&loaded.iter().map(line).collect::<Vec<_>>()))
+    let (engine, progress) = (request.app.engine.clone(), Progress::default());
+    let told = progress.clone();
+    let loading = async move {
+        let outcome = engine.image_load(pipe, &platforms, &told).await;
+        whole(filling).await?;
+        Ok::<_, Failure>(outcome?)
+    };
+    if is_quiet {
+        let line = |image: &_| ProgressMessage::stream(format!("{image}\n"));
+        return Ok(messages(
+            &loading.await?.iter().map(line).collect::<Vec<_>>(),
+        ));
+    }
+    let last = progress.clone();
+    super::registry::carried(progress, async move {
+        for image in loading.await? {
+            last.say(Event::Loaded(image.to_string()));
+        }
+        Ok::<_, Failure>(())
+    })
+    .await
 }
 
 pub(super) async fn save(request: Request) -> Outcome {

@@ -130,9 +130,9 @@ pub(super) async fn pull_volume(request: Request) -> Outcome {
 /// Shows a transfer while it goes on. A failure before there is anything to show is an answer of its
 /// own; a later one is the last message. A client that leaves gives the transfer up: what came stays
 /// for the next one.
-async fn carried(
+pub(super) async fn carried<E: Into<Failure> + Send + 'static>(
     progress: Progress,
-    transfer: impl Future<Output = Result<(), Error>> + Send + 'static,
+    transfer: impl Future<Output = Result<(), E>> + Send + 'static,
 ) -> Outcome {
     let mut transfer = Box::pin(transfer);
     let first = tokio::select! {
@@ -155,7 +155,7 @@ async fn carried(
                 .flat_map(ProgressMessage::to_line)
                 .collect()
         };
-        let mut outcome: Option<Result<(), Error>> = ended;
+        let mut outcome: Option<Result<(), E>> = ended;
         let mut next = first;
         loop {
             if let Some(event) = next.take()
@@ -178,7 +178,7 @@ async fn carried(
             }
         }
         if let Some(Err(error)) = outcome {
-            let failure = Failure::from(error);
+            let failure: Failure = error.into();
             tracing::debug!(message = failure.message, "a transfer failed");
             let _ = sender
                 .send(ProgressMessage::error(failure.message).to_line())

@@ -186,7 +186,7 @@ impl Read for Pieces {
     }
 }
 
-fn looks_like_a_layer(start: &[u8]) -> bool {
+pub(super) fn looks_like_a_layer(start: &[u8]) -> bool {
     match Compression::detect(start) {
         Compression::Gzip | Compression::Zstd => true,
         Compression::None => start.get(257..262) == Some(b"ustar"),

@@ -36,6 +36,15 @@ const WORKERS_MAX: usize = 4;
 /// Something that goes on while an image is brought in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnpackEvent {
+    /// A layer of an archive is being read.
+    Read {
+        /// The digest that stands in its name in the archive, or that of its name.
+        layer: Digest,
+        /// Bytes read.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// A layer is being unpacked: bytes of its blob read, and how many there are.
     Progress {
         /// The layer's diff id.

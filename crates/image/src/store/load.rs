@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use hull_oci::{
     Descriptor, Digest, Hasher, ImageConfig, Index, Manifest, Platform, Reference, media_type,
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use super::blobs::{DOCUMENT_BYTES_MAX, check};
 use super::commit::to_json;
-use super::early::{Early, Tee};
+use super::early::{Early, Tee, looks_like_a_layer};
 use super::entries::{NAME, strip};
 use super::layers::{Origin, UnpackEvent};
 use super::{Lease, Store};
@@ -31,6 +32,8 @@ const DOCUMENTS: [&str; 3] = ["index.json", "manifest.json", "oci-layout"];
 /// The most files an archive may have: each becomes a blob for the time being.
 const FILES_MAX: usize = 100_000;
 const LINKS_MAX: usize = 8;
+/// Advances of a layer that come faster are not told.
+const EVERY: Duration = Duration::from_millis(100);
 /// Fewer system calls than with the standard library's 8 KiB.
 const COPY_BYTES: usize = 256 << 10;
 
@@ -71,6 +74,18 @@ struct Archive {
     /// Blobs that were not here before.
     fresh: HashSet<Digest>,
     links: BTreeMap<PathBuf, PathBuf>,
+    /// Layers of whose reading was told, and as what.
+    told: BTreeMap<Digest, Digest>,
+}
+
+/// Tells how far the reading of a layer is.
+struct Meter<'p> {
+    /// What it is called; nothing for what is no layer.
+    name: Option<Digest>,
+    current: u64,
+    total: u64,
+    last: Option<Instant>,
+    progress: &'p mut dyn FnMut(UnpackEvent),
 }
 
 /// An image to be named.
@@ -81,7 +96,8 @@ struct Found {
 
 impl Store {
     /// Loads all images of an archive, compressed or not, and unpacks those for this host. With
-    /// platforms, only those are brought in and unpacked; each must be there.
+    /// platforms, only those are brought in and unpacked; each must be there. What is told of layers names them
+    /// as the archive does.
     pub fn load(
         &self,
         source: impl Read + Send,
@@ -105,7 +121,7 @@ impl Store {
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Vec<Loaded>> {
         let early = Early::new(&self.layers, self.blobs.sizes()?);
-        let archive = thread::scope(|scope| self.ingest(lease, source, &early, scope))?;
+        let archive = thread::scope(|scope| self.ingest(lease, source, &early, scope, progress))?;
         let found = if archive.documents.contains_key(Path::new("index.json")) {
             self.oci_images(&archive)?
         } else if archive.documents.contains_key(Path::new("manifest.json")) {
@@ -117,10 +133,17 @@ impl Store {
         for image in &found {
             self.check_tree(lease, &image.target)?;
             if platforms.is_empty() {
-                self.unpack_for(lease, image, None, &early, progress)?;
+                self.unpack_for(lease, image, None, &early, &archive.told, progress)?;
             }
             for platform in platforms {
-                self.unpack_for(lease, image, Some(platform), &early, progress)?;
+                self.unpack_for(
+                    lease,
+                    image,
+                    Some(platform),
+                    &early,
+                    &archive.told,
+                    progress,
+                )?;
             }
         }
         for image in found.iter().filter(|_| !platforms.is_empty()) {
@@ -152,6 +175,7 @@ impl Store {
         source: impl Read + Send,
         early: &'scope Early<'_>,
         scope: &'scope thread::Scope<'scope, '_>,
+        progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<Archive> {
         let (_, plain) = decompress(source).context(|| "read the archive")?;
         let mut reader = Reader::new(plain);
@@ -174,7 +198,14 @@ impl Store {
                         Some(digest) => (skim(&digest, reader.by_ref())?, entry.size),
                         None => {
                             let begin = |start: &[u8]| early.begin(scope, start, entry.size);
-                            self.bring_in(lease, reader.by_ref(), &mut archive.fresh, begin)?
+                            let mut meter = Meter::new(&path, entry.size, progress);
+                            let fresh = &mut archive.fresh;
+                            let blob =
+                                self.bring_in(lease, reader.by_ref(), fresh, begin, &mut meter)?;
+                            if let Some(name) = meter.end() {
+                                archive.told.insert(blob.0.clone(), name);
+                            }
+                            blob
                         }
                     };
                     archive.blobs.insert(path, blob);
@@ -213,11 +244,14 @@ impl Store {
         source: impl Read,
         fresh: &mut HashSet<Digest>,
         unpack: impl FnOnce(&[u8]) -> Result<Option<Tee>>,
+        meter: &mut Meter<'_>,
     ) -> Result<(Digest, u64)> {
         let mut writer = self.blobs.writer(None)?;
         let mut source = BufReader::with_capacity(COPY_BYTES, source);
         let read = || "read the archive";
-        let mut tee = unpack(source.fill_buf().context(read)?)?;
+        let start = source.fill_buf().context(read)?;
+        meter.begin(start);
+        let mut tee = unpack(start)?;
         loop {
             let piece = source.fill_buf().context(read)?;
             if piece.is_empty() {
@@ -228,6 +262,7 @@ impl Store {
             writer.write_all(piece).context(read)?;
             let length = piece.len();
             source.consume(length);
+            meter.add(length as u64);
         }
         let digest = writer.digest();
         if !self.blobs.has(&digest) {
@@ -367,6 +402,7 @@ impl Store {
         image: &Found,
         platform: Option<&Platform>,
         early: &Early<'_>,
+        told: &BTreeMap<Digest, Digest>,
         progress: &mut dyn FnMut(UnpackEvent),
     ) -> Result<()> {
         let member = match self.choose_from(&image.shown(), &image.target, platform) {
@@ -381,9 +417,71 @@ impl Store {
                 early: Some(early),
             };
             let diff_ids = &config.rootfs.diff_ids;
-            self.unpack_from(&origin, lease, &manifest.layers, diff_ids, progress)?;
+            let name = |layer: &Digest| {
+                let at = diff_ids.iter().position(|own| own == layer)?;
+                told.get(&manifest.layers.get(at)?.digest).cloned()
+            };
+            let mut shown = |event| {
+                if let UnpackEvent::Progress {
+                    layer,
+                    current,
+                    total,
+                } = event
+                    && let Some(layer) = name(&layer)
+                {
+                    progress(UnpackEvent::Progress {
+                        layer,
+                        current,
+                        total,
+                    });
+                }
+            };
+            self.unpack_from(&origin, lease, &manifest.layers, diff_ids, &mut shown)?;
         }
         Ok(())
+    }
+}
+
+impl<'p> Meter<'p> {
+    fn new(path: &Path, total: u64, progress: &'p mut dyn FnMut(UnpackEvent)) -> Self {
+        Self {
+            name: Some(digest_in(path)),
+            current: 0,
+            total,
+            last: None,
+            progress,
+        }
+    }
+
+    /// Of what is no layer, nothing is told.
+    fn begin(&mut self, start: &[u8]) {
+        self.name = self.name.take().filter(|_| looks_like_a_layer(start));
+        self.tell();
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.current += bytes;
+        let is_due = self.last.is_none_or(|last| last.elapsed() >= EVERY);
+        if is_due || self.current == self.total {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        let Some(layer) = self.name.clone() else {
+            return;
+        };
+        self.last = Some(Instant::now());
+        (self.progress)(UnpackEvent::Read {
+            layer,
+            current: self.current,
+            total: self.total,
+        });
+    }
+
+    /// As what the layer was told.
+    fn end(self) -> Option<Digest> {
+        self.name
     }
 }
 
@@ -445,6 +543,19 @@ fn name_of(descriptor: &Descriptor) -> Option<Reference> {
         .get("org.opencontainers.image.ref.name");
     let name = full.or_else(|| short.filter(|name| name.contains([':', '/'])))?;
     Some(name.parse::<Reference>().ok()?.or_latest().exact())
+}
+
+/// The digest in a file's name: `blobs/sha256/<hex>`, `<hex>.tar`, or `<hex>/layer.tar` in older archives. Where there
+/// is none, that of the name, which tells the layer from others all the same.
+fn digest_in(path: &Path) -> Digest {
+    let mut parts = path.iter().filter_map(std::ffi::OsStr::to_str);
+    let text = match (parts.next(), parts.next(), parts.next()) {
+        (Some("blobs"), Some(algorithm), Some(hex)) => format!("{algorithm}:{hex}"),
+        (Some(name), _, _) => format!("sha256:{}", name.trim_end_matches(".tar")),
+        (None, ..) => String::new(),
+    };
+    text.parse()
+        .unwrap_or_else(|_| Digest::of(path.as_os_str().as_encoded_bytes()))
 }
 
 fn bytes_path(bytes: &[u8]) -> PathBuf {

@@ -490,6 +490,8 @@ fn tell(
             total,
         } => (layer, Stage::Extracting(Amount { current, total })),
         UnpackEvent::Done { layer } => (layer, Stage::Complete),
+        // Of archives alone.
+        UnpackEvent::Read { .. } => return,
     };
     let position = config
         .rootfs
