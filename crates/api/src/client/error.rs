@@ -51,6 +51,26 @@ pub enum ClientError {
         /// Its words.
         message: String,
     },
+    /// It said no, and not why. The text is the one Docker's users know.
+    #[error(
+        "request returned {status} for API route and version {url}, check if the server supports the requested API version"
+    )]
+    Unexplained {
+        /// How it said so.
+        status: StatusCode,
+        /// The request's address, as Docker's client writes it.
+        url: String,
+    },
+    /// It sends us elsewhere, which no daemon does.
+    #[error("error during connect: {method} {path}: unexpected redirect in response, to {to}")]
+    Redirected {
+        /// The operation.
+        method: http::Method,
+        /// And of what.
+        path: String,
+        /// Where to.
+        to: String,
+    },
     /// It would change something, and only what would be done is asked for.
     #[error("{method} {path} changes something, and is not sent in a dry run")]
     Withheld {
@@ -110,7 +130,9 @@ impl ClientError {
     /// The status the daemon answered with, if it answered.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Refused { status, .. } | Self::NotUpgraded { status } => Some(*status),
+            Self::Refused { status, .. }
+            | Self::Unexplained { status, .. }
+            | Self::NotUpgraded { status } => Some(*status),
             _ => None,
         }
     }

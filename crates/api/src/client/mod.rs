@@ -227,13 +227,27 @@ impl Client {
             let path = path.to_owned();
             return Err(ClientError::Withheld { method, path });
         }
-        let request = self.request(method, path, call)?;
+        let request = self.request(method.clone(), path, call)?;
+        let asked = request.uri().to_string();
         let mut answer =
             transport::exchange(self.shared.endpoint.as_ref(), &self.shared.pool, request).await?;
         answer
             .extensions_mut()
             .insert(body::AnswerTo(path.to_owned()));
-        checked(path, answer).await
+        match checked(&method, path, answer).await {
+            // What is asked for by `HEAD` has no body to say why.
+            Err(ClientError::Refused { status, message })
+                if message.is_empty() && method != Method::HEAD =>
+            {
+                let host = self.host();
+                let place = host
+                    .split_once("://")
+                    .map_or(host.as_str(), |(_, place)| place);
+                let url = format!("http://{}{asked}", crate::query::encoded(place));
+                Err(ClientError::Unexplained { status, url })
+            }
+            checked => checked,
+        }
     }
 
     fn request(
@@ -373,6 +387,7 @@ async fn collected(path: &str, answer: Response<Incoming>) -> Result<Bytes, Clie
 
 /// Turns an answer that reports a failure into an error with the daemon's text.
 async fn checked(
+    method: &Method,
     path: &str,
     answer: Response<Incoming>,
 ) -> Result<Response<Incoming>, ClientError> {
@@ -384,6 +399,15 @@ async fn checked(
         );
     if good {
         return Ok(answer);
+    }
+    if status.is_redirection() {
+        let to = answer.headers().get(header::LOCATION);
+        let to = to.and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+        return Err(ClientError::Redirected {
+            method: method.clone(),
+            path: path.to_owned(),
+            to: to.to_owned(),
+        });
     }
     let bytes = collected(path, answer).await?;
     let message = match decode::from_slice::<ErrorBody>(&bytes) {

@@ -82,7 +82,11 @@ impl Inspect {
         for kind in KINDS {
             match self.one(client, kind, name).await {
                 Ok(found) => return Ok(found),
-                Err(ClientError::Refused { .. }) => {}
+                // Whatever else is wrong is not that there is none.
+                Err(error)
+                    if error
+                        .status()
+                        .is_some_and(|status| status.is_client_error()) => {}
                 Err(error) => return Err(failure(error)),
             }
         }

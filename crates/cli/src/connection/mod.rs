@@ -30,6 +30,12 @@ const HINT: &str = "start it with `systemctl start hull`, or with `hulld` as roo
 /// Where to look when it hangs.
 const STALLED: &str = "see whether its process is stopped, and what its log says last";
 
+/// Where to look when it does not say why it refuses.
+const SILENT: &str = "the daemon does not say why; its log may";
+
+/// What to think of where one is sent elsewhere.
+const ELSEWHERE: &str = "a daemon sends nobody elsewhere: a web server or a proxy seems to listen there, see `hull help hosts`";
+
 /// Where to look when it goes away in the middle of something.
 const BROKEN: &str =
     "what was to come is missing; see whether the daemon runs, and what its log says last";
@@ -166,6 +172,10 @@ pub(crate) fn failure(error: ClientError) -> Error {
             } else {
                 Error::new(format!("error during connect: {host}: {source}"))
             }
+        }
+        silent @ ClientError::Unexplained { .. } => Error::new(silent.to_string()).with_hint(SILENT),
+        elsewhere @ ClientError::Redirected { .. } => {
+            Error::new(elsewhere.to_string()).with_hint(ELSEWHERE)
         }
         broken @ ClientError::Exchange { .. } => Error::new(chain(&broken)).with_hint(BROKEN),
         stalled @ ClientError::Stalled { .. } => Error::new(chain(&stalled)).with_hint(STALLED),
