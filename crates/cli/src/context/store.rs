@@ -122,16 +122,35 @@ impl Store {
         self.meta_directory(name).join("meta.json").exists()
     }
 
-    /// All stored contexts, by name; what cannot be read is left out.
-    pub(crate) fn list(&self) -> Vec<Metadata> {
-        let entries = fs::read_dir(self.root.join("meta")).into_iter().flatten();
-        let mut list: Vec<Metadata> = entries
-            .flatten()
-            .filter_map(|entry| fs::read(entry.path().join("meta.json")).ok())
-            .filter_map(|text| serde_json::from_slice(&text).ok())
-            .collect();
-        list.sort_by(|one, other| one.name.cmp(&other.name));
-        list
+    /// All stored contexts that can be read, by name; and what is wrong with one that cannot, if there is one.
+    pub(crate) fn list(&self) -> (Vec<Metadata>, Option<Error>) {
+        let (mut list, mut damaged) = (Vec::new(), None);
+        let root = self.root.join("meta");
+        let entries = match fs::read_dir(&root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return (list, None),
+            Err(error) => {
+                let error = Error::io("open", &root.to_string_lossy(), &error);
+                return (list, Some(error));
+            }
+        };
+        for entry in entries.flatten() {
+            let path = entry.path().join("meta.json");
+            let shown = path.to_string_lossy();
+            let read = match fs::read(&path) {
+                // Not a context, as Docker sees it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => Err(Error::io("open", &shown, &error).message().to_owned()),
+                Ok(text) => serde_json::from_slice(&text)
+                    .map_err(|error| format!("parsing {shown}: {error}")),
+            };
+            match read {
+                Ok(metadata) => list.push(metadata),
+                Err(why) => damaged = Some(Error::new(format!("failed to read metadata: {why}"))),
+            }
+        }
+        list.sort_by(|one: &Metadata, other| one.name.cmp(&other.name));
+        (list, damaged)
     }
 
     /// The keys of a context's daemon.
@@ -246,6 +265,33 @@ mod tests {
         assert_eq!(
             folder("nosuch"),
             "9e62f93eb7d2499903ac66232f187c56fc050eb74c765f90eb214360b21f0e96"
+        );
+    }
+
+    #[test]
+    fn a_damaged_context_is_told_and_hides_no_other() {
+        let root = std::env::temp_dir().join(format!("hull-store-{}", std::process::id()));
+        let store = Store::of(&root.to_string_lossy());
+        let far = Metadata {
+            name: "far".to_owned(),
+            ..Metadata::default()
+        };
+        assert!(store.list().0.is_empty() && store.list().1.is_none());
+        store.put(&far).unwrap();
+        fs::create_dir_all(store.meta_directory("none")).unwrap();
+        assert!(store.list().1.is_none());
+        fs::create_dir_all(store.meta_directory("near")).unwrap();
+        let path = store.meta_directory("near").join("meta.json");
+        fs::write(&path, "{\"Name\":").unwrap();
+        let (list, damaged) = store.list();
+        fs::remove_dir_all(&root).unwrap();
+        let names: Vec<&str> = list.iter().map(|context| context.name.as_str()).collect();
+        assert_eq!(names, ["far"]);
+        assert!(
+            damaged
+                .unwrap()
+                .message()
+                .contains(&*path.to_string_lossy())
         );
     }
 

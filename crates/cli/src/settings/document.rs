@@ -98,6 +98,16 @@ impl Document {
         self.entries.retain(|(known, _)| known != key);
     }
 
+    /// All of it as JSON.
+    pub(crate) fn text(&self) -> String {
+        let members: Vec<String> = self
+            .entries
+            .iter()
+            .map(|(key, raw)| format!("{}:{}", serde_json::json!(key), raw.get()))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    }
+
     /// Replaces the file, or the one a link points to.
     ///
     /// # Errors
@@ -109,12 +119,7 @@ impl Document {
         let place = |key: &str| ORDER.iter().position(|known| *known == key);
         self.entries
             .sort_by_key(|(key, _)| place(key).unwrap_or(ORDER.len()));
-        let members: Vec<String> = self
-            .entries
-            .iter()
-            .map(|(key, raw)| format!("{}:{}", serde_json::json!(key), raw.get()))
-            .collect();
-        let text = indent(&format!("{{{}}}", members.join(",")), "\t");
+        let text = indent(&self.text(), "\t");
         let path = std::fs::canonicalize(&self.path).unwrap_or(self.path);
         write_private(&path, text.as_bytes())
             .map_err(|error| Error::io("write", &path.to_string_lossy(), &error))

@@ -100,26 +100,24 @@ impl Settings {
 
     fn of_file(path: PathBuf) -> Self {
         static TOLD: Once = Once::new();
+        let shown = path.display();
         let read = match std::fs::read(&path) {
             Ok(text) if text.trim_ascii().is_empty() => Ok(Self::default()),
-            Ok(text) => parsed(&text).map_err(|error| match error.is_eof() {
-                true => "unexpected EOF".to_owned(),
-                false => error.to_string(),
+            Ok(text) => parsed(&text).map_err(|error| {
+                let why = match error.is_eof() {
+                    true => "unexpected EOF".to_owned(),
+                    false => error.to_string(),
+                };
+                format!("Error parsing config file ({shown}): {why}")
             }),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(Self::default())
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => {
+                let error = Error::io("open", &path.to_string_lossy(), &error);
+                Err(format!("Error loading config file: {}", error.message()))
             }
-            Err(error) => Err(Error::io("open", &path.to_string_lossy(), &error)
-                .message()
-                .to_owned()),
         };
-        let mut settings = read.unwrap_or_else(|why| {
-            TOLD.call_once(|| {
-                let shown = path.display();
-                crate::ui::warn(&format!("Error parsing config file ({shown}): {why}"));
-            });
+        let mut settings = read.unwrap_or_else(|told| {
+            TOLD.call_once(|| crate::ui::warn(&told));
             Self::default()
         });
         settings.path = path;
@@ -139,7 +137,12 @@ impl Settings {
     /// When it cannot be read or written.
     pub(crate) fn edit(&self, change: impl FnOnce(&mut Document)) -> Result<()> {
         let mut document = Document::read(&self.path)?;
+        let before = document.text();
         change(&mut document);
+        // Where nothing changes, no file comes to be.
+        if document.text() == before {
+            return Ok(());
+        }
         *KNOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
         document.write()
     }

@@ -62,7 +62,13 @@ impl Command for Ls {
         // Damaged settings are told, whether or not they matter now.
         Settings::read(&call.globals.config_directory);
         let current = call.globals.context_name();
-        let mut contexts = call.globals.contexts().list();
+        let (mut contexts, damaged) = call.globals.contexts().list();
+        let damaged = damaged.map(|error| error.with_hint("mend or remove that file"));
+        let damaged = match damaged {
+            // Docker then lists none of them.
+            Some(error) if call.globals.is_docker() => return Err(error),
+            damaged => damaged,
+        };
         let mut own = metadata(&call.globals, DEFAULT)?;
         DEFAULT_DESCRIPTION.clone_into(&mut own.metadata.description);
         contexts.push(own);
@@ -88,7 +94,8 @@ impl Command for Ls {
             });
         }
         if call.json {
-            return json::array(lines.iter().map(Line::record));
+            let listed = json::array(lines.iter().map(Line::record))?;
+            return damaged.map_or(Ok(listed), Err);
         }
         let rows: Vec<Value> = lines.iter().map(Line::row).collect();
         let format = match self.quiet {
@@ -104,7 +111,7 @@ impl Command for Ls {
         if is_overridden() {
             ui::note(OVERRIDDEN);
         }
-        Ok(0)
+        damaged.map_or(Ok(0), Err)
     }
 }
 
