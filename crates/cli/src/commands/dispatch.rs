@@ -31,9 +31,23 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8> {
     };
     match word.as_str() {
         "help" => help(globals, arguments, rest),
-        "__complete" => completion::answer(globals, rest),
-        _ => command(globals, arguments, word, rest),
+        word => match form(word, rest) {
+            Some((form, rest)) => completion::answer(globals, form, rest),
+            None => command(globals, arguments, word, rest),
+        },
     }
+}
+
+/// How a shell asks what may come next, if that is what this is, and of which words.
+fn form<'w>(word: &str, rest: &'w [String]) -> Option<(completion::Form, &'w [String])> {
+    use completion::Form;
+    Some(match (word, rest) {
+        ("__words", [flag, rest @ ..]) if flag == "--described" => (Form::Described, rest),
+        ("__words", rest) => (Form::Words, rest),
+        ("__complete", rest) => (Form::Directed, rest),
+        ("__completeNoDesc", rest) => (Form::DirectedWords, rest),
+        _ => return None,
+    })
 }
 
 /// Runs what the words name. `arguments` are all of them, global flags included: a plugin reads those itself.
@@ -84,7 +98,11 @@ fn group(mut globals: Globals, group: &str, rest: &[String]) -> Result<u8> {
         _ => rest,
     };
     let Some((word, rest)) = rest.split_first() else {
-        ui::err_bytes(pages::group(globals.program, group).as_bytes());
+        let page = pages::group(globals.program, group);
+        match group {
+            "completion" => ui::out(&page)?,
+            _ => ui::err_bytes(page.as_bytes()),
+        }
         return Ok(0);
     };
     match word.as_str() {
@@ -102,6 +120,11 @@ fn group(mut globals: Globals, group: &str, rest: &[String]) -> Result<u8> {
             let name = format!("{group} {word}");
             match group_called(&name) {
                 Some(_) => self::group(globals, &name, rest),
+                // Docker shows the page, and calls that a success.
+                None if group == "completion" && globals.is_docker() && !is_known(&name) => {
+                    ui::out(&pages::group(globals.program, group))?;
+                    Ok(0)
+                }
                 None => run(globals, &name, rest),
             }
         }
@@ -158,6 +181,11 @@ fn help(globals: Globals, arguments: &[String], words: &[String]) -> Result<u8> 
     Ok(0)
 }
 
+/// Whether a word is a command or a group of our own.
+pub(super) fn is_known(word: &str) -> bool {
+    group_called(word).is_some() || find(word).is_some()
+}
+
 /// The name a command is known by, if there is one.
 fn find(name: &str) -> Option<&'static str> {
     let available = COMMANDS
@@ -179,6 +207,14 @@ fn run(globals: Globals, name: &str, rest: &[String]) -> Result<u8> {
     if name == "buildx" && globals.program == Program::Hull {
         let error = plugins::missing(&globals, name, name);
         return Err(error.with_hint("`hull build` builds without it, with the same flags"));
+    }
+    if globals.program == Program::Hull
+        && let Some((path, why)) = plugins::broken(&globals, name)
+    {
+        let path = path.display();
+        return Err(Error::new(format!(
+            "'hull {name}' would be the plugin {path}, which is none: {why}"
+        )));
     }
     // Docker shows the page of what is above it.
     let asks = |word: &String| word == "--help" || word == "-h";

@@ -65,7 +65,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("inspect", &[("Several fields as JSON", "inspect -f '{{json .State}}' web")]),
     ("login", &[("With a token from a file", "login -u me --password-stdin registry.example < token")]),
     ("version", &[("For scripts", "version -f '{{.Server.Version}}'")]),
-    ("completion", &[("For this shell", ". <(hull completion bash)")]),
+    ("completion bash", &[("For this shell", ". <(hull completion bash)")]),
 ];
 
 /// The examples of a command.

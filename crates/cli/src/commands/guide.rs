@@ -13,6 +13,15 @@ pub(super) fn text(program: Program) -> String {
     GUIDE.replace("@ ", &format!("{} ", program.name()))
 }
 
+/// The subjects there are pages on.
+pub(super) const TOPICS: [(&str, &str); 5] = [
+    ("exit-codes", "What exit codes say"),
+    ("format", "Templates of --format"),
+    ("hosts", "Which daemon is meant"),
+    ("json", "What --json prints"),
+    ("settings", "The settings and where they lie"),
+];
+
 /// A page on a subject.
 pub(super) fn topic(word: &str) -> Option<String> {
     let page = match word {

@@ -44,6 +44,7 @@ use crate::ui;
 use reference::Facts;
 
 pub(crate) use dispatch::dispatch;
+pub(crate) use table::is_dockers;
 
 /// What Docker says of `-h`.
 const SHORT_HELP: &str = "Flag shorthand -h has been deprecated, use --help";

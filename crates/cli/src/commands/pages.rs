@@ -73,8 +73,11 @@ fn management(program: Program, plugins: &[Described]) -> String {
         .map(|(name, summary)| (name.to_owned(), summary.to_owned()))
         .collect();
     for described in plugins {
+        // Our own group is what its name means, unless we are called Docker's.
+        let is_ours = program == Program::Hull && group_called(&described.plugin.name).is_some();
         if let Ok(metadata) = described.metadata.clone()
             && !metadata.hidden
+            && !is_ours
         {
             lines.retain(|(name, _)| *name != described.plugin.name);
             lines.push((
@@ -112,6 +115,7 @@ fn invalid(plugins: &[Described]) -> String {
 pub(super) fn group(program: Program, group: &str) -> String {
     let full = format!("{} {group}", program.name());
     let summary = group_called(group).map_or("", |group| group.summary);
+    let summary = summary.replace(" docker ", &format!(" {} ", program.name()));
     let (commands, groups) = (listed(program, group), subgroups(group));
     let width = commands
         .iter()

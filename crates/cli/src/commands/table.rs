@@ -47,7 +47,8 @@ impl Group {
 pub(super) static GROUPS: &[Group] = &[
     group("builder", "Manage builds", Section::Management),
     group("checkpoint", "Manage checkpoints", Section::Hidden),
-    group("compose", "Define and run applications of several containers", Section::Hidden),
+    group("completion", "Generate the autocompletion script for docker for the specified shell.\nSee each sub-command's help for details on how to use the generated script.", Section::Hidden),
+    group("compose", "Define and run applications of several containers", Section::Own),
     group("container", "Manage containers", Section::Management),
     group("context", "Manage contexts", Section::Management),
     group("image", "Manage images", Section::Management),
@@ -205,7 +206,10 @@ pub(super) static COMMANDS: &[Entry] = &[
     entry::<login::Login>(),
     entry::<login::Logout>(),
     entry::<version::Version>(),
-    entry::<completion::Completion>(),
+    entry::<completion::scripts::Script<0>>(),
+    entry::<completion::scripts::Script<1>>(),
+    entry::<completion::scripts::Script<2>>(),
+    entry::<completion::scripts::Script<3>>(),
     entry::<reference::Reference>(),
 ];
 
@@ -234,17 +238,26 @@ pub(super) fn all_names() -> impl Iterator<Item = &'static str> {
 
 /// Commands that are there but that no list names, as with Docker: for scripts, or of no use outside a cluster.
 #[rustfmt::skip]
-const UNLISTED: [&str; 10] = [
-    "completion", "reference", "system dial-stdio", "volume update", "swarm ca", "swarm join-token", "swarm leave",
+const UNLISTED: [&str; 8] = [
+    "system dial-stdio", "volume update", "swarm ca", "swarm join-token", "swarm leave",
     "swarm unlock", "swarm unlock-key", "swarm update",
 ];
 
 /// Commands that Docker does not have: its pages do not list them.
 #[rustfmt::skip]
-const OWN: [&str; 12] = [
-    "explain", "debug", "container clone", "system fsck", "volume rename", "volume clone", "volume snapshot", "volume export",
+const OWN: [&str; 13] = [
+    "explain", "reference", "debug", "container clone", "system fsck", "volume rename", "volume clone", "volume snapshot", "volume export",
     "volume import", "volume cp", "volume push", "volume pull",
 ];
+
+/// Whether a word is a command or a group that Docker's own program has, which no plugin may be called.
+pub(crate) fn is_dockers(word: &str) -> bool {
+    let is_group = group_called(word).is_some_and(|group| group.section != Section::Own);
+    let mut commands = COMMANDS
+        .iter()
+        .filter(|entry| !OWN.iter().any(|own| entry.about.names.contains(own)));
+    is_group || commands.any(|entry| entry.about.names.contains(&word))
+}
 
 /// Name and summary of the commands below a group, or of the top-level ones for no group.
 pub(super) fn listed(program: Program, group: &str) -> Vec<(&'static str, &'static str)> {

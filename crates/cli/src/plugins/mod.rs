@@ -10,7 +10,7 @@ mod metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::context::Globals;
 use crate::error::{Error, Result};
@@ -48,15 +48,28 @@ pub(crate) struct Aliased {
     pub(crate) arguments: Vec<String>,
 }
 
-/// The plugin of this name.
+/// The plugin of this name, which says of itself what it has to.
 pub(crate) fn find(globals: &Globals, name: &str) -> Option<Plugin> {
+    let plugin = first(globals, name)?;
+    metadata::of(&plugin).is_ok().then_some(plugin)
+}
+
+/// Why what lies there under this name is no plugin, and where that is.
+pub(crate) fn broken(globals: &Globals, name: &str) -> Option<(PathBuf, String)> {
+    let plugin = first(globals, name)?;
+    let why = metadata::of(&plugin).err()?;
+    Some((plugin.path, why))
+}
+
+/// What lies under this name in the first of the directories that has it.
+fn first(globals: &Globals, name: &str) -> Option<Plugin> {
     if !is_name(name) {
         return None;
     }
     let candidates = directories(globals)
         .into_iter()
         .map(|directory| directory.join(format!("docker-{name}")));
-    let path = candidates.into_iter().find(|path| is_program(path))?;
+    let path = candidates.into_iter().find(|path| path.exists())?;
     Some(Plugin {
         name: name.to_owned(),
         path,
@@ -142,6 +155,35 @@ pub(crate) fn run(
     }
     let error = command.exec();
     Err(Error::io("exec", &path, &error).with_code(126))
+}
+
+/// What a plugin has to say about the next word, in the form of Docker's scripts.
+pub(crate) fn completed(
+    globals: &Globals,
+    plugin: &Plugin,
+    verb: &str,
+    words: &[String],
+    current: &str,
+) -> Option<String> {
+    let mut command = command(globals, plugin);
+    command.args([verb, plugin.name.as_str()]).args(words);
+    let output = command.arg(current).stdin(Stdio::null()).output().ok()?;
+    let is_whole = output.status.success();
+    is_whole.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The names of those that are there, without asking them.
+pub(crate) fn names(globals: &Globals) -> Vec<String> {
+    let files = directories(globals)
+        .into_iter()
+        .filter_map(|directory| std::fs::read_dir(directory).ok())
+        .flat_map(|entries| entries.flatten());
+    let name = |file: std::fs::DirEntry| {
+        let text = file.file_name().into_string().ok()?;
+        let name = text.strip_prefix("docker-").filter(|name| is_name(name))?;
+        is_program(&file.path()).then(|| name.to_owned())
+    };
+    files.filter_map(name).collect()
 }
 
 /// The plugin, told who calls and where the daemon is.

@@ -1,100 +1,51 @@
-//! `completion`: scripts for shells, and the words they ask for.
+//! `completion`: the words that may come next, for shells.
 //!
-//! The scripts are short: they hand the words typed so far to the hidden `__complete`, which knows every command and flag,
-//! and asks the daemon for names. A daemon that does not answer at once is not waited for.
+//! Two forms of the question are answered: `__words`, which our own scripts ask, and `__complete`, which the scripts ask
+//! that Docker's command line prints: there, a last line says what the shell may add of its own. A daemon that does not
+//! answer at once is not waited for.
 
 pub(super) mod names;
+pub(super) mod scripts;
 
-use super::table::{COMMANDS, GROUPS, Section, group_called, known_as, listed};
-use super::{About, Call, Command, Entry, Operands};
+use super::Entry;
+use super::guide;
+use super::table::{COMMANDS, GROUPS, Group, Section, group_called, known_as, listed};
 use crate::context::{Globals, Program};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::flags::FlagSet;
+use crate::plugins;
 use crate::ui;
 
 use names::Thing;
 
-#[derive(Default)]
-pub(crate) struct Completion;
-
-impl Command for Completion {
-    const ABOUT: About = About::new(
-        &["completion"],
-        "[bash|zsh|fish]",
-        "Generate the autocompletion script for the specified shell",
-        Operands::Exactly(1),
-    );
-
-    async fn run(self, call: Call) -> Result<u8> {
-        let name = call.globals.program.name();
-        let script = match call.operand(0) {
-            "bash" => BASH,
-            "zsh" => ZSH,
-            "fish" => FISH,
-            other => {
-                return Err(Error::new(format!(
-                    "no completion for {other:?}: there is bash, zsh and fish"
-                )));
-            }
-        };
-        ui::out(&script.replace(PLACE, name))?;
-        Ok(0)
-    }
+/// How a shell asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A word a line.
+    Words,
+    /// With a tab and what it is.
+    Described,
+    /// As Docker's scripts expect it: described, and a line of directives.
+    Directed,
+    /// The same, not described.
+    DirectedWords,
 }
 
-/// Where the program's name stands in the scripts.
-const PLACE: &str = "PROGRAM";
+/// What Docker's scripts are told: files are offered, or nothing but what was listed.
+const FILES: (u8, &str) = (0, "ShellCompDirectiveDefault");
+const NO_FILES: (u8, &str) = (4, "ShellCompDirectiveNoFileComp");
 
-const BASH: &str = r#"# completion of PROGRAM for bash
-_PROGRAM_complete() {
-    # The shell takes words apart at `:` and `=`; here they are whole, and only what the shell replaces is given back.
-    local line="${COMP_LINE:0:COMP_POINT}" current="" word
-    local -a typed=()
-    read -r -a typed <<< "$line"
-    case "$line" in *[[:space:]]) ;; *) current="${typed[${#typed[@]}-1]}"; unset "typed[${#typed[@]}-1]" ;; esac
-    COMPREPLY=()
-    while IFS= read -r word; do
-        [[ "$word" == "$current"* ]] || continue
-        [[ "$word" == *[=:] ]] && compopt -o nospace
-        if [[ "$COMP_WORDBREAKS" == *:* && "$current" == *:* ]]; then
-            word="${word#"${current%"${current##*:}"}"}"
-        elif [[ "$COMP_WORDBREAKS" == *=* && "$current" == *=* ]]; then
-            word="${word#"${current%"${current##*=}"}"}"
-        fi
-        COMPREPLY+=("$word")
-    done < <(PROGRAM __complete "${typed[@]:1}" "$current" 2>/dev/null)
+/// A word, and what it is; nothing for names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Word {
+    text: String,
+    about: String,
 }
-complete -o default -F _PROGRAM_complete PROGRAM
-"#;
-
-const ZSH: &str = r#"#compdef PROGRAM
-_PROGRAM() {
-    local -a found open
-    found=(${(f)"$(PROGRAM __complete "${(@)words[2,CURRENT-1]}" "${words[CURRENT]}" 2>/dev/null)"})
-    open=(${(M)found:#*[=:]})
-    found=(${found:#*[=:]})
-    if (( ${#found} + ${#open} == 0 )); then _files; return; fi
-    (( ${#found} )) && compadd -- "${found[@]}"
-    (( ${#open} )) && compadd -S '' -- "${open[@]}"
-}
-if [ "$funcstack[1]" = "_PROGRAM" ]; then _PROGRAM "$@"; else compdef _PROGRAM PROGRAM; fi
-"#;
-
-const FISH: &str = r#"# completion of PROGRAM for fish
-function __PROGRAM_complete
-    set -l found (PROGRAM __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
-    if test (count $found) -gt 0
-        printf '%s\n' $found
-    else
-        __fish_complete_path (commandline -ct)
-    end
-end
-complete -c PROGRAM -f -a '(__PROGRAM_complete)'
-"#;
 
 /// What may come next.
 #[derive(Debug, PartialEq)]
 struct Next {
-    words: Vec<String>,
+    words: Vec<Word>,
     /// Names the daemon knows.
     things: Option<Thing>,
 }
@@ -102,7 +53,24 @@ struct Next {
 impl Next {
     fn words(words: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
-            words: words.into_iter().map(Into::into).collect(),
+            words: words
+                .into_iter()
+                .map(|text| Word {
+                    text: text.into(),
+                    about: String::new(),
+                })
+                .collect(),
+            things: None,
+        }
+    }
+
+    fn described<'w>(words: impl IntoIterator<Item = (&'w str, &'w str)>) -> Self {
+        let word = |(text, about): (&str, &str)| Word {
+            text: text.to_owned(),
+            about: about.to_owned(),
+        };
+        Self {
+            words: words.into_iter().map(word).collect(),
             things: None,
         }
     }
@@ -116,23 +84,18 @@ impl Next {
 }
 
 /// Candidates for the word after `words`, which are the command's and follow the global flags.
-fn next(words: &[String]) -> Next {
+fn next(program: Program, words: &[String]) -> Next {
     let Some((first, rest)) = words.split_first() else {
-        let groups = GROUPS
-            .iter()
-            .filter(|group| group.section != Section::Hidden);
-        let names = listed(Program::Hull, "").into_iter().map(|(name, _)| name);
-        return Next::words(names.chain(groups.map(|group| group.name)));
+        return Next::described(commands(program));
     };
+    if first == "help" {
+        return helped(program, rest);
+    }
     let mut name = first.clone();
     let mut rest = rest;
     while group_called(&name).is_some() {
         let Some((word, after)) = rest.split_first() else {
-            return Next::words(
-                listed(Program::Hull, &name)
-                    .into_iter()
-                    .map(|(name, _)| name),
-            );
+            return Next::described(verbs(program, &name));
         };
         name = format!("{name} {word}");
         rest = after;
@@ -141,6 +104,47 @@ fn next(words: &[String]) -> Next {
         .iter()
         .find(|entry| known_as(entry.about.names, &name).is_some());
     found.map_or(Next::words([""; 0]), |entry| within(entry, rest))
+}
+
+/// The commands and groups there are. Docker's own program names here what its front page does not.
+fn commands(program: Program) -> Vec<(&'static str, &'static str)> {
+    let is_offered = |group: &&Group| match (program, group.section) {
+        (_, Section::Management | Section::Swarm) | (Program::Hull, Section::Own) => true,
+        (Program::Docker, Section::Hidden) => {
+            !group.name.contains(' ') && group.name != "completion"
+        }
+        (Program::Hull, Section::Hidden) | (Program::Docker, Section::Own) => false,
+    };
+    let groups = GROUPS.iter().filter(is_offered);
+    let mut commands = listed(program, "");
+    commands.extend(groups.map(|group| (group.name, group.summary)));
+    commands.push(("help", "Help about the command"));
+    if program == Program::Docker {
+        commands.push(("bake", "Build from a file"));
+    }
+    commands
+}
+
+/// Those of a group.
+fn verbs(program: Program, group: &str) -> Vec<(&'static str, &'static str)> {
+    let mut verbs = listed(program, group);
+    verbs.extend(super::table::subgroups(group));
+    verbs
+}
+
+/// What there is help on.
+fn helped(program: Program, words: &[String]) -> Next {
+    if words.is_empty() {
+        let topics = match program {
+            Program::Hull => &guide::TOPICS[..],
+            Program::Docker => &[],
+        };
+        return Next::described(commands(program).into_iter().chain(topics.iter().copied()));
+    }
+    match words.join(" ") {
+        group if group_called(&group).is_some() => Next::described(verbs(program, &group)),
+        _ => Next::words([""; 0]),
+    }
 }
 
 /// What may follow a command and some of its flags and operands.
@@ -183,8 +187,10 @@ fn within(entry: &Entry, words: &[String]) -> Next {
     let mut next = thing.map_or(Next::words([""; 0]), Next::things);
     if entry.about.interspersed || operands == 0 {
         let shown = flags.iter().filter(|flag| !flag.hidden);
-        next.words
-            .extend(shown.map(|flag| format!("--{}", flag.long)));
+        next.words.extend(shown.map(|flag| Word {
+            text: format!("--{}", flag.long),
+            about: flag.usage.lines().next().unwrap_or_default().to_owned(),
+        }));
     }
     next
 }
@@ -214,12 +220,15 @@ fn operand(usage: &str, at: usize) -> Option<Thing> {
     .map(|(_, thing)| thing)
 }
 
-/// Of containers, those the command can do something to.
+/// Of containers and networks, those the command can do something to.
 fn of_state(entry: &Entry, thing: Thing) -> Thing {
+    let name = entry.about.names.first().copied().unwrap_or_default();
+    if name == "network rm" {
+        return Thing::OwnNetwork;
+    }
     if thing != Thing::Container {
         return thing;
     }
-    let name = entry.about.names.first().copied().unwrap_or_default();
     match name.strip_prefix("container ").unwrap_or(name) {
         "stop" | "kill" | "exec" | "attach" | "pause" | "top" | "stats" => Thing::Running,
         "start" => Thing::Stopped,
@@ -231,14 +240,15 @@ fn of_state(entry: &Entry, thing: Thing) -> Thing {
 /// What a flag may be given.
 fn value_of(flag: &str) -> Next {
     match flag {
-        "network" | "net" => Next::things(Thing::Network),
+        "network" | "net" => Next::things(Thing::NetworkMode),
+        "log-level" => Next::words(["debug", "info", "warn", "error", "fatal"]),
         "volumes-from" | "like" | "link" => Next::things(Thing::Container),
         "volume" => Next::things(Thing::Volume),
         "log-driver" => Next::things(Thing::LogDriver),
         "runtime" => Next::things(Thing::Runtime),
         "image" => Next::things(Thing::Image),
         "context" | "from" => Next::things(Thing::Context),
-        "restart" => Next::words(["no", "always", "unless-stopped", "on-failure"]),
+        "restart" => Next::words(["no", "always", "on-failure", "unless-stopped"]),
         "pull" => Next::words(["always", "missing", "never"]),
         "format" => Next::words(["json", "table"]),
         "type" => Next::words(["container", "image", "network", "volume"]),
@@ -270,57 +280,166 @@ fn value_of(flag: &str) -> Next {
     }
 }
 
-/// Answers the scripts: `words` are those before the cursor, the last of them the one that is being typed.
+/// Answers a shell: `words` are those before the cursor, the last of them the one that is being typed.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub(super) fn answer(globals: Globals, words: &[String]) -> Result<u8> {
+pub(super) fn answer(globals: Globals, form: Form, words: &[String]) -> Result<u8> {
     let (current, before) = match words.split_last() {
         Some((current, before)) => (current.as_str(), before),
         None => ("", words),
     };
     // The global flags that were typed come with the words.
-    let typed = Globals::read(globals.program, before);
-    let (globals, before) = typed.unwrap_or((globals, Vec::new()));
+    let (globals, before, flag) = match Globals::read(globals.program, before) {
+        Ok((globals, before)) => (globals, before, None),
+        // The last of them may lack the value that is being typed.
+        Err(_) => (
+            globals,
+            Vec::new(),
+            before.last().and_then(|word| global(word)),
+        ),
+    };
+    if let Some(told) = of_plugin(&globals, form, &before, current) {
+        ui::out(&told)?;
+        return Ok(0);
+    }
     // A value may be joined to its flag.
     let (joined, part) = match current.split_once('=') {
         Some((flag, part)) if flag.starts_with("--") => (flag, part),
         _ => ("", current),
     };
-    let (next, joint) = match joined.strip_prefix("--") {
-        Some(flag) => (value_of(flag), format!("{joined}=")),
-        None => (next(&before), String::new()),
+    let (next, joint) = match (joined.strip_prefix("--"), flag) {
+        (Some(flag), _) => (value_of(flag), format!("{joined}=")),
+        (None, Some(flag)) => (value_of(flag), String::new()),
+        (None, None) if before.is_empty() => (first(&globals, form, part), String::new()),
+        (None, None) => (next(globals.program, &before), String::new()),
     };
+    let is_open =
+        next.things.is_none() && !next.words.iter().any(|word| !word.text.starts_with('-'));
     let found = candidates(&globals, next, part);
-    let lines: Vec<String> = found
-        .iter()
-        .map(|word| format!("{joint}{word}\n"))
-        .collect();
-    ui::out(&lines.concat())?;
+    let directive = match is_open && found.is_empty() {
+        true => FILES,
+        false => NO_FILES,
+    };
+    ui::out(&lines(&found, form, &joint))?;
+    if matches!(form, Form::Directed | Form::DirectedWords) {
+        let (number, name) = directive;
+        ui::line(&format!(":{number}"))?;
+        ui::note(&format!("Completion ended with directive: {name}"));
+    }
     Ok(0)
 }
 
+fn lines(found: &[Word], form: Form, joint: &str) -> String {
+    let is_described = matches!(form, Form::Described | Form::Directed);
+    let line = |Word { text, about }: &Word| match is_described && !about.is_empty() {
+        true => format!("{joint}{text}\t{about}\n"),
+        false => format!("{joint}{text}\n"),
+    };
+    found.iter().map(line).collect()
+}
+
+/// What may be the first word: commands, those of plugins, and the flags before any command.
+fn first(globals: &Globals, form: Form, part: &str) -> Next {
+    let mut next = next(globals.program, &[]);
+    if part.starts_with('-') {
+        let mut shown = Globals::new(globals.program);
+        let mut set = FlagSet::default();
+        shown.flags(&mut set);
+        next.words = set
+            .sorted()
+            .into_iter()
+            .map(|flag| Word {
+                text: format!("--{}", flag.long),
+                about: flag.usage.clone().into_owned(),
+            })
+            .collect();
+        return next;
+    }
+    // To describe them is to ask each of them.
+    let known: Vec<Word> = match form {
+        Form::Words | Form::DirectedWords => Next::words(plugins::names(globals)).words,
+        Form::Described | Form::Directed => plugins::all(globals)
+            .into_iter()
+            .filter_map(|described| {
+                let metadata = described
+                    .metadata
+                    .ok()
+                    .filter(|metadata| !metadata.hidden)?;
+                Some(Word {
+                    text: described.plugin.name,
+                    about: metadata.short_description,
+                })
+            })
+            .collect(),
+    };
+    for word in known {
+        if !next.words.iter().any(|other| other.text == word.text) {
+            next.words.push(word);
+        }
+    }
+    next.words.sort_by(|a, b| a.text.cmp(&b.text));
+    next
+}
+
+/// The long name of a global flag that wants a value.
+fn global(word: &str) -> Option<&'static str> {
+    let mut shown = Globals::new(Program::Hull);
+    let mut set = FlagSet::default();
+    shown.flags(&mut set);
+    let flags = set.sorted();
+    let short = || word.strip_prefix('-')?.chars().last();
+    let found = flags.iter().find(|flag| match word.strip_prefix("--") {
+        Some(long) => flag.long == long,
+        None => flag.short.is_some() && flag.short == short(),
+    })?;
+    (!found.kind.is_empty()).then_some(found.long)
+}
+
+/// What a plugin says, if its command is what is typed: it answers in Docker's form.
+fn of_plugin(globals: &Globals, form: Form, before: &[String], current: &str) -> Option<String> {
+    let (name, rest) = before.split_first()?;
+    let plugin = match plugins::overriding(globals, name) {
+        Some(plugin) => plugin,
+        None if super::dispatch::is_known(name) => return None,
+        None => plugins::find(globals, name)?,
+    };
+    let verb = match form {
+        Form::Described | Form::Directed => "__complete",
+        Form::Words | Form::DirectedWords => "__completeNoDesc",
+    };
+    let told = plugins::completed(globals, &plugin, verb, rest, current)?;
+    match form {
+        Form::Directed | Form::DirectedWords => Some(told),
+        Form::Words | Form::Described => {
+            let words = told.lines().filter(|line| !line.starts_with(':'));
+            Some(words.map(|line| format!("{line}\n")).collect())
+        }
+    }
+}
+
 /// Names first, then words; flags beside names only for who has begun one.
-fn candidates(globals: &Globals, next: Next, part: &str) -> Vec<String> {
+fn candidates(globals: &Globals, next: Next, part: &str) -> Vec<Word> {
     let (things, mut words) = (next.things, next.words);
-    let mut found = match (things, part.split_once(':')) {
+    let found = match (things, part.split_once(':')) {
         (Some(_), _) if part.starts_with('-') => Vec::new(),
-        (Some(Thing::Network), Some(("container", _))) => {
+        (Some(Thing::NetworkMode), Some(("container", _))) => {
             let names = names::of(globals, Thing::Running).into_iter();
             names.map(|name| format!("container:{name}")).collect()
         }
-        (Some(Thing::Network), None) => {
+        (Some(Thing::NetworkMode), None) => {
             let names = names::of(globals, Thing::Network).into_iter();
             names.chain(["container:".to_owned()]).collect()
         }
         (Some(thing), _) => names::of(globals, thing),
         (None, _) => Vec::new(),
     };
-    if !found.is_empty() {
-        words.retain(|word| !word.starts_with("--"));
+    if things.is_some() && !part.starts_with('-') {
+        words.retain(|word| !word.text.starts_with("--"));
     }
+    let mut found = Next::words(found).words;
     found.extend(words);
-    found.retain(|word| word.starts_with(part));
+    found.retain(|word| word.text.starts_with(part));
     found
 }
 
@@ -330,23 +449,52 @@ mod tests {
 
     fn complete(words: &[&str]) -> Next {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        next(&words)
+        next(Program::Hull, &words)
+    }
+
+    fn has(next: &Next, text: &str) -> bool {
+        next.words.iter().any(|word| word.text == text)
     }
 
     #[test]
     fn commands_then_verbs_then_flags() {
-        assert!(complete(&[]).words.contains(&"run".to_owned()));
-        assert!(complete(&["container"]).words.contains(&"ls".to_owned()));
+        assert!(has(&complete(&[]), "run") && has(&complete(&[]), "compose"));
+        assert!(has(&complete(&["container"]), "ls"));
+        assert!(has(&complete(&["ps", "-a"]), "--filter"));
+        assert!(has(&complete(&["container", "run"]), "--publish"));
+        let docker = next(Program::Docker, &[]);
+        assert!(!has(&docker, "explain") && !has(&docker, "compose"));
+    }
+
+    #[test]
+    fn help_is_completed_with_what_there_is_help_on() {
+        assert!(has(&complete(&["help"]), "ps") && has(&complete(&["help"]), "json"));
+        assert!(has(&complete(&["help", "container"]), "ls"));
+        assert!(complete(&["help", "ps"]).words.is_empty());
         assert!(
-            complete(&["ps", "-a"])
-                .words
-                .contains(&"--filter".to_owned())
+            guide::TOPICS
+                .iter()
+                .all(|(topic, _)| guide::topic(topic).is_some())
         );
-        assert!(
-            complete(&["container", "run"])
-                .words
-                .contains(&"--publish".to_owned())
+    }
+
+    #[test]
+    fn global_flags_want_their_values() {
+        assert_eq!(global("--context"), Some("context"));
+        assert_eq!(global("-c"), Some("context"));
+        assert_eq!(global("-Dc"), Some("context"));
+        assert_eq!(global("--debug"), None);
+    }
+
+    #[test]
+    fn each_form_has_its_lines() {
+        let words = Next::described([("ls", "List"), ("x", "")]).words;
+        assert_eq!(lines(&words, Form::Words, ""), "ls\nx\n");
+        assert_eq!(
+            lines(&words, Form::DirectedWords, "--a="),
+            "--a=ls\n--a=x\n"
         );
+        assert_eq!(lines(&words, Form::Directed, ""), "ls\tList\nx\n");
     }
 
     #[test]
@@ -360,7 +508,8 @@ mod tests {
             (&["rm"], Some(Thing::Container)),
             (&["run", "--log-driver"], Some(Thing::LogDriver)),
             (&["run"], Some(Thing::Image)),
-            (&["run", "--network"], Some(Thing::Network)),
+            (&["run", "--network"], Some(Thing::NetworkMode)),
+            (&["network", "rm"], Some(Thing::OwnNetwork)),
             (&["run", "--name", "x"], Some(Thing::Image)),
             (&["run", "-it", "busybox"], None),
             (&["rmi"], Some(Thing::Image)),
@@ -373,7 +522,7 @@ mod tests {
         for (words, expected) in table {
             assert_eq!(complete(words).things, expected, "{words:?}");
         }
-        assert_eq!(complete(&["run", "--restart"]).words[1], "always");
+        assert_eq!(complete(&["run", "--restart"]).words[1].text, "always");
         assert!(complete(&["run", "-it", "busybox"]).words.is_empty());
     }
 }

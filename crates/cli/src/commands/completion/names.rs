@@ -21,6 +21,10 @@ pub(in crate::commands) enum Thing {
     Paused,
     Image,
     Network,
+    /// Those that somebody made.
+    OwnNetwork,
+    /// What a container may be on, which is more than networks.
+    NetworkMode,
     Volume,
     Context,
     LogDriver,
@@ -33,6 +37,7 @@ pub(super) fn of(globals: &Globals, thing: Thing) -> Vec<String> {
         let stored = globals
             .contexts()
             .list()
+            .0
             .into_iter()
             .map(|context| context.name);
         return stored.chain([DEFAULT.to_owned()]).collect();
@@ -76,8 +81,14 @@ async fn listed(client: &Client, thing: Thing) -> Result<Vec<String>, ClientErro
             };
             names.map(short).collect()
         }
-        Thing::Network => {
+        Thing::Network | Thing::NetworkMode => {
             let networks = client.networks(&all).await?;
+            networks.into_iter().map(|network| network.name).collect()
+        }
+        Thing::OwnNetwork => {
+            let mut own = Filters::default();
+            own.add("type", "custom");
+            let networks = client.networks(&own).await?;
             networks.into_iter().map(|network| network.name).collect()
         }
         Thing::Volume => {
