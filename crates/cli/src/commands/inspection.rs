@@ -42,7 +42,9 @@ pub(super) async fn inspect(
             let value = Value::from_json(&document).map_err(|error| {
                 Error::new(format!("the daemon's answer is malformed: {error}"))
             })?;
-            let text = match template.render(&value) {
+            // What does not go by the types of the answer may go without them, as Docker has it.
+            let text = template.render(&value);
+            let text = match text.or_else(|_| template.render(&value.untyped())) {
                 Ok(text) => text,
                 Err(error) => {
                     ui::out(&format!(

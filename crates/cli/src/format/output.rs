@@ -43,20 +43,21 @@ impl Listing<'_> {
     }
 
     fn laid_out(&self, rows: &[Value], lay_out: impl Fn(&str) -> String) -> Result<String> {
-        let format = self.format.trim();
-        if format == "json" {
+        // A blank before them makes other words of these two.
+        if self.format == "json" {
             return Ok(rows.iter().map(|row| row.to_json() + "\n").collect());
         }
-        let (template, is_table) = match format.strip_prefix("table") {
+        let (template, is_table) = match self.format.strip_prefix("table") {
             Some("") => (self.table, true),
-            Some(template) => (template.trim(), true),
-            None if format.is_empty() => (self.table, true),
-            None => (format, false),
+            Some(template) => (template.trim_matches(' '), true),
+            None if self.format.is_empty() => (self.table, true),
+            None => (self.format.trim_matches(' '), false),
         };
         let template = parse(template)?;
         let mut text = String::new();
         if is_table {
-            text.push_str(&template.render_heading(&self.heading()).map_err(failed)?);
+            // What is of rows and not of headings leaves the line empty.
+            text.push_str(&template.render_heading(&self.heading()).unwrap_or_default());
             text.push('\n');
         }
         for row in rows {
@@ -170,6 +171,13 @@ mod tests {
             "NAME      THING ID\nn         1\n"
         );
         assert_eq!(listing("{{.ID}}\\t{{json .Name}}").unwrap(), "1\t\"n\"\n");
+        assert_eq!(listing(" table {{.ID}}").unwrap(), "table 1\n");
+        assert_eq!(listing("json ").unwrap(), "json\n");
+        assert_eq!(listing("table ").unwrap(), "\n\n");
+        assert_eq!(
+            listing("table {{range split .Name \",\"}}{{.}}{{end}}").unwrap(),
+            "\nn\n"
+        );
         assert_eq!(listing("json").unwrap(), "{\"ID\":\"1\",\"Name\":\"n\"}\n");
         assert_eq!(
             listing("{{json .}}").unwrap(),

@@ -28,6 +28,17 @@ pub(super) fn render(
     Ok(run.out)
 }
 
+/// What Go's type of ports can tell of one: `$port.Port` of `80/tcp`.
+fn part_of_port(text: &str, name: &str) -> Option<Value> {
+    let (port, protocol) = functions::port_and_protocol(text)?;
+    match name {
+        "Port" => Some(Value::text(port)),
+        "Proto" => Some(Value::text(protocol)),
+        "Int" => port.parse().ok().map(Value::Int),
+        _ => None,
+    }
+}
+
 /// How a list of nodes ended.
 #[derive(PartialEq, Eq)]
 enum Flow {
@@ -270,7 +281,15 @@ impl Run<'_> {
         if self.is_heading && functions::is_dockers(name) {
             return Ok(values.into_iter().next().unwrap_or_default());
         }
-        functions::call(name, &values).or_else(|error| {
+        // Go knows these keys by a type of their own, which a text in a template is not; one that comes from the map is.
+        let is_text = |key: &Operand| !matches!(key.term, Term::Variable(_));
+        let called = match arguments.get(1).is_some_and(is_text) && name == "index" {
+            true if functions::is_by_port(&values[0]) => Err(functions::Failure::Call(
+                "value has type string; should be nat.Port".to_owned(),
+            )),
+            _ => functions::call(name, &values),
+        };
+        called.or_else(|error| {
             let text: Vec<&str> = command.operands.iter().map(|o| o.text.as_str()).collect();
             let message = match error {
                 functions::Failure::Arguments { want } => {
@@ -326,7 +345,7 @@ impl Run<'_> {
                 Value::Object(object) => match (object.get(name), object.kind) {
                     (Some(found), _) => found.clone(),
                     (None, Kind::Map | Kind::NilMap) => Value::Missing,
-                    (None, Kind::Struct) => {
+                    (None, Kind::Struct | Kind::Raw) => {
                         let message = format!("map has no entry for key {name:?}");
                         return self.fail(operand.at, &operand.text, &message);
                     }
@@ -335,6 +354,9 @@ impl Run<'_> {
                         return self.fail(operand.at, &operand.text, &message);
                     }
                 },
+                Value::Text(text) if part_of_port(text, name).is_some() => {
+                    part_of_port(text, name).unwrap_or_default()
+                }
                 Value::Missing | Value::Nil => {
                     let message = format!("nil pointer evaluating interface {{}}.{name}");
                     return self.fail(operand.at, &operand.text, &message);

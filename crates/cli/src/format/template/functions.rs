@@ -172,6 +172,9 @@ fn element(value: &Value, key: &Value) -> Outcome {
             let byte = found.ok_or_else(|| Failure::Call(format!("index out of range: {at}")))?;
             Ok(Value::Int(i64::from(*byte)))
         }
+        (Value::Object(object), Value::Text(key)) if object.kind == Kind::Raw => {
+            Ok(object.get(key).cloned().unwrap_or_default())
+        }
         (Value::Object(object), Value::Text(key)) => Ok(object
             .get(key)
             .cloned()
@@ -190,6 +193,22 @@ fn element(value: &Value, key: &Value) -> Outcome {
             other.type_name()
         ))),
     }
+}
+
+/// Whether a value is a map by ports.
+pub(super) fn is_by_port(value: &Value) -> bool {
+    let Value::Object(object) = value else {
+        return false;
+    };
+    let is_port = |(key, _): &(String, Value)| port_and_protocol(key).is_some();
+    object.kind == Kind::Map && !object.fields.is_empty() && object.fields.iter().all(is_port)
+}
+
+/// The parts of `80/tcp`.
+pub(super) fn port_and_protocol(key: &str) -> Option<(&str, &str)> {
+    let (port, protocol) = key.split_once('/')?;
+    let is_known = ["tcp", "udp", "sctp"].contains(&protocol);
+    (is_known && port.parse::<u16>().is_ok()).then_some((port, protocol))
 }
 
 /// Go gives the zero value of the map's type for a missing key; a neighbour tells the type.

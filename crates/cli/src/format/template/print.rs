@@ -1,6 +1,6 @@
 //! Go's way of writing values: `fmt.Print` and `fmt.Printf`.
 
-use super::value::{Kind, Value};
+use super::value::{Kind, Object, Value};
 
 /// What an action leaves in the output.
 pub(super) fn top(value: &Value) -> String {
@@ -25,7 +25,7 @@ pub(super) fn value(value: &Value) -> String {
         }
         Value::Object(object) => {
             let mut fields: Vec<_> = object.fields.iter().collect();
-            if matches!(object.kind, Kind::Map | Kind::NilMap) {
+            if matches!(object.kind, Kind::Map | Kind::NilMap | Kind::Raw) {
                 fields.sort_by(|left, right| left.0.cmp(&right.0));
                 let parts: Vec<String> = fields
                     .iter()
@@ -89,16 +89,53 @@ struct Verb {
     letter: char,
 }
 
+/// The arguments of a format, and which of them is next: `%[2]v` says so itself.
+struct Arguments<'a> {
+    all: &'a [Value],
+    at: usize,
+    /// Whether some were chosen by their number: then none are too many.
+    are_chosen: bool,
+    /// Whether the number of the present verb is none.
+    is_bad: bool,
+}
+
+impl<'a> Arguments<'a> {
+    fn next(&mut self) -> Option<&'a Value> {
+        let argument = self.all.get(self.at)?;
+        self.at += 1;
+        Some(argument)
+    }
+
+    /// Reads `[2]`, if it stands there.
+    fn choose(&mut self, characters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+        if characters.next_if_eq(&'[').is_none() {
+            return;
+        }
+        let digits: String = characters.by_ref().take_while(|c| *c != ']').collect();
+        self.are_chosen = true;
+        match digits.parse::<usize>() {
+            Ok(number) if (1..=self.all.len()).contains(&number) => self.at = number - 1,
+            _ => self.is_bad = true,
+        }
+    }
+}
+
 /// `fmt.Sprintf`
 pub(super) fn printf(format: &str, arguments: &[Value]) -> String {
     let mut out = String::new();
-    let mut rest = arguments.iter();
+    let mut rest = Arguments {
+        all: arguments,
+        at: 0,
+        are_chosen: false,
+        is_bad: false,
+    };
     let mut characters = format.chars().peekable();
     while let Some(character) = characters.next() {
         if character != '%' {
             out.push(character);
             continue;
         }
+        rest.is_bad = false;
         let Some(verb) = verb(&mut characters, &mut rest) else {
             out.push_str("%!(NOVERB)");
             break;
@@ -107,15 +144,20 @@ pub(super) fn printf(format: &str, arguments: &[Value]) -> String {
             out.push('%');
             continue;
         }
+        if rest.is_bad {
+            out.push_str(&format!("%!{}(BADINDEX)", verb.letter));
+            continue;
+        }
         match rest.next() {
             Some(argument) => out.push_str(&pad(&verb, formatted(&verb, argument))),
             None => out.push_str(&format!("%!{}(MISSING)", verb.letter)),
         }
     }
-    let extra: Vec<String> = rest
+    let extra: Vec<String> = arguments[rest.at..]
+        .iter()
         .map(|argument| format!("{}={}", argument.type_name(), value(argument)))
         .collect();
-    if !extra.is_empty() {
+    if !extra.is_empty() && !rest.are_chosen {
         out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
     }
     out
@@ -123,7 +165,7 @@ pub(super) fn printf(format: &str, arguments: &[Value]) -> String {
 
 fn verb(
     characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    arguments: &mut std::slice::Iter<'_, Value>,
+    arguments: &mut Arguments<'_>,
 ) -> Option<Verb> {
     let mut verb = Verb::default();
     while let Some(flag) = characters.next_if(|c| "-+# 0".contains(*c)) {
@@ -135,17 +177,20 @@ fn verb(
             _ => verb.zero = true,
         }
     }
+    arguments.choose(characters);
     verb.width = number(characters, arguments);
     if characters.next_if_eq(&'.').is_some() {
+        arguments.choose(characters);
         verb.precision = Some(number(characters, arguments).unwrap_or(0));
     }
+    arguments.choose(characters);
     verb.letter = characters.next()?;
     Some(verb)
 }
 
 fn number(
     characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    arguments: &mut std::slice::Iter<'_, Value>,
+    arguments: &mut Arguments<'_>,
 ) -> Option<usize> {
     if characters.next_if_eq(&'*').is_some() {
         return match arguments.next() {
@@ -184,6 +229,12 @@ fn formatted(verb: &Verb, argument: &Value) -> String {
         let parts: Vec<String> = values.iter().map(|value| formatted(verb, value)).collect();
         return format!("[{}]", parts.join(" "));
     }
+    if let Value::Object(object) = argument
+        && verb.letter != 'v'
+        && verb.letter != 'T'
+    {
+        return members(verb, object);
+    }
     match (verb.letter, argument) {
         ('v', Value::Float(_)) if verb.precision.is_some() => float_verb(verb, argument),
         ('v', Value::Text(text)) if verb.sharp => quote(text),
@@ -202,11 +253,37 @@ fn formatted(verb: &Verb, argument: &Value) -> String {
         ('x', Value::Int(value)) => format!("{}{value:x}", if verb.sharp { "0x" } else { "" }),
         ('X', Value::Int(value)) => format!("{}{value:X}", if verb.sharp { "0X" } else { "" }),
         ('c', Value::Int(value)) => character(*value).to_string(),
-        ('q', Value::Int(value)) => format!("'{}'", character(*value)),
+        ('q', Value::Int(value)) => {
+            let quoted = quote(&character(*value).to_string());
+            let inner = quoted.trim_start_matches('"');
+            let inner = inner.strip_suffix('"').unwrap_or(inner);
+            format!("'{}'", inner.replace("\\\"", "\"").replace('\'', "\\'"))
+        }
         ('U', Value::Int(value)) => format!("U+{value:04X}"),
         ('e' | 'E' | 'f' | 'F' | 'g' | 'G', Value::Float(_)) => float_verb(verb, argument),
         (letter, Value::Missing | Value::Nil) => format!("%!{letter}(<nil>)"),
         (letter, other) => format!("%!{letter}({}={})", other.type_name(), value(other)),
+    }
+}
+
+/// Each member of a map or a struct by the verb.
+fn members(verb: &Verb, object: &Object) -> String {
+    let mut fields: Vec<_> = object.fields.iter().collect();
+    let is_map = matches!(object.kind, Kind::Map | Kind::NilMap | Kind::Raw);
+    if is_map {
+        fields.sort_by(|left, right| left.0.cmp(&right.0));
+    }
+    let member = |(key, value): &&(String, Value)| match is_map {
+        true => {
+            let key = formatted(verb, &Value::text(key.as_str()));
+            format!("{key}:{}", formatted(verb, value))
+        }
+        false => formatted(verb, value),
+    };
+    let parts: Vec<String> = fields.iter().map(member).collect();
+    match is_map {
+        true => format!("map[{}]", parts.join(" ")),
+        false => format!("{{{}}}", parts.join(" ")),
     }
 }
 

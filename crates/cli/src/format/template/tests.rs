@@ -113,9 +113,36 @@ fn control_flow() {
         " 80/tcp -> 8080 81/tcp -> ",
     );
     gives(
-        "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}",
-        "8080",
+        "{{range $p, $conf := .NetworkSettings.Ports}}{{$p.Port}} {{$p.Proto}} {{end}}",
+        "80 tcp 81 tcp ",
     );
+}
+
+#[test]
+fn ports_are_no_texts_until_nothing_has_a_type() {
+    let value = Value::from_json(
+        r#"{"Id":"abc","Ports":{"80/tcp":[{"HostIp":"","HostPort":"8080"}]},"None":null}"#,
+    )
+    .unwrap();
+    let render = |text: &str, value: &Value| {
+        let rendered = Template::parse(text).unwrap().render(value);
+        rendered.map_err(|error| error.to_string())
+    };
+    let first = "{{index .Ports \"80/tcp\"}}";
+    let typed = render(first, &value).unwrap_err();
+    assert!(typed.contains("should be nat.Port"), "{typed}");
+    let plain = value.untyped();
+    assert_eq!(
+        render(first, &plain).unwrap(),
+        "[map[HostIp: HostPort:8080]]"
+    );
+    let port = "{{(index (index .Ports \"80/tcp\") 0).HostPort}}";
+    assert_eq!(render(port, &plain).unwrap(), "8080");
+    assert_eq!(
+        render("{{index .Ports \"81/tcp\"}} {{.None}}", &plain).unwrap(),
+        "<no value> <no value>"
+    );
+    assert!(render("{{.Nope}}", &plain).is_err());
 }
 
 #[test]
@@ -144,6 +171,9 @@ fn operators_and_printing() {
         "{{printf \"%-5s|%05d|%q|%v|%.2f\" \"a\" 42 \"b\" true 1.5}}",
         "a    |00042|\"b\"|true|1.50",
     );
+    gives("{{printf \"%[2]v-%[1]v\" \"a\" \"b\"}}", "b-a");
+    gives("{{printf \"%[2]*[1]d|%[3]v\" 3 5}}", "    3|%!v(BADINDEX)");
+    gives("{{printf \"%q\" 4}} {{printf \"%q\" 34}}", "'\\x04' '\"'");
     gives("{{printf \"%d %s\" \"x\"}}", "%!d(string=x) %!s(MISSING)");
     gives("{{print 1 2 \"a\" 3}} {{println \"x\" 1}}", "1 2a3 x 1\n");
     gives("{{.Id | printf \"%s-%s\" \"x\"}}", "x-abc");

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     /// A nil map.
     NilMap,
     Struct,
+    /// An object of which no type is known, as Docker takes the answer once its types do not do.
+    Raw,
     /// A row of a table; the text is Go's name for it in errors.
     Row(&'static str),
 }
@@ -95,6 +97,20 @@ impl Value {
         serde_json::from_str(text)
     }
 
+    /// The same without types: objects are maps, and null is nothing.
+    pub(crate) fn untyped(&self) -> Self {
+        match self {
+            Self::Nil | Self::List(None) => Self::Missing,
+            Self::List(Some(values)) => Self::list(values.iter().map(Self::untyped).collect()),
+            Self::Object(object) if object.kind == Kind::NilMap => Self::Missing,
+            Self::Object(object) => {
+                let field = |(name, value): &(String, Self)| (name.clone(), value.untyped());
+                Self::object(Kind::Raw, object.fields.iter().map(field).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
     /// A field of an object.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
         match self {
@@ -113,7 +129,7 @@ impl Value {
             Self::Text(text) => !text.is_empty(),
             Self::List(Some(values)) => !values.is_empty(),
             Self::Object(object) => match object.kind {
-                Kind::Map | Kind::NilMap => !object.fields.is_empty(),
+                Kind::Map | Kind::NilMap | Kind::Raw => !object.fields.is_empty(),
                 Kind::Struct | Kind::Row(_) => true,
             },
         }
