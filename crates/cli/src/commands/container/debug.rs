@@ -10,7 +10,9 @@ use crate::ui;
 
 /// An image with tools that is small and everywhere.
 const TOOLS: &str = "busybox";
-/// Says where the container's files are, and whose shell it is.
+/// Puts the container's files where they are easily typed, then becomes the command.
+const COMMAND: &str = "ln -sfn /proc/1/root /target; exec \"$@\"";
+/// The same for a shell, which says where the files are, and whose shell it is.
 const SHELL: &str = "ln -sfn /proc/1/root /target; echo \"The files of $TARGET are below /target.\"; export PS1=\"debug of $TARGET:\\w # \"; exec sh";
 
 #[derive(Default)]
@@ -27,7 +29,7 @@ impl Command for Debug {
         Operands::AtLeast(1),
     )
     .described(
-        "Open a shell with tools beside a running container, also where its image has none.\nThe shell sees the container's processes, network and files (below /proc/1/root) and brings its own programs.\nIt is gone when it ends; the container is left as it was.",
+        "Open a shell with tools beside a running container, also where its image has none.\nThe shell sees the container's processes, network and files (below /target) and brings its own programs;\na command instead of the shell sees the same. The image with the tools needs a shell (sh), too.\nIt is gone when it ends; the container is left as it was.",
     )
     .flags_first();
 
@@ -85,7 +87,10 @@ impl Command for Debug {
         // What parts the command from the flags elsewhere is no command here.
         match given.strip_prefix(&["--".to_owned()]).unwrap_or(given) {
             [] => line.extend(["sh", "-c", SHELL].map(str::to_owned)),
-            command => line.extend(command.iter().cloned()),
+            command => {
+                line.extend(["sh", "-c", COMMAND, "sh"].map(str::to_owned));
+                line.extend(command.iter().cloned());
+            }
         }
         Box::pin(invoke::<Run>(call.globals, "debug", &line)).await
     }

@@ -3,7 +3,7 @@
 use hull_api::types::{ContainerInspect, RestartPolicy};
 
 use super::ender::{Ender, Told};
-use super::kernel::{Denial, Denials, Denied};
+use super::kernel::{Denial, Denials, Denied, Victim};
 use crate::format::{size, time};
 
 /// What is known besides the container's description.
@@ -12,6 +12,8 @@ pub(super) struct Past {
     pub(super) lines: Vec<String>,
     pub(super) told: Told,
     pub(super) denials: Denials,
+    /// Whom the kernel ended for want of memory, where its log says so.
+    pub(super) victim: Option<Victim>,
 }
 
 /// A fact, and what to do about it.
@@ -77,8 +79,11 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
         note(format!("The daemon says: {}", state.error), None);
     }
     if state.oom_killed || past.told.ran_out_of_memory {
+        let who = past.victim.as_ref().map(|Victim { program, process }| {
+            format!(" The kernel's log names whom: `{program}`, process {process} of the host.")
+        });
         note(
-            memory(container),
+            memory(container) + &who.unwrap_or_default(),
             Some(
                 "raise the limit (`hull update --memory`), or see what uses it (`hull top`)"
                     .to_owned(),
@@ -478,6 +483,15 @@ mod tests {
         container.host_config.memory = 64 << 20;
         let (_, findings) = of(&container, &Past::default());
         assert!(findings[0].fact.contains("limit of 64MiB"), "{findings:?}");
+        let past = Past {
+            victim: Some(Victim {
+                program: "java".to_owned(),
+                process: "7551".to_owned(),
+            }),
+            ..Past::default()
+        };
+        let named = of(&container, &past).1;
+        assert!(named[0].fact.contains("`java`, process 7551"), "{named:?}");
         assert!(
             !findings
                 .iter()

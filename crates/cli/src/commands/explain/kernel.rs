@@ -49,6 +49,14 @@ pub(super) enum Denied {
     Capability(String),
 }
 
+/// A process that the kernel ended for want of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Victim {
+    pub(super) program: String,
+    /// Its number on the host.
+    pub(super) process: String,
+}
+
 /// What is known of denials.
 #[derive(Debug, Default, PartialEq)]
 pub(super) enum Denials {
@@ -100,6 +108,29 @@ pub(super) fn between(from: i64, until: i64) -> Denials {
         }
     }
     Denials::Told(told)
+}
+
+/// The last process of a container that was ended for want of memory; nothing if the log cannot be read, or does not say
+/// (any more). These records name the cgroup, which is called as the container.
+pub(super) fn victim(container: &str) -> Option<Victim> {
+    let log = kernel_log().ok()?;
+    log.lines()
+        .rev()
+        .find_map(|record| victim_in(record, container))
+}
+
+fn victim_in(record: &str, container: &str) -> Option<Victim> {
+    let (_, fields) = record.split_once(";oom-kill:")?;
+    let field = |name: &str| {
+        let mut pairs = fields.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(key, value)| (key == name).then_some(value))
+    };
+    let is_its_own = !container.is_empty() && field("task_memcg")?.contains(container);
+    is_its_own.then_some(())?;
+    Some(Victim {
+        program: field("task")?.to_owned(),
+        process: field("pid")?.to_owned(),
+    })
 }
 
 fn kernel_log() -> io::Result<String> {
@@ -178,6 +209,15 @@ mod tests {
     fn told(record: &str) -> Option<(i64, String, Denied)> {
         let (time, denial) = denial(record)?;
         Some((time, denial.program, denial.what))
+    }
+
+    #[test]
+    fn the_log_names_who_was_ended_for_want_of_memory() {
+        let record = "6,1392600,41157737915,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=de2c,mems_allowed=0,oom_memcg=/hull/de2c,task_memcg=/hull/de2c/sub,task=my app,pid=7551,uid=0";
+        let victim = victim_in(record, "de2c").unwrap();
+        assert_eq!((&*victim.program, &*victim.process), ("my app", "7551"));
+        assert_eq!(victim_in(record, "ab12"), None);
+        assert_eq!(victim_in("6,1,2,-;something else", "de2c"), None);
     }
 
     #[test]

@@ -94,10 +94,15 @@ impl Command for Explain {
     async fn run(self, call: Call) -> Result<u8> {
         let client = connect(&call.globals).await?;
         let container = client.container(call.operand(0)).await.map_err(failure)?;
+        let told = ender::ask(&client, &container).await;
+        let ran_out = told.ran_out_of_memory || container.state.oom_killed;
         let past = Past {
             lines: last_lines(&client, &container).await,
-            told: ender::ask(&client, &container).await,
+            told,
             denials: denials(&client, &container),
+            victim: (ran_out && is_here(&client))
+                .then(|| kernel::victim(&container.id))
+                .flatten(),
         };
         let (summary, findings) = findings::of(&container, &past);
         if call.json {
@@ -191,14 +196,18 @@ async fn last_lines(client: &Client, container: &ContainerInspect) -> Vec<String
     text.lines().map(plain).collect()
 }
 
+/// Whether the daemon's kernel is this one.
+fn is_here(client: &Client) -> bool {
+    let host = client.host();
+    ["unix:", "fd:"].iter().any(|form| host.starts_with(form))
+}
+
 /// What it was refused since it was started last, if the kernel that knows is this one.
 fn denials(client: &Client, container: &ContainerInspect) -> Denials {
-    let host = client.host();
-    let is_here = ["unix:", "fd:"].iter().any(|form| host.starts_with(form));
     let state = &container.state;
     let never = state.status == "created";
     match time::unix_milliseconds(&state.started_at) {
-        Some(from) if is_here && !never => {
+        Some(from) if is_here(client) && !never => {
             let end = time::unix_milliseconds(&state.finished_at).filter(|end| *end >= from);
             let end = end.filter(|_| !state.running);
             kernel::between(from - TICK, end.map_or(i64::MAX, |end| end + TICK))
