@@ -12,6 +12,19 @@ pub(crate) struct Volumes {
     pub(crate) anonymous: Vec<String>,
 }
 
+/// What is wrong with a `--volume` value that no daemon need be asked about, in Docker's words.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    match text.len() {
+        0 => Err("invalid empty volume spec".to_owned()),
+        // To Docker this is a path, whatever stands in it.
+        1 | 2 => Ok(()),
+        _ if text.split(':').any(str::is_empty) => Err(format!(
+            "invalid spec: {text}: empty section between colons"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Reads all `--volume` values. A source that starts with `.` or `~`-less relative marks is made
 /// absolute from `directory`.
 pub(crate) fn read(values: &[String], directory: &Path) -> Volumes {
@@ -73,6 +86,16 @@ mod tests {
             ["data:/d", "/home/me/x:/x:ro", "/home/y:/y", "/a:/b:rw,z"]
         );
         assert_eq!(volumes.anonymous, ["/anon"]);
+    }
+
+    #[test]
+    fn no_part_of_a_volume_is_empty() {
+        for bad in ["", ":/x", "/x:", "a::b", ":/x:ro"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        for good in ["/x", ":", "a:/x", "./a:/x:ro,z"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
     }
 
     #[test]

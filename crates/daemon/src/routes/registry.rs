@@ -7,7 +7,6 @@ use hull_api::{
     types::{AuthConfig, AuthResponse},
 };
 use hull_engine::{
-    Error,
     ship::{PullOptions, PushOptions},
     volume::PullVolume,
 };

@@ -44,3 +44,20 @@ scenario!(attaching_to_what_does_not_run_is_refused(scene) {
     let text = scene.fails(1, "attach still");
     assert!(text.to_lowercase().contains("paused container"), "{text}");
 });
+
+scenario!(signals_that_are_not_passed_on_end_a_client_only_once_it_is_insisted_on(scene) {
+    let line = "run --sig-proxy=false --name box busybox sh -c 'echo up; while [ ! -e /go ]; do sleep 0.05; done; echo went on; exec sleep 1000'";
+    let mut client = scene.begin(line);
+    client.expect("up");
+    client.signal("INT");
+    scene.ok("exec box touch /go");
+    client.expect("went on");
+    // The third one ends it; those that come at the same time may count as one.
+    until("it is heard", || {
+        client.signal("INT");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        client.stderr().contains("got 3 SIGTERM/SIGINTs, forcefully exiting")
+    });
+    assert_eq!(client.wait().0, 1);
+    assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
+});

@@ -240,6 +240,9 @@ fn debug_brings_tools_into_a_container() {
         scene.ok("run -d --name bare busybox sleep 1234");
         let shown = scene.ok("debug bare -- sh -c 'ps; cat /proc/1/root/etc/hostname'");
         assert!(shown.contains("sleep 1234"), "{shown}");
+        let listed = scene.ok("debug bare ls /target/etc");
+        assert!(listed.contains("passwd"), "{listed}");
+        scene.fails(7, "debug bare -- sh -c 'exit 7'");
         assert!(shown.ends_with(&scene.ok("exec bare hostname")), "{shown}");
         let mut shell = scene.terminal("debug bare");
         shell.expect("debug of bare:/ #");
@@ -314,10 +317,14 @@ fn completions_name_what_there_is() {
             ("run --log-driver json", "json-file"),
             ("run --restart un", "unless-stopped"),
             ("stop --ti", "--timeout"),
+            ("--context ''", "default"),
+            ("help comp", "compose"),
+            ("network rm ''", ""),
+            ("network disconnect h", "host"),
         ];
         for (words, expected) in table {
             let mut found: Vec<String> = scene
-                .ok(&format!("__complete {words}"))
+                .ok(&format!("__words {words}"))
                 .lines()
                 .map(str::to_owned)
                 .collect();
@@ -326,7 +333,7 @@ fn completions_name_what_there_is() {
         }
         assert!(
             scene
-                .ok("__complete --host unix:///nosuch.sock stop ''")
+                .ok("__words --host unix:///nosuch.sock stop ''")
                 .lines()
                 .all(|word| word.starts_with('-'))
         );

@@ -19,6 +19,19 @@ scenario!(an_archive_is_loaded_in_every_packing(scene) {
     }
 });
 
+scenario!(a_load_shows_who_watches_how_far_it_is(scene) {
+    scene.ok("rmi busybox");
+    let line = format!("load -i {}", places::image("busybox").display());
+    let mut terminal = scene.terminal(&line);
+    terminal.expect("Loading layer");
+    terminal.expect("Loaded image: busybox:latest");
+    assert_eq!(terminal.wait(), 0);
+    let mut terminal = scene.terminal(&format!("{line} -q"));
+    terminal.expect("Loaded image: busybox:latest");
+    terminal.wait();
+    assert!(!terminal.screen().contains("Loading layer"), "{}", terminal.screen());
+});
+
 scenario!(names_are_given_and_taken(scene) {
     scene.ok("tag busybox mine:v1");
     scene.ok("tag mine:v1 registry.example.org:5000/team/app:2");

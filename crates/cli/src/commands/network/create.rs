@@ -114,6 +114,15 @@ impl Create {
                 "every ip-range or gateway must have a corresponding subnet",
             ));
         }
+        if let ([subnet], [], []) = (&subnets[..], &ranges[..], &gateways[..])
+            && self.aux_addresses.0.is_empty()
+        {
+            // Nothing has to be found in it: what is wrong with it, the daemon says.
+            return Ok(vec![IpamConfig {
+                subnet: subnet.clone(),
+                ..IpamConfig::default()
+            }]);
+        }
         let mut pools = Vec::new();
         for subnet in &subnets {
             let network = Subnet::parse(subnet).ok_or_else(|| {

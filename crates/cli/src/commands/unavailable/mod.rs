@@ -102,6 +102,15 @@ fn bind<'s>(
     set
 }
 
+/// What a flag was given last.
+fn text_of<'s>(name: &str, flags: &[Flag], sinks: &'s [Sink]) -> &'s str {
+    let found = flags.iter().zip(sinks).find(|(flag, _)| flag.0 == name);
+    match found {
+        Some((_, Sink::Texts(texts))) => texts.last().map_or("", String::as_str),
+        _ => "",
+    }
+}
+
 /// How many operands a usage line asks for: words in brackets may be left out.
 fn operands(usage: &str) -> Operands {
     let words = || {
@@ -166,7 +175,7 @@ pub(super) fn run(
             .any(|word| word == "--help" || word == "-h")
     {
         return Err(
-            refusal(globals, name, arguments)?.unwrap_or_else(|| unavailable(&sentence, name))
+            refusal(globals, name, arguments, "")?.unwrap_or_else(|| unavailable(&sentence, name))
         );
     }
     let mut wants_json = false;
@@ -184,17 +193,24 @@ pub(super) fn run(
         return Ok(0);
     }
     check_operands(&full, &about, &parsed.operands, program)?;
-    Err(refusal(globals, name, &parsed.operands)?.unwrap_or_else(|| unavailable(&sentence, name)))
+    let format = text_of("f,format", command.flags, &sinks);
+    let refused = refusal(globals, name, &parsed.operands, format)?;
+    Err(refused.unwrap_or_else(|| unavailable(&sentence, name)))
 }
 
 /// What Hull's daemon says to who would make a cluster.
 const NO_CLUSTER: &str = "Error response from daemon: swarm mode is not available in this version";
 
 /// Under Docker's name, what a daemon outside a cluster says to whatever is about one.
-fn refusal(globals: &Globals, name: &str, operands: &[String]) -> Result<Option<Error>> {
+fn refusal(
+    globals: &Globals,
+    name: &str,
+    operands: &[String],
+    format: &str,
+) -> Result<Option<Error>> {
     let (group, verb) = name.split_once(' ').unwrap_or((name, ""));
     if group == "plugin" {
-        return plugins::refusal(globals, verb, operands);
+        return plugins::refusal(globals, verb, operands, format);
     }
     let is_about_one = ["service", "stack", "swarm", "node", "secret", "config"].contains(&group);
     if !globals.is_docker() || !is_about_one {

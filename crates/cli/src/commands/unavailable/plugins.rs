@@ -6,6 +6,7 @@ use crate::commands::runtime;
 use crate::connection::{connect, failure};
 use crate::context::Globals;
 use crate::error::{Error, Result};
+use crate::format::output::parse_for;
 use crate::ui;
 
 /// Verbs about plugins that are there, and whether each operand is one.
@@ -21,11 +22,19 @@ const VERBS: [(&str, bool); 5] = [
 ///
 /// # Errors
 /// When the daemon cannot be reached.
-pub(super) fn refusal(globals: &Globals, verb: &str, names: &[String]) -> Result<Option<Error>> {
+pub(super) fn refusal(
+    globals: &Globals,
+    verb: &str,
+    names: &[String],
+    format: &str,
+) -> Result<Option<Error>> {
     let known = VERBS.iter().find(|(known, _)| *known == verb);
     let Some((_, has_many)) = known.filter(|_| globals.is_docker()) else {
         return Ok(None);
     };
+    if !["", "json"].contains(&format) {
+        parse_for("template parsing error: ", format)?;
+    }
     let names = if *has_many {
         names
     } else {
@@ -47,7 +56,11 @@ pub(super) fn refusal(globals: &Globals, verb: &str, names: &[String]) -> Result
         return Ok(None);
     }
     if verb == "inspect" {
-        ui::line("[]")?;
+        // Nothing of the template came to be.
+        ui::line(match format {
+            "" | "json" => "[]",
+            _ => "",
+        })?;
     }
     Ok(Some(Error::new(refused.join("\n"))))
 }

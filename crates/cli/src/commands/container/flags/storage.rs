@@ -35,6 +35,9 @@ impl StorageFlags {
 
     pub(super) fn apply(&self, config: &mut Config, host: &mut HostConfig) -> Result<(), String> {
         let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        self.volumes
+            .iter()
+            .try_for_each(|text| volume::check(text))?;
         let volumes = volume::read(&self.volumes, &directory);
         let anonymous: hull_api::types::TextSet = volumes
             .anonymous

@@ -85,6 +85,9 @@ impl Context {
             }
         };
         let (name, text) = dockerfile(&source, file)?;
+        if let (Source::Directory(directory), None, None) = (&source, &clone, &text) {
+            has_dockerfile(directory, &name)?;
+        }
         Ok(Self {
             source,
             name,
@@ -195,10 +198,53 @@ fn dockerfile(source: &Source, file: &str) -> Result<(String, Option<String>)> {
     if !Path::new(file).exists() && in_context.exists() {
         return Ok((file.to_owned(), None));
     }
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::new(format!("failed to read dockerfile: open {file}: {error}")))?;
+    let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => no_dockerfile(Path::new(file)),
+        _ => {
+            let error = Error::io("open", file, &error);
+            Error::new(format!("failed to read dockerfile: {}", error.message()))
+        }
+    })?;
     let name = Path::new(file).file_name().unwrap_or_default();
     Ok((name.to_string_lossy().into_owned(), Some(text)))
+}
+
+/// Refuses a directory without its Dockerfile before it is sent.
+fn has_dockerfile(directory: &Path, name: &str) -> Result<()> {
+    // The default name is found whatever its case.
+    let others = (name == "Dockerfile").then_some("dockerfile");
+    let mut names = std::iter::once(name).chain(others);
+    if names.any(|name| directory.join(name).exists()) {
+        return Ok(());
+    }
+    let error = no_dockerfile(&directory.join(name));
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut near: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|file| {
+            let file = file.to_lowercase();
+            file.contains("dockerfile") && !file.ends_with("ignore") || file == "containerfile"
+        })
+        .collect();
+    near.sort();
+    Err(match near.first() {
+        Some(file) => {
+            let path = directory.join(file);
+            error.with_hint(format!("there is {file}: `-f {}`", path.display()))
+        }
+        None => {
+            error.with_hint("`-f FILE` names another one, `-f -` reads it from the standard input")
+        }
+    })
+}
+
+/// A Dockerfile that is missing, in Docker's words.
+fn no_dockerfile(path: &Path) -> Error {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Error::new(format!(
+        "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat {}: no such file or directory",
+        path.display()
+    ))
 }
 
 /// Brings a named context: a directory; what else it may be, the daemon finds by itself.
