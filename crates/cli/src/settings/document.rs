@@ -4,7 +4,7 @@
 //! one step and readable by its owner only: it may hold passwords.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,12 @@ impl Document {
                 })?;
                 entries.0
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            // Whether a file can come to be there shows when it is written.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Vec::new()
+            }
             Err(error) => return Err(Error::io("open", &shown, &error)),
         };
         Ok(Self {

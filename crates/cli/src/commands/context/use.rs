@@ -23,21 +23,10 @@ impl Command for Use {
         if name != DEFAULT {
             call.globals.contexts().get(name)?;
         }
-        let settings = Settings::read(&call.globals.config_directory);
-        let (now, wanted) = (
-            settings.current_context.as_str(),
-            match name {
-                DEFAULT => "",
-                name => name,
-            },
-        );
-        // Where nothing changes, nothing is written.
-        if now != wanted {
-            settings.edit(|document| match wanted {
-                "" => document.remove("currentContext"),
-                name => document.set("currentContext", &name),
-            })?;
-        }
+        Settings::read(&call.globals.config_directory).edit(|document| match name {
+            DEFAULT => document.remove("currentContext"),
+            name => document.set("currentContext", &name),
+        })?;
         ui::line(name)?;
         ui::note(&format!("Current context is now \"{name}\""));
         if name != DEFAULT && is_overridden() {
