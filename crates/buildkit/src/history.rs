@@ -41,6 +41,11 @@ impl History {
         let mut all: Vec<Kept> = entries
             .filter_map(|entry| {
                 let path = entry.path();
+                if path.extension().is_some() {
+                    // It was being written when the daemon died.
+                    let _ = fs::remove_file(&path);
+                    return None;
+                }
                 let kept = fs::read(&path).ok().and_then(|bytes| decode(&bytes));
                 if kept.is_none() {
                     tracing::warn!(path = %path.display(), "a build's record is damaged");
@@ -133,9 +138,12 @@ mod tests {
         history.keep(&kept("../../late", 2));
         history.keep(&kept("early", 1));
         fs::write(directory.path().join("history/damaged"), b"\xff\xff").unwrap();
+        let whole = history.path("early");
+        fs::copy(&whole, whole.with_extension("new")).unwrap();
         assert_eq!(history.all(), [kept("early", 1), kept("../../late", 2)]);
         history.forget("early");
         assert_eq!(history.all().len(), 1);
         assert!(!directory.path().join("history/damaged").exists());
+        assert!(!whole.with_extension("new").exists());
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, io::Read, sync::Arc};
 
 use bytes::Bytes;
 use hull_image::{Store, store::Lease};
-use hull_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
+use hull_oci::{Descriptor, Digest, Hasher, Index, Manifest, Platform, media_type};
 use serde::Deserialize;
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 
 /// The largest manifest or index.
 const MANIFEST_BYTES_MAX: usize = 8 << 20;
+
+/// Indexes that lie in one another.
+const DEPTH_MAX: usize = 4;
 
 /// Read from a blob at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -93,7 +96,29 @@ pub(crate) async fn receive(
     let digest: Digest = digest
         .parse()
         .map_err(|error| Status::invalid(format!("{digest:?} is no digest: {error}")))?;
+    receive_document(from, store, lease, digest, (platforms, 0)).await
+}
+
+/// A document, with all that it names; it lies in `depth` others. What it says counts only once its
+/// digest is right: a client could make it name itself.
+async fn receive_document(
+    from: &content::Store<'_>,
+    store: &Arc<Store>,
+    lease: &Lease,
+    digest: Digest,
+    (platforms, depth): (&[Platform], usize),
+) -> Result<Descriptor, Status> {
+    if depth > DEPTH_MAX {
+        let message = format!("{digest} lies in more than {DEPTH_MAX} indexes");
+        return Err(Status::invalid(message));
+    }
     let bytes = from.read_all(digest.as_str(), MANIFEST_BYTES_MAX).await?;
+    let mut hasher = Hasher::new(digest.algorithm());
+    hasher.update(&bytes);
+    if hasher.finish() != digest {
+        let message = format!("the client's content of {digest} has another digest");
+        return Err(Status::new(Code::DataLoss, message));
+    }
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let parsed: Document = serde_json::from_slice(&bytes)
         .map_err(|error| Status::invalid(format!("{digest} is no image: {error}")))?;
@@ -108,8 +133,8 @@ pub(crate) async fn receive(
     for child in children {
         match &parsed {
             Document::Index(_) => {
-                let name = child.digest.to_string();
-                Box::pin(receive(from, store, lease, &name, platforms)).await?;
+                let inner = (platforms, depth + 1);
+                Box::pin(receive_document(from, store, lease, child.digest, inner)).await?;
             }
             Document::Manifest(_) => receive_blob(from, store, lease, &child).await?,
         }

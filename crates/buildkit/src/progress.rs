@@ -55,6 +55,10 @@ impl ProgressLog {
             .into_iter()
             .filter_map(|log| clipped(&mut told.log_bytes, log))
             .collect();
+        // Output that is told no more takes no room either.
+        if word == StatusResponse::default() {
+            return;
+        }
         told.bytes += word.encoded_len();
         told.words.push(Arc::new(word));
         drop(told);
@@ -202,6 +206,7 @@ mod tests {
             progress.tell(log(LOG_BYTES_MAX / 2));
         }
         assert!(progress.bytes() < LOG_BYTES_MAX + 1000);
+        assert_eq!(progress.words().len(), 3);
         let mut next = 0;
         let mut text = Vec::new();
         progress.close();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hull_sys::beneath::Root;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::{
     building,
@@ -96,6 +96,11 @@ async fn with_root<T: Send + 'static>(
 
 fn content(root: &Root, path: &str, range: Option<FileRange>) -> Result<Vec<u8>, Status> {
     let read = || -> io::Result<Vec<u8>> {
+        // A device that a step made is not even opened: it would be the host's.
+        let found = root.stat(path)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("it is no regular file"));
+        }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut file = File::from(root.open(path, flags, Mode::empty())?);
         let range = range.unwrap_or_default();

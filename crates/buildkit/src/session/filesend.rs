@@ -79,7 +79,8 @@ pub async fn send_directory(
     let (mut outgoing, mut incoming) = open(session, id, &[]).await?;
     let (packets, mut outbox) = mpsc::channel::<Packet>(PACKETS);
     let offering = offer(parts, &mut incoming, packets);
-    let sending = async {
+    // It owns the outbox: what makes packets must not wait for one that has given up.
+    let sending = async move {
         while let Some(packet) = outbox.recv().await {
             progress(packet.data.len() as u64);
             outgoing.send(&packet).await?;
@@ -105,7 +106,8 @@ pub(super) async fn offer(
     let naming = name_all(parts, packets.clone(), Arc::clone(&files));
     let answering = answer(incoming, packets, files);
     let (named, answered) = tokio::join!(naming, answering);
-    named.and(answered)
+    // The client's own word on a failure says more than the stream that it broke.
+    answered.and(named)
 }
 
 /// Waits for both ends; the client's own word on a failure says more than the broken stream.
@@ -170,7 +172,7 @@ async fn name_all(
                 links: HashMap::new(),
             };
             walk.own_directory()?;
-            walk.directory(Path::new(""))?;
+            walk.tree()?;
             next = walk.next;
         }
         send(&packets, Packet::default())
@@ -187,9 +189,11 @@ struct Walk {
     packets: mpsc::Sender<Packet>,
     files: Arc<Numbered>,
     next: u32,
-    /// The first name of each file that has several.
-    links: HashMap<(u64, u64), String>,
+    links: Links,
 }
+
+/// The first name of each file that has several, by device and inode.
+type Links = HashMap<(u64, u64), String>;
 
 impl Walk {
     /// Tells of the directory that the root becomes, if it is one of several.
@@ -209,17 +213,20 @@ impl Walk {
         })
     }
 
-    fn directory(&mut self, path: &Path) -> Result<(), Status> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        let directory = self.root.open(path, flags, Mode::empty());
-        let directory = directory.map_err(|error| unreadable(path, error))?;
-        let names = names(&directory).map_err(|error| unreadable(path, error))?;
-        for name in names {
+    /// Tells of all that is below the root. Directories lie in one another deeper than a thread's
+    /// stack reaches: those that are open wait in a list.
+    fn tree(&mut self) -> Result<(), Status> {
+        let mut open = vec![self.open(PathBuf::new())?];
+        while let Some((path, directory, names)) = open.last_mut() {
+            let Some(name) = names.next() else {
+                open.pop();
+                continue;
+            };
             let path = path.join(&name);
-            let stat = stat_of(&directory, &name, &self.below.join(&path));
+            let stat = stat_of(directory, &name, &self.below.join(&path));
             let mut stat = stat.map_err(|error| unreadable(&path, error))?;
             let kind = mode::kind(stat.mode);
-            self.note_link(&directory, &name, &mut stat);
+            note_link(&mut self.links, directory, &name, &mut stat);
             if kind == FileType::RegularFile {
                 let file = (Arc::clone(&self.root), path.clone());
                 self.files.files().insert(self.next, file);
@@ -230,34 +237,45 @@ impl Walk {
                 ..Packet::default()
             })?;
             if kind == FileType::Directory {
-                self.directory(&path)?;
+                open.push(self.open(path)?);
             }
         }
         Ok(())
     }
 
-    /// A further name of a file that was named before is told as a link to it.
-    fn note_link(&mut self, directory: &OwnedFd, name: &OsStr, stat: &mut Stat) {
-        let Ok(found) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
-            return;
-        };
-        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile || found.st_nlink < 2 {
-            return;
-        }
-        let inode = (found.st_dev, found.st_ino);
-        match self.links.get(&inode) {
-            Some(first) => {
-                stat.linkname.clone_from(first);
-                stat.size = 0;
-            }
-            None => {
-                self.links.insert(inode, stat.path.clone());
-            }
-        }
+    fn open(&self, path: PathBuf) -> Result<Open, Status> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let directory = self.root.open(&path, flags, Mode::empty());
+        let directory = directory.map_err(|error| unreadable(&path, error))?;
+        let names = names(&directory).map_err(|error| unreadable(&path, error))?;
+        Ok((path, directory, names.into_iter()))
     }
 
     fn send(&self, packet: Packet) -> Result<(), Status> {
         send(&self.packets, packet)
+    }
+}
+
+/// A directory under way: where it is, itself, and the names in it that are still to come.
+type Open = (PathBuf, OwnedFd, std::vec::IntoIter<OsString>);
+
+/// A further name of a file that was named before is told as a link to it.
+fn note_link(links: &mut Links, directory: &OwnedFd, name: &OsStr, stat: &mut Stat) {
+    let Ok(found) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        return;
+    };
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile || found.st_nlink < 2 {
+        return;
+    }
+    let inode = (found.st_dev, found.st_ino);
+    match links.get(&inode) {
+        Some(first) => {
+            stat.linkname.clone_from(first);
+            stat.size = 0;
+        }
+        None => {
+            links.insert(inode, stat.path.clone());
+        }
     }
 }
 
@@ -295,9 +313,9 @@ async fn answer(
             }
         };
         match packet.r#type() {
-            PacketType::PacketReq => {
-                let _ = asked.send(packet.id);
-            }
+            // Nobody sends any more: the other side is told why, not left waiting.
+            PacketType::PacketReq if asked.send(packet.id).is_err() => break,
+            PacketType::PacketReq => {}
             PacketType::PacketErr => {
                 let message = String::from_utf8_lossy(&packet.data).into_owned();
                 let message = format!("error from receiver: {message}");
@@ -314,7 +332,7 @@ async fn answer(
     drop(asked);
     let sent = sending.await;
     let sent = sent.map_err(|_| Status::new(Code::Internal, "reading the result broke off"))?;
-    sent.and(outcome)
+    outcome.and(sent)
 }
 
 /// A file's content in pieces, an empty one last.

@@ -35,6 +35,15 @@ const SMALL_BYTES_MAX: i64 = 1 << 20;
 /// A file that was small may have grown since it was named, but not beyond this.
 const GROWN_BYTES_MAX: usize = 16 << 20;
 
+/// Contents that wait in memory, together. Clients send four files at once.
+const WAITING_BYTES_MAX: usize = 128 << 20;
+
+/// Entries of a directory: each waits in memory until its content is here.
+const ENTRIES_MAX: u64 = 5_000_000;
+
+/// The longest path, and the longest target of a link, as everywhere in Linux.
+const PATH_BYTES_MAX: usize = 4096;
+
 /// What to bring.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
@@ -168,6 +177,14 @@ pub(super) enum ReceiveError {
     Unasked(u32),
     #[error("{0} grew while it was being sent")]
     Grown(String),
+    #[error(
+        "the directory has more than {ENTRIES_MAX} entries: name what is not needed in .dockerignore"
+    )]
+    TooManyEntries,
+    #[error("the client sends too many files at once")]
+    TooMuchAtOnce,
+    #[error("a path is longer than {PATH_BYTES_MAX} bytes: {0}...")]
+    LongPath(String),
     #[error("the client stopped in the middle")]
     Incomplete,
 }
@@ -179,6 +196,8 @@ pub(super) struct Receiver<R> {
     asked: mpsc::UnboundedSender<Packet>,
     /// Small files under way.
     pending: HashMap<u32, (Stat, Vec<u8>)>,
+    /// Bytes of their contents, together.
+    waiting: usize,
     /// Large files that wait for their turn.
     large: VecDeque<(u32, Stat)>,
     links: Vec<Stat>,
@@ -197,6 +216,7 @@ impl<R: Replica> Receiver<R> {
             inbox,
             asked,
             pending: HashMap::new(),
+            waiting: 0,
             large: VecDeque::new(),
             links: Vec::new(),
             next: 0,
@@ -246,10 +266,20 @@ impl<R: Replica> Receiver<R> {
         Ok(())
     }
 
-    fn entry(&mut self, stat: Stat) -> Result<(), ReceiveError> {
+    fn entry(&mut self, mut stat: Stat) -> Result<(), ReceiveError> {
         let id = self.next;
         self.next = id.wrapping_add(1);
         self.report.entries += 1;
+        if self.report.entries > ENTRIES_MAX {
+            return Err(ReceiveError::TooManyEntries);
+        }
+        for text in [&stat.path, &stat.linkname] {
+            if text.len() > PATH_BYTES_MAX {
+                return Err(ReceiveError::LongPath(text.chars().take(60).collect()));
+            }
+        }
+        // Nobody asks for them.
+        stat.xattrs.clear();
         let (path, look) = (Path::new(&stat.path), look(&stat));
         let done = match mode::kind(stat.mode) {
             FileType::Directory => self.replica.directory(path, look),
@@ -297,6 +327,10 @@ impl<R: Replica> Receiver<R> {
         if !data.is_empty() {
             self.report.bytes += data.len() as u64;
             content.extend_from_slice(data);
+            self.waiting += data.len();
+            if self.waiting > WAITING_BYTES_MAX {
+                return Err(ReceiveError::TooMuchAtOnce);
+            }
             if content.len() > GROWN_BYTES_MAX {
                 return Err(ReceiveError::Grown(stat.path.clone()));
             }
@@ -305,6 +339,7 @@ impl<R: Replica> Receiver<R> {
         let path = Path::new(&stat.path);
         let written = self.replica.file(path, &mut content.as_slice(), look(stat));
         written.map_err(ReceiveError::Replica)?;
+        self.waiting -= content.len();
         self.pending.remove(&id);
         Ok(())
     }

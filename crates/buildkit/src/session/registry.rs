@@ -1,7 +1,7 @@
 //! Which sessions there are.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -97,8 +97,7 @@ impl Sessions {
             ));
         }
         if self.known().contains_key(&offer.id) {
-            let message = format!("session {} already exists", offer.id);
-            return Err(Status::new(Code::AlreadyExists, message));
+            return Err(taken(&offer.id));
         }
         Ok(())
     }
@@ -118,9 +117,11 @@ impl Sessions {
             ended,
         });
         let id = session.id.clone();
-        if self.known().insert(id.clone(), session).is_some() {
-            tracing::warn!(session = id, "a session takes the place of another");
-        }
+        // Two may have been accepted at the same moment: builds draw on the first.
+        match self.known().entry(id.clone()) {
+            Entry::Occupied(_) => return Err(taken(&id)),
+            Entry::Vacant(place) => place.insert(session),
+        };
         self.arrivals.send_replace(());
         // Also when this future is dropped: whoever waits for the session must not wait for ever.
         let _leaving = Leaving {
@@ -155,6 +156,11 @@ impl Sessions {
     fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn taken(id: &str) -> Status {
+    let message = format!("session {id} already exists");
+    Status::new(Code::AlreadyExists, message)
 }
 
 /// Takes a session off the list when it is held no more.

@@ -30,6 +30,7 @@ use crate::{
 const METHODS: &[&str] = &[
     "/moby.filesync.v1.FileSync/DiffCopy",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
+    "/moby.filesync.v1.FileSend/DiffCopy",
 ];
 
 /// A client that offers one directory and one secret.
@@ -67,6 +68,11 @@ impl Service for FakeClient {
                         packets,
                     );
                     tokio::try_join!(offering, sending).map(drop)
+                }
+                // A place for results whose disk is full.
+                "/moby.filesync.v1.FileSend/DiffCopy" => {
+                    call.incoming.next::<Packet>().await?;
+                    Err(Status::new(Code::Unknown, "no space left on device"))
                 }
                 other => Err(Status::unimplemented(other.to_owned())),
             }
@@ -195,6 +201,49 @@ async fn a_directory_arrives_and_only_what_changed_comes_again() {
     assert_eq!((report.files, report.bytes), (1, 19));
     assert_eq!(second.now[Path::new("many/77")].0, b"changed, and longer");
     assert!(!second.now.contains_key(Path::new("many/78")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_cannot_write_a_result_is_heard() {
+    let place = tempfile::tempdir().unwrap();
+    for number in 0..2000 {
+        fs::write(place.path().join(format!("{number}")), "content").unwrap();
+    }
+    with_session(place.path(), async |session| {
+        let root = Arc::new(Root::new(place.path()).unwrap());
+        let sent = filesend::send_directory(&session, 0, vec![(PathBuf::new(), root)], |_| {});
+        let error = sent.await.unwrap_err();
+        assert!(error.message.contains("no space left"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_s_name_stays_with_the_first_who_has_it() {
+    let place = tempfile::tempdir().unwrap();
+    let sessions = Arc::new(Sessions::default());
+    let offer = Offer {
+        id: "one".to_owned(),
+        shared_key: String::new(),
+        methods: Vec::new(),
+    };
+    let open = |offer: Offer| {
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let client = Arc::new(FakeClient {
+            directory: place.path().to_owned(),
+        });
+        let serving = tokio::spawn(serve(there, client));
+        let sessions = Arc::clone(&sessions);
+        let holding = tokio::spawn(async move { sessions.hold(here, offer).await });
+        (serving, holding)
+    };
+    let (first, _held) = open(offer.clone());
+    sessions.get("one").await.unwrap();
+    let (_second, refused) = open(offer);
+    let error = refused.await.unwrap().unwrap_err();
+    assert_eq!(error.code, Code::AlreadyExists);
+    assert!(sessions.get("one").await.is_ok());
+    first.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
