@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
+
+use super::history_filter::Filter;
 use crate::{
     grpc::{Call, Code, Status},
     job::Job,
@@ -12,6 +15,15 @@ use crate::{
     service::Front,
 };
 
+/// What a client knows of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing: it has not asked for this one.
+    Nothing,
+    Began,
+    Ended,
+}
+
 /// Tells of builds: of those there are, and, unless the client wants to leave at once, of those to
 /// come.
 pub(super) async fn listen(
@@ -19,38 +31,51 @@ pub(super) async fn listen(
     request: &BuildHistoryRequest,
     call: &Call,
 ) -> Result<(), Status> {
+    let filter = Filter::parse(&request.filter, Timestamp::now()).map_err(Status::invalid)?;
     let mut changes = front.jobs().changes();
-    // What the client knows of each build: whether it has ended.
-    let mut known: HashMap<String, bool> = HashMap::new();
+    let mut known: HashMap<String, Told> = HashMap::new();
+    let mut room = usize::try_from(request.limit)
+        .ok()
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
     loop {
         changes.mark_unchanged();
         let mut present = HashSet::new();
-        let limit = usize::try_from(request.limit)
-            .ok()
-            .filter(|limit| *limit > 0);
-        let jobs = front
-            .jobs()
-            .all()
-            .into_iter()
-            .filter(|job| is_wanted(request, job));
-        for job in jobs.take(limit.unwrap_or(usize::MAX)) {
-            let has_ended = job.outcome().is_some();
+        for job in front.jobs().all() {
             present.insert(job.reference.clone());
-            if known.insert(job.reference.clone(), has_ended) != Some(has_ended) {
+            let before = known.get(&job.reference).copied();
+            let now = match job.outcome() {
+                None => Told::Began,
+                Some(_) => Told::Ended,
+            };
+            // One that the client has heard of is told of to its end.
+            let is_wanted = match before {
+                Some(Told::Nothing) => false,
+                Some(before) => before != now,
+                None => room > 0 && is_wanted(request, &filter, &job),
+            };
+            if is_wanted {
+                known.insert(job.reference.clone(), now);
+                room = room.saturating_sub(usize::from(before.is_none()));
                 call.reply(&event(&job)).await?;
+            } else if before.is_none() && now == Told::Ended {
+                known.insert(job.reference.clone(), Told::Nothing);
             }
         }
         if request.early_exit {
             return Ok(());
         }
-        let gone: Vec<_> = known
-            .keys()
-            .filter(|name| !present.contains(*name))
-            .cloned()
-            .collect();
-        for name in gone {
+        // The limit is for what there was.
+        room = usize::MAX;
+        let gone = |(name, told): (&String, &Told)| {
+            (!present.contains(name)).then(|| (name.clone(), *told))
+        };
+        let gone: Vec<_> = known.iter().filter_map(gone).collect();
+        for (name, told) in gone {
             known.remove(&name);
-            call.reply(&deleted(name)).await?;
+            if told != Told::Nothing {
+                call.reply(&deleted(name)).await?;
+            }
         }
         if changes.changed().await.is_err() {
             return Ok(());
@@ -80,9 +105,10 @@ pub(super) fn update(front: &Front, request: &UpdateBuildHistoryRequest) -> Resu
     Ok(())
 }
 
-fn is_wanted(request: &BuildHistoryRequest, job: &Job) -> bool {
+fn is_wanted(request: &BuildHistoryRequest, filter: &Filter, job: &Job) -> bool {
     let by_name = request.r#ref.is_empty() || request.r#ref == job.reference;
-    by_name && (!request.active_only || job.outcome().is_none())
+    let by_state = !request.active_only || job.outcome().is_none();
+    by_name && by_state && filter.means(job)
 }
 
 fn event(job: &Job) -> BuildHistoryEvent {

@@ -2,6 +2,7 @@
 
 mod disk;
 mod history;
+mod history_filter;
 mod session;
 mod solve;
 mod worker;
