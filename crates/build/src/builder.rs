@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hull_image::store::Lease;
 use hull_image::{Image, Overlay, Store};
@@ -11,7 +12,7 @@ use hull_oci::{ImageConfig, Platform, chain_ids};
 use jiff::Timestamp;
 
 use crate::cache::import::Reading;
-use crate::cache::{Cache, CacheFilter, CachePruned, CacheUsage, Imports};
+use crate::cache::{Budget, Cache, CacheFilter, CachePruned, CacheUsage, Imports};
 use crate::cancel::Cancel;
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::{Error, Place, Result};
@@ -26,6 +27,9 @@ use crate::tree::Trees;
 /// Bytes the cache may take before the longest unused goes, unless configured otherwise.
 pub const CACHE_BYTES_DEFAULT: u64 = 20 << 30;
 
+/// How often it is looked how much cache mounts and contexts take: all of their files must be.
+const LOOK_INTERVAL: Duration = Duration::from_secs(600);
+
 /// The builder of a daemon.
 pub struct Builder {
     pub(crate) store: Arc<Store>,
@@ -37,6 +41,8 @@ pub struct Builder {
     directory: PathBuf,
     run_dir: PathBuf,
     cache_bytes: u64,
+    /// When it was last looked how much cache mounts and contexts take, and the bytes.
+    others: Mutex<Option<(Instant, u64)>>,
     serial: AtomicU64,
 }
 
@@ -111,6 +117,7 @@ impl Builder {
             directory: dir,
             run_dir: run_dir.to_owned(),
             cache_bytes: CACHE_BYTES_DEFAULT,
+            others: Mutex::default(),
             serial: AtomicU64::new(0),
         })
     }
@@ -151,6 +158,7 @@ impl Builder {
         let mut facts = Facts::of(request, &build, began, bases.materials());
         let by_manifest = bases.by_manifest();
         let images = images_of(&plan, &by_manifest);
+        let sources = Sources::new(&plan, request)?;
         let run_dir = self.make_run_dir(&build)?;
         // A failed step stops its siblings, not the client's other builds.
         let inner = Cancel::new();
@@ -174,7 +182,7 @@ impl Builder {
             progress: &progress,
             cancel: &inner,
             locks: &self.locks,
-            sources: Sources::new(&plan, request)?,
+            sources,
             trees: &self.trees,
             images: layers_of(&images),
             build: build.clone(),
@@ -182,7 +190,10 @@ impl Builder {
         };
         let solved = solver.solve();
         let _ = std::fs::remove_dir_all(&run_dir);
-        cancel.check()?;
+        if let Err(cancelled) = cancel.check() {
+            solver.let_go(solved.iter().flatten());
+            return Err(cancelled);
+        }
         let solved = solved?;
         facts.end();
         let held = solved.iter().filter_map(|one| one.layer).collect();
@@ -242,17 +253,49 @@ impl Builder {
         self.cache.prune(filter, &self.trees)
     }
 
-    /// After a build: what was remembered reaches the disk, and the cache keeps to its budget.
+    /// After a build: what was remembered reaches the disk.
     pub fn settle(&self) -> Result<()> {
-        self.cache.sync()?;
+        let marks = self.trees.unsettled();
+        if self.cache.sync()? {
+            self.trees.settled(&marks);
+        }
+        Ok(())
+    }
+
+    /// Has the cache keep to its budget. It may take a while, and nobody needs to wait for it.
+    pub fn tidy(&self) {
+        if let Err(error) = self.keep_to_budget() {
+            tracing::warn!(%error, "cannot have the build cache keep to its budget");
+        }
+    }
+
+    fn keep_to_budget(&self) -> Result<()> {
+        let Ok(mut others) = self.others.try_lock() else {
+            // Somebody is about it.
+            return Ok(());
+        };
+        let others = match *others {
+            Some((when, bytes)) if when.elapsed() < LOOK_INTERVAL => bytes,
+            _ => {
+                let usage = self.usage()?.records.into_iter();
+                let bytes = usage.filter(|record| record.kind != "regular");
+                let bytes = bytes.map(|record| record.bytes).sum();
+                *others = Some((Instant::now(), bytes));
+                bytes
+            }
+        };
+        if self.cache.step_bytes()?.saturating_add(others) <= self.cache_bytes {
+            return Ok(());
+        }
         let filter = CacheFilter {
             all: true,
-            keep_bytes: self.cache_bytes,
+            budget: Budget {
+                used_max: self.cache_bytes,
+                ..Budget::default()
+            },
             ..CacheFilter::default()
         };
-        if self.cache.step_bytes()? > self.cache_bytes {
-            self.cache.prune(&filter, &self.trees)?;
-        }
+        self.cache.prune(&filter, &self.trees)?;
         Ok(())
     }
 

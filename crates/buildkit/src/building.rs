@@ -71,7 +71,7 @@ pub(crate) async fn run(
     let client = Arc::new(client);
     let attest = attest(&attributes)?;
     let recipe = recipe(job, &client, &attributes).await?;
-    let guests = Guests::new(Arc::clone(front.store()));
+    let guests = Guests::new(Arc::clone(front.store()), Arc::clone(front.hosts()));
     let named = named_contexts(front, &client, &guests, &attributes, inputs).await?;
     let mut request = request(job, &attributes, recipe)?;
     request.named_contexts = named;
@@ -167,7 +167,7 @@ async fn recipe(
     let name = &attributes.file_name;
     let step = Step::begin(&job.progress, &job.reference, &format!("{LOADING}{name}"));
     let found = match (&uploaded, &attributes.dockerfile_directory) {
-        (Some(tree), None) => Ok(find(tree, &below(&attributes.subdirectory, name))),
+        (Some(tree), None) => find(tree, &below(&attributes.subdirectory, name)),
         (_, directory) => {
             let directory = directory.as_deref().unwrap_or(DOCKERFILE_DIRECTORY);
             bring(client, directory, name, &step).await
@@ -183,7 +183,10 @@ async fn recipe(
     }))?;
     let ignore = match (own_ignore, &uploaded) {
         (Some(own), _) => own,
-        (None, Some(tree)) => read(tree, &below(&attributes.subdirectory, IGNORE_FILE)),
+        (None, Some(tree)) => {
+            let path = below(&attributes.subdirectory, IGNORE_FILE);
+            read(tree, &path)?.unwrap_or_default()
+        }
         (None, None) => ignored(job, client, attributes).await?,
     };
     Ok(Recipe { text, ignore })
@@ -202,25 +205,22 @@ async fn bring(
     }
     let (tree, bytes) = client.files(directory, wanted).await?;
     step.status("transferring dockerfile:", bytes, 0, true);
-    Ok(find(&tree, name))
+    find(&tree, name)
 }
 
 /// The Dockerfile and what it ignores, if they are there.
-fn find(tree: &Tree, name: &str) -> (Option<String>, Option<String>) {
-    let text = |path: &str| {
-        let bytes = tree.read(path, DOCKERFILE_BYTES_MAX)?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let dockerfile = text(name).or_else(|| {
-        let lowercase = name.strip_suffix("Dockerfile")?;
-        text(&format!("{lowercase}dockerfile"))
-    });
-    (dockerfile, text(&format!("{name}{IGNORE_FILE}")))
+fn find(tree: &Tree, name: &str) -> Result<(Option<String>, Option<String>), Status> {
+    let mut dockerfile = read(tree, name)?;
+    if let (None, Some(directory)) = (&dockerfile, name.strip_suffix("Dockerfile")) {
+        dockerfile = read(tree, &format!("{directory}dockerfile"))?;
+    }
+    Ok((dockerfile, read(tree, &format!("{name}{IGNORE_FILE}"))?))
 }
 
-fn read(tree: &Tree, path: &str) -> String {
-    let bytes = tree.read(path, DOCKERFILE_BYTES_MAX).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+fn read(tree: &Tree, path: &str) -> Result<Option<String>, Status> {
+    let bytes = tree.read(path, DOCKERFILE_BYTES_MAX);
+    let bytes = bytes.map_err(|why| Status::new(Code::Unknown, why))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn below(directory: &str, name: &str) -> String {
@@ -250,7 +250,7 @@ async fn ignored(job: &Job, client: &Client, attributes: &Attributes) -> Result<
         Err(status) => return step.end(Err(status)),
     };
     step.status("transferring context:", bytes, 0, true);
-    step.end(Ok(read(&tree, IGNORE_FILE)))
+    step.end(read(&tree, IGNORE_FILE).map(Option::unwrap_or_default))
 }
 
 /// Takes what the client uploads, or fetches what its address names.
@@ -286,15 +286,32 @@ fn request(job: &Job, attributes: &Attributes, recipe: Recipe) -> Result<BuildRe
     request.no_cache_filter = attributes.no_cache.clone().unwrap_or_default();
     request.pull = attributes.pull;
     request.run = run_defaults(attributes);
+    request.run.network = network(&attributes.network, &job.entitlements)?;
     request.entitlements.clone_from(&job.entitlements);
     request.source_date_epoch = attributes.source_date_epoch;
     Ok(request)
 }
 
+/// The network of commands that ask for none. The host's is a privilege.
+fn network(mode: &str, granted: &[String]) -> Result<String, Status> {
+    match mode {
+        "" | "default" | "sandbox" => Ok(String::new()),
+        "none" => Ok(mode.to_owned()),
+        "host" if granted.iter().any(|one| one == "network.host") => Ok(mode.to_owned()),
+        "host" => Err(Status::new(
+            Code::PermissionDenied,
+            "network.host is not allowed: grant it with --allow network.host",
+        )),
+        other => Err(Status::invalid(format!(
+            "invalid netmode {other:?}: there are default, none and host"
+        ))),
+    }
+}
+
 fn run_defaults(attributes: &Attributes) -> RunDefaults {
     let resources = attributes.resources.clone();
     RunDefaults {
-        network: attributes.network.clone(),
+        network: String::new(),
         extra_hosts: attributes.extra_hosts.clone(),
         shm_size: attributes.shm_size,
         ulimits: attributes.ulimits.clone(),

@@ -232,7 +232,7 @@ impl Contexts for Client {
 
     fn file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, String> {
         if let Some(tree) = lock(&self.here).get(name) {
-            return Ok(tree.read(path, SMALL_FILE_BYTES_MAX));
+            return tree.read(path, SMALL_FILE_BYTES_MAX);
         }
         let directory = self.directory(name);
         let bringing = self.files(&directory, vec![path.to_owned()]);
@@ -240,7 +240,7 @@ impl Contexts for Client {
             .runtime
             .block_on(bringing)
             .map_err(|status| status.message)?;
-        Ok(tree.read(path, SMALL_FILE_BYTES_MAX))
+        tree.read(path, SMALL_FILE_BYTES_MAX)
     }
 }
 

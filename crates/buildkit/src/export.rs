@@ -8,7 +8,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use hull_build::{Builder, Built, export::ImageOutput};
+use hull_build::{
+    Builder, Built,
+    export::{ImageOutput, Naming},
+};
 use hull_oci::{Descriptor, Reference};
 use tokio::sync::mpsc;
 
@@ -78,17 +81,15 @@ pub(crate) async fn all(
     let mut response = HashMap::new();
     for output in &wanted.outputs {
         match &output.kind {
-            Kind::Image { names, push } => {
-                response.extend(export.image(names, *push).await?);
-            }
+            Kind::Image { .. } => response.extend(export.image(output).await?),
             Kind::DockerArchive { names }
             | Kind::Oci {
                 names,
                 is_tar: true,
             } => {
-                response.extend(export.archive(output.id, names).await?);
+                response.extend(export.archive(output, names).await?);
             }
-            Kind::Oci { is_tar: false, .. } => response.extend(export.layout().await?),
+            Kind::Oci { is_tar: false, .. } => response.extend(export.layout(output).await?),
             Kind::Tar | Kind::Local if solved.attest.is_any() => {
                 return Err(Status::invalid(
                     "attestations belong to images: choose --output type=image or type=oci, or \
@@ -131,36 +132,66 @@ impl Export<'_> {
             .map_err(|error| building::status(&error))
     }
 
-    /// An image in the daemon's store.
-    async fn image(
-        &self,
-        names: &[Reference],
-        push: bool,
-    ) -> Result<HashMap<String, String>, Status> {
-        let output = ImageOutput {
+    /// The image that an output makes.
+    fn wanted(&self, output: &Output, names: &[Reference]) -> ImageOutput {
+        ImageOutput {
             names: names.to_vec(),
+            annotations: output.annotations.clone(),
+            compression: output.compression,
             inline_cache: self.inline_cache,
             attest: self.solved.attest.clone(),
             ..ImageOutput::default()
+        }
+    }
+
+    /// An image in the daemon's store.
+    async fn image(&self, output: &Output) -> Result<HashMap<String, String>, Status> {
+        let Kind::Image {
+            names,
+            naming,
+            push,
+            stays,
+        } = &output.kind
+        else {
+            return Ok(HashMap::new());
         };
-        let target = self
-            .blocking(move |builder, built| built.image(builder, &output))
-            .await?;
-        if push {
-            for name in names {
-                self.push(name).await?;
+        let mut image = self.wanted(output, names);
+        image.naming = *naming;
+        let stays = *stays;
+        let making = self.blocking(move |builder, built| match stays {
+            true => built.image(builder, &image),
+            false => built.unnamed_image(builder, &image),
+        });
+        let target = making.await?;
+        let names = match naming {
+            Naming::ByDigest => naming.names(names, &target.digest),
+            _ => names.clone(),
+        };
+        if *push {
+            for name in &names {
+                self.push(name, &target).await?;
             }
         }
-        Ok(self.told_of(&target, names).await)
+        Ok(self.told_of(&target, &names).await)
     }
 
     /// Carries an image to its registry, as the client who asked for it.
-    async fn push(&self, name: &Reference) -> Result<(), Status> {
+    async fn push(&self, name: &Reference, target: &Descriptor) -> Result<(), Status> {
         let text = format!("pushing {name}");
         let step = Arc::new(Step::begin(&self.job.progress, &self.job.reference, &text));
-        let teller = Arc::clone(&step);
+        let pushed = self.push_with(name, target, Arc::clone(&step)).await;
+        step.end(pushed)
+    }
+
+    async fn push_with(
+        &self,
+        name: &Reference,
+        target: &Descriptor,
+        teller: Arc<Step>,
+    ) -> Result<(), Status> {
         let push = Push {
             reference: name.clone(),
+            target: target.clone(),
             credentials: self.session.credentials(name.domain()).await?,
             tell: Box::new(move |layer, current, total| {
                 teller.status(
@@ -172,30 +203,23 @@ impl Export<'_> {
             }),
         };
         let pushed = Arc::clone(self.front.lender()).push(push).await;
-        let pushed = pushed
-            .map_err(|why| Status::new(Code::Unknown, format!("failed to push {name}: {why}")));
-        step.end(pushed)
+        pushed.map_err(|why| Status::new(Code::Unknown, format!("failed to push {name}: {why}")))
     }
 
     /// An archive, into a file of the client's.
     async fn archive(
         &self,
-        id: usize,
+        output: &Output,
         names: &[Reference],
     ) -> Result<HashMap<String, String>, Status> {
-        let output = ImageOutput {
-            names: names.to_vec(),
-            inline_cache: self.inline_cache,
-            attest: self.solved.attest.clone(),
-            ..ImageOutput::default()
-        };
+        let image = self.wanted(output, names);
         let (writer, pieces) = stream();
         let writing = self.blocking(move |builder, built| {
             let mut writer = writer;
-            let target = built.archive(builder, &output, &mut writer);
+            let target = built.archive(builder, &image, &mut writer);
             writer.end(target)
         });
-        let sending = send_stream(self.session, id, &[], pieces);
+        let sending = send_stream(self.session, output.id, &[], pieces);
         let (target, sent) = tokio::join!(writing, sending);
         let target = first_failure(target, sent)?;
         Ok(self.told_of(&target, names).await)
@@ -245,24 +269,20 @@ impl Export<'_> {
     }
 
     /// An OCI layout, blob by blob, into a store of the client's.
-    async fn layout(&self) -> Result<HashMap<String, String>, Status> {
+    async fn layout(&self, output: &Output) -> Result<HashMap<String, String>, Status> {
         let step = Step::begin(
             &self.job.progress,
             &self.job.reference,
             "exporting to oci image layout",
         );
-        let target = step.end(self.send_layout(&step).await)?;
+        let target = step.end(self.send_layout(output, &step).await)?;
         Ok(self.told_of(&target, &[]).await)
     }
 
-    async fn send_layout(&self, step: &Step) -> Result<Descriptor, Status> {
-        let output = ImageOutput {
-            inline_cache: self.inline_cache,
-            attest: self.solved.attest.clone(),
-            ..ImageOutput::default()
-        };
+    async fn send_layout(&self, output: &Output, step: &Step) -> Result<Descriptor, Status> {
+        let image = self.wanted(output, &[]);
         let target = self
-            .blocking(move |builder, built| built.unnamed_image(builder, &output))
+            .blocking(move |builder, built| built.unnamed_image(builder, &image))
             .await?;
         let store = Arc::clone(self.front.store());
         layout::send(&store, &self.session.store(EXPORT), &target, step).await?;

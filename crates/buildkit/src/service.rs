@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use hull_build::Builder;
 use hull_image::Store;
-use hull_oci::Reference;
+use hull_oci::{Descriptor, Reference};
 
 use crate::{
     control::{self, Worker},
     gateway,
     grpc::{Call, Running, Service, Status},
+    guests::Hosts,
     job::Jobs,
     proto::worker::WorkerRecord,
     session::{Credentials, Sessions},
@@ -41,8 +42,10 @@ pub struct Device {
 
 /// An image on its way to a registry.
 pub struct Push {
-    /// Its name.
+    /// Its name: with a tag, or with its own digest.
     pub reference: Reference,
+    /// The image itself: its name may lead elsewhere by now, or is not in the store at all.
+    pub target: Descriptor,
     /// What the client logs in with there.
     pub credentials: Option<Credentials>,
     /// Hears of a layer: its digest, bytes that are there, bytes in all.
@@ -63,6 +66,7 @@ pub struct Front {
     lender: Arc<dyn Lender>,
     sessions: Sessions,
     jobs: Jobs,
+    hosts: Arc<Hosts>,
 }
 
 impl Front {
@@ -81,6 +85,7 @@ impl Front {
             lender,
             sessions: Sessions::default(),
             jobs,
+            hosts: Arc::default(),
         }
     }
 
@@ -106,8 +111,8 @@ impl Front {
         &self.builder
     }
 
-    /// After a build: what it remembered reaches the disk, the cache keeps to its budget, and what
-    /// nobody needs any more is deleted.
+    /// After a build: what it remembered reaches the disk. Then, while nobody waits, the cache is made
+    /// to keep to its budget, and what nobody needs any more is deleted.
     pub(crate) async fn settle(&self) {
         let builder = Arc::clone(&self.builder);
         match tokio::task::spawn_blocking(move || builder.settle()).await {
@@ -115,7 +120,11 @@ impl Front {
             Ok(Err(error)) => tracing::warn!(%error, "the build cache is not settled"),
             Err(panic) => tracing::error!(%panic, "settling the build cache broke off"),
         }
-        self.lender.sweep();
+        let (builder, lender) = (Arc::clone(&self.builder), Arc::clone(&self.lender));
+        drop(tokio::task::spawn_blocking(move || {
+            builder.tidy();
+            lender.sweep();
+        }));
     }
 
     /// What the daemon lends.
@@ -126,6 +135,11 @@ impl Front {
     /// Where images are.
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// What builds begin with that only builds know.
+    pub(crate) fn hosts(&self) -> &Arc<Hosts> {
+        &self.hosts
     }
 
     pub(crate) fn jobs(&self) -> &Jobs {

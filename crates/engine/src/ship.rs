@@ -30,6 +30,8 @@ pub struct PullOptions {
 pub struct PushOptions {
     /// With a tag; without, all tags of the repository are meant.
     pub reference: String,
+    /// What is pushed, instead of what the name leads to here. The name may have this digest then.
+    pub target: Option<Descriptor>,
     /// Only this platform's image.
     pub platform: Option<String>,
     /// Whether a list may not be replaced by the one of its images that is here.
@@ -104,11 +106,12 @@ impl Engine {
     /// Pushes an image, or all tags of a repository.
     pub async fn image_push(&self, options: PushOptions, progress: &Progress) -> Result<()> {
         let reference = parse_reference(&options.reference)?;
-        if reference.digest().is_some() {
+        if reference.digest().is_some() && options.target.is_none() {
             return Err(Error::Invalid("cannot push a digest reference".to_owned()));
         }
         let references = match reference.tag() {
             Some(_) => vec![reference],
+            None if options.target.is_some() => vec![reference],
             None => self.tags_to_push(&reference)?,
         };
         let client = self.registries();
@@ -120,7 +123,8 @@ impl Engine {
                 whole: options.whole,
                 credentials: options.credentials.clone(),
             };
-            push::push(&client, self.images(), &order, progress).await?;
+            let target = options.target.clone();
+            push::push_target(&client, self.images(), target, &order, progress).await?;
             let reference = order.reference;
             self.say_image(
                 "push",

@@ -201,6 +201,7 @@ impl Imports {
         };
         let hit = cache.add(&NewStep {
             key,
+            outcome: &imported.step.outcome,
             below: imported.step.below.as_deref(),
             layer,
             description: &imported.step.description,

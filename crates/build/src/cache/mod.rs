@@ -8,6 +8,7 @@
 //! A record counts only once its layer is sure to survive: after a power cut, records of that boot
 //! that were not synced are dropped. A killed daemon loses nothing.
 
+mod filter;
 pub(crate) mod import;
 mod mounts;
 mod origin;
@@ -25,13 +26,14 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::{Error, Result};
 
+pub use filter::Condition;
 pub(crate) use import::Imports;
 pub use mounts::{CacheMount, CacheMounts};
 pub use origin::{CacheOrigin, DOCUMENT_BYTES_MAX, keep};
-pub use prune::{CacheFilter, CachePruned, CacheRecord, CacheUsage};
+pub use prune::{Budget, CacheFilter, CachePruned, CacheRecord, CacheUsage};
 
 /// Versions of the schema that came before are dropped: a cache may be lost.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// What was built before.
 pub struct Cache {
@@ -41,11 +43,14 @@ pub struct Cache {
     in_use: Mutex<HashMap<u64, usize>>,
     boot: String,
     mounts: CacheMounts,
+    directory: PathBuf,
 }
 
 /// A step that was done before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
+    /// What came out is known by this: done again, a command gives something else.
+    pub outcome: String,
     /// Its layer; `None`: it changed nothing.
     pub layer: Option<u64>,
     /// Seconds since 1970.
@@ -56,6 +61,7 @@ pub struct Hit {
 #[derive(Debug, Clone)]
 pub(crate) struct NewStep<'a> {
     pub(crate) key: &'a str,
+    pub(crate) outcome: &'a str,
     pub(crate) below: Option<&'a str>,
     pub(crate) layer: Option<u64>,
     pub(crate) description: &'a str,
@@ -83,6 +89,7 @@ impl Cache {
             in_use: Mutex::default(),
             boot: boot.trim().to_owned(),
             mounts: CacheMounts::open(&dir.join("mounts"))?,
+            directory: dir.to_owned(),
         };
         cache.reconcile()?;
         Ok(cache)
@@ -97,11 +104,11 @@ impl Cache {
     /// [`let_go`](Self::let_go).
     pub(crate) fn find(&self, key: &str) -> Result<Option<Hit>> {
         let db = self.db();
-        let found: Option<(Option<i64>, i64)> = db
-            .prepare_cached("SELECT layer, created FROM steps WHERE key = ?1")?
-            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+        let found: Option<(Option<i64>, i64, String)> = db
+            .prepare_cached("SELECT layer, created, outcome FROM steps WHERE key = ?1")?
+            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        let Some((layer, created)) = found else {
+        let Some((layer, created, outcome)) = found else {
             return Ok(None);
         };
         let layer = layer.and_then(|number| u64::try_from(number).ok());
@@ -115,7 +122,11 @@ impl Cache {
         }
         db.prepare_cached("UPDATE steps SET used = ?2, uses = uses + 1 WHERE key = ?1")?
             .execute(params![key, now()])?;
-        Ok(Some(Hit { layer, created }))
+        Ok(Some(Hit {
+            outcome,
+            layer,
+            created,
+        }))
     }
 
     /// Whether the step with this key was done before; nothing is held.
@@ -144,8 +155,8 @@ impl Cache {
             .optional()?;
         db.prepare_cached(
             "INSERT OR REPLACE INTO steps
-             (key, below, layer, description, bytes, created, used, uses, boot)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
+             (key, below, layer, description, bytes, created, used, uses, boot, outcome)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)",
         )?
         .execute(params![
             step.key,
@@ -155,7 +166,8 @@ impl Cache {
             bytes,
             created,
             now(),
-            self.boot
+            self.boot,
+            step.outcome
         ])?;
         if let Some(old) = old.flatten()
             && Some(old) != layer
@@ -163,6 +175,7 @@ impl Cache {
             self.release_unused(&db, u64::try_from(old).unwrap_or(0))?;
         }
         Ok(Hit {
+            outcome: step.outcome.to_owned(),
             layer: step.layer,
             created,
         })
@@ -172,7 +185,7 @@ impl Cache {
     pub(crate) fn step(&self, key: &str) -> Result<Option<record::RecordedStep>> {
         let db = self.db();
         let mut query = db.prepare_cached(
-            "SELECT below, description, created, bytes FROM steps WHERE key = ?1",
+            "SELECT below, description, created, bytes, outcome FROM steps WHERE key = ?1",
         )?;
         let row = query.query_row([key], |row| {
             Ok(record::RecordedStep {
@@ -182,6 +195,7 @@ impl Cache {
                 description: row.get(1)?,
                 created: row.get(2)?,
                 bytes: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
+                outcome: row.get(4)?,
             })
         });
         Ok(row.optional()?)
@@ -250,8 +264,9 @@ impl Cache {
         }
     }
 
-    /// Everything remembered so far survives a power cut from now on.
-    pub(crate) fn sync(&self) -> Result<()> {
+    /// Everything remembered so far survives a power cut from now on. Whether there was anything
+    /// that the disk had to be waited for.
+    pub(crate) fn sync(&self) -> Result<bool> {
         // What is added while the disk works is the next one's.
         let new: Vec<(String, i64)> = {
             let db = self.db();
@@ -262,7 +277,7 @@ impl Cache {
             rows.collect::<std::result::Result<_, _>>()?
         };
         if new.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.store.sync_layers()?;
         let db = self.db();
@@ -272,7 +287,7 @@ impl Cache {
                 params![key, layer],
             )?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Drops records without layers, and layers without records.
@@ -368,7 +383,7 @@ fn connect(path: &PathBuf) -> Result<Connection> {
         "CREATE TABLE IF NOT EXISTS steps (
              key TEXT PRIMARY KEY, below TEXT, layer INTEGER, description TEXT NOT NULL,
              bytes INTEGER NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL,
-             uses INTEGER NOT NULL, boot TEXT) WITHOUT ROWID;
+             uses INTEGER NOT NULL, boot TEXT, outcome TEXT NOT NULL) WITHOUT ROWID;
          CREATE INDEX IF NOT EXISTS steps_layer ON steps (layer);
          CREATE TABLE IF NOT EXISTS aliases (
              definition TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;

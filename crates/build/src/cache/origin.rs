@@ -119,7 +119,7 @@ impl CacheOrigin for Layout {
     }
 
     fn root(&self) -> Result<Vec<u8>, String> {
-        let bytes = self.tree.read("index.json", DOCUMENT_BYTES_MAX);
+        let bytes = self.tree.read("index.json", DOCUMENT_BYTES_MAX)?;
         let bytes = bytes.ok_or("it has no index.json")?;
         let Some(digest) = &self.digest else {
             return Ok(bytes);

@@ -1,9 +1,9 @@
 //! What the cache takes, and taking it away.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
-use super::Cache;
-use crate::error::Result;
+use super::{Cache, Condition};
+use crate::error::{Error, Result};
 use crate::tree::Trees;
 
 /// One thing the cache holds.
@@ -39,18 +39,40 @@ pub struct CacheUsage {
 }
 
 /// What to take away.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct CacheFilter {
     /// Also what was used before by images, and cache mounts.
     pub all: bool,
     /// Last used before this (seconds since 1970).
     pub unused_since: Option<i64>,
-    /// Keep at most so many bytes; 0: none.
-    pub keep_bytes: u64,
-    /// Ids that begin with one of these; empty: all.
-    pub ids: Vec<String>,
-    /// Kinds; empty: all.
-    pub kinds: Vec<String>,
+    /// How much may stay.
+    pub budget: Budget,
+    /// All conditions of one of these lists must be met; empty: there are none.
+    pub any: Vec<Vec<Condition>>,
+}
+
+/// How much of the cache may stay. All of it 0: nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many bytes at most; 0: no matter.
+    pub used_max: u64,
+    /// So many bytes shall be free on the disk; 0: no matter.
+    pub free_min: u64,
+    /// So many bytes stay in any case.
+    pub reserved: u64,
+}
+
+impl Budget {
+    /// Bytes that may stay of those that are used, with so many free on the disk.
+    fn bytes(self, used: u64, free: u64) -> u64 {
+        let most = match (self.used_max, self.free_min) {
+            (0, 0) => 0,
+            (0, _) => used,
+            (most, _) => most,
+        };
+        let missing = self.free_min.saturating_sub(free);
+        most.min(used.saturating_sub(missing)).max(self.reserved)
+    }
 }
 
 /// What was taken away.
@@ -154,9 +176,13 @@ impl Cache {
     pub(crate) fn prune(&self, filter: &CacheFilter, trees: &Trees) -> Result<CachePruned> {
         let usage = self.usage(trees)?;
         let mut left = usage.bytes();
+        let may_stay = match filter.budget {
+            budget if budget == Budget::default() => None,
+            budget => Some(budget.bytes(left, self.free()?)),
+        };
         let mut pruned = CachePruned::default();
         for record in usage.records {
-            if filter.keep_bytes > 0 && left <= filter.keep_bytes {
+            if may_stay.is_some_and(|bytes| left <= bytes) {
                 break;
             }
             if record.in_use || !filter.picks(&record) || !self.remove(&record, trees)? {
@@ -175,6 +201,14 @@ impl Cache {
         Ok(pruned)
     }
 
+    /// Bytes that are free on the disk.
+    fn free(&self) -> Result<u64> {
+        let what = || format!("look how full the disk of {} is", self.directory.display());
+        let disk = rustix::fs::statvfs(&self.directory);
+        let disk = disk.map_err(|error| Error::host(what(), error))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     fn remove(&self, record: &CacheRecord, trees: &Trees) -> Result<bool> {
         if let Some(name) = record.id.strip_prefix(MOUNT) {
             return Ok(self.mounts.remove(name));
@@ -185,25 +219,64 @@ impl Cache {
             return Ok(tree.is_some_and(|tree| trees.remove(tree)));
         }
         let db = self.db();
-        let layer: Option<i64> = db.query_row(
-            "SELECT layer FROM steps WHERE key = ?1",
-            [&record.id],
-            |row| row.get(0),
-        )?;
+        let layer: Option<Option<i64>> = db
+            .query_row(
+                "SELECT layer FROM steps WHERE key = ?1",
+                [&record.id],
+                |row| row.get(0),
+            )
+            .optional()?;
+        // Somebody else removed it meanwhile, or a build has begun to use it.
+        let Some(layer) = layer else {
+            return Ok(false);
+        };
+        let number = layer.and_then(|number| u64::try_from(number).ok());
+        if number.is_some_and(|number| self.in_use().contains_key(&number)) {
+            return Ok(false);
+        }
         db.execute("DELETE FROM steps WHERE key = ?1", params![record.id])?;
-        if let Some(layer) = layer {
-            self.release_unused(&db, u64::try_from(layer).unwrap_or(0))?;
+        if let Some(number) = number {
+            self.release_unused(&db, number)?;
         }
         Ok(true)
     }
 }
 
 impl CacheFilter {
+    /// Whether a record is as the conditions say.
+    pub fn means(&self, record: &CacheRecord) -> bool {
+        let all = |list: &Vec<Condition>| list.iter().all(|one| one.is_met(record));
+        self.any.is_empty() || self.any.iter().any(all)
+    }
+
     fn picks(&self, record: &CacheRecord) -> bool {
-        let by_id = self.ids.is_empty() || self.ids.iter().any(|id| record.id.starts_with(id));
-        let by_kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == record.kind);
         let by_age = self.unused_since.is_none_or(|since| record.used < since);
         // What images share frees nothing, and is wanted for the next build.
-        by_id && by_kind && by_age && (self.all || !record.shared)
+        self.means(record) && by_age && (self.all || !record.shared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Budget;
+
+    #[test]
+    fn a_budget_says_how_much_may_stay() {
+        let stays = |used_max, free_min, reserved| {
+            let budget = Budget {
+                used_max,
+                free_min,
+                reserved,
+            };
+            budget.bytes(100, 50)
+        };
+        assert_eq!(stays(30, 0, 0), 30);
+        assert_eq!(stays(0, 0, 20), 20);
+        // There is enough room: nothing goes.
+        assert_eq!(stays(0, 40, 0), 100);
+        assert_eq!(stays(0, 70, 0), 80);
+        assert_eq!(stays(0, 1000, 0), 0);
+        assert_eq!(stays(90, 70, 0), 80);
+        assert_eq!(stays(90, 1000, 25), 25);
     }
 }

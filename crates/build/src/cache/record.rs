@@ -25,6 +25,8 @@ pub(crate) struct Recorded {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RecordedStep {
     pub(crate) key: String,
+    /// What its files are known by.
+    pub(crate) outcome: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) below: Option<String>,
     /// The diff id of its layer; none: it changed nothing.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use hull_image::store::PackOptions;
 use hull_oci::{Descriptor, Manifest, media_type};
 
 use crate::builder::{Builder, Built, BuiltPlatform};
@@ -66,7 +67,7 @@ impl Built {
                 continue;
             }
             let packed = match solved.layer {
-                Some(number) => self.pack_as(builder, number, None)?,
+                Some(number) => self.pack(builder, number, &PackOptions::default())?,
                 None => None,
             };
             let diff_id = packed.as_ref().map(|packed| packed.diff_id.clone());

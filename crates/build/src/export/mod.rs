@@ -1,12 +1,13 @@
 //! What becomes of a result: an image, an archive, files.
 
+mod annotation;
 mod attest;
 mod cache;
 
 use std::io::Write;
 
-use hull_image::store::PackOptions;
-use hull_oci::{Descriptor, History, ImageConfig, Index, Manifest, Reference, media_type};
+use hull_image::store::{LayerCompression, PackOptions};
+use hull_oci::{Descriptor, Digest, History, ImageConfig, Index, Manifest, Reference, media_type};
 use hull_sys::beneath::Root;
 use jiff::Timestamp;
 
@@ -16,6 +17,7 @@ use crate::cache::{Packed, now};
 use crate::error::{Error, Result};
 use crate::progress::Teller;
 
+pub use annotation::{Annotation, AnnotationPlace};
 pub use attest::{Attest, Provenance};
 pub(crate) use attest::{Facts, Material};
 
@@ -24,16 +26,43 @@ pub(crate) use attest::{Facts, Material};
 pub struct ImageOutput {
     /// Its names; none: it is kept without.
     pub names: Vec<Reference>,
-    /// An index, even for one platform.
-    pub force_index: bool,
-    /// Annotations of each manifest.
-    pub annotations: std::collections::BTreeMap<String, String>,
+    /// What it is called by them.
+    pub naming: Naming,
+    /// Words that travel with it.
+    pub annotations: Vec<Annotation>,
+    /// How the blobs of its own layers are compressed. Its base's stay as they are.
+    pub compression: LayerCompression,
     /// All that was done becomes one layer on top of the base.
     pub squash: bool,
     /// What is stated about it.
     pub attest: Attest,
     /// The image tells of its steps, so that other daemons need not do them again.
     pub inline_cache: bool,
+}
+
+/// What an image is called by the names it is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// By them.
+    #[default]
+    AsGiven,
+    /// By their repositories and its digest, so that nothing that has such a name loses it.
+    ByDigest,
+    /// Both ways.
+    Both,
+}
+
+impl Naming {
+    /// The names of an image with that digest.
+    pub fn names(self, given: &[Reference], digest: &Digest) -> Vec<Reference> {
+        let by_digest = |name: &Reference| name.clone().with_digest(digest.clone());
+        let canonical = given.iter().map(by_digest);
+        match self {
+            Self::AsGiven => given.to_vec(),
+            Self::ByDigest => canonical.collect(),
+            Self::Both => given.iter().cloned().chain(canonical).collect(),
+        }
+    }
 }
 
 /// The remark in an image's history that other tools know.
@@ -47,11 +76,12 @@ impl Built {
         teller.start();
         let made = self.write_image(builder, output, &teller);
         let named = made.and_then(|target| {
-            for name in &output.names {
+            let names = output.naming.names(&output.names, &target.digest);
+            for name in &names {
                 let started = Timestamp::now();
                 teller.status(&format!("naming to {name}"), 0, 0, started, true);
             }
-            builder.store.name_built(&target, &output.names)?;
+            builder.store.name_built(&target, &names)?;
             Ok(target)
         });
         teller.finish(named.as_ref().err().map(ToString::to_string));
@@ -137,7 +167,11 @@ impl Built {
     ) -> Result<Descriptor> {
         let mut manifests = Vec::new();
         for platform in &self.platforms {
-            manifests.push(self.write_platform(builder, platform, output, teller)?);
+            let mut manifest = self.write_platform(builder, platform, output, teller)?;
+            let place = AnnotationPlace::Descriptor;
+            let words = annotation::at(&output.annotations, place, Some(&platform.platform));
+            manifest.annotations.extend(words);
+            manifests.push(manifest);
         }
         if output.attest.is_any() {
             let started = Timestamp::now();
@@ -147,10 +181,17 @@ impl Built {
             }
             teller.status("exporting attestations", 0, 0, started, true);
         }
-        if let ([sole], false) = (&manifests[..], output.force_index) {
-            return Ok(sole.clone());
+        let words = annotation::at(&output.annotations, AnnotationPlace::Index, None);
+        if let [sole] = &manifests[..] {
+            if words.is_empty() {
+                return Ok(sole.clone());
+            }
+            let message = "index annotations need an index: build for several platforms, or with \
+                           --attest";
+            return Err(Error::invalid(message, None));
         }
-        let index = Index::new(manifests);
+        let mut index = Index::new(manifests);
+        index.annotations = words;
         let text =
             serde_json::to_vec(&index).map_err(|error| Error::host("write the index", error))?;
         Ok(builder
@@ -168,8 +209,9 @@ impl Built {
         let started = Timestamp::now();
         let (mut layers, mut config) = self.beginning(builder, platform)?;
         let mut last = config.created.clone();
+        let packing = self.packing(output.compression);
         let squashed = if output.squash {
-            Some(self.squash(builder, platform)?)
+            Some(self.squash(builder, platform, &packing)?)
         } else {
             None
         };
@@ -181,7 +223,7 @@ impl Built {
                 last = Some(self.moment(seconds));
             }
             let packed = match step.solved.as_ref().and_then(|solved| solved.layer) {
-                Some(number) if squashed.is_none() => self.pack(builder, number)?,
+                Some(number) if squashed.is_none() => self.pack(builder, number, &packing)?,
                 _ => None,
             };
             config.history.push(History {
@@ -217,9 +259,11 @@ impl Built {
             .or_else(|| Some(text_of(now())));
         teller.status("exporting layers", 0, 0, started, true);
         let started = Timestamp::now();
+        let place = AnnotationPlace::Manifest;
+        let words = annotation::at(&output.annotations, place, Some(&platform.platform));
         let target = builder
             .store
-            .put_built(&self.lease, &config, layers, &output.annotations)?;
+            .put_built(&self.lease, &config, layers, &words)?;
         teller.status(
             &format!("writing image {}", target.digest),
             0,
@@ -251,17 +295,13 @@ impl Built {
     }
 
     /// A step's layer as images hold it; `None`: there is nothing in it.
-    fn pack(&self, builder: &Builder, number: u64) -> Result<Option<Packed>> {
-        self.pack_as(builder, number, self.epoch)
-    }
-
-    fn pack_as(
+    fn pack(
         &self,
         builder: &Builder,
         number: u64,
-        epoch: Option<i64>,
+        packing: &PackOptions,
     ) -> Result<Option<Packed>> {
-        let form = epoch.map_or_else(|| PLAIN.to_owned(), |epoch| format!("{PLAIN} {epoch}"));
+        let form = form(packing);
         if let Some(packed) = builder.cache.packed(number, &form)? {
             self.lease.protect(&packed.descriptor.digest);
             self.lease.protect(&packed.diff_id);
@@ -269,9 +309,7 @@ impl Built {
                 return Ok(Some(packed));
             }
         }
-        let packed = builder
-            .store
-            .pack_built(&self.lease, number, &packing(epoch))?;
+        let packed = builder.store.pack_built(&self.lease, number, packing)?;
         let packed = packed.map(Packed::from);
         if let Some(packed) = &packed {
             builder.cache.add_packed(number, &form, packed)?;
@@ -280,7 +318,12 @@ impl Built {
     }
 
     /// One layer of everything that was done on top of the base.
-    fn squash(&self, builder: &Builder, platform: &BuiltPlatform) -> Result<Option<Packed>> {
+    fn squash(
+        &self,
+        builder: &Builder,
+        platform: &BuiltPlatform,
+        packing: &PackOptions,
+    ) -> Result<Option<Packed>> {
         let steps = platform
             .steps
             .iter()
@@ -290,22 +333,35 @@ impl Built {
             .base
             .as_ref()
             .map_or(&[][..], |base| &base.layers[..]);
-        let packed =
-            builder
-                .store
-                .pack_squashed(&self.lease, below, &numbers, &packing(self.epoch))?;
+        let packed = builder
+            .store
+            .pack_squashed(&self.lease, below, &numbers, packing)?;
         Ok(packed.map(Packed::from))
     }
+
+    fn packing(&self, compression: LayerCompression) -> PackOptions {
+        PackOptions {
+            compression,
+            mtime_max: self.epoch,
+        }
+    }
+
     /// The moment that a step is said to have been done.
     fn moment(&self, seconds: i64) -> String {
         text_of(self.epoch.map_or(seconds, |epoch| seconds.min(epoch)))
     }
 }
 
-fn packing(epoch: Option<i64>) -> PackOptions {
-    PackOptions {
-        mtime_max: epoch,
-        ..PackOptions::default()
+/// What the cache calls a layer that is packed so.
+fn form(packing: &PackOptions) -> String {
+    let compression = match packing.compression {
+        LayerCompression::Gzip => PLAIN,
+        LayerCompression::Zstd => "zstd",
+        LayerCompression::None => "none",
+    };
+    match packing.mtime_max {
+        None => compression.to_owned(),
+        Some(epoch) => format!("{compression} {epoch}"),
     }
 }
 

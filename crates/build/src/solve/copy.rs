@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hull_image::Snapshotter as _;
 use hull_sys::beneath::Root;
@@ -15,7 +16,7 @@ use super::write::Writer;
 use super::{Solved, Solver, fetch, key};
 use crate::error::{Error, Result};
 use crate::git::{Fetch, Repository, is_repository};
-use crate::plan::{CopyOp, CopySource, Origin};
+use crate::plan::{CopyOp, CopySource, Origin, Vertex};
 use crate::progress::Teller;
 use crate::tree::Tree;
 use hull_context::Ignore;
@@ -45,8 +46,10 @@ impl Solver<'_> {
         teller: &mut Option<Teller>,
     ) -> Result<Solved> {
         let vertex = &self.plan.vertices[at];
-        // What is copied with --link does not depend on what lies below.
-        let below_key = if op.link { "" } else { below.key.as_str() };
+        // What is copied with --link does not depend on what lies below, unless names of users are
+        // looked up there.
+        let is_apart = op.link && !op.owner.as_deref().is_some_and(has_names);
+        let below_key = if is_apart { "" } else { below.outcome.as_str() };
         let how = format!(
             "{} {:?} {:?} {} {} {:?} {:?}",
             op.destination, op.owner, op.mode, op.link, op.parents, op.excludes, op.unpack
@@ -66,7 +69,8 @@ impl Solver<'_> {
             if let Some(teller) = teller {
                 teller.cached();
             }
-            return Ok(self.on_top(known, below, hit));
+            let found = self.on_top(known, below, hit);
+            return Ok(linked(op, vertex, found, below));
         }
         let mut looked = Vec::new();
         let mut digests = String::new();
@@ -83,7 +87,7 @@ impl Solver<'_> {
         if let Some(definition) = definition {
             self.cache.add_alias(&definition, &key)?;
         }
-        Ok(result)
+        Ok(linked(op, vertex, result, below))
     }
 
     /// What a definition came out as, here or where a cache comes from.
@@ -175,7 +179,9 @@ impl Solver<'_> {
 
     fn fetch_repository(&self, op: &CopyOp, url: &str) -> Result<(Looked, String)> {
         let repository = Repository::parse(url)?;
-        let socket = self.run_dir.join(format!("git-{}", key_of(url)));
+        // The same repository may be fetched for several platforms at once.
+        let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
+        let socket = self.run_dir.join(format!("git-{number}"));
         let agent = if self.request.ssh.has(DEFAULT_AGENT) {
             Some(self.socket(DEFAULT_AGENT, &socket, 0o600, (0, 0))?)
         } else {
@@ -267,13 +273,26 @@ impl Solver<'_> {
     }
 }
 
+/// What is linked has a key of its own; what lies on it depends on the files below, too.
+fn linked(op: &CopyOp, vertex: &Vertex, mut solved: Solved, below: &Solved) -> Solved {
+    if op.link {
+        let parts = [solved.outcome.as_str(), &below.outcome];
+        solved.outcome = key("linked", &vertex.platform, &parts);
+    }
+    solved
+}
+
+/// Whether an owner is not in numbers alone.
+fn has_names(owner: &str) -> bool {
+    let is_number = |part: &str| part.parse::<u32>().is_ok();
+    !owner.split(':').all(is_number)
+}
+
 /// The id of the agent that clients forward unless they say another.
 const DEFAULT_AGENT: &str = "default";
 
-/// A short name for something of a build.
-fn key_of(text: &str) -> String {
-    hull_oci::Digest::of(text.as_bytes()).hex()[..12].to_owned()
-}
+/// Sockets of agents for fetching, so far.
+static SOCKETS: AtomicU64 = AtomicU64::new(0);
 
 /// What the sources are defined by, if that alone says what they hold.
 fn definition(op: &CopyOp, solved: &[Option<Arc<Solved>>]) -> Option<String> {
@@ -282,8 +301,8 @@ fn definition(op: &CopyOp, solved: &[Option<Arc<Solved>>]) -> Option<String> {
         let Origin::Vertex(vertex) = &source.origin else {
             return None;
         };
-        let key = &solved[*vertex].as_ref()?.key;
-        text.push_str(&format!("{key} {:?}\n", source.paths));
+        let outcome = &solved[*vertex].as_ref()?.outcome;
+        text.push_str(&format!("{outcome} {:?}\n", source.paths));
     }
     Some(text)
 }

@@ -1,8 +1,8 @@
 //! Carries a plan out: in parallel, and only what was not done before.
 //!
 //! Each vertex waits for its inputs, computes its key, looks into the cache, and only then does
-//! something. A key is made of what the step says, of the key of what lies below, and of the
-//! digests of the files it reads. Two builds that come to the same key at the same time do it once.
+//! something. A key is made of what the step says, of what the files below it are known by (their
+//! outcome), and of the digests of the files it reads. Two builds that come to the same key at the same time do it once.
 
 mod accounts;
 mod agent;
@@ -42,8 +42,11 @@ const WORKERS_MAX: usize = 32;
 /// The files of a vertex.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Solved {
-    /// What it is known by.
+    /// What the step is known by.
     pub key: String,
+    /// What all of its files are known by, whatever a step says that gives others each time: on top
+    /// of other files, or done once more, it is another outcome.
+    pub outcome: String,
     /// Its layers, uppermost first.
     pub layers: Vec<PathBuf>,
     /// The layer it added itself; `None`: it changed nothing, or is an image.
@@ -242,6 +245,7 @@ impl Solver<'_> {
         match &vertex.op {
             Op::Scratch => Ok(Solved {
                 key: "scratch".to_owned(),
+                outcome: "scratch".to_owned(),
                 layers: Vec::new(),
                 layer: None,
                 created: None,
@@ -252,6 +256,7 @@ impl Solver<'_> {
                 }
                 Ok(Solved {
                     key: format!("image {}", image.manifest),
+                    outcome: format!("image {}", image.manifest),
                     layers: self.images.get(&at).cloned().unwrap_or_default(),
                     layer: None,
                     created: None,
@@ -259,7 +264,7 @@ impl Solver<'_> {
             }
             Op::MakeDirectory { below, path } => {
                 let below = get(*below);
-                let key = key("mkdir", &vertex.platform, &[&below.key, path]);
+                let key = key("mkdir", &vertex.platform, &[&below.outcome, path]);
                 self.step(at, key, below, teller, |solver, _| {
                     solver.make_directory(below, path)
                 })
@@ -298,8 +303,14 @@ impl Solver<'_> {
             Some(path) => hull_image::snapshot::usage(&path)?.bytes,
             None => 0,
         };
+        // The same files with the same instruction give the same, except for what a command does.
+        let outcome = match vertex.op {
+            Op::Run(_) => format!("{key} {}", jiff::Timestamp::now().as_nanosecond()),
+            _ => key.clone(),
+        };
         let done = self.cache.add(&NewStep {
             key: &key,
+            outcome: &outcome,
             below: Some(&below.key),
             layer,
             description: &vertex.name,
@@ -324,6 +335,7 @@ impl Solver<'_> {
         let own = done.layer.and_then(|number| self.store.built_layer(number));
         Solved {
             key,
+            outcome: done.outcome,
             layers: own
                 .into_iter()
                 .chain(below.layers.iter().cloned())

@@ -28,17 +28,18 @@ impl Solver<'_> {
         let vertex = &self.plan.vertices[at];
         let mounts = self.mount_keys(op, solved)?;
         let how = format!(
-            "{:?} {:?} {:?} {} {:?} {} {:?} {:?}",
+            "{:?} {:?} {:?} {} {:?} {:?} {} {:?} {:?}",
             op.args,
             op.env,
             op.user,
             op.working_dir,
-            op.network,
+            self.network(op),
+            self.request.run.extra_hosts,
             op.is_privileged,
             op.devices,
             op.script
         );
-        let key = key("run", &vertex.platform, &[&below.key, &how, &mounts]);
+        let key = key("run", &vertex.platform, &[&below.outcome, &how, &mounts]);
         if !self.host.can_run(&vertex.platform) && !self.is_known(&key)? {
             let message = format!(
                 "cannot run programs for {}: this host has no emulator registered for it (binfmt_misc); \
@@ -88,7 +89,7 @@ impl Solver<'_> {
             Origin::Vertex(vertex) => Ok(solved[*vertex]
                 .as_ref()
                 .expect("inputs are solved first")
-                .key
+                .outcome
                 .clone()),
             Origin::Context(name) => {
                 let local = self
@@ -98,7 +99,8 @@ impl Solver<'_> {
                 let excludes = hull_context::Ignore::default();
                 let selection = super::select::Selection {
                     files: &files,
-                    ignore: Some(&local.ignore),
+                    // The command sees all that is here, whatever a COPY would leave out.
+                    ignore: None,
                     excludes: &excludes,
                     parents: false,
                     origin: "the build context",

@@ -247,7 +247,7 @@ impl Selection<'_> {
         self.files.walk(path, &mut add)
     }
 
-    /// The digest of what is selected: names, kinds, permissions and content; no times.
+    /// The digest of what is selected: names, kinds, permissions, attributes and content; no times.
     pub(super) fn digest(&self, selected: &[Selected]) -> Result<String> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let mut put = |bytes: &[u8]| {
@@ -267,11 +267,31 @@ impl Selection<'_> {
                     FoundKind::Directory => put(b"d"),
                     FoundKind::Symlink(target) => put(&[b"l", &target[..]].concat()),
                     FoundKind::Special(mode, device) => put(format!("s{mode} {device}").as_bytes()),
-                    FoundKind::File => put(self.digest_of(item)?.as_str().as_bytes()),
+                    FoundKind::File => {
+                        put(self.digest_of(item)?.as_str().as_bytes());
+                        for (attribute, value) in self.attributes(item)? {
+                            put(attribute.as_bytes());
+                            put(&value);
+                        }
+                    }
                 }
             }
         }
         Ok(hasher.finish().hex().to_owned())
+    }
+
+    /// A file's attributes that are copied with it, in order.
+    fn attributes(&self, item: &Item) -> Result<Vec<(OsString, Vec<u8>)>> {
+        let found = self.files.xattrs(&item.from).map_err(|error| {
+            let path = item.from.display();
+            Error::host(
+                format!("read attributes of {path} of {}", self.origin),
+                error,
+            )
+        });
+        let mut found = found?;
+        found.sort();
+        Ok(found)
     }
 
     fn digest_of(&self, item: &Item) -> Result<hull_oci::Digest> {

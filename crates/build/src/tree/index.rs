@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,19 @@ use hull_oci::Digest;
 
 use super::{Entries, Entry, IdleTree, Kind, Meta};
 
-const MAGIC: &[u8] = b"hull tree 1\n";
+const MAGIC: &[u8] = b"hull tree 2\n";
 
 /// Reads the index of the tree at `place`.
 pub(super) fn read(place: &Path) -> Option<Entries> {
     let bytes = fs::read(place.join("index")).ok()?;
     parse(&bytes)
+}
+
+/// Whether there is an index in today's form.
+pub(super) fn is_known(place: &Path) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    let read = fs::File::open(place.join("index")).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == MAGIC
 }
 
 /// What a tree takes and when it was last used.

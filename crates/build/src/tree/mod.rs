@@ -3,6 +3,8 @@
 //! ```text
 //! <data-root>/build/trees/<key>/fs      the files
 //! <data-root>/build/trees/<key>/index   what each of them is, digests included
+//! <data-root>/build/trees/<key>/boot    names the boot, until the disk has the files: after a power
+//!                                       cut they are not trusted
 //! ```
 //! A front opens a tree by a key (the client's host and path, say), tells what the client has with
 //! [`TreeWriter::keep`], and brings only what that refuses: new files, and files whose size, mode or
@@ -18,6 +20,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use hull_oci::Digest;
 use hull_sys::beneath::Root;
@@ -68,9 +71,14 @@ pub struct Meta {
     pub mtime_ns: i64,
 }
 
+/// The mark of a tree that the disk may not have yet.
+const BOOT: &str = "boot";
+
 /// All trees of a daemon.
 pub struct Trees {
     dir: PathBuf,
+    /// This boot of the host.
+    boot: Arc<str>,
     busy: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
@@ -86,23 +94,28 @@ pub struct Tree {
 /// A tree's directory, in use.
 struct Place {
     path: PathBuf,
+    boot: Arc<str>,
     temporary: bool,
     busy: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl Trees {
-    /// The trees in `dir`. Temporary ones of an earlier daemon are removed.
+    /// The trees in `dir`. Temporary ones of an earlier daemon are removed, and those that nothing
+    /// can be known of.
     pub fn open(dir: &Path) -> Result<Self> {
         let what = || format!("open {}", dir.display());
         fs::create_dir_all(dir).map_err(|error| Error::host(what(), error))?;
         let entries = fs::read_dir(dir).map_err(|error| Error::host(what(), error))?;
         for entry in entries.flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if is_temporary || !index::is_known(&entry.path()) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
             dir: dir.to_owned(),
+            boot: boot.trim().into(),
             busy: Arc::default(),
         })
     }
@@ -143,6 +156,27 @@ impl Trees {
         unreachable!("some number is free")
     }
 
+    /// Marks of trees that the disk may not have yet, and when each was made.
+    pub(crate) fn unsettled(&self) -> Vec<(PathBuf, SystemTime)> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mark = |entry: fs::DirEntry| {
+            let mark = entry.path().join(BOOT);
+            let made = fs::metadata(&mark).ok()?.modified().ok()?;
+            Some((mark, made))
+        };
+        entries.filter_map(mark).collect()
+    }
+
+    /// The disk has what it lacked when these were listed.
+    pub(crate) fn settled(&self, marks: &[(PathBuf, SystemTime)]) {
+        for (mark, made) in marks {
+            let now = fs::metadata(mark).and_then(|found| found.modified());
+            if now.is_ok_and(|now| now == *made) {
+                let _ = fs::remove_file(mark);
+            }
+        }
+    }
+
     /// Trees that nobody uses: path, bytes, and when they were last used (seconds since 1970).
     pub fn idle(&self) -> Vec<IdleTree> {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,6 +204,7 @@ impl Trees {
     fn place(&self, path: PathBuf, temporary: bool) -> Place {
         Place {
             path,
+            boot: Arc::clone(&self.boot),
             temporary,
             busy: Arc::clone(&self.busy),
         }
@@ -215,17 +250,26 @@ impl Tree {
         self.received
     }
 
-    /// A small file's content; links are followed inside the tree.
-    pub fn read(&self, path: &str, bytes_max: u64) -> Option<Vec<u8>> {
+    /// A small file's content; links are followed inside the tree. `None`: there is none. A file
+    /// that is larger is an error for people: half of it would mean something else.
+    pub fn read(&self, path: &str, bytes_max: u64) -> std::result::Result<Option<Vec<u8>>, String> {
         use rustix::fs::{Mode, OFlags};
         use std::io::Read as _;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = self.root.open(path, flags, Mode::empty()).ok()?;
-        let mut content = Vec::new();
+        let Ok(file) = self.root.open(path, flags, Mode::empty()) else {
+            return Ok(None);
+        };
         let file = fs::File::from(file);
-        file.metadata().ok().filter(fs::Metadata::is_file)?;
-        file.take(bytes_max).read_to_end(&mut content).ok()?;
-        Some(content)
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        let read = file.take(bytes_max + 1).read_to_end(&mut content);
+        read.map_err(|error| format!("cannot read {path}: {error}"))?;
+        if content.len() as u64 > bytes_max {
+            return Err(format!("{path} is larger than {bytes_max} bytes"));
+        }
+        Ok(Some(content))
     }
 }
 

@@ -54,8 +54,9 @@ fn only_what_changed_must_be_brought_again() {
         .map(|path| path.to_str().unwrap())
         .collect();
     assert_eq!(paths, ["a", "b", "b/c"]);
-    assert_eq!(tree.read("b/c", 10).unwrap(), b"TWO");
-    assert_eq!(tree.read("gone", 10), None);
+    assert_eq!(tree.read("b/c", 10).unwrap().unwrap(), b"TWO");
+    assert_eq!(tree.read("gone", 10), Ok(None));
+    assert!(tree.read("b/c", 2).unwrap_err().contains("larger than 2"));
     assert_eq!(tree.received(), 3);
 }
 
@@ -68,8 +69,8 @@ fn a_tree_in_use_is_not_changed_by_another_build() {
     let mut writer = trees.writer("client").unwrap();
     put(&mut writer, "a", "two", 2);
     let second = writer.finish().unwrap();
-    assert_eq!(first.read("a", 10).unwrap(), b"one");
-    assert_eq!(second.read("a", 10).unwrap(), b"two");
+    assert_eq!(first.read("a", 10).unwrap().unwrap(), b"one");
+    assert_eq!(second.read("a", 10).unwrap().unwrap(), b"two");
 }
 
 #[test]
@@ -108,8 +109,78 @@ fn links_lead_nowhere_else() {
 
 #[test]
 fn a_damaged_index_counts_as_none() {
-    for bytes in [&b""[..], b"hull tree 1\nxx", b"hull tree 2\n", &[0xff; 64]] {
+    for bytes in [&b""[..], b"hull tree 2\nxx", b"hull tree 1\n", &[0xff; 64]] {
         assert!(super::index::parse_for_test(bytes).is_none());
     }
-    assert!(super::index::parse_for_test(b"hull tree 1\n").is_some());
+    assert!(super::index::parse_for_test(b"hull tree 2\n").is_some());
+}
+
+#[test]
+fn what_lay_in_a_directory_that_became_a_link_is_not_kept() {
+    let (_dir, trees) = trees();
+    let mut writer = trees.writer("client").unwrap();
+    put(&mut writer, "d/f", "one", 1);
+    put(&mut writer, "e/f", "two", 1);
+    drop(writer.finish().unwrap());
+
+    let mut writer = trees.writer("client").unwrap();
+    assert!(writer.keep(Path::new("e/f"), 3, meta(0o644, 1)));
+    writer
+        .symlink(Path::new("d"), b"e", meta(0o777, 1))
+        .unwrap();
+    assert!(!writer.keep(Path::new("d/f"), 3, meta(0o644, 1)));
+    drop(writer.finish().unwrap());
+
+    // The other way round: what was kept goes when its directory does.
+    let mut writer = trees.writer("client").unwrap();
+    assert!(writer.keep(Path::new("e/f"), 3, meta(0o644, 1)));
+    writer
+        .symlink(Path::new("e"), b"d", meta(0o777, 1))
+        .unwrap();
+    let tree = writer.finish().unwrap();
+    let paths: Vec<_> = tree.entries().keys().collect();
+    assert_eq!(paths, [Path::new("e")]);
+}
+
+#[test]
+fn files_look_on_the_disk_as_they_do_at_the_client_s() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (_dir, trees) = trees();
+    let mut writer = trees.temporary().unwrap();
+    let look = meta(0o4755, 1_700_000_000_000_000_005);
+    writer.file(Path::new("run"), &mut &b"x"[..], look).unwrap();
+    let tree = writer.finish().unwrap();
+    let found = std::fs::metadata(tree.path().join("run")).unwrap();
+    assert_eq!(found.mode() & 0o7777, 0o755);
+    assert_eq!((found.mtime(), found.mtime_nsec()), (1_700_000_000, 5));
+}
+
+#[test]
+fn what_a_power_cut_may_have_torn_is_not_kept() {
+    let (dir, trees) = trees();
+    let fill = || {
+        let mut writer = trees.writer("client").unwrap();
+        put(&mut writer, "a", "one", 1);
+        drop(writer.finish().unwrap());
+    };
+    let keeps = || {
+        let mut writer = trees.writer("client").unwrap();
+        let kept = writer.keep(Path::new("a"), 3, meta(0o644, 1));
+        drop(writer.finish().unwrap());
+        kept
+    };
+    let (mark, _) = {
+        fill();
+        trees.unsettled().remove(0)
+    };
+    assert!(mark.starts_with(dir.path()));
+    assert!(keeps());
+    std::fs::write(&mark, "another boot").unwrap();
+    assert!(!keeps());
+    // What the disk has is trusted after any boot.
+    fill();
+    trees.settled(&trees.unsettled());
+    assert!(trees.unsettled().is_empty());
+    assert!(keeps());
+    assert!(trees.unsettled().is_empty(), "nothing was written");
 }

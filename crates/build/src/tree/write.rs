@@ -11,10 +11,10 @@ use std::sync::Arc;
 use hull_image::archive::{MemberKind, Members};
 use hull_oci::{Algorithm, Hasher};
 use hull_sys::beneath::Root;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::{Entries, Entry, Kind, Meta, Place, Tree, index};
+use super::{BOOT, Entries, Entry, Kind, Meta, Place, Tree, index};
 use crate::error::{Error, Result};
 
 /// Bytes copied at once.
@@ -29,6 +29,8 @@ pub struct TreeWriter {
     /// What an earlier use left.
     before: Entries,
     now: Entries,
+    /// Something was written.
+    is_changed: bool,
     received: u64,
     buffer: Vec<u8>,
     /// The directory of the last file: files come directory by directory.
@@ -39,8 +41,11 @@ impl TreeWriter {
     pub(super) fn open(place: Place) -> Result<Self> {
         let fs_dir = place.path.join("fs");
         let what = || format!("open {}", fs_dir.display());
+        // Of another boot that ended before the disk had it all.
+        let is_torn =
+            fs::read_to_string(place.path.join(BOOT)).is_ok_and(|boot| boot != *place.boot);
         let before = match index::read(&place.path) {
-            Some(entries) if fs_dir.is_dir() => entries,
+            Some(entries) if fs_dir.is_dir() && !is_torn => entries,
             _ => {
                 let _ = fs::remove_dir_all(&place.path);
                 Entries::new()
@@ -55,6 +60,7 @@ impl TreeWriter {
             root,
             before,
             now: Entries::new(),
+            is_changed: false,
             received: 0,
             buffer: Vec::new(),
             last: None,
@@ -72,7 +78,8 @@ impl TreeWriter {
             return false;
         };
         let same = matches!(&entry.kind, Kind::File { size: known, .. } if *known == size)
-            && entry.meta == meta;
+            && entry.meta == meta
+            && self.is_in_directories(path);
         if same {
             self.now.insert(path.to_owned(), entry.clone());
         }
@@ -87,9 +94,10 @@ impl TreeWriter {
         self.attempt(path, |writer| {
             let (parent, name) = writer.parent(path)?;
             match rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755)) {
-                Ok(()) => {}
+                Ok(()) => writer.is_changed = true,
                 Err(Errno::EXIST) if is_directory(&parent, &name) => {}
                 Err(Errno::EXIST) => {
+                    writer.is_changed = true;
                     remove(&parent, &name)?;
                     rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
                 }
@@ -105,12 +113,14 @@ impl TreeWriter {
         let kind = Kind::Symlink(target.to_vec());
         if let Some(entry) = self.before.get(path)
             && entry.kind == kind
+            && self.is_in_directories(path)
         {
             self.add(path, kind, meta);
             return Ok(());
         }
         self.attempt(path, |writer| {
             let (parent, name) = writer.parent(path)?;
+            writer.is_changed = true;
             remove(&parent, &name)?;
             rustix::fs::symlinkat(OsStr::from_bytes(target), &parent, &name)?;
             Ok(kind.clone())
@@ -122,7 +132,7 @@ impl TreeWriter {
     pub fn file(&mut self, path: &Path, content: &mut dyn Read, meta: Meta) -> Result<()> {
         self.attempt(path, |writer| {
             let file = writer.create(path)?;
-            writer.fill(file, content)
+            writer.fill(file, content, meta)
         })
         .map(|kind| self.add(path, kind, meta))
     }
@@ -140,6 +150,7 @@ impl TreeWriter {
         self.attempt(path, |writer| {
             let (from, from_name) = writer.parent(target)?;
             let (parent, name) = writer.parent(path)?;
+            writer.is_changed = true;
             remove(&parent, &name)?;
             rustix::fs::linkat(&from, &from_name, &parent, &name, AtFlags::empty())?;
             Ok(kind)
@@ -155,7 +166,11 @@ impl TreeWriter {
                 mode: member.mode & 0o7777,
                 uid: member.uid,
                 gid: member.gid,
-                mtime_ns: member.mtime.0.saturating_mul(1_000_000_000) + i64::from(member.mtime.1),
+                mtime_ns: member
+                    .mtime
+                    .0
+                    .saturating_mul(1_000_000_000)
+                    .saturating_add(i64::from(member.mtime.1)),
             };
             let path = member.path.as_path();
             if path.as_os_str().is_empty() {
@@ -205,7 +220,7 @@ impl TreeWriter {
             }
         }
         if !self.place.temporary {
-            index::write(&self.place.path, &self.now).map_err(|error| {
+            self.write_index().map_err(|error| {
                 Error::host(format!("write {}", self.place.path.display()), error)
             })?;
         }
@@ -217,7 +232,34 @@ impl TreeWriter {
         }))
     }
 
+    fn write_index(&self) -> io::Result<()> {
+        let mark = self.place.path.join(BOOT);
+        if self.is_changed {
+            fs::write(mark, &*self.place.boot)?;
+        }
+        index::write(&self.place.path, &self.now)
+    }
+
+    /// Whether nothing on the way to an entry became something other than a directory: what was
+    /// there before is gone then, and the way leads elsewhere.
+    fn is_in_directories(&self, path: &Path) -> bool {
+        let is_directory = |ancestor: &Path| match self.now.get(ancestor) {
+            None => true,
+            Some(entry) => entry.kind == Kind::Directory,
+        };
+        path.ancestors().skip(1).all(is_directory)
+    }
+
     fn add(&mut self, path: &Path, kind: Kind, meta: Meta) {
+        if kind != Kind::Directory {
+            // With a directory that becomes something else goes what was told of it.
+            let below = self.now.range(path.to_owned()..);
+            let below = below.take_while(|(other, _)| other.starts_with(path));
+            let below: Vec<PathBuf> = below.map(|(other, _)| other.clone()).collect();
+            for gone in below {
+                self.now.remove(&gone);
+            }
+        }
         self.now.insert(path.to_owned(), Entry { kind, meta });
     }
 
@@ -255,6 +297,7 @@ impl TreeWriter {
             Some((known, parent)) if known == directory => parent,
             _ => self.parent(path)?.0,
         };
+        self.is_changed = true;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(0o644);
         let open = || rustix::fs::openat(&parent, name, flags | OFlags::CLOEXEC, mode);
@@ -282,6 +325,7 @@ impl TreeWriter {
             }
             let (above, name) = self.parent_if_any(ancestor)?;
             if !is_directory(&above, &name) {
+                self.is_changed = true;
                 remove(&above, &name)?;
                 rustix::fs::mkdirat(&above, &name, Mode::from_raw_mode(0o755))?;
             }
@@ -300,7 +344,8 @@ impl TreeWriter {
         Ok((self.root.resolve_without_links(parent)?, name))
     }
 
-    fn fill(&mut self, mut file: File, content: &mut dyn Read) -> io::Result<Kind> {
+    /// Writes a file. What `RUN --mount=type=bind` shows of it is what the client has.
+    fn fill(&mut self, mut file: File, content: &mut dyn Read, meta: Meta) -> io::Result<Kind> {
         self.buffer.resize(COPY_BYTES, 0);
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let mut size = 0;
@@ -314,6 +359,16 @@ impl TreeWriter {
             size += got as u64;
         }
         self.received += size;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(meta.mode & 0o777))?;
+        let time = Timespec {
+            tv_sec: meta.mtime_ns.div_euclid(1_000_000_000),
+            tv_nsec: meta.mtime_ns.rem_euclid(1_000_000_000),
+        };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        rustix::fs::futimens(&file, &times)?;
         Ok(Kind::File {
             size,
             digest: hasher.finish(),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use hull_build::cache::{CacheFilter, CacheRecord};
+use hull_build::cache::{Budget, CacheFilter, CacheRecord, Condition};
 use jiff::Timestamp;
 
 use super::travelling;
 use crate::{
+    attributes::list,
     building,
     grpc::{Call, Code, Status},
     proto::control::{DiskUsageRequest, DiskUsageResponse, PruneRequest, UsageRecord},
@@ -30,7 +31,7 @@ pub(super) async fn usage(
     let records = usage
         .records
         .into_iter()
-        .filter(|record| is_wanted(&filter, record));
+        .filter(|record| filter.means(record));
     Ok(DiskUsageResponse {
         record: records.map(message).collect(),
     })
@@ -48,8 +49,12 @@ pub(super) async fn prune(
         let now = Timestamp::now().as_second();
         filter.unused_since = Some(now - request.keep_duration / SECOND);
     }
-    let kept = request.reserved_space.max(request.max_used_space);
-    filter.keep_bytes = u64::try_from(kept).unwrap_or(0);
+    let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+    filter.budget = Budget {
+        used_max: bytes(request.max_used_space),
+        free_min: bytes(request.min_free_space),
+        reserved: bytes(request.reserved_space),
+    };
     let builder = Arc::clone(front.builder());
     let pruned = tokio::task::spawn_blocking(move || builder.prune(&filter)).await;
     let pruned = pruned
@@ -62,34 +67,20 @@ pub(super) async fn prune(
     Ok(())
 }
 
-/// Filters as clients write them: `id==x`, `id~=x` and `type==x`, several joined by commas.
+/// Filters as clients write them: conditions joined by commas, of which all must be met; of several
+/// such lists, one.
 fn filter(texts: &[String]) -> Result<CacheFilter, Status> {
-    let mut filter = CacheFilter::default();
-    for condition in texts
-        .iter()
-        .flat_map(|text| text.split(','))
-        .filter(|text| !text.is_empty())
-    {
-        let (key, value) = condition
-            .split_once("==")
-            .or_else(|| condition.split_once("~="))
-            .ok_or_else(|| Status::invalid(format!("invalid filter {condition:?}")))?;
-        match key {
-            "id" => filter.ids.push(value.to_owned()),
-            "type" => filter.kinds.push(value.to_owned()),
-            _ => {
-                let message = format!("unknown filter {key:?}: there are id and type");
-                return Err(Status::invalid(message));
-            }
-        }
-    }
-    Ok(filter)
-}
-
-fn is_wanted(filter: &CacheFilter, record: &CacheRecord) -> bool {
-    let by_id = filter.ids.is_empty() || filter.ids.iter().any(|id| record.id.starts_with(id));
-    let by_kind = filter.kinds.is_empty() || filter.kinds.iter().any(|kind| kind == record.kind);
-    by_id && by_kind
+    let conditions = |text: &String| {
+        let conditions = list(text).into_iter().map(|one| Condition::parse(&one));
+        conditions.collect::<Result<Vec<_>, _>>()
+    };
+    let any: Result<Vec<_>, _> = texts.iter().map(conditions).collect();
+    let mut any = any.map_err(Status::invalid)?;
+    any.retain(|list| !list.is_empty());
+    Ok(CacheFilter {
+        any,
+        ..CacheFilter::default()
+    })
 }
 
 fn message(record: CacheRecord) -> UsageRecord {
@@ -116,15 +107,28 @@ mod tests {
 
     #[test]
     fn filters_are_understood() {
-        assert_eq!(filter(&[String::new()]).unwrap(), CacheFilter::default());
+        assert!(filter(&[String::new()]).unwrap().any.is_empty());
         let texts = [
             "id~=ab,type==regular".to_owned(),
             "type==exec.cachemount".to_owned(),
         ];
         let parsed = filter(&texts).unwrap();
-        assert_eq!(parsed.ids, ["ab"]);
-        assert_eq!(parsed.kinds, ["regular", "exec.cachemount"]);
-        assert!(filter(&["nonsense".to_owned()]).is_err());
+        let record = |id: &str, kind: &'static str| CacheRecord {
+            id: id.to_owned(),
+            kind,
+            description: String::new(),
+            parents: Vec::new(),
+            bytes: 0,
+            created: 0,
+            used: 0,
+            uses: 0,
+            in_use: false,
+            shared: false,
+        };
+        assert!(parsed.means(&record("ab", "regular")));
+        assert!(!parsed.means(&record("ac", "regular")));
+        assert!(parsed.means(&record("ac", "exec.cachemount")));
+        assert!(!parsed.means(&record("ab", "source.local")));
         assert!(filter(&["colour==red".to_owned()]).is_err());
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hull_api::{ApiVersion, Filters, decode, query::Query};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::{answer::Failure, body::RequestBody};
 use crate::app::App;
@@ -28,6 +29,23 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
+    pub(crate) left: Left,
+}
+
+/// Tells when the client leaves before it is answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Left(watch::Receiver<()>);
+
+impl Left {
+    pub(crate) fn new(left: watch::Receiver<()>) -> Self {
+        Self(left)
+    }
+
+    /// Waits until the client has left. To be awaited before the answer only: who has it need not
+    /// wait any more.
+    pub(crate) async fn wait(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 impl Request {

@@ -23,7 +23,7 @@ use super::{
     body::AnswerBody,
     hijack::{Desk, Taken},
     judges,
-    request::Request,
+    request::{Left, Request},
     router,
     socket::{Connection, Listener},
 };
@@ -153,6 +153,8 @@ struct Begun {
     method: Method,
     path: String,
     outcome: Result<JoinHandle<Outcome>, Failure>,
+    /// Dropped when the client leaves before it is answered.
+    _waits: watch::Sender<()>,
 }
 
 /// Runs the operation in a task of its own: a client that leaves does not stop it half-way, and a
@@ -161,6 +163,7 @@ fn begin(app: &Arc<App>, request: http::Request<Incoming>, user: Option<Arc<str>
     let (parts, body) = request.into_parts();
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
     let app_of_it = Arc::clone(app);
+    let (waits, left) = watch::channel(());
     let perform = |meaning: router::Meaning| {
         let app = app_of_it;
         tokio::spawn(async move {
@@ -174,6 +177,7 @@ fn begin(app: &Arc<App>, request: http::Request<Incoming>, user: Option<Arc<str>
                 query: Query::parse(parts.uri.query().unwrap_or_default()),
                 headers: parts.headers,
                 body,
+                left: Left::new(left),
             };
             let outcome = timed(meaning.op, request).await;
             match case {
@@ -190,6 +194,7 @@ fn begin(app: &Arc<App>, request: http::Request<Incoming>, user: Option<Arc<str>
         method,
         path,
         outcome,
+        _waits: waits,
     }
 }
 
@@ -226,6 +231,7 @@ async fn answer(begun: Begun) -> Answer {
         method,
         path,
         outcome,
+        _waits,
     } = begun;
     let failure = match outcome {
         Err(failure) => failure,

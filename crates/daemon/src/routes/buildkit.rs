@@ -66,13 +66,15 @@ impl Lender for Lent {
     fn push(self: Arc<Self>, push: Push) -> Pushing {
         let Push {
             reference,
+            target,
             credentials,
             tell,
         } = push;
         let options = PushOptions {
             reference: reference.to_string(),
+            target: Some(target),
             platform: None,
-            whole: false,
+            whole: true,
             credentials: credentials.map(registry_credentials),
         };
         Box::pin(async move {

@@ -68,6 +68,7 @@ async fn push(request: Request) -> Outcome {
     };
     let options = PushOptions {
         reference,
+        target: None,
         platform: platform(&request)?,
         whole: false,
         credentials: credentials(&request)?,
@@ -79,6 +80,7 @@ async fn push(request: Request) -> Outcome {
 pub(super) async fn push_list(request: Request) -> Outcome {
     let options = PushOptions {
         reference: request.name().to_owned(),
+        target: None,
         platform: None,
         whole: true,
         credentials: credentials(&request)?,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use hull_testkit::{Client, Output, Scene, eventually, scenario, words};
+use hull_testkit::{Client, Output, Running, Scene, eventually, scenario, words};
 
 /// A directory with these files.
 fn context(scene: &Scene, files: &[(&str, &str)]) -> PathBuf {
@@ -74,6 +74,31 @@ CMD ["/result/out"]
     assert_eq!(scene.ok("run --rm it /result/list /result/x/y"), "a.txt\nab\nsub\ny");
     let config = scene.ok("inspect --format '{{.Config.User}} {{.Config.StopSignal}} {{.Config.Labels.k}} {{.Config.ExposedPorts}} {{.Config.Volumes}}' it");
     assert_eq!(config, "7:8 SIGINT v map[80/tcp:{}] map[/data:{}]");
+});
+
+scenario!(what_lies_below_a_linked_copy_counts_for_what_lies_on_it(scene) {
+    let dockerfile = "FROM busybox AS base\nARG WORD\nRUN echo $WORD > /base\nFROM base\nCOPY --link a /a\nRUN cat /base > /seen\n\
+                      FROM busybox\nCOPY --from=1 /seen /seen\n";
+    let context = context(scene, &[("Dockerfile", dockerfile), ("a", "a")]);
+    for word in ["one", "two"] {
+        built(scene, &format!("-t it --build-arg WORD={word}"), &context);
+        assert_eq!(read(scene, "/seen"), word);
+    }
+});
+
+scenario!(a_prune_takes_what_it_is_asked_to_take(scene) {
+    let directory = context(scene, &[("Dockerfile", "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /id\n")]);
+    let id = |scene: &mut Scene| {
+        built(scene, "-t it", &directory);
+        read(scene, "/id")
+    };
+    let first = id(scene);
+    for kept in ["inuse=true", "parent=0123", "description=nothing", "type=exec.cachemount", "private=true", "id=0123"] {
+        scene.ok(&format!("builder prune -af --filter {kept}"));
+        assert_eq!(id(scene), first, "{kept}");
+    }
+    scene.ok("builder prune -af --filter type=regular");
+    assert_ne!(id(scene), first);
 });
 
 scenario!(only_what_changed_is_done_again(scene) {
@@ -450,6 +475,67 @@ fn a_client_that_goes_away_stops_its_build() {
         running.kill();
         eventually("the step is gone", || (!runs()).then_some(()));
         assert_eq!(scene.ok("images -q not"), "");
+    });
+}
+
+/// It says nothing until it has ended.
+#[test]
+fn a_client_that_goes_away_stops_its_quiet_build() {
+    Scene::play(Client::Docker, |scene| {
+        let dockerfile = "FROM busybox\nRUN sleep 36218\n";
+        let directory = context(scene, &[("Dockerfile", dockerfile)]);
+        let runs = || {
+            let all = fs::read_dir("/proc").unwrap().flatten();
+            let mut lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+            lines.any(|line| line.starts_with(b"sleep\x0036218\0"))
+        };
+        let line = format!("build -q -t not {}", directory.display());
+        let mut command = scene.client.command(&scene.daemon, &words::split(&line));
+        let mut running = Running::spawn(command.env("DOCKER_BUILDKIT", "0"));
+        eventually("the step runs", || runs().then_some(()));
+        running.kill();
+        eventually("the step is gone", || (!runs()).then_some(()));
+        assert_eq!(scene.ok("images -q not"), "");
+    });
+}
+
+#[test]
+fn what_is_copied_from_a_stage_that_is_done_again_is_copied_again() {
+    hull(|scene| {
+        let dockerfile = "FROM busybox AS make\nRUN cat /proc/sys/kernel/random/uuid > /id\nFROM busybox\n\
+                          COPY --from=make /id /id\nRUN cp /id /copy\n";
+        let directory = context(scene, &[("Dockerfile", dockerfile)]);
+        built(scene, "-t it", &directory);
+        let first = read(scene, "/copy");
+        built(scene, "-t it --no-cache-filter make", &directory);
+        let second = read(scene, "/copy");
+        assert_ne!(first, second);
+        built(scene, "-t it", &directory);
+        assert_eq!(read(scene, "/copy"), second);
+    });
+}
+
+#[test]
+fn what_a_step_sees_of_the_context_looks_as_it_does_there() {
+    hull(|scene| {
+        let dockerfile = "FROM busybox\nRUN --mount=target=/there /there/tool && stat -c %Y /there/old > /time\n";
+        let files = [
+            ("Dockerfile", dockerfile),
+            ("tool", "#!/bin/sh\necho ran > /out\n"),
+            ("old", ""),
+        ];
+        let directory = context(scene, &files);
+        let tool = directory.join("tool");
+        fs::set_permissions(tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let old = fs::File::options()
+            .write(true)
+            .open(directory.join("old"))
+            .unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        old.set_modified(time).unwrap();
+        built(scene, "-t it", &directory);
+        assert_eq!(read(scene, "/out"), "ran");
+        assert_eq!(read(scene, "/time"), "1000000000");
     });
 }
 

@@ -21,7 +21,7 @@ const SOURCES_MAX: usize = 8;
 /// What to push.
 #[derive(Debug, Clone)]
 pub struct Push {
-    /// With a tag.
+    /// With a tag, or the digest of what is pushed.
     pub reference: Reference,
     /// Only this platform's image.
     pub platform: Option<Platform>,
@@ -74,8 +74,11 @@ pub async fn push_target(
     progress: &Progress,
 ) -> Result<Descriptor> {
     let reference = order.reference.clone().or_latest();
-    let Some(tag) = reference.tag().map(str::to_owned) else {
-        return Err(Error::Invalid("cannot push a digest reference".to_owned()));
+    let which = match (reference.digest(), reference.tag(), &target) {
+        (None, Some(tag), _) => tag.to_owned(),
+        // Under its digest alone: no name there leads elsewhere afterwards.
+        (Some(digest), _, Some(target)) if *digest == target.digest => digest.to_string(),
+        _ => return Err(Error::Invalid("cannot push a digest reference".to_owned())),
     };
     progress.say(Event::Pushing(reference.clone()));
     let lease = Arc::new(store.lease());
@@ -96,7 +99,7 @@ pub async fn push_target(
         sent = upload(&session, store, &plan, at_once, progress).await;
     }
     sent?;
-    put_documents(&session, &plan, &tag).await?;
+    put_documents(&session, &plan, &which).await?;
     drop(lease);
     progress.say(Event::Pushed {
         reference,
@@ -140,11 +143,11 @@ fn session(client: &Client, order: &Push, plan: &Plan) -> Result<Session> {
 }
 
 /// The name comes last: until then, nobody sees anything of the push.
-async fn put_documents(session: &Session, plan: &Plan, tag: &str) -> Result<()> {
+async fn put_documents(session: &Session, plan: &Plan, name: &str) -> Result<()> {
     let last = plan.documents.len() - 1;
     for (at, (descriptor, bytes)) in plan.documents.iter().enumerate() {
         let which = if at == last {
-            tag.to_owned()
+            name.to_owned()
         } else {
             descriptor.digest.to_string()
         };

@@ -8,6 +8,11 @@ use std::collections::HashMap;
 use hull_api::progress::{ErrorDetail, ProgressMessage};
 use hull_build::{Error, Event, VertexId};
 
+/// The most of a step's output that waits until those before it have ended.
+const OUTPUT_BYTES_MAX: usize = 2 << 20;
+
+const CLIPPED: &[u8] = b"\n[output clipped, log limit 2MiB reached]\n";
+
 /// Tells of a build.
 pub(super) struct Classic {
     quiet: bool,
@@ -27,6 +32,24 @@ struct Step {
     failed: bool,
     /// What waits to be told.
     output: Vec<u8>,
+    /// More came than may wait.
+    is_clipped: bool,
+}
+
+impl Step {
+    /// Takes output in. As much waits as BuildKit tells of a step: what follows meanwhile is not
+    /// told.
+    fn hear(&mut self, data: &[u8]) {
+        if self.is_clipped {
+            return;
+        }
+        let room = OUTPUT_BYTES_MAX.saturating_sub(self.output.len());
+        self.output.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            self.is_clipped = true;
+            self.output.extend_from_slice(CLIPPED);
+        }
+    }
 }
 
 impl Classic {
@@ -57,7 +80,7 @@ impl Classic {
             }
             Event::Log { vertex, data, .. } => {
                 if let Some(step) = self.steps.get_mut(vertex) {
-                    step.output.extend_from_slice(data);
+                    step.hear(data);
                 }
             }
             _ => return Vec::new(),
@@ -79,6 +102,7 @@ impl Classic {
             if !step.output.is_empty() {
                 let (text, rest) = whole_text(&step.output, step.done);
                 step.output = rest;
+                step.is_clipped = false;
                 messages.push(text);
             }
             if !step.done {

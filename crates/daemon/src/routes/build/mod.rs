@@ -76,8 +76,22 @@ pub(super) async fn perform(op: BuildOp, request: Request) -> Outcome {
     }
 }
 
-/// `POST /build`.
-async fn build(mut request: Request) -> Outcome {
+/// `POST /build`. A client that leaves stops it, also before the first word on it: a quiet build says
+/// nothing until it has ended.
+async fn build(request: Request) -> Outcome {
+    let cancel = Cancel::new();
+    let left = request.left.clone();
+    let mut building = std::pin::pin!(build_until(request, cancel.clone()));
+    tokio::select! {
+        answer = &mut building => answer,
+        () = left.wait() => {
+            cancel.cancel();
+            building.await
+        }
+    }
+}
+
+async fn build_until(mut request: Request, cancel: Cancel) -> Outcome {
     if request.query.text("version") == "2" {
         return Err(Failure::absent(
             "a BuildKit session over POST /build: use /grpc; this",
@@ -86,7 +100,6 @@ async fn build(mut request: Request) -> Outcome {
     let mut options = Options::parse(&request)?;
     let wants_events = request.query.flag("hull");
     let builder = Arc::clone(request.app.engine.builder()?);
-    let cancel = Cancel::new();
     let listed = list(&request, &options.build_id, &cancel);
     let mut agents = None;
     let prepared = if wants_events {
@@ -124,10 +137,13 @@ async fn build(mut request: Request) -> Outcome {
     let job = tokio::task::spawn_blocking(move || {
         let _held = (listed, agents);
         let outcome = output::run(&builder, prepared, progress, &stop, &sender);
-        app.engine.sweep();
         if let Err(error) = builder.settle() {
             tracing::warn!(%error, "cannot settle the build cache");
         }
+        drop(tokio::task::spawn_blocking(move || {
+            builder.tidy();
+            app.engine.sweep();
+        }));
         outcome
     });
     answer(job, messages.recv().await, messages, cancel, wants_events).await

@@ -415,7 +415,10 @@ fn with_contexts(
         name => name,
     };
     let main = contexts.get(MAIN);
-    let read = |path: &str| main.and_then(|tree| tree.read(path, TEXT_BYTES_MAX));
+    let read = |path: &str| match main {
+        Some(tree) => tree.read(path, TEXT_BYTES_MAX).map_err(invalid),
+        None => Ok(None),
+    };
     let utf8 = |bytes: Vec<u8>| {
         String::from_utf8(bytes).map_err(|_| invalid(format!("{name} is not UTF-8 text")))
     };
@@ -423,13 +426,18 @@ fn with_contexts(
         Some(text) => text,
         None => {
             // What people type is found whatever its case, as Docker does for the default name.
-            let content =
-                read(name).or_else(|| (name == "Dockerfile").then(|| read("dockerfile"))?);
+            let mut content = read(name)?;
+            if content.is_none() && name == "Dockerfile" {
+                content = read("dockerfile")?;
+            }
             let missing = || invalid(format!("Cannot locate specified Dockerfile: {name}"));
             utf8(content.ok_or_else(missing)?)?
         }
     };
-    let ignore = read(&format!("{name}.dockerignore")).or_else(|| read(".dockerignore"));
+    let ignore = match read(&format!("{name}.dockerignore"))? {
+        None => read(".dockerignore")?,
+        own => own,
+    };
     let has_context = main.is_some();
     let mut request = options.request(name.to_owned(), text);
     request.ignore = utf8(ignore.unwrap_or_default())?;
@@ -448,9 +456,9 @@ impl Contexts for Local {
     }
 
     fn file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok(self
-            .0
-            .get(name)
-            .and_then(|tree| tree.read(path, TEXT_BYTES_MAX)))
+        match self.0.get(name) {
+            Some(tree) => tree.read(path, TEXT_BYTES_MAX),
+            None => Ok(None),
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! `POST /build/prune`, and what the cache is in `GET /system/df`.
 
-use hull_api::types::{BuildCacheRecord, BuildPrune};
-use hull_build::cache::{CacheFilter, CacheRecord};
+use hull_api::{
+    Filters,
+    types::{BuildCacheRecord, BuildPrune},
+};
+use hull_build::cache::{Budget, CacheFilter, CacheRecord, Condition};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{blocking, builder};
@@ -9,6 +12,17 @@ use crate::http::{
     answer::{Failure, Outcome, json},
     request::Request,
 };
+
+/// Those that say what a record is.
+const RECORD_FILTERS: &[&str] = &[
+    "id",
+    "parent",
+    "type",
+    "description",
+    "inuse",
+    "shared",
+    "private",
+];
 
 const FILTERS: &[&str] = &[
     "until",
@@ -27,12 +41,13 @@ const FILTERS: &[&str] = &[
 pub(super) async fn prune(request: Request) -> Outcome {
     let filters = request.filters(FILTERS)?;
     let query = &request.query;
-    let number = |name: &str| Ok::<_, Failure>(query.number(name)?.unwrap_or(0));
-    let keep = [
-        number("reserved-space")?,
-        number("keep-storage")?,
-        number("max-used-space")?,
-    ];
+    let number = |first: &str, old: &str| -> Result<u64, Failure> {
+        let bytes = match query.number(first)? {
+            None => query.number(old)?,
+            bytes => bytes,
+        };
+        Ok(u64::try_from(bytes.unwrap_or(0)).unwrap_or(0))
+    };
     let age = filters
         .values("until")
         .chain(filters.values("unused-for"))
@@ -40,13 +55,12 @@ pub(super) async fn prune(request: Request) -> Outcome {
     let filter = CacheFilter {
         all: query.flag("all"),
         unused_since: age.map(before).transpose()?,
-        keep_bytes: keep
-            .into_iter()
-            .filter_map(|bytes| u64::try_from(bytes).ok())
-            .max()
-            .unwrap_or(0),
-        ids: filters.values("id").map(str::to_owned).collect(),
-        kinds: filters.values("type").map(str::to_owned).collect(),
+        budget: Budget {
+            used_max: number("max-used-space", "")?,
+            free_min: number("min-free-space", "")?,
+            reserved: number("reserved-space", "keep-storage")?,
+        },
+        any: vec![conditions(&filters)?],
     };
     // `system prune` asks all kinds of things for a label. What a build keeps has none.
     if filters.values("label").next().is_some() {
@@ -63,6 +77,15 @@ pub(super) async fn prune(request: Request) -> Outcome {
         caches_deleted: (!ids.is_empty()).then_some(ids),
         space_reclaimed: pruned.bytes,
     }))
+}
+
+/// What records must be: each field one of its values.
+fn conditions(filters: &Filters) -> Result<Vec<Condition>, Failure> {
+    let condition = |name: &&str| {
+        let values: Vec<&str> = filters.values(name).collect();
+        (!values.is_empty()).then(|| Condition::is(name, &values).map_err(Failure::invalid))
+    };
+    RECORD_FILTERS.iter().filter_map(condition).collect()
 }
 
 /// The time before which something was last used: a duration ago, or a moment.
