@@ -44,6 +44,13 @@ pub struct Expanded {
     pub unset: BTreeSet<String>,
 }
 
+/// Substitution makes a text longer by so many bytes at most: a few lines that double a variable
+/// would make it as long as memory is large.
+const GROWTH_BYTES_MAX: usize = 1 << 20;
+
+/// The longest value that is compared with a pattern that has `*`: it takes the square of it.
+const PATTERN_LETTERS_MAX: usize = 4096;
+
 /// Nested `${a:-${b}}` deeper than this is nobody's intent.
 const DEPTH_MAX: usize = 64;
 
@@ -124,8 +131,14 @@ impl Cursor<'_> {
             match letter {
                 _ if Some(letter) == stop => return Ok(text),
                 '\'' if self.quotes => text.push_str(&self.single()?),
-                '"' if self.quotes => text.push_str(&self.double()?),
-                '$' => text.push_str(&self.dollar()?),
+                '"' if self.quotes => {
+                    let value = self.double()?;
+                    self.add(&mut text, &value)?;
+                }
+                '$' => {
+                    let value = self.dollar()?;
+                    self.add(&mut text, &value)?;
+                }
                 _ if letter == self.expander.escape => match self.next() {
                     None => text.push(letter),
                     // In a heredoc only what would mean something is escaped.
@@ -144,6 +157,16 @@ impl Cursor<'_> {
         }
     }
 
+    /// Adds what was substituted.
+    fn add(&self, text: &mut String, value: &str) -> Result<(), String> {
+        let most = self.letters.len().saturating_mul(4) + GROWTH_BYTES_MAX;
+        if text.len() + value.len() > most {
+            return Err("the text becomes too long".to_owned());
+        }
+        text.push_str(value);
+        Ok(())
+    }
+
     fn single(&mut self) -> Text {
         let mut text = String::new();
         while let Some(letter) = self.next() {
@@ -160,7 +183,10 @@ impl Cursor<'_> {
         while let Some(letter) = self.next() {
             match letter {
                 '"' => return Ok(text),
-                '$' => text.push_str(&self.dollar()?),
+                '$' => {
+                    let value = self.dollar()?;
+                    self.add(&mut text, &value)?;
+                }
                 _ if letter == self.expander.escape => match self.next() {
                     Some(next) if matches!(next, '"' | '$') || next == letter => text.push(next),
                     Some(next) => {
@@ -297,6 +323,7 @@ impl Cursor<'_> {
         self.at += usize::from(longest);
         let pattern: Vec<char> = self.until(Some('}'))?.chars().collect();
         let value: Vec<char> = self.value_or_empty(name).chars().collect();
+        check_pattern(&pattern, &value)?;
         let cuts: Vec<usize> = match (side, longest) {
             ('#', false) | ('%', true) => (0..=value.len()).collect(),
             _ => (0..=value.len()).rev().collect(),
@@ -319,10 +346,17 @@ impl Cursor<'_> {
         let pattern: Vec<char> = self.until(Some('/'))?.chars().collect();
         let replacement = self.until(Some('}'))?;
         let value: Vec<char> = self.value_or_empty(name).chars().collect();
+        check_pattern(&pattern, &value)?;
+        // Without `*`, only as many letters fit as the pattern has.
+        let has_star = pattern.contains(&'*');
         let mut text = String::new();
         let mut at = 0;
         while at < value.len() {
-            let found = (at + 1..=value.len())
+            let (least, most) = match has_star {
+                true => (at + 1, value.len()),
+                false => (at + pattern.len(), value.len().min(at + pattern.len())),
+            };
+            let found = (least..=most)
                 .rev()
                 .find(|end| !pattern.is_empty() && fits(&pattern, &value[at..*end]));
             let Some(end) = found else {
@@ -330,7 +364,7 @@ impl Cursor<'_> {
                 at += 1;
                 continue;
             };
-            text.push_str(&replacement);
+            self.add(&mut text, &replacement)?;
             at = end;
             if !all {
                 break;
@@ -339,6 +373,15 @@ impl Cursor<'_> {
         text.extend(&value[at..]);
         Ok(text)
     }
+}
+
+fn check_pattern(pattern: &[char], value: &[char]) -> Result<(), String> {
+    if pattern.contains(&'*') && value.len().max(pattern.len()) > PATTERN_LETTERS_MAX {
+        return Err(format!(
+            "a value of more than {PATTERN_LETTERS_MAX} letters is not compared with a pattern"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the whole text fits a shell pattern of `*` and `?`.
@@ -468,5 +511,19 @@ mod tests {
     fn substitutions_nested_without_end_are_refused() {
         let deep = "${x:-".repeat(10_000);
         assert!(word(&deep).is_err());
+    }
+
+    #[test]
+    fn what_would_take_for_ever_is_refused() {
+        let long = |name: &str| (name == "long").then(|| "a".repeat(100_000));
+        let expander = Expander {
+            escape: '\\',
+            variables: &long,
+        };
+        let problem = |text: &str| expander.word(text).unwrap_err().problem;
+        assert!(problem("${long//*a*a*b/}").contains("not compared"));
+        assert!(problem("${long%%*a*b}").contains("not compared"));
+        assert!(problem("${long//a/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}").contains("too long"));
+        assert_eq!(expander.word("${long//aa/b}").unwrap().text.len(), 50_000);
     }
 }

@@ -43,15 +43,19 @@ impl Builder {
             return Err(Error::invalid(message, None));
         }
         let failed = |error: String| Error::host(format!("fetch {url}"), error);
-        let mut answer = crate::http::get(url).map_err(failed)?;
+        let mut answer = crate::http::get(url, cancel).map_err(failed)?;
         let mut start = Vec::new();
         let read = answer
             .content
             .by_ref()
-            .take(TEXT_BYTES_MAX)
+            .take(TEXT_BYTES_MAX + 1)
             .read_to_end(&mut start);
         read.map_err(|error| failed(error.to_string()))?;
         let is_text = answer.media.starts_with("text/") || !looks_packed(&start);
+        if is_text && start.len() as u64 > TEXT_BYTES_MAX {
+            let message = format!("a Dockerfile of more than {TEXT_BYTES_MAX} bytes");
+            return Err(failed(message));
+        }
         if is_text && let Ok(text) = String::from_utf8(start.clone()) {
             return Ok(Remote::Dockerfile(text));
         }

@@ -209,10 +209,8 @@ pub(super) fn origin(
         return named(planner, walk, state, &lower, &context, span);
     }
     if let Some(index) = stages::by_reference(input.file, text, state.index) {
-        let stage = walk.done.get(&index).unwrap_or_else(|| {
-            unreachable!("what a stage copies from is walked before it: see needed()");
-        });
-        return Ok(Origin::Vertex(stage.vertex));
+        stages::ensure(planner, walk, index, span)?;
+        return Ok(Origin::Vertex(walk.done[&index].vertex));
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         let message = format!("invalid stage index {text}: only earlier stages can be copied from");

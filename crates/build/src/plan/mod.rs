@@ -247,6 +247,7 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
         warnings: crate::lint::of_file(input.file, &|span| input.place(span)),
         images: BTreeMap::new(),
         many_platforms: platforms.len() > 1,
+        bytes: 0,
     };
     let mut results = Vec::new();
     for platform in platforms {
@@ -270,6 +271,8 @@ pub(crate) struct Planner<'a> {
     /// Vertices of images, so that each is there once.
     images: BTreeMap<(String, String), usize>,
     many_platforms: bool,
+    /// What environments and histories take.
+    bytes: usize,
 }
 
 impl Planner<'_> {

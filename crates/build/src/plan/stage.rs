@@ -20,6 +20,8 @@ pub(crate) struct Walk {
     /// Named contexts met so far: their vertices.
     pub(crate) contexts: BTreeMap<String, usize>,
     pub(crate) needed: BTreeSet<usize>,
+    /// Stages that are being walked, each named by the one before.
+    pub(crate) nested: usize,
 }
 
 /// What a stage is, so far.
@@ -43,6 +45,9 @@ pub(crate) struct StageState {
     steps: usize,
     pub(crate) no_cache: bool,
 }
+
+/// Bytes of environments and histories of all steps.
+const BYTES_MAX: usize = 256 << 20;
 
 /// A stage of `FROM scratch` has this, as BuildKit's has.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -106,6 +111,11 @@ pub(super) fn walk(planner: &mut Planner<'_>, walk: &mut Walk, index: usize) -> 
             let message = format!("the base image's ONBUILD {trigger:?}: {}", error.error);
             planner.input.error(stage.span, message)
         })?;
+        if let Instruction::From { .. } | Instruction::Onbuild(_) = step.instruction {
+            let message =
+                format!("the base image's ONBUILD {trigger:?} isn't allowed as a trigger");
+            return Err(planner.input.error(stage.span, message));
+        }
         extra.push(Step {
             span: stage.span,
             ..step
@@ -113,6 +123,7 @@ pub(super) fn walk(planner: &mut Planner<'_>, walk: &mut Walk, index: usize) -> 
     }
     for step in extra.iter().chain(&stage.steps) {
         apply(planner, walk, &mut state, step)?;
+        planner.weigh(&state, step.span)?;
     }
     Ok(state)
 }
@@ -160,14 +171,10 @@ fn begin(planner: &mut Planner<'_>, walk: &mut Walk, index: usize) -> Result<Sta
         return from_context(planner, walk, state, &name.to_lowercase(), &context.clone());
     }
     if let Some(parent) = stages::by_name(input.file, &image, index) {
-        let parent = walk.done.get(&parent).unwrap_or_else(|| {
-            unreachable!("a stage's base is walked before it: see needed()");
-        });
+        stages::ensure(planner, walk, parent, stage.span)?;
+        let parent = &walk.done[&parent];
+        // Its environment and its arguments hold here, too.
         return Ok(StageState {
-            scope: Scope {
-                args: Vec::new(),
-                ..parent.scope.clone()
-            },
             has_own_cmd: false,
             index,
             label: state.label,
@@ -380,6 +387,20 @@ fn apply(
 }
 
 impl Planner<'_> {
+    /// Refuses a file that makes more than anybody could mean out of a few lines: each step has the
+    /// environment, and tells of itself in the history.
+    fn weigh(&mut self, state: &StageState, span: Span) -> Result<()> {
+        let told = state.history.last().map_or(0, |step| step.created_by.len());
+        let pair = |(name, value): &(String, String)| name.len() + value.len();
+        self.bytes += told + state.scope.env.iter().map(pair).sum::<usize>();
+        if self.bytes > BYTES_MAX {
+            return Err(self
+                .input
+                .error(span, "the configuration becomes too large"));
+        }
+        Ok(())
+    }
+
     /// Substitutes variables of the stage.
     pub(crate) fn expand(&mut self, state: &StageState, text: &str, span: Span) -> Result<String> {
         let expander = Expander {

@@ -11,6 +11,9 @@ use crate::dockerfile::{Dockerfile, Instruction, Span, Stage};
 use crate::error::Result;
 use crate::expand::Expander;
 
+/// Stages that are walked in the middle of others: each takes some of the stack.
+const NESTED_MAX: usize = 16;
+
 /// The stage to build.
 pub(super) fn target(input: &Input<'_>) -> Result<usize> {
     let stages = &input.file.stages;
@@ -69,15 +72,38 @@ pub(super) fn walk(planner: &mut Planner<'_>, target: usize, platform: Platform)
         done: BTreeMap::new(),
         contexts: BTreeMap::new(),
         needed: needed.clone(),
+        nested: 0,
     };
     for index in needed {
-        let state = super::stage::walk(planner, &mut walk, index)?;
-        walk.done.insert(index, state);
+        let span = input.file.stages[index].span;
+        ensure(planner, &mut walk, index, span)?;
     }
     let state = walk.done.remove(&target).unwrap_or_else(|| {
         unreachable!("the target is among what it needs: see needed()");
     });
     Ok(result(input, state, platform))
+}
+
+/// Walks a stage unless that was done. Some are named only when variables are substituted, or by an
+/// image's triggers: those are walked in the middle of the one that names them (at `span`).
+pub(super) fn ensure(
+    planner: &mut Planner<'_>,
+    walk: &mut Walk,
+    index: usize,
+    span: Span,
+) -> Result<()> {
+    if walk.done.contains_key(&index) {
+        return Ok(());
+    }
+    if walk.nested > NESTED_MAX {
+        let message = format!("stages name each other by variables more than {NESTED_MAX} deep");
+        return Err(planner.input.error(span, message));
+    }
+    walk.nested += 1;
+    let state = super::stage::walk(planner, walk, index)?;
+    walk.nested -= 1;
+    walk.done.insert(index, state);
+    Ok(())
 }
 
 fn result(input: &Input<'_>, state: StageState, platform: Platform) -> Target {

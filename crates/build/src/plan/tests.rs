@@ -18,6 +18,14 @@ impl Bases for Images {
         if reference == "trigger" {
             config.config.on_build = Some(vec!["RUN echo triggered".to_owned()]);
         }
+        if let Some(trigger) = reference.strip_prefix("trigger-") {
+            let words = match trigger {
+                "copies" => "COPY --from=other /x /x",
+                "begins" => "FROM a",
+                _ => "ONBUILD RUN x",
+            };
+            config.config.on_build = Some(vec![words.to_owned()]);
+        }
         Ok(Base {
             reference: reference.to_owned(),
             manifest: format!("sha256:{reference}"),
@@ -287,4 +295,45 @@ fn heredocs_are_scripts_or_files() {
         ("g".to_owned(), "$BASE\n".to_owned()),
     ];
     assert_eq!(copy.sources[0].origin, Origin::Inline(expected));
+}
+
+#[test]
+fn stages_are_found_when_variables_or_triggers_name_them() {
+    let text = "FROM a AS other\nRUN 1\nFROM trigger-copies\n";
+    let plan = planned(text, |_| {}).unwrap();
+    assert!(names(&plan).iter().any(|name| name.ends_with("RUN 1")));
+    let text = "FROM a AS other\nRUN 1\nFROM b\nARG X=from=other\nRUN --mount=type=bind,target=/x,$X true\n";
+    let plan = planned(text, |_| {}).unwrap();
+    assert!(names(&plan).iter().any(|name| name.ends_with("RUN 1")));
+    for image in ["trigger-begins", "trigger-chains"] {
+        let error = error(&format!("FROM {image}\n"));
+        assert!(error.contains("isn't allowed as a trigger"), "{error}");
+    }
+}
+
+#[test]
+fn a_stage_has_the_arguments_of_the_one_it_begins_with() {
+    let text = "FROM a AS base\nARG NAME=joe\nFROM base\nENV SEEN=$NAME\nRUN x\n";
+    let plan = planned(text, |_| {}).unwrap();
+    let target = &plan.results[0];
+    assert!(target.config.config.env.contains(&"SEEN=joe".to_owned()));
+    let Op::Run(run) = &plan.vertices[target.vertex].op else {
+        panic!()
+    };
+    assert!(run.env.contains(&"NAME=joe".to_owned()));
+}
+
+#[test]
+fn a_few_lines_do_not_fill_the_memory() {
+    let doubling = format!(
+        "FROM a\nENV a=xxxxxxxxxxxxxxxx\n{}",
+        "ENV a=$a$a\n".repeat(40)
+    );
+    assert!(error(&doubling).contains("too long"));
+    let long = "ENV a=$a$a\n".repeat(15);
+    let large = format!(
+        "FROM a\nENV a=xxxxxxxxxxxxxxxx\n{long}{}",
+        "USER x\n".repeat(600)
+    );
+    assert!(error(&large).contains("too large"));
 }

@@ -22,7 +22,7 @@ pub(super) struct Fetched {
 /// Fetches an address, and checks what came.
 pub(super) fn fetch(solver: &Solver<'_>, url: &str, checksum: Option<&str>) -> Result<Fetched> {
     let failed = |error: &dyn std::fmt::Display| Error::host(format!("fetch {url}"), error);
-    let mut answer = crate::http::get(url).map_err(|error| failed(&error))?;
+    let mut answer = crate::http::get(url, solver.cancel).map_err(|error| failed(&error))?;
     let mut writer = solver.trees.temporary()?;
     writer.file(Path::new(NAME), &mut answer.content, Meta::default())?;
     let tree = writer.finish()?;
