@@ -12,6 +12,11 @@ use crate::cancel::Cancel;
 use crate::dockerfile::Sharing;
 use crate::error::{Error, Result};
 
+/// A file beside a directory that is not filled yet.
+const MAKING: &str = "making";
+/// How names of claims to fill a directory begin.
+const FILLING: &str = "fill ";
+
 /// All cache directories.
 pub struct CacheMounts {
     dir: PathBuf,
@@ -22,8 +27,10 @@ pub struct CacheMounts {
 pub struct CacheMount {
     /// Its files.
     pub path: PathBuf,
-    /// Whether it was made for this use.
+    /// Whether it is to be filled, and [`filled`](Self::filled) to be said then.
     pub is_new: bool,
+    /// As long as it is being filled, nobody else has it.
+    filling: Option<Claim>,
     /// Taken for one step alone; given back when dropped.
     claim: Option<Claim>,
     /// Locked by all who use it: it is not removed meanwhile.
@@ -76,22 +83,17 @@ impl CacheMounts {
                 (name.clone(), Some(self.claimed(name)))
             }
         };
+        let filling = format!("{FILLING}{name}");
+        self.wait_for(&filling, cancel)?;
+        let filling = self.claimed(filling);
         let place = self.dir.join(&name);
-        let path = place.join("fs");
-        let is_new = !path.exists();
-        let make = || -> std::io::Result<fs::File> {
-            fs::create_dir_all(&place)?;
-            let held = fs::File::open(&place)?;
-            flock(&held, FlockOperation::LockShared)?;
-            fs::create_dir_all(&path)?;
-            fs::write(place.join("id"), id)?;
-            Ok(held)
-        };
-        let held =
-            make().map_err(|error| Error::host(format!("make {}", path.display()), error))?;
+        let made = make(&place, id);
+        let (held, is_new) =
+            made.map_err(|error| Error::host(format!("make {}", place.display()), error))?;
         Ok(CacheMount {
-            path,
+            path: place.join("fs"),
             is_new,
+            filling: is_new.then_some(filling),
             claim,
             _held: held,
         })
@@ -134,7 +136,9 @@ impl CacheMounts {
         if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
             return false;
         }
-        fs::remove_dir_all(self.dir.join(name)).is_ok()
+        // Should it be removed half, nobody takes the rest for the whole.
+        let place = self.dir.join(name);
+        fs::write(place.join(MAKING), "").is_ok() && fs::remove_dir_all(place).is_ok()
     }
 
     fn claim(&self, name: &str) -> bool {
@@ -151,7 +155,11 @@ impl CacheMounts {
 
     fn wait_for(&self, name: &str, cancel: &Cancel) -> Result<()> {
         let busy = Arc::clone(&self.busy);
-        let _hook = cancel.on_cancel(move || busy.1.notify_all());
+        // With the lock: nobody is between looking and waiting then.
+        let _hook = cancel.on_cancel(move || {
+            let _locked = busy.0.lock().unwrap_or_else(PoisonError::into_inner);
+            busy.1.notify_all();
+        });
         let mut busy = self.busy.0.lock().unwrap_or_else(PoisonError::into_inner);
         while !busy.insert(name.to_owned()) {
             cancel.check()?;
@@ -165,7 +173,55 @@ impl CacheMounts {
     }
 }
 
+/// Makes the directory at `place`, or goes on with the one that is there. It is locked; whether it is
+/// new, too.
+fn make(place: &Path, id: &str) -> std::io::Result<(fs::File, bool)> {
+    let (path, making) = (place.join("fs"), place.join(MAKING));
+    let held = locked(place)?;
+    let is_new = making.exists() || !path.exists();
+    if is_new {
+        fs::write(&making, "")?;
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        fs::create_dir(&path)?;
+    }
+    fs::write(place.join("id"), id)?;
+    Ok((held, is_new))
+}
+
+/// Locks the directory at `place`, made if need be: it is not removed as long as that is held.
+fn locked(place: &Path) -> std::io::Result<fs::File> {
+    use std::os::unix::fs::MetadataExt as _;
+    loop {
+        fs::create_dir_all(place)?;
+        let held = match fs::File::open(place) {
+            // It was removed just now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        flock(&held, FlockOperation::LockShared)?;
+        let is_it = fs::metadata(place).is_ok_and(|there| {
+            held.metadata()
+                .is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+        });
+        if is_it {
+            return Ok(held);
+        }
+    }
+}
+
 impl CacheMount {
+    /// What belongs into a new one is in it.
+    pub(crate) fn filled(&mut self) -> std::io::Result<()> {
+        if self.is_new {
+            fs::remove_file(self.path.with_file_name(MAKING))?;
+        }
+        self.is_new = false;
+        self.filling = None;
+        Ok(())
+    }
+
     /// Whether it is this step's alone.
     pub fn is_exclusive(&self) -> bool {
         self.claim.is_some()

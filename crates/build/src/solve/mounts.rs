@@ -1,5 +1,6 @@
 //! What a `RUN` gets mounted: binds, caches, memory, secrets and sockets, made ready.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -14,7 +15,7 @@ use super::agent::Socket;
 use super::files::{RootFiles, resolve};
 use super::{Solved, Solver};
 use crate::cache::CacheMount;
-use crate::dockerfile::RunMount as Mount;
+use crate::dockerfile::{RunMount as Mount, Sharing};
 use crate::error::{Error, Result};
 use crate::host::RunMount;
 use crate::plan::{Origin, PlannedMount, RunOp};
@@ -31,6 +32,8 @@ pub(super) struct Ready {
     pub(super) env: Vec<String>,
     /// Files and directories that must be there to be mounted over, in the lowest layer.
     places: Vec<(PathBuf, bool)>,
+    /// Caches that are this step's alone, by id.
+    locked: BTreeMap<String, PathBuf>,
     /// Held as long as the command runs.
     held: Vec<Held>,
 }
@@ -69,6 +72,7 @@ impl Solver<'_> {
         if op.mounts.iter().any(|planned| is_secret(&planned.mount)) {
             ready.held.extend(in_memory(&secrets)?.map(Held::Mounted));
         }
+        self.lock_caches(op, solved, &mut ready)?;
         for (number, planned) in op.mounts.iter().enumerate() {
             let parent = if is_secret(&planned.mount) {
                 &secrets
@@ -274,7 +278,49 @@ impl Solver<'_> {
         Ok(layer)
     }
 
+    /// Takes the caches that a step wants for itself, in an order that is the same for all steps: none
+    /// waits for one that waits for it.
+    fn lock_caches(
+        &self,
+        op: &RunOp,
+        solved: &[Option<Arc<Solved>>],
+        ready: &mut Ready,
+    ) -> Result<()> {
+        let mut locked = BTreeMap::new();
+        for planned in &op.mounts {
+            if let Mount::Cache {
+                id,
+                sharing: Sharing::Locked,
+                ..
+            } = &planned.mount
+            {
+                locked.entry(id.as_str()).or_insert(planned);
+            }
+        }
+        for (id, planned) in locked {
+            let path = self.take_cache(planned, solved, ready)?;
+            ready.locked.insert(id.to_owned(), path);
+        }
+        Ok(())
+    }
+
     fn cache_dir(
+        &self,
+        planned: &PlannedMount,
+        solved: &[Option<Arc<Solved>>],
+        ready: &mut Ready,
+    ) -> Result<PathBuf> {
+        match &planned.mount {
+            Mount::Cache {
+                id,
+                sharing: Sharing::Locked,
+                ..
+            } if ready.locked.contains_key(id) => Ok(ready.locked[id].clone()),
+            _ => self.take_cache(planned, solved, ready),
+        }
+    }
+
+    fn take_cache(
         &self,
         planned: &PlannedMount,
         solved: &[Option<Arc<Solved>>],
@@ -292,20 +338,30 @@ impl Solver<'_> {
         else {
             unreachable!("called for caches only");
         };
-        let cache = self.cache.mounts().take(id, *sharing, self.cancel)?;
+        let mut cache = self.cache.mounts().take(id, *sharing, self.cancel)?;
         let path = cache.path.clone();
         if cache.is_new {
-            let fill = || -> std::io::Result<()> {
+            let failed = |error| Error::host(format!("make the cache {id}"), error);
+            let look = || -> std::io::Result<()> {
                 std::os::unix::fs::chown(&path, Some(*uid), Some(*gid))?;
                 fs::set_permissions(&path, fs::Permissions::from_mode(*mode))
             };
-            fill().map_err(|error| Error::host(format!("make the cache {id}"), error))?;
-            if let Some(Origin::Vertex(vertex)) = &planned.origin {
-                let solved = solved[*vertex].as_ref().expect("inputs are solved first");
-                let root = self.root_of(solved)?;
-                let source = format!("{}/.", source.trim_end_matches('/'));
-                copy_tree(&root, &source, &path)?;
+            look().map_err(failed)?;
+            let source = format!("{}/.", source.trim_end_matches('/'));
+            match &planned.origin {
+                Some(Origin::Vertex(vertex)) => {
+                    let solved = solved[*vertex].as_ref().expect("inputs are solved first");
+                    copy_tree(&self.root_of(solved)?, &source, &path)?;
+                }
+                Some(Origin::Context(name)) => {
+                    let local = self
+                        .sources
+                        .get(name, self.request, self.progress, &self.build)?;
+                    copy_tree(local.tree.root(), &source, &path)?;
+                }
+                Some(Origin::Inline(_) | Origin::Urls(_)) | None => {}
             }
+            cache.filled().map_err(failed)?;
         }
         ready.held.push(Held::Cache(cache));
         Ok(path)
