@@ -10,6 +10,7 @@ use std::{
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
 };
 
@@ -49,20 +50,29 @@ pub async fn send_stream(
     let (mut outgoing, mut incoming) = open(session, id, words).await?;
     let sending = async {
         while let Some(piece) = pieces.recv().await {
-            let piece = piece.map_err(|error| Status::new(Code::Unknown, error.to_string()))?;
+            let piece = piece
+                .map_err(|error| Broken::Here(Status::new(Code::Unknown, error.to_string())))?;
             for data in piece.chunks(MESSAGE_BYTES_MAX) {
                 let data = data.to_vec();
-                outgoing.send(&BytesMessage { data }).await?;
+                let sent = outgoing.send(&BytesMessage { data }).await;
+                sent.map_err(Broken::There)?;
             }
         }
         outgoing.finish();
-        Ok::<_, Status>(())
+        Ok(())
     };
     let ended = async {
         while incoming.next::<BytesMessage>().await?.is_some() {}
         Ok(())
     };
     finished(sending, ended).await
+}
+
+/// Which side of a stream broke it.
+enum Broken {
+    /// What is to be sent cannot be made.
+    Here(Status),
+    There(Status),
 }
 
 /// A root, and the directory of the result that it becomes; empty: the result itself.
@@ -105,18 +115,41 @@ pub(super) async fn offer(
     let files = Arc::new(Numbered::default());
     let naming = name_all(parts, packets.clone(), Arc::clone(&files));
     let answering = answer(incoming, packets, files);
-    let (named, answered) = tokio::join!(naming, answering);
-    // The client's own word on a failure says more than the stream that it broke.
-    answered.and(named)
+    let (mut naming, mut answering) = (pin!(naming), pin!(answering));
+    tokio::select! {
+        named = &mut naming => match named {
+            Ok(()) => answering.await,
+            // The client's own word on a failure says more than the stream that it broke.
+            Err(gone) if gone.code == Code::Unavailable => answering.await.and(Err(gone)),
+            // It would wait for what does not come any more.
+            Err(failed) => Err(failed),
+        },
+        answered = &mut answering => match answered {
+            Ok(()) => naming.await,
+            Err(failed) => Err(failed),
+        },
+    }
 }
 
-/// Waits for both ends; the client's own word on a failure says more than the broken stream.
+/// Waits for both ends; the client's own word on a failure says more than the broken stream. What
+/// fails here ends it at once: the client waits for what does not come any more.
 async fn finished(
-    sending: impl Future<Output = Result<(), Status>>,
+    sending: impl Future<Output = Result<(), Broken>>,
     ended: impl Future<Output = Result<(), Status>>,
 ) -> Result<(), Status> {
-    let (sent, ended) = tokio::join!(sending, ended);
-    ended.and(sent)
+    let (mut sending, mut ended) = (pin!(sending), pin!(ended));
+    let sent = tokio::select! {
+        sent = &mut sending => sent,
+        ended = &mut ended => {
+            ended?;
+            return sending.await.map_err(|(Broken::Here(status) | Broken::There(status))| status);
+        }
+    };
+    match sent {
+        Ok(()) => ended.await,
+        Err(Broken::Here(status)) => Err(status),
+        Err(Broken::There(status)) => ended.await.and(Err(status)),
+    }
 }
 
 async fn open(

@@ -198,6 +198,10 @@ builds!(results_come_as_files_and_archives(builder) {
     assert_ne!(builder.scene.ok("images -q archived"), "");
     builder.ok("buildx build --output type=oci,tar=false,dest=layout .");
     assert!(builder.read("layout/index.json").contains("sha256:"));
+    // A name that cannot travel ends it.
+    builder.write("Dockerfile", "FROM busybox\nRUN touch \"/$(printf 'bad\\377')\"\n");
+    let failed = builder.fails("buildx build --output type=local,dest=bad .");
+    assert!(failed.contains("UTF-8"), "{failed}");
 });
 
 builds!(contexts_have_names(builder) {
@@ -218,6 +222,44 @@ builds!(contexts_have_names(builder) {
     let digest = &digest[digest.find("sha256:").unwrap()..][..71];
     builder.ok(&format!("buildx build -t from-layout --build-context base=oci-layout://layout@{digest} ."));
     assert_eq!(builder.prints("from-layout", ""), "layout");
+});
+
+builds!(an_image_s_words_and_compression_are_chosen(builder) {
+    builder.write("Dockerfile", "FROM scratch\nCOPY a.txt /\n");
+    builder.write("a.txt", "content");
+    builder.ok(
+        "buildx build --annotation manifest:who=me --annotation manifest-descriptor:who=me \
+         --output type=oci,tar=false,dest=layout,compression=zstd .",
+    );
+    let index = builder.read("layout/index.json");
+    let digest = &index[index.find("sha256:").unwrap() + 7..][..64];
+    let manifest = builder.read(format!("layout/blobs/sha256/{digest}"));
+    assert!(manifest.contains("\"who\":\"me\"") && manifest.contains("tar+zstd"), "{manifest}");
+    let failed = builder.fails("buildx build --annotation index:who=me --output type=oci,dest=x.tar .");
+    assert!(failed.contains("index"), "{failed}");
+    let failed = builder.fails("buildx build --output type=image,force-compression=true .");
+    assert!(failed.contains("force-compression"), "{failed}");
+});
+
+builds!(a_layout_that_names_itself_is_refused(builder) {
+    let digest = "0".repeat(64);
+    let index = format!(
+        "{{\"schemaVersion\":2,\"manifests\":[{{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\
+         \"digest\":\"sha256:{digest}\",\"size\":1}}]}}"
+    );
+    builder.write("layout/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}");
+    builder.write("layout/index.json", &index);
+    builder.write(&format!("layout/blobs/sha256/{digest}"), &index);
+    builder.write("Dockerfile", "FROM base\n");
+    let failed = builder.fails(&format!("buildx build --build-context base=oci-layout://layout@sha256:{digest} ."));
+    assert!(failed.contains("another digest"), "{failed}");
+    builder.scene.ok("version");
+});
+
+builds!(the_host_s_network_is_granted(builder) {
+    builder.write("Dockerfile", "FROM busybox\nRUN hostname > /name\n");
+    builder.ok("build -t made --network host .");
+    builder.ok("build -t made --network none .");
 });
 
 builds!(a_context_comes_from_the_standard_input(builder) {
@@ -252,6 +294,22 @@ builds!(targets_of_a_bake_file_build_on_each_other(builder) {
     builder.write("Upper", "FROM below\nRUN echo upper >> /word\nCMD [\"cat\", \"/word\"]\n");
     builder.ok("buildx bake");
     assert_eq!(builder.prints("made", ""), "lower\nupper");
+});
+
+builds!(two_targets_begin_with_the_same_one(builder) {
+    builder.write(
+        "docker-bake.hcl",
+        "group \"default\" { targets = [\"quick\", \"slow\"] }\n\
+         target \"lower\" { dockerfile = \"Lower\" }\n\
+         target \"quick\" {\n  dockerfile = \"Quick\"\n  tags = [\"quick\"]\n  contexts = { below = \"target:lower\" }\n}\n\
+         target \"slow\" {\n  dockerfile = \"Slow\"\n  tags = [\"slow\"]\n  contexts = { below = \"target:lower\" }\n}\n",
+    );
+    builder.write("Lower", "FROM busybox\nRUN echo lower > /word\n");
+    builder.write("Quick", "FROM below\n");
+    builder.write("Slow", "FROM below\nRUN sleep 2\nCMD [\"cat\", \"/word\"]\n");
+    builder.ok("buildx bake");
+    assert_eq!(builder.prints("slow", ""), "lower");
+    assert_eq!(builder.prints("quick", "cat /word"), "lower");
 });
 
 builds!(a_client_that_vanishes_stops_the_build(builder) {
@@ -318,5 +376,16 @@ fn a_recent_client_checks_and_asks_about_a_dockerfile() {
         builder.ok("build -t made .");
         let history = builder.ok("buildx history ls");
         assert!(history.contains("Completed"), "{history}");
+        let history = builder.ok("buildx history ls --filter status=error");
+        assert!(!history.contains("Completed"), "{history}");
+        let history =
+            builder.ok("buildx history ls --filter status=completed --filter duration<1h");
+        assert!(history.contains("Completed"), "{history}");
+        // There is room enough: nothing goes.
+        builder.ok("buildx prune --all --force --min-free-space 1");
+        builder.write("Dockerfile", "FROM busybox\nRUN echo kept\n");
+        builder.ok("build .");
+        builder.ok("buildx prune --all --force --min-free-space 1");
+        assert!(builder.ok("build .").contains("CACHED"));
     });
 }

@@ -43,6 +43,33 @@ builds!(bases_and_results_travel_as_the_client_who_logged_in(builder) {
     assert!(failed.contains("denied") || failed.contains("unauthorized"), "{failed}");
 });
 
+builds!(a_push_by_digest_leaves_names_alone(builder) {
+    let _registry = Registry::start(&builder.scene.daemon);
+    let name = format!("{ADDRESS}/app");
+    builder.write("Dockerfile", "FROM busybox\nRUN echo old > /word\n");
+    builder.ok(&format!("buildx build --push -t {name} ."));
+    builder.write("Dockerfile", "FROM busybox\nRUN echo new > /word\n");
+    // The client allows it to builders that are no Docker's.
+    let socket = builder.scene.daemon.socket().display().to_string();
+    builder.ok(&format!("buildx create --name there --driver remote unix://{socket} --use"));
+    builder.ok(&format!(
+        "buildx build --output type=image,name={name},push-by-digest=true,name-canonical=true,push=true \
+         --metadata-file metadata.json ."
+    ));
+    let told = builder.read("metadata.json");
+    let digest = &told[told.find("\"containerimage.digest\": \"").unwrap() + 26..][..71];
+    assert_eq!(builder.prints(&name, "cat /word"), "old");
+    let by_digest = format!("{name}@{digest}");
+    builder.scene.ok(&format!("rmi {name}"));
+    builder.scene.ok(&format!("rmi {by_digest}"));
+    assert_eq!(builder.prints(&by_digest, "cat /word"), "new");
+    assert_eq!(builder.prints(&name, "cat /word"), "old");
+    let failed = builder.fails(&format!(
+        "buildx build --output type=image,name={name}:1,push-by-digest=true,push=true ."
+    ));
+    assert!(failed.contains("by digest"), "{failed}");
+});
+
 /// A daemon with an empty cache beside the scene's.
 fn neighbour(builder: &Builder<'_>) -> Daemon {
     let mut other = Daemon::prepare_in(
