@@ -190,11 +190,7 @@ impl Builder {
         };
         let solved = solver.solve();
         let _ = std::fs::remove_dir_all(&run_dir);
-        if let Err(cancelled) = cancel.check() {
-            solver.let_go(solved.iter().flatten());
-            return Err(cancelled);
-        }
-        let solved = solved?;
+        let solved = unless_cancelled(&solver, cancel, solved)?;
         facts.end();
         let held = solved.iter().filter_map(|one| one.layer).collect();
         let platforms = plan.results.into_iter();
@@ -340,6 +336,19 @@ impl Builder {
         }
         Ok((file, text))
     }
+}
+
+/// What was solved; nothing of it is held if nobody waits for it any more.
+fn unless_cancelled(
+    solver: &Solver<'_>,
+    cancel: &Cancel,
+    solved: Result<Vec<Arc<Solved>>>,
+) -> Result<Vec<Arc<Solved>>> {
+    if let Err(cancelled) = cancel.check() {
+        solver.let_go(solved.iter().flatten());
+        return Err(cancelled);
+    }
+    solved
 }
 
 /// Takes mounts away that an earlier daemon made for steps and did not live to unmount: what is

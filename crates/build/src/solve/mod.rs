@@ -18,6 +18,7 @@ mod sources;
 mod write;
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -154,7 +155,12 @@ impl Solver<'_> {
                     guard = rung.wait(guard).unwrap_or_else(PoisonError::into_inner);
                 }
             };
-            let outcome = self.vertex(at, &below, tellers[at].clone());
+            let step = AssertUnwindSafe(|| self.vertex(at, &below, tellers[at].clone()));
+            // The others would wait for it for ever.
+            let outcome = catch_unwind(step).unwrap_or_else(|_| {
+                let what = format!("carry {:?} out", self.plan.vertices[at].name);
+                Err(Error::host(what, "this is a mistake in the daemon"))
+            });
             let mut guard = board.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 Ok(solved) => {

@@ -66,7 +66,12 @@ impl Mode {
                 match change.operator {
                     '+' => mode | bits,
                     '-' => mode & !bits,
-                    _ => (mode & !(change.who & 0o777)) | bits,
+                    // As chmod(1): what is set anew loses its special bits, but a directory keeps
+                    // whose its new files are.
+                    _ => {
+                        let kept = if is_directory { 0o6000 } else { 0 };
+                        (mode & !(change.who & !kept)) | bits
+                    }
                 }
             }),
         }

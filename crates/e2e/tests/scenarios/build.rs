@@ -516,6 +516,25 @@ fn what_is_copied_from_a_stage_that_is_done_again_is_copied_again() {
 }
 
 #[test]
+fn caches_that_steps_want_for_themselves_are_never_waited_for_in_a_circle() {
+    hull(|scene| {
+        let mount =
+            |id: &str, at: &str| format!("--mount=type=cache,sharing=locked,id={id},target={at}");
+        let (x, y) = (mount("x", "/x"), mount("y", "/y"));
+        let dockerfile = format!(
+            "FROM busybox AS one\nRUN {x} {y} sleep 1 && echo 1 >> /x/f && echo 1 > /done\n\
+             FROM busybox AS two\nRUN {y} {x} sleep 1 && echo 1 >> /y/f && echo 1 > /done\n\
+             FROM busybox\nCOPY --from=one /done /one\nCOPY --from=two /done /two\n\
+             RUN {x} {} cat /again/f > /seen\n",
+            mount("x", "/again")
+        );
+        let directory = context(scene, &[("Dockerfile", &dockerfile)]);
+        built(scene, "-t it", &directory);
+        assert_eq!(read(scene, "/seen"), "1");
+    });
+}
+
+#[test]
 fn what_a_step_sees_of_the_context_looks_as_it_does_there() {
     hull(|scene| {
         let dockerfile = "FROM busybox\nRUN --mount=target=/there /there/tool && stat -c %Y /there/old > /time\n";
