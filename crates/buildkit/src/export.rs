@@ -163,16 +163,16 @@ impl Export<'_> {
             false => built.unnamed_image(builder, &image),
         });
         let target = making.await?;
-        let names = match naming {
+        let pushed = match naming {
             Naming::ByDigest => naming.names(names, &target.digest),
             _ => names.clone(),
         };
         if *push {
-            for name in &names {
+            for name in &pushed {
                 self.push(name, &target).await?;
             }
         }
-        Ok(self.told_of(&target, &names).await)
+        Ok(self.told_of(&target, names).await)
     }
 
     /// Carries an image to its registry, as the client who asked for it.

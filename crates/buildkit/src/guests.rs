@@ -51,6 +51,12 @@ impl Guests {
         let id = target.digest.clone();
         let mut hosts = lock(&self.hosts.0);
         if let Some(count) = hosts.get_mut(&id) {
+            if self.store.id(id.as_str()).is_err() {
+                // It was pruned meanwhile.
+                self.store
+                    .keep_unnamed(target)
+                    .map_err(|error| Status::new(Code::Unknown, error.to_string()))?;
+            }
             *count += 1;
         } else if self.store.id(id.as_str()).is_err() {
             self.store

@@ -189,9 +189,15 @@ fn remove_level(
     if depth >= deepest {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let spill = spill.ok_or(Errno::NAMETOOLONG)?;
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let place = format!("deep-{}-{serial}", std::process::id());
-        return Ok(rustix::fs::renameat(directory, name, spill, place)?);
+        loop {
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+            let place = format!("deep-{}-{serial}", std::process::id());
+            match rustix::fs::renameat(directory, name, spill, place) {
+                // An earlier process's.
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                moved => return Ok(moved?),
+            }
+        }
     }
     let child = Dir(rustix::fs::openat(
         directory,

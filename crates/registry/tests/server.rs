@@ -30,7 +30,18 @@ impl Drop for Served {
 
 impl Served {
     async fn start(options: Options) -> Self {
-        let registry = Registry::open(options).unwrap();
+        // A program that another test starts at this moment has all our files for an instant, also
+        // the lock of a registry that has just ended.
+        let mut attempts = 0;
+        let registry = loop {
+            match Registry::open(options.clone()) {
+                Err(error) if attempts < 1000 && error.to_string().contains("another registry") => {
+                    attempts += 1;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                opened => break opened.unwrap(),
+            }
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(Arc::clone(&registry).serve(listener));

@@ -122,7 +122,9 @@ impl Imports {
                 "{name} holds a cache in BuildKit's form: its steps are known by other keys than Hull's, so \
                  nothing of it can be used; build once with --cache-to to put Hull's in its place"
             ),
-            false => format!("{name} holds no cache of Hull's: build it with --cache-to"),
+            false => {
+                format!("{name} holds no cache of Hull's of today's form: build it with --cache-to")
+            }
         })
     }
 
@@ -215,7 +217,12 @@ impl Imports {
                 descriptor: blob.clone(),
                 diff_id: diff_id.clone(),
             };
-            cache.add_packed(number, PLAIN, &packed)?;
+            let form = match blob.media_type.as_str() {
+                kind if kind.ends_with("zstd") => "zstd",
+                kind if kind.ends_with("gzip") => PLAIN,
+                _ => "none",
+            };
+            cache.add_packed(number, form, &packed)?;
         }
         Ok(Some(hit))
     }

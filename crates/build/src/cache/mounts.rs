@@ -101,7 +101,13 @@ impl CacheMounts {
 
     /// All directories.
     pub(crate) fn stored(&self) -> Vec<Stored> {
-        let busy = self.busy.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looking at all files takes long: nobody waits for that.
+        let busy = self
+            .busy
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let stored = |entry: fs::DirEntry| {
             let name = entry.file_name().to_string_lossy().into_owned();

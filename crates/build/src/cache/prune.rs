@@ -1,10 +1,15 @@
 //! What the cache takes, and taking it away.
 
+use std::collections::{HashMap, HashSet};
+
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Cache, Condition};
 use crate::error::{Error, Result};
 use crate::tree::Trees;
+
+/// The longest chain of steps that is followed.
+const CHAIN_MAX: usize = 1000;
 
 /// One thing the cache holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +179,9 @@ impl Cache {
 
     /// Takes away what the filter picks, the longest unused first.
     pub(crate) fn prune(&self, filter: &CacheFilter, trees: &Trees) -> Result<CachePruned> {
-        let usage = self.usage(trees)?;
+        let mut usage = self.usage(trees)?;
+        from_above(&mut usage.records);
+        let mut needed: HashSet<String> = HashSet::new();
         let mut left = usage.bytes();
         let may_stay = match filter.budget {
             budget if budget == Budget::default() => None,
@@ -185,7 +192,13 @@ impl Cache {
             if may_stay.is_some_and(|bytes| left <= bytes) {
                 break;
             }
-            if record.in_use || !filter.picks(&record) || !self.remove(&record, trees)? {
+            // What lies below something that stays is needed to find that.
+            if needed.contains(&record.id)
+                || record.in_use
+                || !filter.picks(&record)
+                || !self.remove(&record, trees)?
+            {
+                needed.extend(record.parents);
                 continue;
             }
             left = left.saturating_sub(record.bytes);
@@ -254,6 +267,30 @@ impl CacheFilter {
         // What images share frees nothing, and is wanted for the next build.
         self.means(record) && by_age && (self.all || !record.shared)
     }
+}
+
+/// The longest unused first, but a step only after those that lie on it.
+fn from_above(records: &mut Vec<CacheRecord>) {
+    let ids = records.iter().enumerate();
+    let places: HashMap<&str, usize> = ids.map(|(at, one)| (one.id.as_str(), at)).collect();
+    let mut last: Vec<(i64, usize)> = records.iter().map(|one| (one.used, 0)).collect();
+    for start in 0..records.len() {
+        let (mut at, mut above) = (start, 0);
+        // What a cache from elsewhere says may go round in circles.
+        while above < CHAIN_MAX
+            && let Some(below) = records[at]
+                .parents
+                .first()
+                .and_then(|id| places.get(id.as_str()))
+        {
+            (at, above) = (*below, above + 1);
+            last[at] = (last[at].0.max(records[start].used), last[at].1.max(above));
+        }
+    }
+    drop(places);
+    let mut all: Vec<_> = last.into_iter().zip(std::mem::take(records)).collect();
+    all.sort_by_key(|(key, _)| *key);
+    records.extend(all.into_iter().map(|(_, one)| one));
 }
 
 #[cfg(test)]

@@ -311,7 +311,10 @@ impl Solver<'_> {
         };
         // The same files with the same instruction give the same, except for what a command does.
         let outcome = match vertex.op {
-            Op::Run(_) => format!("{key} {}", jiff::Timestamp::now().as_nanosecond()),
+            // A command that changed nothing leaves the files as they were: they are known already.
+            Op::Run(_) if layer.is_some() => {
+                format!("{key} {}", jiff::Timestamp::now().as_nanosecond())
+            }
             _ => key.clone(),
         };
         let done = self.cache.add(&NewStep {

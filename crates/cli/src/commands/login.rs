@@ -61,14 +61,21 @@ impl Command for Login {
         }
         ask_for_what_is_missing(&mut auth)?;
         let client = connect(&call.globals).await?;
-        let mut answer = client.login(&auth).await.map_err(failure);
-        if answer.is_err() && are_stored && ui::in_is_terminal() {
+        let mut answer = client.login(&auth).await;
+        if let Err(error) = &answer
+            && are_stored
+            && ui::in_is_terminal()
+        {
             // Whoever sits there may know others.
-            ui::note("Stored credentials invalid or expired");
+            let is_refused = error.status().is_some_and(|status| status.as_u16() == 401);
+            ui::note(&match is_refused {
+                true => "Stored credentials invalid or expired".to_owned(),
+                false => format!("Login did not succeed, error: {error}"),
+            });
             ask_again(&mut auth)?;
-            answer = client.login(&auth).await.map_err(failure);
+            answer = client.login(&auth).await;
         }
-        let answer = answer?;
+        let answer = answer.map_err(failure)?;
         if !answer.identity_token.is_empty() {
             auth.password.clear();
             auth.identitytoken = answer.identity_token;

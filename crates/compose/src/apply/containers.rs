@@ -71,7 +71,15 @@ impl Engine<'_> {
         for warning in &created.warnings {
             self.report.warn(warning);
         }
-        self.inject(service, &created.id).await?;
+        if let Err(error) = self.inject(service, &created.id).await {
+            // Without its secrets it is of no use, and in the way of the next.
+            let removed = self
+                .client
+                .container_remove(&created.id, true, false, false)
+                .await;
+            drop(removed);
+            return Err(error);
+        }
         Ok(created.id)
     }
 

@@ -119,6 +119,8 @@ pub struct Engine<'e> {
     pub parallel: usize,
     /// What registries are told.
     pub credentials: &'e Credentials,
+    /// Held by who starts what an updated service stands on.
+    pub(crate) bringing: tokio::sync::Mutex<()>,
 }
 
 impl<'e> Engine<'e> {
@@ -130,6 +132,7 @@ impl<'e> Engine<'e> {
             report,
             parallel: usize::MAX,
             credentials: &|_| None,
+            bringing: tokio::sync::Mutex::new(()),
         }
     }
 

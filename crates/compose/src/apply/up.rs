@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{self, Before, Order};
 use super::{Engine, Pull, RemoveOptions, Result};
-use crate::model::Service;
+use crate::model::{Manner, Service};
 use crate::plan::state::{Container, State};
 use crate::plan::{self, Plan, Step, Wishes};
 use crate::plan::{container, files};
@@ -113,8 +113,7 @@ impl Engine<'_> {
         }
         self.ensure_networks(&plan, &state).await?;
         self.ensure_volumes(&plan).await?;
-        self.stop_dependents(&plan, &state, options.timeout_s)
-            .await?;
+        self.stop_dependents(&plan, &state, options).await?;
         let (plan, state) = (&plan, &state);
         graph::walk(before, self.parallel, |name| async move {
             let (Some(service), Some(steps)) =
@@ -157,12 +156,7 @@ impl Engine<'_> {
     }
 
     /// Services that want to be restarted with what they depend on stop before that is replaced.
-    async fn stop_dependents(
-        &self,
-        plan: &Plan,
-        state: &State,
-        timeout_s: Option<i64>,
-    ) -> Result<()> {
+    async fn stop_dependents(&self, plan: &Plan, state: &State, options: &UpOptions) -> Result<()> {
         let replaced: BTreeSet<&str> = plan
             .services
             .iter()
@@ -179,16 +173,21 @@ impl Engine<'_> {
                 .iter()
                 .any(|(name, dependency)| dependency.restart && replaced.contains(name.as_str()))
         };
+        // What is replaced one after the other stops by itself, after what it depends on.
+        let is_updated = |service: &Service| {
+            replaced.contains(service.name.as_str()) && options.manner(service).is_some()
+        };
         let dependents: Vec<Container> = self
             .project
             .services
             .values()
             .filter(follows)
+            .filter(|service| !is_updated(service))
             .flat_map(|service| state.of_service(&service.name))
             .filter(|container| container.is_running())
             .cloned()
             .collect();
-        self.stop(&dependents, timeout_s).await
+        self.stop(&dependents, options.timeout_s).await
     }
 
     async fn converge(
@@ -204,19 +203,9 @@ impl Engine<'_> {
             known,
             options,
         };
-        let manner = match options.updating {
-            Updating::AtOnce => None,
-            Updating::AsWritten => service.manner(false),
-            Updating::Rolling => service.manner(true),
-        };
-        let Some(manner) = manner else {
-            return graph::each(steps, self.parallel, |step| {
-                self.step(service, step, ground)
-            })
-            .await;
-        };
+        let manner = options.manner(service);
         // There are as many as there should be without those that go, and one that is left over from
-        // an update has a name that this one needs.
+        // an update has a name that its successor needs.
         let (going, staying): (Vec<&Step>, Vec<&Step>) = steps
             .iter()
             .partition(|step| matches!(step, Step::Remove { .. }));
@@ -224,6 +213,12 @@ impl Engine<'_> {
             self.step(service, step, ground)
         })
         .await?;
+        let Some(manner) = manner else {
+            return graph::each(staying, self.parallel, |step| {
+                self.step(service, step, ground)
+            })
+            .await;
+        };
         let olds: Vec<&Container> = staying.iter().copied().filter_map(running).collect();
         if !olds.is_empty() {
             self.update(service, &olds, &manner, ground).await?;
@@ -262,6 +257,17 @@ impl Engine<'_> {
                     .await
                     .map(drop)
             }
+        }
+    }
+}
+
+impl UpOptions {
+    /// How a service's running containers are replaced; nothing: all at once.
+    fn manner(&self, service: &Service) -> Option<Manner> {
+        match self.updating {
+            Updating::AtOnce => None,
+            Updating::AsWritten => service.manner(false),
+            Updating::Rolling => service.manner(true),
         }
     }
 }

@@ -127,6 +127,13 @@ impl Engine<'_> {
             ));
             manner.starts_first = false;
         }
+        if let Some(address) = service.fixed_address().filter(|_| manner.starts_first) {
+            self.report.warn(&format!(
+                "{}: services.{}: only one container can have the address {address}, so the old one stops before the new one starts",
+                service.place_of("networks"), service.name
+            ));
+            manner.starts_first = false;
+        }
         manner
     }
 
@@ -144,12 +151,23 @@ impl Engine<'_> {
         if needed.is_empty() {
             return Ok(());
         }
-        let mut before = graph::of_project(self.project, Order::DependenciesFirst);
-        before.retain(|name, _| needed.contains(name.as_str()));
+        // Two services that are updated at a time may stand on the same.
+        let _one_at_a_time = self.bringing.lock().await;
         let state = State {
             containers: super::containers(self.client, &self.project.name).await?,
             ..State::default()
         };
+        // What has run to its end runs again when all is started, and only then.
+        let gates = crate::plan::gates(self.project);
+        let is_done = |name: &str| {
+            let mut own = state.of_service(name).into_iter();
+            gates.contains(name) && own.all(|container| container.exit_code() == Some(0))
+        };
+        let mut before = graph::of_project(self.project, Order::DependenciesFirst);
+        before.retain(|name, _| needed.contains(name.as_str()) && !is_done(name));
+        for open in before.values_mut() {
+            open.retain(|name| !is_done(name));
+        }
         self.start_some(before, &state).await?;
         self.wait_for_all(service).await
     }
@@ -174,7 +192,9 @@ impl Engine<'_> {
                 "failed, and what was before is back".to_owned()
             }
             OnFailure::Pause | OnFailure::Continue => {
-                self.let_go(done).await?;
+                if let Err(error) = self.let_go(done).await {
+                    self.report.warn(&full(&error));
+                }
                 format!("stopped with {} of {count} replaced", done.len())
             }
         };

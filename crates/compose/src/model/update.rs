@@ -87,6 +87,14 @@ impl Service {
         config.map_or_else(|| Manner::of(&Update::default()), Manner::of)
     }
 
+    /// An address that only one container can have at a time.
+    pub(crate) fn fixed_address(&self) -> Option<&str> {
+        let endpoints = self.networks.values().flatten();
+        endpoints
+            .flat_map(|one| [one.ipv4_address.as_str(), one.ipv6_address.as_str()])
+            .find(|address| !address.is_empty())
+    }
+
     /// A port of the host that only one container can have at a time.
     pub(crate) fn fixed_port(&self) -> Option<&str> {
         self.ports

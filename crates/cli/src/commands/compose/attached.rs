@@ -197,6 +197,7 @@ impl<'a> Attached<'a> {
                         self.drain(&mut sources.lines).await?;
                         return Err(apply_failure(error));
                     }
+                    super::history::finish(&scene.project.name);
                     // The news of their starts may still be on its way.
                     for container in &scene.containers(&[], false).await? {
                         self.wait_for(container);

@@ -40,9 +40,9 @@ pub(super) fn begin(loaded: &Loaded) {
     }
 }
 
-/// All of it has been made.
-pub(super) fn finish(loaded: &Loaded) {
-    if let Some(directory) = directory(&loaded.name) {
+/// All of it is up.
+pub(super) fn finish(project: &str) {
+    if let Some(directory) = directory(project) {
         _ = std::fs::remove_file(directory.join(UNFINISHED));
     }
 }

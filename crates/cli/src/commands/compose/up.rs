@@ -117,8 +117,8 @@ impl Command for Up {
             .create_all(&options)
             .await
             .map_err(apply_failure)?;
-        history::finish(&loaded);
         if self.no_start {
+            history::finish(&loaded.name);
             return Ok(0);
         }
         if self.detach || self.wait {
@@ -126,6 +126,7 @@ impl Command for Up {
             if self.wait {
                 wait_healthy(&scene, self.wait_timeout).await?;
             }
+            history::finish(&loaded.name);
             if self.undo {
                 scene.progress.settle();
                 ui::note("Undone; `up --undo` once more does it again.");
@@ -134,6 +135,7 @@ impl Command for Up {
         }
         if self.watch {
             scene.engine().start().await.map_err(apply_failure)?;
+            history::finish(&loaded.name);
             scene.progress.settle();
             let manner = super::watch::Manner {
                 quiet: self.making.quiet_build,

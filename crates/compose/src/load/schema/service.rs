@@ -301,27 +301,24 @@ static DEPLOY: Object = object(&[
     f("replicas", Kind::Int).shown(Shown::Present),
     f("labels", Kind::Pairs),
     f("update_config", Kind::Object(&UPDATE)),
-    f("rollback_config", Kind::Object(&ROLLBACK)),
+    f("rollback_config", Kind::Object(&UPDATE)),
     f("resources", Kind::Object(&RESOURCES)).shown(Shown::JsonEmpty),
     f("restart_policy", Kind::Object(&RESTART_POLICY)),
     f("placement", Kind::Object(&PLACEMENT)).shown(Shown::JsonEmpty),
     f("endpoint_mode", Kind::Text),
 ]);
 
-static UPDATE: Object = object(&update_fields(&["continue", "pause", "rollback"]));
-
-static ROLLBACK: Object = object(&update_fields(&["continue", "pause"]));
-
-const fn update_fields(actions: &'static [&'static str]) -> [Field; 6] {
-    [
-        f("parallelism", Kind::Int).shown(Shown::Present),
-        f("delay", Kind::Duration),
-        f("failure_action", Kind::Enum(actions)),
-        f("monitor", Kind::Duration),
-        f("max_failure_ratio", Kind::Float),
-        f("order", Kind::Enum(&["start-first", "stop-first"])),
-    ]
-}
+static UPDATE: Object = object(&[
+    f("parallelism", Kind::Int).shown(Shown::Present),
+    f("delay", Kind::Duration),
+    f(
+        "failure_action",
+        Kind::Enum(&["continue", "pause", "rollback"]),
+    ),
+    f("monitor", Kind::Duration),
+    f("max_failure_ratio", Kind::Float),
+    f("order", Kind::Enum(&["start-first", "stop-first"])),
+]);
 
 static RESOURCES: Object = object(&[
     f("limits", Kind::Object(&LIMITS)),
