@@ -81,11 +81,20 @@ impl Command for Events {
 }
 
 fn formatted(template: &Template, event: &Event) -> Result<String> {
-    let text = serde_json::to_string(event).unwrap_or_default();
-    let value = Value::from_json(&text).unwrap_or_default();
-    template
-        .render(&value)
-        .map_err(|error| Error::new(error.to_string()))
+    let mut json = serde_json::to_value(event).unwrap_or_default();
+    let value = Value::from_json(&json.to_string()).unwrap_or_default();
+    template.render(&value).or_else(|error| {
+        // What only containers and images have is empty with others, and in no JSON of theirs.
+        for (name, shown) in [("id", "ID"), ("status", "Status"), ("from", "From")] {
+            if json.get(name).is_none() {
+                json[shown] = "".into();
+            }
+        }
+        let value = Value::from_json(&json.to_string()).unwrap_or_default();
+        template
+            .render(&value)
+            .map_err(|_| Error::new(error.to_string()))
+    })
 }
 
 /// `2024-05-30T12:07:14.000000000Z container start 4f… (image=busybox, name=x)`

@@ -3,6 +3,7 @@
 use super::TemplateError;
 use super::functions;
 use super::lex::place;
+use super::omitted::omitted;
 use super::parse::{Branch, Command, Node, Operand, Pipeline, Term, Tree};
 use super::print;
 use super::value::{Kind, Value};
@@ -340,11 +341,19 @@ impl Run<'_> {
 
     fn fields(&self, start: Value, names: &[String], operand: &Operand) -> Eval<Value> {
         let mut value = start;
-        for name in names {
+        for (place, name) in names.iter().enumerate() {
             value = match &value {
                 Value::Object(object) => match (object.get(name), object.kind) {
                     (Some(found), _) => found.clone(),
                     (None, Kind::Map | Kind::NilMap) => Value::Missing,
+                    (None, Kind::Struct)
+                        if omitted(name).is_some_and(|empty| {
+                            // What a pointer to nothing points to is looked for in vain.
+                            empty != Value::Nil || place + 1 == names.len()
+                        }) =>
+                    {
+                        omitted(name).unwrap_or_default()
+                    }
                     (None, Kind::Struct | Kind::Raw) => {
                         let message = format!("map has no entry for key {name:?}");
                         return self.fail(operand.at, &operand.text, &message);

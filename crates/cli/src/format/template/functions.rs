@@ -141,8 +141,10 @@ fn length(value: &Value) -> Outcome {
     let length = match value {
         Value::Text(text) => text.len(),
         Value::List(values) => values.as_ref().map_or(0, |values| values.len()),
+        // An answer's null stands for a slice or a map that is nil.
+        Value::Nil => 0,
         Value::Object(object) if !matches!(object.kind, Kind::Row(_)) => object.fields.len(),
-        Value::Missing | Value::Nil => return Err(Failure::Call("len of nil pointer".into())),
+        Value::Missing => return Err(Failure::Call("len of nil pointer".into())),
         other => return Err(Failure::Call(format!("len of type {}", other.type_name()))),
     };
     Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))

@@ -7,6 +7,7 @@ mod evaluate;
 mod functions;
 mod lex;
 mod number;
+mod omitted;
 mod parse;
 mod print;
 mod value;

@@ -189,6 +189,13 @@ fn operators_and_printing() {
 }
 
 #[test]
+fn what_the_api_leaves_out_is_empty() {
+    gives("{{if .State.Health}}h{{else}}n{{end}}", "n");
+    gives("{{.Config.Healthcheck}} {{len .Config.Shell}}", "<nil> 0");
+    gives("{{json .State.Health}} {{.Config.OnBuild}}", "null []");
+}
+
+#[test]
 fn errors_point_where_go_points() {
     fails(
         "{{.Foo}}",
