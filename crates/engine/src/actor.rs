@@ -416,6 +416,7 @@ impl Actor {
             .await
             .unwrap_or_else(|panic| Err(Error::Internal(panic.to_string())))?;
         let attaches = std::mem::take(&mut self.waiting_attaches);
+        self.record.cgroup = self.services.next_cgroup_path(&self.record);
         let job = start::Job {
             services: Arc::clone(&self.services),
             record: self.record.clone(),

@@ -400,6 +400,7 @@ fn make(services: &Arc<Services>, request: &RunRequest) -> Result<Record> {
         mounts: request.mounts.iter().map(mount_point).collect(),
         state: State::Created { failure: None },
         restarts: 0,
+        cgroup: String::new(),
         last_end_ns: 0,
         asked_to_stop: false,
         endpoints: Vec::new(),

@@ -45,6 +45,9 @@ pub struct Record {
     pub state: State,
     /// How often it was started again by its policy since the user started it.
     pub restarts: u32,
+    /// The cgroup that its last start made, below the hierarchies' roots; empty: by the options.
+    #[serde(default)]
+    pub cgroup: String,
     /// When it ended last, before it was started again; 0: it never did.
     #[serde(default)]
     pub last_end_ns: i64,

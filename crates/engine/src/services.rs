@@ -160,6 +160,14 @@ impl Services {
 
     /// Where a container's cgroup is, below the hierarchies' roots.
     pub(crate) fn cgroup_path(&self, record: &Record) -> String {
+        match record.cgroup.as_str() {
+            "" => self.next_cgroup_path(record),
+            path => path.to_owned(),
+        }
+    }
+
+    /// Where its next start puts it: the daemon's options may have changed since the last one.
+    pub(crate) fn next_cgroup_path(&self, record: &Record) -> String {
         let own = &record.host.resources.cgroup_parent;
         let parent = if own.is_empty() {
             &self.config.cgroup_parent

@@ -41,7 +41,7 @@ scenario!(networks_that_cannot_be_are_refused(scene) {
     };
     refused("network create default", "operation is not permitted on predefined default network");
     refused("network create -o com.docker.network.bridge.name=br%d x", "invalid interface name");
-    refused("network create --subnet 10.1.0.0/24 --subnet 10.1.0.0/16 x", "overlaps");
+    refused("network create --subnet 10.1.0.0/24 --subnet 10.1.0.0/16 x", "overlap");
     refused("network create --subnet 10.1.0.0/24 --gateway 10.1.0.1 --aux-address me=10.1.0.1 x", "gateway's");
     scene.ok("network create front");
     scene.ok("run -d --name box busybox sleep 1000");

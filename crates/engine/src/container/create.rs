@@ -134,6 +134,7 @@ fn make(
         mounts,
         state: State::Created { failure: None },
         restarts: 0,
+        cgroup: String::new(),
         last_end_ns: 0,
         asked_to_stop: false,
         endpoints: Vec::new(),
