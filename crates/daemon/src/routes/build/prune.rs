@@ -24,22 +24,11 @@ const RECORD_FILTERS: &[&str] = &[
     "private",
 ];
 
-const FILTERS: &[&str] = &[
-    "until",
-    "id",
-    "parent",
-    "type",
-    "description",
-    "inuse",
-    "shared",
-    "private",
-    "unused-for",
-    "label",
-    "label!",
-];
+/// Those that say what goes, besides.
+const OTHER_FILTERS: &[&str] = &["until", "unused-for", "label", "label!"];
 
 pub(super) async fn prune(request: Request) -> Outcome {
-    let filters = request.filters(FILTERS)?;
+    let filters = request.filters(&[RECORD_FILTERS, OTHER_FILTERS].concat())?;
     let query = &request.query;
     let number = |first: &str, old: &str| -> Result<u64, Failure> {
         let bytes = match query.number(first)? {
