@@ -11,6 +11,7 @@
 //! leaves when there is no sandbox and no relay any more: the daemon says so, or, while there is none,
 //! no process is in it. It needs no file of the host but that socket.
 
+mod carry;
 mod forward;
 mod orphans;
 mod relay;

@@ -4,35 +4,29 @@
 
 use std::{
     collections::HashMap,
-    io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     os::fd::OwnedFd,
     sync::{Arc, Weak},
-    thread,
     time::{Duration, Instant},
 };
 
 use hull_resolver::protocol::Relay;
 use hull_sys::netlink::route::Route;
-use rustix::net::sockopt;
 
-use crate::server::add;
+use crate::{
+    carry::{Carrier, Client, Fresh},
+    server::add,
+};
 
-/// Connections at a time, and UDP clients, of one port: who floods one leaves the others alone.
-const CLIENTS_MAX: usize = 512;
-
-/// How long a container may take to accept.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections at a time, and UDP clients, of one port: who floods one leaves the others descriptors
+/// enough.
+const CLIENTS_MAX: usize = 8192;
 
 /// How long a UDP client may be silent until its answers have nowhere to go, and how often that
 /// is looked at.
 const SILENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_secs(30);
-
-/// What a thread needs: everything large is on the heap.
-const STACK: usize = 64 * 1024;
-
-const BUFFER: usize = 16 * 1024;
 
 /// The largest datagram.
 const DATAGRAM_MAX: usize = 64 * 1024;
@@ -56,6 +50,8 @@ pub(crate) struct Relays {
     /// Not yet named again since the last hello.
     stale: Vec<Arc<str>>,
     next_look: Option<Instant>,
+    /// Carries connections, from the first one on.
+    carrier: Option<Carrier>,
 }
 
 struct Held {
@@ -65,7 +61,7 @@ struct Held {
 }
 
 enum Port {
-    Stream(TcpListener, Vec<Weak<TcpStream>>),
+    Stream(TcpListener, Vec<Weak<Client>>),
     Datagrams(UdpSocket, HashMap<SocketAddr, Talk>),
 }
 
@@ -141,7 +137,7 @@ impl Relays {
         match held.port {
             Port::Stream(_, clients) => {
                 for client in clients.iter().filter_map(Weak::upgrade) {
-                    let _ = client.shutdown(Shutdown::Both);
+                    client.cut();
                 }
             }
             Port::Datagrams(_, talks) => tokens.extend(talks.values().map(|talk| talk.token)),
@@ -197,7 +193,7 @@ impl Relays {
         let target = held.order.target;
         match (&mut held.port, arrival) {
             (Port::Stream(listener, clients), _) => {
-                accept(listener, clients, target);
+                accept(listener, clients, target, &mut self.carrier);
                 Vec::new()
             }
             (Port::Datagrams(socket, talks), Arrival::Port(_)) => {
@@ -218,78 +214,32 @@ impl Relays {
     }
 }
 
-/// Each connection has two threads, one for each direction, for as long as it lives.
-fn accept(listener: &TcpListener, clients: &mut Vec<Weak<TcpStream>>, target: SocketAddr) {
+/// Takes connections, and has them carried.
+fn accept(
+    listener: &TcpListener,
+    clients: &mut Vec<Weak<Client>>,
+    target: SocketAddr,
+    carrier: &mut Option<Carrier>,
+) {
     for _ in 0..TURN {
         let Ok((client, _)) = listener.accept() else {
             return;
         };
-        clients.retain(|client| client.strong_count() > 0);
+        let client = Client::new(client);
         if clients.len() >= CLIENTS_MAX {
-            refuse(&client);
+            clients.retain(|client| client.strong_count() > 0);
+        }
+        if carrier.is_none() {
+            *carrier = Carrier::start().ok();
+        }
+        let Some(carrier) = carrier.as_ref().filter(|_| clients.len() < CLIENTS_MAX) else {
+            client.refuse();
             continue;
-        }
-        let client = Arc::new(client);
-        let in_thread = Arc::clone(&client);
-        // Without a thread, the connection closes.
-        let started = carrier().spawn(move || carry(&in_thread, target));
-        if started.is_ok() {
-            clients.push(Arc::downgrade(&client));
-        }
-    }
-}
-
-fn carrier() -> thread::Builder {
-    thread::Builder::new()
-        .name("relay".to_owned())
-        .stack_size(STACK)
-}
-
-fn carry(client: &TcpStream, target: SocketAddr) {
-    let _ = client.set_nonblocking(false);
-    let Ok(server) = TcpStream::connect_timeout(&target, PATIENCE) else {
-        return refuse(client);
-    };
-    for end in [client, &server] {
-        let _ = end.set_nodelay(true);
-        // Who vanished without a word is found out.
-        let _ = sockopt::set_socket_keepalive(end, true);
-    }
-    thread::scope(|scope| {
-        let there = carrier().spawn_scoped(scope, || pump(client, &server));
-        match there {
-            Ok(_) => pump(&server, client),
-            Err(_) => refuse(client),
-        }
-    });
-}
-
-/// Carries one direction to its end.
-fn pump(mut from: &TcpStream, mut to: &TcpStream) {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let carried = match from.read(&mut buffer) {
-            Ok(0) => {
-                let _ = to.shutdown(Shutdown::Write);
-                return;
-            }
-            Ok(length) => to.write_all(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(error),
         };
-        if carried.is_err() {
-            // The other direction has no use any more either.
-            for end in [from, to] {
-                let _ = end.shutdown(Shutdown::Both);
-            }
-            return;
-        }
+        let client = Arc::new(client);
+        clients.push(Arc::downgrade(&client));
+        carrier.carry(Fresh { client, target });
     }
-}
-
-/// Closes a connection so that its client sees an error, not an end.
-fn refuse(client: &TcpStream) {
-    let _ = sockopt::set_socket_linger(client, Some(Duration::ZERO));
 }
 
 /// Carries datagrams to the container, each client's from a socket of its own. Gives new ones.
@@ -361,6 +311,12 @@ fn carry_back(port: &UdpSocket, talk: &mut Talk, client: SocketAddr) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{Shutdown, TcpStream},
+        thread,
+    };
+
     use rustix::event::epoll;
 
     use super::*;
@@ -407,7 +363,8 @@ mod tests {
             relays.serve(&Arrival::Port("one".into()), &epoll, &mut token);
             client
         };
-        let sent = vec![7; 3 * BUFFER + 1];
+        // More than the kernel keeps on the way.
+        let sent = vec![7; 16 << 20];
         let mut client = connect();
         client.write_all(&sent).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -417,6 +374,41 @@ mod tests {
         let mut other = connect();
         relays.release("one");
         assert!(matches!(other.read(&mut [0]), Ok(0) | Err(_)));
+        echo.join().unwrap();
+    }
+
+    #[test]
+    fn hundreds_are_carried_at_a_time() {
+        const MANY: usize = 600;
+        let files = libc::RLIMIT_NOFILE;
+        hull_sys::process::set_limit_of(0, files, 8192, 8192).unwrap();
+        let server = TcpListener::bind(local()).unwrap();
+        let target = server.local_addr().unwrap();
+        // Answers the first only when the last is there.
+        let echo = thread::spawn(move || {
+            let streams = server.incoming().take(MANY).map(Result::unwrap);
+            for mut stream in streams.collect::<Vec<_>>() {
+                let mut word = [0; 2];
+                stream.read_exact(&mut word).unwrap();
+                stream.write_all(&word).unwrap();
+            }
+        });
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap();
+        let mut relays = relayed(listener.into(), true, target);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let connect = |number: usize| {
+            let word = u16::try_from(number).unwrap().to_ne_bytes();
+            let mut client = TcpStream::connect(port).unwrap();
+            relays.serve(&Arrival::Port("one".into()), &epoll, &mut 1);
+            client.write_all(&word).unwrap();
+            (client, word)
+        };
+        for (mut client, word) in (0..MANY).map(connect).collect::<Vec<_>>() {
+            let mut answer = [0; 2];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, word);
+        }
         echo.join().unwrap();
     }
 
