@@ -1,13 +1,18 @@
 //! This machine's end: paths into a tar, a tar into paths.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tar::{Archive, Builder, Entry, EntryType, Header};
 
 use super::plan::{Kind, Rename};
+
+/// What is looked at at a time for holes, which file systems keep in blocks of 4 KiB and more.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What stands at a path.
 pub(super) fn kind(path: &str) -> Kind {
@@ -91,7 +96,7 @@ pub(super) fn unpack(
             directories.push((target, entry.header().mode()?));
             continue;
         }
-        replace(&mut entry, &target, directory, rename)?;
+        replace(&mut entry, &target, directory, rename, keep_owner)?;
     }
     // Last, because a directory that may not be written still takes its content.
     for (path, mode) in directories.into_iter().rev() {
@@ -118,6 +123,7 @@ fn replace(
     target: &Path,
     directory: &Path,
     rename: Option<&Rename>,
+    keep_owner: bool,
 ) -> io::Result<()> {
     match fs::symlink_metadata(target) {
         Ok(found) if found.is_dir() => {
@@ -137,9 +143,90 @@ fn replace(
         check_parents(directory, &name)?;
         return fs::hard_link(directory.join(name), target);
     }
-    entry.set_preserve_permissions(true);
-    entry.set_unpack_xattrs(false);
-    entry.unpack(target).map(drop)
+    let kind = entry.header().entry_type();
+    match kind {
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+            write_file(entry, target, keep_owner)
+        }
+        EntryType::Fifo | EntryType::Char | EntryType::Block => {
+            make_special(entry.header(), target, keep_owner)
+        }
+        _ => {
+            entry.set_preserve_permissions(true);
+            entry.set_unpack_xattrs(false);
+            entry.unpack(target).map(drop)
+        }
+    }
+}
+
+/// Makes a new file; where it says nothing, it takes no room.
+fn write_file(entry: &mut Entry<'_, impl Read>, target: &Path, keep_owner: bool) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new();
+    let file = file.write(true).create_new(true).mode(0o600);
+    let mut file = file.open(target)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let length = fill(entry, &mut piece)?;
+        match &piece[..length] {
+            [] => break,
+            said if said.iter().any(|byte| *byte != 0) => file.write_all(said)?,
+            _ => drop(file.seek(SeekFrom::Current(i64::try_from(length).unwrap_or(0)))?),
+        }
+    }
+    let end = file.stream_position()?;
+    file.set_len(end)?;
+    let header = entry.header();
+    if keep_owner {
+        let owner = owner(header)?;
+        std::os::unix::fs::fchown(&file, owner.0, owner.1)?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(header.mode()? & 0o7777))?;
+    let modified = UNIX_EPOCH + Duration::from_secs(header.mtime()?);
+    file.set_times(
+        fs::FileTimes::new()
+            .set_accessed(modified)
+            .set_modified(modified),
+    )
+}
+
+/// As much as there is, up to the whole of `piece`.
+fn fill(input: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < piece.len() {
+        match input.read(&mut piece[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// Makes a pipe, or a device as far as this user may.
+fn make_special(header: &Header, target: &Path, keep_owner: bool) -> io::Result<()> {
+    let kind = match header.entry_type() {
+        EntryType::Char => FileType::CharacterDevice,
+        EntryType::Block => FileType::BlockDevice,
+        _ => FileType::Fifo,
+    };
+    let number = |number: Option<u32>| number.unwrap_or(0);
+    let device = makedev(
+        number(header.device_major()?),
+        number(header.device_minor()?),
+    );
+    let mode = header.mode()? & 0o7777;
+    mknodat(CWD, target, kind, Mode::from_raw_mode(mode), device)?;
+    if keep_owner {
+        let owner = owner(header)?;
+        std::os::unix::fs::lchown(target, owner.0, owner.1)?;
+    }
+    fs::set_permissions(target, fs::Permissions::from_mode(mode))
+}
+
+fn owner(header: &Header) -> io::Result<(Option<u32>, Option<u32>)> {
+    let number = |id: u64| u32::try_from(id).map(Some).map_err(io::Error::other);
+    Ok((number(header.uid()?)?, number(header.gid()?)?))
 }
 
 /// Where an entry goes, relative to the directory; nothing for the directory itself.
@@ -230,6 +317,36 @@ mod tests {
             fs::metadata(target.join("d")).unwrap().permissions().mode() & 0o777,
             0o555
         );
+    }
+
+    #[test]
+    fn pipes_and_holes_arrive_as_such() {
+        use std::os::unix::fs::FileTypeExt;
+        let scratch = Scratch::new("holes");
+        let source = scratch.0.join("s");
+        fs::create_dir(&source).unwrap();
+        mknodat(
+            CWD,
+            source.join("pipe"),
+            FileType::Fifo,
+            Mode::from_raw_mode(0o640),
+            0,
+        )
+        .unwrap();
+        let file = fs::File::create(source.join("file")).unwrap();
+        file.set_len(8 << 20).unwrap();
+        let mut file = &file;
+        file.seek(SeekFrom::Start(4 << 20)).unwrap();
+        file.write_all(b"in the middle").unwrap();
+        let mut tar = Vec::new();
+        pack(&source, "t", &mut tar).unwrap();
+        unpack(tar.as_slice(), &scratch.0, None, false).unwrap();
+        let target = scratch.0.join("t");
+        let pipe = fs::metadata(target.join("pipe")).unwrap();
+        assert!(pipe.file_type().is_fifo() && pipe.mode() & 0o777 == 0o640);
+        let copied = fs::metadata(target.join("file")).unwrap();
+        assert!(copied.blocks() * 512 < 1 << 20, "{}", copied.blocks());
+        assert!(fs::read(source.join("file")).unwrap() == fs::read(target.join("file")).unwrap());
     }
 
     #[test]
