@@ -77,6 +77,12 @@ pub enum Error {
          pools with --default-address-pool"
     )]
     NoFreeSubnet,
+    /// Two of a family are more than a bridge can have.
+    #[error(
+        "bridge driver doesn't support multiple subnets: {0} is one too many of its family, make a \
+         network of its own for it"
+    )]
+    ManySubnets(ipnet::IpNet),
     /// It overlaps another network or a route of the host.
     #[error(
         "invalid pool request: subnet {0} overlaps with another one on this address space: choose \
@@ -166,6 +172,7 @@ impl Error {
             Self::Predefined(_)
             | Self::InUse { .. }
             | Self::SubnetTaken(_)
+            | Self::ManySubnets(_)
             | Self::ParentTaken { .. }
             | Self::NoConfiguration(_)
             | Self::OwnConfiguration(_)

@@ -166,6 +166,10 @@ pub(crate) fn check(network: &Network) -> Result<(), Error> {
                 );
             }
             "com.docker.network.driver.mtu" => check_mtu(network, value)?,
+            // Others' options mean something to others.
+            own if own.starts_with("hull.") && own != ANTISPOOF => {
+                return invalid("option: of Hull's own there is hull.antispoof");
+            }
             _ => {}
         }
     }
@@ -202,14 +206,9 @@ fn check_parent(network: &Network) -> Result<(), Error> {
         what,
         value: value.to_owned(),
     };
-    if network.parent().is_none_or(str::is_empty) {
-        let driver = network.driver.as_str();
-        return Err(invalid(
-            "parent: name one of the host's interfaces with -o parent=NAME",
-            driver,
-        ));
-    }
-    if let Some(parent) = network.parent().filter(|name| !is_interface(name)) {
+    // Without one, the network gets an interface of its own.
+    let parent = network.parent().filter(|name| !name.is_empty());
+    if let Some(parent) = parent.filter(|name| !is_interface(name)) {
         let shown: String = parent.chars().take(NAME_SHOWN).collect();
         return Err(invalid("parent: no interface can have that name", &shown));
     }
@@ -310,6 +309,7 @@ mod tests {
                 "15 bytes",
             ),
             ("publish-default", "here", "address"),
+            ("hull.antispoofing", "true", "hull.antispoof"),
         ] {
             let text = complaint(Driver::Bridge, &[(name, value)]);
             assert!(text.contains(word), "{text}");
@@ -322,8 +322,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_link_needs_a_parent_and_a_mode_that_exists() {
-        assert!(complaint(Driver::Macvlan, &[]).contains("-o parent=NAME"));
+    fn a_shared_link_needs_a_mode_that_exists() {
+        check(&network(Driver::Macvlan, &[])).unwrap();
         assert!(
             complaint(Driver::Ipvlan, &[("parent", "eth0"), ("ipvlan_mode", "l9")]).contains("l9")
         );

@@ -37,25 +37,32 @@ pub fn default_pools() -> Vec<AddressPool> {
 
 /// The first subnet of the pools that overlaps nothing in `taken`.
 pub fn choose_subnet(pools: &[AddressPool], ipv6: bool, taken: &[IpNet]) -> Option<IpNet> {
-    pools
-        .iter()
-        .filter(|pool| pool.base.addr().is_ipv6() == ipv6)
-        .find_map(|pool| {
-            subnets(*pool).find(|subnet| !taken.iter().any(|other| overlaps(*subnet, *other)))
-        })
+    let pools = pools.iter();
+    let mut pools = pools.filter(|pool| pool.base.addr().is_ipv6() == ipv6);
+    pools.find_map(|pool| first_free(pool, taken))
 }
 
-fn subnets(pool: AddressPool) -> Box<dyn Iterator<Item = IpNet>> {
-    match pool.base {
-        IpNet::V4(base) => match base.subnets(pool.size) {
-            Ok(subnets) => Box::new(subnets.map(IpNet::from)),
-            Err(_) => Box::new(std::iter::empty()),
-        },
-        IpNet::V6(base) => match base.subnets(pool.size) {
-            Ok(subnets) => Box::new(subnets.map(IpNet::from)),
-            Err(_) => Box::new(std::iter::empty()),
-        },
+/// Goes from one taken range to the next, however many subnets fit between: a pool of IPv6 may have
+/// more of them than can be looked at.
+fn first_free(pool: &AddressPool, taken: &[IpNet]) -> Option<IpNet> {
+    let ipv6 = pool.base.addr().is_ipv6();
+    let size = u32::from(pool.base.max_prefix_len().checked_sub(pool.size)?);
+    if pool.size < pool.base.prefix_len() {
+        return None;
     }
+    let last = number(pool.base.broadcast());
+    let mut start = number(pool.base.network());
+    while start <= last {
+        let subnet = IpNet::new_assert(address(start, ipv6), pool.size);
+        let Some(other) = taken.iter().find(|other| overlaps(subnet, **other)) else {
+            return Some(subnet);
+        };
+        let passed = number(subnet.broadcast()).max(number(other.broadcast()));
+        // The next multiple of the size.
+        let next = passed.checked_shr(size).unwrap_or(0).checked_add(1)?;
+        start = next.checked_mul(1_u128.checked_shl(size)?)?;
+    }
+    None
 }
 
 /// Whether two ranges share an address.
@@ -238,6 +245,31 @@ mod tests {
         );
         assert_eq!(choose(&["172.16.0.0/12", "192.168.0.0/16"]), None);
         assert_eq!(choose_subnet(&pools, true, &[]), None);
+    }
+
+    #[test]
+    fn a_pool_of_many_subnets_beneath_a_taken_range_is_passed_at_once() {
+        let pool = |base: &str, size| AddressPool {
+            base: net(base),
+            size,
+        };
+        let pools = [pool("fd00::/16", 64), pool("fe00::/8", 127)];
+        let choose = |taken: &[&str]| {
+            let taken: Vec<_> = taken.iter().map(|text| net(text)).collect();
+            choose_subnet(&pools, true, &taken).map(|subnet| subnet.to_string())
+        };
+        assert_eq!(choose(&["fd00::/16"]).as_deref(), Some("fe00::/127"));
+        assert_eq!(
+            choose(&["fd00::/17", "fd00:8000::1/128"]).as_deref(),
+            Some("fd00:8000:0:1::/64")
+        );
+        assert_eq!(choose(&["::/0"]), None);
+        assert_eq!(
+            choose(&["fd00::/16", "fe00::/9"]).as_deref(),
+            Some("fe80::/127")
+        );
+        let whole = [pool("10.0.0.0/30", 30), pool("0.0.0.0/0", 0)];
+        assert_eq!(choose_subnet(&whole, false, &[net("10.0.0.2/32")]), None);
     }
 
     #[test]

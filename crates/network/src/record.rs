@@ -230,6 +230,9 @@ pub struct Published {
     pub container_port: u16,
     /// Its protocol.
     pub protocol: Protocol,
+    /// It is reached by the container's own address: on the host, no port is in use.
+    #[serde(default)]
+    pub is_direct: bool,
 }
 
 impl Driver {

@@ -36,6 +36,8 @@ pub(crate) struct State {
     /// Endpoints being made right now, by their host-side interface: these are no strays, and their
     /// senders are guarded before their first frame.
     pub(crate) in_the_making: BTreeMap<String, Endpoint>,
+    /// Host-side interfaces that are being taken away right now: whoever finds them down leaves them so.
+    pub(crate) leaving_links: BTreeSet<String>,
     /// Bridges being deleted right now, by their numbers, each with its name and addresses: until it
     /// has gone, no other network can have these.
     pub(crate) leaving_bridges: BTreeMap<u32, (String, Vec<IpNet>)>,
@@ -63,8 +65,6 @@ pub(crate) struct Connected {
 #[derive(Debug)]
 pub(crate) struct HeldPort {
     pub(crate) published: Published,
-    /// It is reached by the container's own address: on the host, no port is in use.
-    pub(crate) is_direct: bool,
     pub(crate) reservation: Option<OwnedFd>,
 }
 
@@ -358,10 +358,10 @@ impl State {
 type ByPort = BTreeMap<(Protocol, u16), Vec<(IpAddr, String)>>;
 
 fn note(by_port: &mut ByPort, id: &str, held: &HeldPort) {
-    if held.is_direct {
+    let port = &held.published;
+    if port.is_direct {
         return;
     }
-    let port = &held.published;
     let at = by_port.entry((port.protocol, port.host_port)).or_default();
     at.push((port.host_ip, id.to_owned()));
 }

@@ -178,7 +178,11 @@ fn ports(record: &Record) -> PortMap {
         );
         let binding = PortBinding {
             host_ip: published.host_ip.to_string(),
-            host_port: published.host_port.to_string(),
+            host_port: match published.is_direct {
+                // None of the host's leads there.
+                true => String::new(),
+                false => published.host_port.to_string(),
+            },
         };
         ports
             .entry(key)

@@ -71,22 +71,25 @@ fn ports(record: &Record) -> Vec<PortSummary> {
     if !record.state.is_running() {
         return Vec::new();
     }
-    let published = record.published.iter().map(|port| PortSummary {
+    // Those of routed networks have none of the host's.
+    let direct = record.published.iter().filter(|port| port.is_direct);
+    let direct = direct.map(|port| (port.container_port, port.protocol.as_str()));
+    let exposed = record.config.exposed_ports.iter();
+    let exposed = exposed.map(|port| (port.number, port.protocol.as_str()));
+    let published = record.published.iter().filter(|port| !port.is_direct);
+    let published = published.map(|port| PortSummary {
         ip: port.host_ip.to_string(),
         private_port: port.container_port,
         public_port: port.host_port,
         protocol: port.protocol.as_str().to_owned(),
     });
     let mut ports: Vec<PortSummary> = published.collect();
-    for port in &record.config.exposed_ports {
-        let protocol = port.protocol.as_str();
-        if !ports
-            .iter()
-            .any(|known| known.private_port == port.number && known.protocol == protocol)
-        {
+    for (private_port, protocol) in exposed.chain(direct) {
+        let mut known = ports.iter();
+        if !known.any(|known| known.private_port == private_port && known.protocol == protocol) {
             let protocol = protocol.to_owned();
             ports.push(PortSummary {
-                private_port: port.number,
+                private_port,
                 protocol,
                 ..Default::default()
             });

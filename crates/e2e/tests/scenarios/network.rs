@@ -161,10 +161,56 @@ scenario!(a_routed_network_is_reached_by_its_own_addresses(scene) {
     outside.run("ip route add 10.60.0.0/15 via 10.99.0.1");
     until("a published port answers directly", || outside.fetch("http://10.60.0.9/").as_deref() == Some("web\n"));
     until("an open network answers directly", || outside.fetch("http://10.61.0.9/").as_deref() == Some("open\n"));
+    // No port of the host's is in use, so none is shown.
+    assert_eq!(scene.ok("ps --filter name=web --format {{.Ports}}"), "80/tcp");
+    assert_eq!(scene.ok("inspect web --format {{.NetworkSettings.Ports}}"), "map[80/tcp:[{0.0.0.0 }]]");
     scene.ok("rm -f web");
     web(scene, "--name hidden -h hidden --network routed --ip 10.60.0.9");
     until("it answers inside", || scene.run("exec hidden wget -q -O - http://127.0.0.1/").code == 0);
     assert_eq!(outside.fetch("http://10.60.0.9/"), None, "what is not published is not reached");
+});
+
+scenario!(a_macvlan_without_a_parent_is_a_wire_of_its_own(scene) {
+    scene.ok("network create -d macvlan --subnet 10.62.0.0/24 alone");
+    let parent = scene.ok("network inspect alone --format {{.Options.parent}}");
+    web(scene, "--name web -h web --network alone --ip 10.62.0.9");
+    scene.ok("run -d --name asks --network alone busybox sleep 1000");
+    until("neighbours reach each other", || scene.run("exec asks wget -q -O - http://10.62.0.9/").stdout == "web\n");
+    scene.daemon.kill();
+    scene.daemon.launch();
+    assert_eq!(scene.ok("exec asks wget -q -O - http://10.62.0.9/"), "web");
+    let has_link = |scene: &Scene| scene.daemon.namespace().run("ip -o link").contains(&parent);
+    assert!(has_link(scene));
+    scene.ok("rm -f web asks");
+    scene.ok("network rm alone");
+    assert!(!has_link(scene));
+});
+
+scenario!(a_bridge_has_one_subnet_of_a_family(scene) {
+    let text = scene.fails(1, "network create --subnet 10.63.0.0/24 --subnet 10.64.0.0/24 two");
+    assert!(text.contains("bridge driver doesn't support multiple subnets: 10.64.0.0/24"), "{text}");
+    scene.ok("network create --subnet 10.63.0.0/24 --subnet fd63::/64 --ipv6 both");
+    let text = scene.fails(1, "network create -o hull.antispoofing=true typo");
+    assert!(text.contains("hull.antispoof"), "{text}");
+});
+
+scenario!(who_is_in_no_network_can_leave_that_for_another(scene) {
+    scene.ok("run -d --name box --network none busybox sleep 1000");
+    scene.ok("network create front");
+    let text = scene.fails(1, "network connect front box");
+    assert!(text.contains("private (none) mode"), "{text}");
+    scene.ok("network disconnect none box");
+    scene.ok("network connect front box");
+    let names = "ps --filter name=box --format {{.Networks}}";
+    assert_eq!(scene.ok(names), "front");
+    assert!(scene.ok("exec box ip addr show eth0").contains("inet "));
+    scene.ok("restart -t 0 box");
+    assert!(scene.ok("exec box ip addr show eth0").contains("inet "));
+    let text = scene.fails(1, "network connect none box");
+    assert!(text.contains("private (none) mode"), "{text}");
+    scene.ok("network disconnect front box");
+    scene.ok("network connect none box");
+    assert_eq!(scene.ok(names), "none");
 });
 
 scenario!(a_macvlan_is_on_the_hosts_own_wire(scene) {

@@ -9,7 +9,7 @@ use crate::{
     container::publish::Bindings,
     error::{Error, Result},
     model::{EndpointConfig, NetworkMode},
-    network::{attach, sandbox},
+    network::{NONE, attach, sandbox},
     state::{Refusal, State},
 };
 
@@ -18,7 +18,8 @@ impl Actor {
         self.networks_may_change()?;
         attach::may_join(&self.record, &network, &config)?;
         let name = network.name.clone();
-        if self.record.state.is_running() {
+        // There is nothing to be joined in none.
+        if self.record.state.is_running() && name != NONE {
             let (services, record) = (Arc::clone(&self.services), self.record.clone());
             let (network, config) = (name.clone(), config.clone());
             let job = move || services.join_network(&record, &network, &config);
@@ -43,7 +44,8 @@ impl Actor {
     pub(super) async fn disconnect(&mut self, network: Network) -> Result<()> {
         self.networks_may_change()?;
         attach::may_change(&self.record, &network)?;
-        if !sandbox::networks_of(&self.record).contains(&network.name) {
+        let is_in_none = self.is_main_network(&network) && !self.record.left_main_network;
+        if !is_in_none && !sandbox::networks_of(&self.record).contains(&network.name) {
             return Err(Error::Internal(format!(
                 "container {} is not connected to network {}",
                 self.record.id, network.name
@@ -93,7 +95,8 @@ impl Actor {
         match &self.record.host.network_mode {
             NetworkMode::Bridge => network.name == "bridge",
             NetworkMode::Named(name) => *name == network.name,
-            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => false,
+            NetworkMode::None => network.name == NONE,
+            NetworkMode::Host | NetworkMode::Container(_) => false,
         }
     }
 

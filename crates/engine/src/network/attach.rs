@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     events::Subject,
     model::{EndpointConfig, NetworkMode},
-    network::BRIDGE,
+    network::{BRIDGE, NONE, sandbox},
     record::Record,
     services::Services,
 };
@@ -83,7 +83,9 @@ pub(crate) fn may_join(record: &Record, network: &Network, config: &EndpointConf
             return refuse("user specified IP address is supported on user defined networks only");
         }
     }
-    if network.name == "none" || record.host.network_mode == NetworkMode::None {
+    let is_alone = record.host.network_mode == NetworkMode::None && !record.left_main_network;
+    let is_elsewhere = !sandbox::networks_of(record).is_empty();
+    if is_alone || (network.name == NONE && is_elsewhere) {
         return refuse(
             "container cannot be connected to multiple networks with one of the networks in \
              private (none) mode",

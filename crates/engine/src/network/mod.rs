@@ -25,6 +25,9 @@ use crate::{
 /// The default network's name.
 const BRIDGE: &str = "bridge";
 
+/// The network of those that are in none.
+pub(crate) const NONE: &str = "none";
+
 /// Changes of others are looked at together, this long after the first: a firewall is reloaded in
 /// many steps.
 const HEAL_AFTER: Duration = Duration::from_millis(200);

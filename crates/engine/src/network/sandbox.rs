@@ -13,7 +13,7 @@ use crate::{
     container::start::{Connected, network_to_join},
     error::{Attempt, Error, Result},
     model::{EndpointConfig, NetworkMode, PortBinding, PortProtocol, PublishedPort},
-    network::BRIDGE,
+    network::{BRIDGE, NONE},
     record::Record,
     services::Services,
 };
@@ -199,7 +199,10 @@ pub(crate) fn namespace_of(record: &Record) -> Result<OwnedFd> {
 /// The networks a container joins when it starts, the one of its mode first.
 pub(crate) fn networks_of(record: &Record) -> Vec<String> {
     let main = match &record.host.network_mode {
-        NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => return Vec::new(),
+        NetworkMode::Host | NetworkMode::Container(_) => return Vec::new(),
+        // Only who has left it can be in others.
+        NetworkMode::None if record.left_main_network => NONE,
+        NetworkMode::None => return Vec::new(),
         NetworkMode::Bridge => BRIDGE,
         NetworkMode::Named(name) => name,
     };

@@ -152,6 +152,14 @@ impl Networks {
     /// the sandbox is free, and another of its networks gives the default route. The kernel takes its
     /// time to delete a link, so nobody waits for that.
     pub fn detach(&self, sandbox: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Error> {
+        let link = &endpoint.host_interface;
+        self.state().leaving_links.insert(link.clone());
+        let result = self.take_away(sandbox, endpoint);
+        self.state().leaving_links.remove(link);
+        result
+    }
+
+    fn take_away(&self, sandbox: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Error> {
         if !endpoint.plugin_link.is_empty() {
             self.give_link_back(sandbox, endpoint);
         } else if endpoint.host_interface.is_empty() {

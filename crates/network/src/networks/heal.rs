@@ -1,6 +1,6 @@
 //! Finds things again after a restart, and makes them again when somebody removed them.
 
-use std::{collections::BTreeSet, os::fd::BorrowedFd};
+use std::{collections::BTreeSet, os::fd::BorrowedFd, sync::PoisonError};
 
 use hull_sys::{
     netlink::route::{self, Link},
@@ -47,8 +47,8 @@ impl Networks {
         for (endpoint, published) in saved {
             let mut guard = self.state();
             let state = &mut *guard;
-            let held = published.into_iter().map(|port| {
-                let is_direct = state.is_direct(&endpoint, port.host_ip.is_ipv6());
+            let held = published.into_iter().map(|mut port| {
+                port.is_direct = state.is_direct(&endpoint, port.host_ip.is_ipv6());
                 let relayed = state.relayed(&self.config, &endpoint, &port);
                 let needs_socket = match relayed.filter(|_| self.names.can_relay()) {
                     // The resolver has the socket.
@@ -56,9 +56,9 @@ impl Networks {
                         relays.push(relayed);
                         false
                     }
-                    None => !is_direct,
+                    None => !port.is_direct,
                 };
-                hold(port, is_direct, needs_socket, &mut problems)
+                hold(port, needs_socket, &mut problems)
             });
             let held = held.collect();
             let Some(network) = state.networks.get_mut(&endpoint.network_id) else {
@@ -96,6 +96,8 @@ impl Networks {
     /// Makes again what others removed or changed: rules, bridges, links' places in bridges.
     /// Cheap when there is nothing to do.
     pub fn heal(&self) -> Result<Healed, Error> {
+        // What is only half made is nothing to heal.
+        let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bridges: Vec<_> = self
             .list()
             .iter()
@@ -168,7 +170,7 @@ impl Networks {
         Ok(dropping.into_iter().map(warn).collect())
     }
 
-    /// Links of ours that belong to no endpoint, and bridges that belong to no network.
+    /// Links of ours that belong to no endpoint, and bridges and parents that belong to no network.
     pub fn strays(&self) -> Result<Vec<Stray>, Error> {
         let links = self.route().links().map_err(Error::kernel("list links"))?;
         let state = self.state();
@@ -186,7 +188,7 @@ impl Networks {
             let id = link.alias.strip_prefix(&mark);
             let is_owned = id.is_some_and(|id| state.networks.contains_key(id));
             let is_leaving = state.leaving_bridges.contains_key(&link.index);
-            let is_made = matches!(link.kind.as_str(), "bridge" | "vlan");
+            let is_made = matches!(link.kind.as_str(), "bridge" | "vlan" | "veth");
             is_made && id.is_some() && !is_owned && !is_leaving
         };
         Ok(links
@@ -313,9 +315,11 @@ impl Networks {
 
     /// Whether the kernel has as much as it was given.
     fn tables_are_there(&self) -> Result<bool, Error> {
+        // Whoever makes rules notes what they are before others can look.
+        let mut firewall = self.firewall();
         let wanted = self.applied().clone();
         for (table, size) in wanted {
-            let found = self.firewall().table_size(&table);
+            let found = firewall.table_size(&table);
             if found.map_err(Error::kernel("look at firewall rules"))? != Some(size) {
                 return Ok(false);
             }
@@ -422,6 +426,11 @@ impl Networks {
 
     /// Whether anything had to be done.
     fn reattach(&self, name: &str, bridge: u32, isolated: bool) -> Result<bool, Error> {
+        // Nobody takes it away in between.
+        let state = self.state();
+        if state.leaving_links.contains(name) {
+            return Ok(false);
+        }
         let mut route = self.route();
         let failed = || Error::kernel(format!("attach link {name} to its bridge"));
         let Some(link) = route.link(name).map_err(failed())? else {
@@ -441,16 +450,10 @@ impl Networks {
     }
 }
 
-fn hold(
-    published: Published,
-    is_direct: bool,
-    needs_socket: bool,
-    problems: &mut Vec<String>,
-) -> HeldPort {
+fn hold(published: Published, needs_socket: bool, problems: &mut Vec<String>) -> HeldPort {
     if !needs_socket {
         return HeldPort {
             published,
-            is_direct,
             reservation: None,
         };
     }
@@ -467,7 +470,6 @@ fn hold(
     };
     HeldPort {
         published,
-        is_direct,
         reservation,
     }
 }

@@ -194,6 +194,13 @@ impl Networks {
                 return Err(Error::SubnetTaken(part.subnet));
             }
             check(part)?;
+            let is_ipv6 = part.subnet.addr().is_ipv6();
+            let mut own = wanted.subnets[..number].iter();
+            if wanted.driver == Driver::Bridge
+                && own.any(|other| other.subnet.addr().is_ipv6() == is_ipv6)
+            {
+                return Err(Error::ManySubnets(part.subnet));
+            }
         }
         taken.extend(others);
         fill_subnets(&self.config, wanted, &taken)?;
@@ -392,6 +399,17 @@ fn first(subnet: IpNet) -> IpAddr {
 }
 
 fn check(part: &Subnet) -> Result<(), Error> {
+    if let (IpNet::V4(own), IpAddr::V4(gateway)) = (part.subnet, part.gateway)
+        && own.prefix_len() < 31
+        && (gateway == own.network() || gateway == own.broadcast())
+    {
+        return Err(Error::Invalid {
+            what: "gateway",
+            value: format!(
+                "{gateway} is the network's own or its broadcast address: choose another one of {own}"
+            ),
+        });
+    }
     if !part.subnet.contains(&part.gateway) {
         return Err(Error::Invalid {
             what: "gateway",

@@ -1,25 +1,36 @@
 //! The host's interface that a macvlan's or ipvlan's endpoints share: looked for, and made where it
-//! is one of a VLAN (`eth0.10`) that is not there yet.
+//! is one of a VLAN (`eth0.10`) that is not there yet, or where nobody named one: the endpoints of
+//! such a network reach each other and nothing else.
 
 use hull_sys::netlink::route;
 
-use super::Networks;
+use super::{Networks, manage::name_it};
 use crate::{Driver, Error, Network};
 
 /// 802.1Q has 12 bits, of which two values mean something else.
 const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
 
+/// What of a network's id is in the names of its interfaces.
+const SHORT_ID: usize = 12;
+
 impl Networks {
     /// Whether the host's interface is there, or can be made, and is shared with no other network.
     pub(super) fn check_parent(&self, wanted: &mut Network) -> Result<(), Error> {
-        let Some(parent) = wanted.parent().map(str::to_owned) else {
-            return Ok(());
-        };
         // Settings, and what a plugin calls a parent, are no concern of ours.
         let is_ours = |driver| matches!(driver, Driver::Macvlan | Driver::Ipvlan);
         if !is_ours(wanted.driver) {
             return Ok(());
         }
+        let given = wanted.parent().filter(|name| !name.is_empty());
+        let Some(parent) = given.map(str::to_owned) else {
+            if wanted.id.is_empty() {
+                name_it(wanted)?;
+            }
+            let [own, _] = own_pair(&wanted.id);
+            wanted.options.insert("parent".to_owned(), own);
+            wanted.owns_parent = true;
+            return Ok(());
+        };
         let same = |other: &Network| is_ours(other.driver) && other.parent() == Some(&parent);
         if let Some(other) = self.list().into_iter().find(same) {
             let network = other.name;
@@ -42,6 +53,19 @@ impl Networks {
         if route.link(parent).map_err(failed())?.is_some() {
             return Ok(());
         }
+        let mark = crate::bridge::mark(&self.config.table(), &record.id);
+        let pair = own_pair(&record.id);
+        if parent == pair[0] {
+            let [near, far] = &pair;
+            let made = [route::create_wire(near, far), route::set_alias(near, &mark)];
+            route.apply(&made).map_err(failed())?;
+            for name in &pair {
+                let link = route.link(name).map_err(failed())?;
+                let up = link.map(|link| route::set_up(link.index, None));
+                route.apply(up.as_slice()).map_err(failed())?;
+            }
+            return Ok(());
+        }
         let missing = |what| Error::Invalid {
             what,
             value: parent.to_owned(),
@@ -52,7 +76,6 @@ impl Networks {
         let base = route.link(base).map_err(failed())?;
         let base =
             base.ok_or_else(|| missing("parent: the host has no interface for that VLAN"))?;
-        let mark = crate::bridge::mark(&self.config.table(), &record.id);
         let made = route.apply(&[
             route::create_vlan(parent, base.index, vlan),
             route::set_alias(parent, &mark),
@@ -85,6 +108,12 @@ impl Networks {
             _ => Ok(()),
         }
     }
+}
+
+/// The two ends of a wire that leads nowhere, of which one is shared: Docker's name, and the other.
+fn own_pair(id: &str) -> [String; 2] {
+    let short = id.get(..SHORT_ID).unwrap_or(id);
+    ["dm-", "dp-"].map(|prefix| format!("{prefix}{short}"))
 }
 
 /// `eth0.10`: the interface and the VLAN's number.

@@ -139,11 +139,11 @@ impl Networks {
                 host_port: port,
                 container_port: request.container_port,
                 protocol: request.protocol,
+                is_direct: self.state().is_direct(endpoint, address.is_ipv6()),
             };
-            if self.state().is_direct(endpoint, address.is_ipv6()) {
+            if published.is_direct {
                 held.push(HeldPort {
                     published,
-                    is_direct: true,
                     reservation: None,
                 });
                 continue;
@@ -179,7 +179,6 @@ impl Networks {
         match reserved {
             Ok(reservation) => Ok(HeldPort {
                 published,
-                is_direct: false,
                 reservation,
             }),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {

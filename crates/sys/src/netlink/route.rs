@@ -191,6 +191,23 @@ pub fn create_pair(name: &str, peer: &str, mac: Mac) -> Message {
     message
 }
 
+/// Makes a pair of linked interfaces that both stay here.
+pub fn create_wire(name: &str, peer: &str) -> Message {
+    let action = format!("create links {name} and {peer}");
+    let fixed = link_fixed(0, 0);
+    let mut message = Message::new(action, NEW_LINK, CREATE | EXCLUSIVE, &fixed);
+    message.text(IFLA_IFNAME, name);
+    message.nested(IFLA_LINKINFO, |info| {
+        info.attribute(IFLA_INFO_KIND, b"veth")
+            .nested(IFLA_INFO_DATA, |data| {
+                data.nested(VETH_INFO_PEER, |end| {
+                    end.raw(&fixed).text(IFLA_IFNAME, peer);
+                });
+            });
+    });
+    message
+}
+
 /// An interface in a sandbox that shares the link of one of the host's.
 #[derive(Debug, Clone)]
 pub struct Child<'a> {
