@@ -534,16 +534,14 @@ async fn containers_usage(request: &Request, usage: &mut DiskUsage) -> Result<()
 
 async fn volumes_usage(request: &Request, usage: &mut DiskUsage) -> Result<(), Failure> {
     let engine = &request.app.engine;
+    let all = engine.volumes();
+    // What a plugin keeps is not on this disk; one that cannot be measured is no reason not to tell of
+    // the others.
+    let sizes = engine.volume_sizes(&all).await?;
     let mut volumes = Vec::new();
-    for volume in engine.volumes() {
-        // What a plugin keeps is not on this disk.
-        let size = match volume.is_local() {
-            // One that cannot be measured is no reason not to tell of the others.
-            true => engine.volume_size(&volume).await.map_or(-1, bytes),
-            false => -1,
-        };
+    for (volume, size) in all.into_iter().zip(sizes) {
         let figures = VolumeUsage {
-            size,
+            size: size.map_or(-1, bytes),
             ref_count: count(engine.volume_users(&volume).len()),
         };
         let mut wire = volume::shown(engine, &volume);

@@ -190,6 +190,16 @@ impl Engine {
         let measure = move || hull_image::allocated(&directory);
         Ok(self.services().block(measure).await??)
     }
+
+    /// The same of many, in one go; `None`: it cannot be measured, or lies elsewhere.
+    pub async fn volume_sizes(&self, volumes: &[Arc<Volume>]) -> Result<Vec<Option<u64>>> {
+        let own = |volume: &Arc<Volume>| self.services().volumes.directory_of(volume);
+        let place = |volume: &Arc<Volume>| volume.is_local().then(|| own(volume));
+        let places: Vec<_> = volumes.iter().map(place).collect();
+        let size = |place: Option<PathBuf>| hull_image::allocated(&place?).ok();
+        let measure = move || places.into_iter().map(size).collect();
+        self.services().block(measure).await
+    }
 }
 
 pub(crate) fn create(

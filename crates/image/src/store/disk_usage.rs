@@ -4,11 +4,12 @@
 //! `du` says of the store's directories.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hull_oci::Digest;
 
 use super::Store;
-use super::list::{ListFilter, Summary};
+use super::list::{ListFilter, State, Summary};
 use crate::error::Result;
 
 /// What all images take.
@@ -30,6 +31,10 @@ pub struct DiskUsage {
     pub kept_bytes: u64,
 }
 
+/// What was measured last: as long as nothing came or went, it holds.
+#[derive(Default)]
+pub(super) struct Measured(Mutex<Option<(State, Arc<Parts>)>>);
+
 /// What each blob and layer takes, by the digest it is known by.
 struct Parts {
     sizes: HashMap<Digest, u64>,
@@ -39,6 +44,10 @@ struct Parts {
     built: Vec<Digest>,
     /// Bytes of layers that only the build cache knows.
     only_built_bytes: u64,
+    /// What each image needs.
+    reaches: HashMap<Digest, HashSet<Digest>>,
+    /// How many images need it.
+    counts: HashMap<Digest, usize>,
 }
 
 impl Store {
@@ -47,41 +56,34 @@ impl Store {
     pub fn disk_usage(&self, is_used: &dyn Fn(&Digest) -> bool) -> Result<DiskUsage> {
         let parts = self.parts()?;
         let mut images = self.list(&ListFilter::default())?;
-        let (mut used, mut wanted) = (HashSet::new(), HashSet::new());
-        let mut counts: HashMap<Digest, usize> = HashMap::new();
-        let mut reaches = Vec::new();
-        for image in &images {
-            let mut reached = HashSet::new();
-            // A damaged image needs what is known of it.
-            let _ = self.reach(&image.descriptor, &mut reached);
-            for digest in &reached {
-                *counts.entry(digest.clone()).or_insert(0) += 1;
-            }
+        let mut used = HashSet::new();
+        let none = HashSet::new();
+        for image in &mut images {
+            let reached = parts.reaches.get(&image.descriptor.digest);
+            let reached = reached.unwrap_or(&none);
             if is_used(&image.id) {
-                used.extend(reached.iter().cloned());
+                used.extend(reached);
             }
-            wanted.extend(reached.iter().cloned());
-            reaches.push(reached);
-        }
-        for (image, reached) in images.iter_mut().zip(&reaches) {
+            let is_shared = |digest: &&Digest| parts.counts.get(digest).is_some_and(|n| *n > 1);
             image.size = parts.sum(reached.iter());
-            let shared = reached.iter().filter(|digest| counts[*digest] > 1);
-            image.shared_size = parts.sum(shared);
+            image.shared_size = parts.sum(reached.iter().filter(is_shared));
         }
-        let mut kept: HashSet<Digest> = parts.built.iter().cloned().collect();
-        kept.retain(|digest| !wanted.contains(digest));
+        let kept: HashSet<_> = parts.built.iter().collect();
+        let kept = kept
+            .into_iter()
+            .filter(|digest| !parts.counts.contains_key(*digest));
         let parts_bytes = parts.blobs_bytes + parts.layers_bytes;
         let partial_bytes = self.blobs.partial_bytes();
-        let kept_bytes = parts.sum(kept.iter()) + parts.only_built_bytes;
+        let kept_bytes = parts.sum(kept) + parts.only_built_bytes;
         let total_bytes = parts_bytes + partial_bytes + self.frame_bytes();
+        let needed = parts.sum(used.into_iter());
         Ok(DiskUsage {
             images,
             total_bytes,
             blobs_bytes: parts.blobs_bytes,
             layers_bytes: parts.layers_bytes,
             partial_bytes,
-            reclaimable_bytes: (parts_bytes - parts.sum(used.iter())).saturating_sub(kept_bytes)
-                + partial_bytes,
+            reclaimable_bytes: (parts_bytes - needed).saturating_sub(kept_bytes) + partial_bytes,
             kept_bytes,
         })
     }
@@ -93,14 +95,43 @@ impl Store {
         Ok(parts_bytes + self.blobs.partial_bytes() + self.frame_bytes())
     }
 
-    fn parts(&self) -> Result<Parts> {
+    /// Measured anew only if something changed: names, blobs or layers.
+    fn parts(&self) -> Result<Arc<Parts>> {
+        // Before anything is looked at: what changes meanwhile is another state.
+        let state = self.state();
+        let mut known = self.measured.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((before, parts)) = &*known
+            && state.as_ref() == Some(before)
+        {
+            return Ok(Arc::clone(parts));
+        }
+        let parts = Arc::new(self.measure()?);
+        *known = state.map(|state| (state, Arc::clone(&parts)));
+        Ok(parts)
+    }
+
+    fn measure(&self) -> Result<Parts> {
         let mut parts = Parts {
             sizes: HashMap::new(),
             blobs_bytes: 0,
             layers_bytes: 0,
             built: Vec::new(),
             only_built_bytes: 0,
+            reaches: HashMap::new(),
+            counts: HashMap::new(),
         };
+        for entry in self.entries.all().iter() {
+            if parts.reaches.contains_key(&entry.target.digest) {
+                continue;
+            }
+            let mut reached = HashSet::new();
+            // A damaged image needs what is known of it.
+            let _ = self.reach(&entry.target, &mut reached);
+            for digest in &reached {
+                *parts.counts.entry(digest.clone()).or_insert(0) += 1;
+            }
+            parts.reaches.insert(entry.target.digest.clone(), reached);
+        }
         for digest in self.blobs.list()? {
             let size = self.blobs.allocated(&digest);
             parts.blobs_bytes += size;

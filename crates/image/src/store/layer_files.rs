@@ -52,7 +52,8 @@ impl Layers {
         }
         sync(&self.dir)?;
         // Nobody else completes or removes a layer meanwhile.
-        let _state = self.lock();
+        let mut state = self.lock();
+        state.changes += 1;
         let what = || format!("complete {}", place.display());
         // At no time is nothing there: containers stand on it.
         match rustix::fs::renameat_with(CWD, new, CWD, &place, RenameFlags::EXCHANGE) {

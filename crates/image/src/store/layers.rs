@@ -81,7 +81,7 @@ pub(super) struct State {
     pub(super) built: HashSet<u64>,
     pub(super) last: u64,
     /// How often a layer came or went.
-    changes: u64,
+    pub(super) changes: u64,
     /// Layers that a power cut may have damaged: found when the directory was opened.
     doubtful: Vec<Arc<Layer>>,
 }
@@ -253,7 +253,7 @@ impl Layers {
     pub(super) fn complete_built(&self, number: u64, from: &Path) -> Result<()> {
         let to = self.dir.join(number.to_string());
         fs::rename(from, &to).context(|| format!("complete {}", to.display()))?;
-        self.lock().built.insert(number);
+        self.lock().add_built(Some(number));
         Ok(())
     }
 
@@ -274,6 +274,7 @@ impl Layers {
         if !state.built.remove(&number) {
             return Ok(false);
         }
+        state.changes += 1;
         let path = self.dir.join(number.to_string());
         if state
             .by_diff_id
@@ -309,7 +310,7 @@ impl Layers {
         };
         let mark = self.dir.join(number.to_string()).join(BUILT);
         fs::write(&mark, "{}").context(|| format!("write {}", mark.display()))?;
-        state.built.insert(number);
+        state.add_built(Some(number));
         Ok(Some(number))
     }
 
@@ -387,6 +388,7 @@ impl Layers {
 impl State {
     fn add_built(&mut self, number: Option<u64>) {
         if let Some(number) = number {
+            self.changes += 1;
             self.last = self.last.max(number);
             self.built.insert(number);
         }

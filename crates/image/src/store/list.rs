@@ -67,7 +67,7 @@ pub struct Summary {
 pub(super) struct Listed(Mutex<Option<(State, Arc<Vec<Listing>>)>>);
 
 /// What a list depends on.
-struct State {
+pub(super) struct State {
     entries: Arc<Vec<Entry>>,
     blobs: blobs::Moment,
     layers: u64,
@@ -116,11 +116,7 @@ impl Store {
 
     /// All images, made anew only if something changed: names, blobs or layers.
     fn listed(&self) -> Arc<Vec<Listing>> {
-        let state = self.blobs.moment().map(|blobs| State {
-            entries: self.entries.all(),
-            blobs,
-            layers: self.layers.changes(),
-        });
+        let state = self.state();
         let mut known = self.listed.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((before, all)) = &*known
             && state.as_ref() == Some(before)
@@ -134,6 +130,16 @@ impl Store {
         let state = state.filter(|_| all.iter().all(|listing| listing.is_whole));
         *known = state.map(|state| (state, Arc::clone(&all)));
         all
+    }
+
+    /// What there is now, to be compared with what there was. `None`: it changes.
+    pub(super) fn state(&self) -> Option<State> {
+        let blobs = self.blobs.moment()?;
+        Some(State {
+            entries: self.entries.all(),
+            blobs,
+            layers: self.layers.changes(),
+        })
     }
 
     fn summaries(&self, entries: &[Entry]) -> Vec<Listing> {

@@ -94,6 +94,8 @@ pub struct Store {
     used: used::Used,
     /// The images as they were last listed.
     listed: list::Listed,
+    /// What they took when they were last measured.
+    measured: disk_usage::Measured,
 }
 
 /// One image for one platform, unpacked: what a container starts from.
@@ -138,6 +140,7 @@ impl Store {
             trees: tree::Cache::default(),
             used: used::Used::open(root),
             listed: list::Listed::default(),
+            measured: disk_usage::Measured::default(),
         };
         this.remake_doubtful()?;
         Ok(this)
