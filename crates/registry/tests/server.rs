@@ -522,26 +522,110 @@ async fn a_cache_that_is_full_still_passes_everything_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_with_tls_is_pulled_from() {
-    let (root, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let path = |name: &str| keys.path().join(name);
+async fn everybody_reads_and_users_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users");
+    let line = format!("me:{}\n", bcrypt::hash("secret", 4).unwrap());
+    std::fs::write(&users, line).unwrap();
+    let served = Served::start(Options {
+        root: directory.path().join("root"),
+        htpasswd: Some(users),
+        anonymous_pull: true,
+        ..Options::default()
+    })
+    .await;
+    // A client asks here where to say who it is.
+    let base = served.ask("GET", "/v2/", &[], b"").await;
+    assert_eq!(base.status, 401);
+    assert!(base.header("www-authenticate").starts_with("Bearer"));
+    assert_eq!(
+        served
+            .ask("GET", "/v2/app/tags/list", &[], b"")
+            .await
+            .status,
+        404
+    );
+    let refused = served.ask("POST", "/v2/app/blobs/uploads/", &[], b"").await;
+    assert_eq!(refused.status, 401);
+    let me = [("Authorization", "Basic bWU6c2VjcmV0")];
+    let taken = served.ask("POST", "/v2/app/blobs/uploads/", &me, b"").await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    let other = [("Authorization", "Basic bWU6d3Jvbmc=")];
+    let refused = served
+        .ask("POST", "/v2/app/blobs/uploads/", &other, b"")
+        .await;
+    assert_eq!(refused.status, 401);
+}
+
+/// A certificate of its own for 127.0.0.1, and its key.
+fn certify(directory: &std::path::Path) {
     let line = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry -addext subjectAltName=IP:127.0.0.1";
     let made = std::process::Command::new("openssl")
         .args(line.split(' '))
         .arg("-keyout")
-        .arg(path("key"))
+        .arg(directory.join("key"))
         .arg("-out")
-        .arg(path("cert"))
+        .arg(directory.join("cert"))
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
+}
+
+/// What a server shows of itself.
+fn shown(address: SocketAddr) -> String {
+    let shown = std::process::Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string()])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let begin = text.find("-----BEGIN CERTIFICATE").unwrap();
+    let end = text.find("-----END CERTIFICATE").unwrap();
+    text[begin..end].to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_shown_without_a_restart() {
+    let (root, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    certify(keys.path());
+    let served = Served::start(Options {
+        root: root.path().to_owned(),
+        tls: Some((keys.path().join("cert"), keys.path().join("key"))),
+        ..Options::default()
+    })
+    .await;
+    let address = served.address;
+    let look = async || {
+        tokio::task::spawn_blocking(move || shown(address))
+            .await
+            .unwrap()
+    };
+    let before = look().await;
+    // Half of it is no reason to stop.
+    std::fs::write(keys.path().join("cert"), "none yet").unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(look().await, before);
+    certify(keys.path());
+    for _ in 0..50 {
+        if look().await != before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("the old certificate is still shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_tls_is_pulled_from() {
+    let (root, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    certify(keys.path());
     let image = Image::new(36);
     let plain = Served::at(root.path()).await;
     plain.put("app", "1", &image).await;
     plain.stop().await;
     let served = Served::start(Options {
         root: root.path().to_owned(),
-        tls: Some((path("cert"), path("key"))),
+        tls: Some((keys.path().join("cert"), keys.path().join("key"))),
         ..Options::default()
     })
     .await;

@@ -99,7 +99,11 @@ impl Store {
     fn parts(&self) -> Result<Arc<Parts>> {
         // Before anything is looked at: what changes meanwhile is another state.
         let state = self.state();
-        let mut known = self.measured.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .measured
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((before, parts)) = &*known
             && state.as_ref() == Some(before)
         {

@@ -46,6 +46,7 @@ impl Session {
         let mut sources: Vec<Source> = self
             .hosts
             .iter()
+            .filter(|host| host.can_pull || host.is_origin)
             .map(|host| Source {
                 host: host.clone(),
                 path: path.clone(),
@@ -67,6 +68,7 @@ impl Session {
                 trust: Trust::default(),
                 headers: Vec::new(),
                 namespace: None,
+                can_pull: true,
                 can_resolve: false,
                 can_push: false,
                 is_origin: false,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -49,6 +49,8 @@ pub(crate) struct Host {
     pub(crate) headers: Vec<(String, String)>,
     /// The registry a mirror is asked for, when it may serve several.
     pub(crate) namespace: Option<String>,
+    /// Blobs and manifests by digest come from here.
+    pub(crate) can_pull: bool,
     pub(crate) can_resolve: bool,
     pub(crate) can_push: bool,
     pub(crate) is_origin: bool,
@@ -80,6 +82,7 @@ pub(crate) fn plan(domain: &str, settings: &Settings) -> Result<Vec<Host>> {
     hosts.push(server.map_or(origin, |server| Host {
         is_origin: true,
         can_push: true,
+        can_pull: true,
         can_resolve: true,
         ..server
     }));
@@ -102,6 +105,7 @@ fn origin(domain: &str, settings: &Settings) -> Result<Host> {
         trust,
         headers: Vec::new(),
         namespace: None,
+        can_pull: true,
         can_resolve: true,
         can_push: true,
         is_origin: true,
@@ -132,6 +136,7 @@ fn mirror_of(address: &str, settings: &Settings) -> Result<Host> {
         trust,
         headers: Vec::new(),
         namespace: None,
+        can_pull: true,
         can_resolve: true,
         can_push: false,
         is_origin: false,
@@ -149,7 +154,8 @@ fn split(address: &str) -> Option<(Scheme, &str, &str)> {
     (!authority.is_empty() && !authority.contains('@')).then_some((scheme, authority, path))
 }
 
-/// Loopback always is; others when the settings name them, by host, host and port, or network.
+/// Loopback always is; others when the settings name them, by host, host and port, or network. A
+/// name is in the networks of its addresses.
 pub(crate) fn is_insecure(authority: &str, settings: &Settings) -> bool {
     let host = host_of(authority);
     if host == "localhost" {
@@ -159,15 +165,31 @@ pub(crate) fn is_insecure(authority: &str, settings: &Settings) -> bool {
     if address.is_some_and(|address| address.is_loopback()) {
         return true;
     }
-    settings.insecure.iter().any(|entry| {
-        let named = entry
-            .split_once("://")
-            .map_or(entry.as_str(), |(_, rest)| rest)
-            .trim_end_matches('/');
-        named == authority
-            || named == host
-            || address.is_some_and(|address| in_network(named, address))
-    })
+    let named = |entry: &'_ String| {
+        let rest = entry.split_once("://").map(|(_, rest)| rest.to_owned());
+        let rest = rest.unwrap_or_else(|| entry.clone());
+        rest.trim_end_matches('/').to_owned()
+    };
+    let entries: Vec<String> = settings.insecure.iter().map(named).collect();
+    if entries.iter().any(|own| own == authority || own == host) {
+        return true;
+    }
+    let networks: Vec<_> = entries.iter().filter(|own| own.contains('/')).collect();
+    // Names are only looked up where that may matter.
+    if networks.is_empty() {
+        return false;
+    }
+    let addresses: Vec<IpAddr> = match address {
+        Some(address) => vec![address],
+        None => addresses_of(host),
+    };
+    let is_inside = |address: &IpAddr| networks.iter().any(|own| in_network(own, *address));
+    addresses.iter().any(is_inside)
+}
+
+fn addresses_of(host: &str) -> Vec<IpAddr> {
+    let found = (host, 0).to_socket_addrs();
+    found.map_or_else(|_| Vec::new(), |all| all.map(|one| one.ip()).collect())
 }
 
 fn host_of(authority: &str) -> &str {
@@ -311,6 +333,7 @@ fn with_fields(
 ) -> Result<Host> {
     if let Some(capabilities) = fields.capabilities {
         let can = |what: &str| capabilities.iter().any(|own| own == what);
+        host.can_pull = can("pull");
         (host.can_resolve, host.can_push) = (can("resolve"), can("push"));
     }
     let files = fields.ca.map(OneOrMore::into_vec).unwrap_or_default();
@@ -439,6 +462,8 @@ mod tests {
                 x-key = "secret"
             [host."http://second.example"]
               skip_verify = true
+            [host."http://third.example"]
+              capabilities = ["resolve"]
             "#,
         )
         .unwrap();
@@ -447,13 +472,16 @@ mod tests {
             certs: Some(certs.path().to_owned()),
             ..Settings::default()
         };
-        let hosts = plan("quay.io", &settings).unwrap();
-        assert_eq!(hosts.len(), 3);
+        let mut hosts = plan("quay.io", &settings).unwrap();
+        assert_eq!(hosts.len(), 4);
+        let third = hosts.remove(2);
+        assert_eq!((third.can_pull, third.can_resolve), (false, true));
         assert_eq!(
             (hosts[0].authority.as_str(), hosts[0].base.as_str()),
             ("mirror.example:8443", "/cache/quay")
         );
         assert_eq!((hosts[0].can_resolve, hosts[0].can_push), (false, false));
+        assert!(hosts[0].can_pull && hosts[1].can_pull && hosts[2].can_pull);
         assert_eq!(hosts[0].trust.authorities, [directory.join("mirror.crt")]);
         assert_eq!(
             hosts[0].trust.shown,

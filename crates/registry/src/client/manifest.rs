@@ -80,7 +80,11 @@ impl Session {
         let by_digest: Option<Digest> = which.parse().ok();
         let mut last = None;
         for host in self.hosts.iter() {
-            if by_digest.is_none() && !host.can_resolve && !host.is_origin {
+            let can = match by_digest {
+                Some(_) => host.can_pull,
+                None => host.can_resolve && host.can_pull,
+            };
+            if !can && !host.is_origin {
                 continue;
             }
             match self.manifest_from(host, &call, by_digest.as_ref()).await {

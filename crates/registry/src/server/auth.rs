@@ -157,7 +157,8 @@ impl Access {
         if self.is_open() || self.is_public(need) {
             return Ok(());
         }
-        if let (Some(users), None) = (&self.users, &self.tokens)
+        // With tokens, too: who sends a password unasked is known by it.
+        if let Some(users) = &self.users
             && let Some((name, password)) = basic(headers)
         {
             let is_right = users.verify_off_thread(name, password).await;
@@ -180,13 +181,12 @@ impl Access {
         if self.is_open() || self.is_public(need) {
             return true;
         }
-        match (&self.tokens, &self.users) {
-            (Some(tokens), _) => bearer(headers).is_some_and(|token| tokens.allows(token, need)),
-            (None, Some(users)) => {
-                basic(headers).is_some_and(|(name, password)| users.is_remembered(&name, &password))
-            }
-            (None, None) => true,
-        }
+        let has_token =
+            |tokens: &Authority| bearer(headers).is_some_and(|token| tokens.allows(token, need));
+        let is_user = |users: &Arc<Users>| {
+            basic(headers).is_some_and(|(name, password)| users.is_remembered(&name, &password))
+        };
+        self.tokens.as_ref().is_some_and(has_token) || self.users.as_ref().is_some_and(is_user)
     }
 
     /// The user of a request with a password.

@@ -47,6 +47,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// clients have as many.
 const BUFFER_BYTES_MAX: usize = 16 << 10;
 
+/// What a registry calls itself in tokens, unless it was told how.
+const SERVICE: &str = "hull-registry";
+
 /// How a registry is run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -135,7 +138,11 @@ impl Registry {
             }
             None => None,
         };
-        let tokens = match &options.token_service {
+        // Who may read without credentials asks for some only where a token lacks a right: a password
+        // alone is asked for at once, or never.
+        let needs_tokens = options.anonymous_pull && options.htpasswd.is_some();
+        let own_name = needs_tokens.then(|| SERVICE.to_owned());
+        let tokens = match &options.token_service.clone().or(own_name) {
             Some(service) if options.token_issuer.is_none() => Some(
                 token::Tokens::open(
                     &options.root,
