@@ -37,11 +37,17 @@ impl Ignore {
                 return Err(BadPattern("!".to_owned()));
             }
             let cleaned = clean(plain);
+            // `/` and `.` mean nothing, and a client would not take what is left of `!/`.
+            if cleaned.is_empty() {
+                continue;
+            }
             let glob = Glob::parse(&cleaned, true)?;
+            // A client that is sent the pattern does not take off a leading slash itself.
+            let text = format!("{}{cleaned}", if includes { "!" } else { "" });
             rules.push(Rule {
                 glob,
                 includes,
-                text: (*pattern).to_owned(),
+                text,
             });
         }
         Ok(Self { rules })
@@ -95,15 +101,20 @@ pub fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Without leading slashes, `.` and `..`.
+/// Without leading slashes, `.` and `..`, but for a `..` that leads out of the context: there is
+/// nothing that it matches.
 fn clean(pattern: &str) -> String {
     let mut path = PathBuf::new();
     for component in Path::new(pattern).components() {
         match component {
             Component::Normal(name) => path.push(name),
-            Component::ParentDir => {
-                path.pop();
-            }
+            Component::ParentDir => match path.file_name() {
+                Some(_) => {
+                    path.pop();
+                }
+                None if pattern.starts_with('/') => {}
+                None => path.push(".."),
+            },
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
@@ -148,6 +159,21 @@ mod tests {
             ("other/x", true),
             (".git/config", true),
         ] {
+            assert_eq!(ignore.ignores(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_cleaned_before_a_client_is_sent_them() {
+        let ignore = Ignore::parse("*\n!/src\n/target/\n! a\n/\n.\n!/\n./b/../c//d\n").unwrap();
+        assert_eq!(ignore.patterns(), ["*", "!src", "target", "!a", "c/d"]);
+    }
+
+    #[test]
+    fn what_leads_out_of_the_context_matches_nothing_in_it() {
+        let ignore = Ignore::parse("../secrets\na/../../b\n/../rooted").unwrap();
+        assert_eq!(ignore.patterns(), ["../secrets", "../b", "rooted"]);
+        for (path, expected) in [("secrets", false), ("b", false), ("rooted", true)] {
             assert_eq!(ignore.ignores(Path::new(path)), expected, "{path}");
         }
     }
