@@ -13,6 +13,9 @@ pub struct Ignore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     glob: Glob,
+    /// What a directory's names must match, one by one, for something in it to match the whole.
+    /// Ends where names can no longer be told apart.
+    names: Vec<Glob>,
     includes: bool,
     text: String,
 }
@@ -46,6 +49,7 @@ impl Ignore {
             let text = format!("{}{cleaned}", if includes { "!" } else { "" });
             rules.push(Rule {
                 glob,
+                names: names(&cleaned),
                 includes,
                 text,
             });
@@ -68,17 +72,29 @@ impl Ignore {
         self.rules.iter().any(|rule| rule.includes)
     }
 
+    /// Whether an exception may take back something below `directory`, which is ignored itself.
+    pub fn may_take_back_below(&self, directory: &Path) -> bool {
+        let prefixes = prefixes(directory);
+        let ignores = |rule: &&Rule| {
+            let covers = || prefixes.iter().any(|path| rule.glob.matches(path));
+            !rule.includes && covers()
+        };
+        // What stands before the last rule that ignores all of it takes nothing back.
+        let later = self.rules.iter().rev().take_while(|rule| !ignores(rule));
+        later.filter(|rule| rule.includes).any(|rule| {
+            let below = directory.iter().zip(&rule.names);
+            below
+                .into_iter()
+                .all(|(name, glob)| glob.matches(&name.to_string_lossy()))
+        })
+    }
+
     /// Whether the build does not see `path` (relative, with `/`).
     pub fn ignores(&self, path: &Path) -> bool {
         if self.rules.is_empty() {
             return false;
         }
-        let mut prefixes: Vec<String> = Vec::new();
-        for ancestor in path.ancestors() {
-            if !ancestor.as_os_str().is_empty() {
-                prefixes.push(ancestor.to_string_lossy().into_owned());
-            }
-        }
+        let prefixes = prefixes(path);
         let mut ignored = false;
         for rule in &self.rules {
             // A rule that cannot change the outcome need not be tried.
@@ -98,6 +114,23 @@ pub fn lines(text: &str) -> Vec<String> {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .map(str::to_owned)
+        .collect()
+}
+
+/// A path and the directories above it.
+fn prefixes(path: &Path) -> Vec<String> {
+    path.ancestors()
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        .map(|ancestor| ancestor.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The pattern's names, as far as each stands for exactly one.
+fn names(cleaned: &str) -> Vec<Glob> {
+    let names = cleaned.split('/').take_while(|name| !name.contains("**"));
+    // A class with a slash in it does not come apart.
+    names
+        .map_while(|name| Glob::parse(name, true).ok())
         .collect()
 }
 
@@ -164,6 +197,31 @@ mod tests {
     }
 
     #[test]
+    fn only_where_an_exception_leads_something_may_be_taken_back() {
+        for (text, directory, expected) in [
+            ("*\n!src", "src", true),
+            ("*\n!src", "src/deep", true),
+            ("*\n!src", "data", false),
+            ("*\n!a/*/c", "a", true),
+            ("*\n!a/*/c", "a/b", true),
+            ("*\n!a/*/c", "b", false),
+            ("*\n!a/b", "a/c", false),
+            ("*\n!**/*.md", "data", true),
+            ("*\n!a/**/x", "a/b/c", true),
+            ("*\n!a/**/x", "b", false),
+            ("*\n!**/*.md\ndata", "data", false),
+            ("*\n!**/*.md\ndata", "data/deep", false),
+            ("data\n!other", "data", false),
+            ("*\n![a/b]c", "data", true),
+            ("*", "data", false),
+        ] {
+            let ignore = Ignore::parse(text).unwrap();
+            let may = ignore.may_take_back_below(Path::new(directory));
+            assert_eq!(may, expected, "{text:?} {directory}");
+        }
+    }
+
+    #[test]
     fn patterns_are_cleaned_before_a_client_is_sent_them() {
         let ignore = Ignore::parse("*\n!/src\n/target/\n! a\n/\n.\n!/\n./b/../c//d\n").unwrap();
         assert_eq!(ignore.patterns(), ["*", "!src", "target", "!a", "c/d"]);
@@ -193,6 +251,19 @@ mod hostile {
     use super::Ignore;
 
     proptest::proptest! {
+        #[test]
+        fn nothing_is_taken_back_where_it_may_not_be(
+            text in "(!?(a|b|c|\\*|\\*\\*|\\?|\\[a-b\\])(/(a|b|\\*|\\*\\*|[ab]\\*)){0,2}\n){1,4}",
+            path in "[a-c](/[a-c]){1,3}",
+        ) {
+            let ignore = Ignore::parse(&text).unwrap();
+            let path = Path::new(&path);
+            let above = path.parent().unwrap();
+            if ignore.ignores(above) && !ignore.may_take_back_below(above) {
+                assert!(ignore.ignores(path), "{text:?} {path:?}");
+            }
+        }
+
         #[test]
         fn no_text_makes_the_patterns_panic(text in "[*?!\\[\\]\\\\/a-c.\n^-]{0,80}", path in "[a-c/.]{0,30}") {
             if let Ok(ignore) = Ignore::parse(&text) {

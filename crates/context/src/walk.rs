@@ -46,29 +46,34 @@ fn level(
     always: &[&str],
     entries: &mut Vec<Entry>,
 ) -> io::Result<()> {
-    let mut names: Vec<_> = fs::read_dir(base.join(below))?
-        .map(|entry| Ok(entry?.file_name()))
-        .collect::<io::Result<_>>()?;
+    let Some(mut names) = while_there(base, below, |path| {
+        fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<Vec<_>>>()
+    })?
+    else {
+        return Ok(());
+    };
     names.sort_unstable();
     for name in names {
         let path = below.join(name);
-        let metadata = match fs::symlink_metadata(base.join(&path)) {
-            Ok(metadata) => metadata,
-            // It went away meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
+        let Some(metadata) = while_there(base, &path, fs::symlink_metadata)? else {
+            continue;
         };
         let is_wanted = !ignore.ignores(&path) || always.iter().any(|name| path == Path::new(name));
         let entry = |kind| Entry {
             path: path.clone(),
             kind,
             mode: metadata.mode() & 0o7777,
-            mtime_ns: metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec(),
+            mtime_ns: metadata
+                .mtime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(metadata.mtime_nsec()),
         };
         if metadata.is_dir() {
             // An ignored directory may hold files that are not, or that are always listed.
             let holds = always.iter().any(|name| Path::new(name).starts_with(&path));
-            if !is_wanted && !ignore.has_exceptions() && !holds {
+            if !is_wanted && !holds && !ignore.may_take_back_below(&path) {
                 continue;
             }
             let at = entries.len();
@@ -79,13 +84,32 @@ fn level(
         } else if !is_wanted {
             continue;
         } else if metadata.is_symlink() {
-            let target = fs::read_link(base.join(&path))?;
-            entries.push(entry(EntryKind::Symlink(target)));
+            if let Some(target) = while_there(base, &path, fs::read_link)? {
+                entries.push(entry(EntryKind::Symlink(target)));
+            }
         } else if metadata.is_file() {
             entries.push(entry(EntryKind::File(metadata.len())));
         }
     }
     Ok(())
+}
+
+/// What `look` tells of `base`/`path`; `None` if that went away meanwhile. Errors name the path, but for
+/// that of the base itself, which the caller knows.
+fn while_there<T>(
+    base: &Path,
+    path: &Path,
+    look: impl Fn(PathBuf) -> io::Result<T>,
+) -> io::Result<Option<T>> {
+    match look(base.join(path)) {
+        Ok(seen) => Ok(Some(seen)),
+        Err(error) if path.as_os_str().is_empty() => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("{}: {error}", path.display()),
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -111,5 +135,19 @@ mod tests {
         assert_eq!(listed[3].kind, EntryKind::Symlink("/etc".into()));
         let all = walk(dir.path(), &Ignore::default(), &[]).unwrap();
         assert_eq!(all.len(), 8);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_named_and_what_went_away_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        // Root may read everything: a file that is taken for a directory is an error for root, too.
+        let look = |path: &str| while_there(dir.path(), Path::new(path), fs::read_dir).map(|_| ());
+        let text = look("file").unwrap_err().to_string();
+        assert!(text.starts_with("file: "), "{text}");
+        let gone = while_there(dir.path(), Path::new("gone"), fs::read_link).unwrap();
+        assert_eq!(gone, None);
+        let none = walk(&dir.path().join("gone"), &Ignore::default(), &[]);
+        assert_eq!(none.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
