@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     find::{Directories, find},
-    talk::{Error, Peer},
+    talk::{Error, Peer, null_as_default},
 };
 
 /// How long a plugin may take to say what it is and what it knows.
@@ -19,6 +19,7 @@ pub(crate) struct Nothing {}
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Activation {
+    #[serde(deserialize_with = "null_as_default")]
     implements: Vec<String>,
 }
 

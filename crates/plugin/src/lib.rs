@@ -2,8 +2,8 @@
 //! name in a few directories and asked over HTTP.
 //!
 //! A plugin may hang, die, or talk nonsense: every question has a deadline, every answer a limit,
-//! and every failure names the plugin and what was asked of it. What volumes and networks mean is left
-//! to others.
+//! and every failure names what was asked and the plugin (but for a refusal, which is told in the
+//! plugin's own words, as Docker does). What volumes and networks mean is left to others.
 
 mod activate;
 mod find;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -119,7 +119,7 @@ impl Peer {
             return Err(Error::Refused { question, answer });
         }
         // Some plugins answer with nothing where there is nothing to say.
-        let bytes = if bytes.trim_ascii().is_empty() {
+        let bytes = if matches!(bytes.trim_ascii(), b"" | b"null") {
             Bytes::from_static(b"{}")
         } else {
             bytes
@@ -145,6 +145,15 @@ impl Peer {
             }
         }
     }
+}
+
+/// Go writes `null` for a map or list that is empty, and reads it as what is unset.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 async fn speak(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     activate::{Nothing, QUERY_WITHIN, activate},
     find::Directories,
-    talk::{Error, Peer},
+    talk::{Error, Peer, null_as_default},
 };
 
 /// A plugin that provides volumes.
@@ -23,12 +23,16 @@ pub struct VolumeDriver {
 #[serde(default, rename_all = "PascalCase")]
 pub struct VolumeFacts {
     /// Its name.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Where it is, if it is mounted.
+    #[serde(deserialize_with = "null_as_default")]
     pub mountpoint: String,
     /// RFC 3339.
+    #[serde(deserialize_with = "null_as_default")]
     pub created_at: String,
     /// Whatever the driver wants to be shown.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: BTreeMap<String, serde_json::Value>,
 }
 
@@ -59,30 +63,35 @@ struct Done {}
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Mounted {
+    #[serde(deserialize_with = "null_as_default")]
     mountpoint: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Got {
+    #[serde(deserialize_with = "null_as_default")]
     volume: VolumeFacts,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Listed {
-    volumes: Option<Vec<VolumeFacts>>,
+    #[serde(deserialize_with = "null_as_default")]
+    volumes: Vec<VolumeFacts>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Capable {
+    #[serde(deserialize_with = "null_as_default")]
     capabilities: Capabilities,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Capabilities {
+    #[serde(deserialize_with = "null_as_default")]
     scope: String,
 }
 
@@ -155,7 +164,7 @@ impl VolumeDriver {
             .peer
             .ask("VolumeDriver.List", &Nothing {}, self.query())
             .await?;
-        Ok(listed.volumes.unwrap_or_default())
+        Ok(listed.volumes)
     }
 
     /// `local` or `global`. A plugin that does not know the question is local.
