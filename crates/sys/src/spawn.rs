@@ -15,7 +15,10 @@ use std::{
     ptr,
 };
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid},
+};
 
 /// A program to start.
 #[derive(Debug)]
@@ -54,8 +57,20 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
     }
     let attributes = Attributes::new()?;
     let pid = spawn_with(&path, &actions, &attributes, program)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    Ok((pid, pidfd))
+    // Where descriptors are short, these make room for the next one.
+    drop((copies, executable));
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok((pid, pidfd)),
+        Err(error) => {
+            // Nobody could watch it. One that is not there was reaped elsewhere, and its number may
+            // be another's.
+            if error != Errno::SRCH {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
+            Err(error.into())
+        }
+    }
 }
 
 fn spawn_with(
@@ -168,8 +183,6 @@ impl Drop for Attributes {
 #[cfg(test)]
 mod tests {
     use std::{fs::File, io::Read, os::unix::net::UnixStream};
-
-    use rustix::process::{WaitOptions, waitpid};
 
     use super::*;
 
