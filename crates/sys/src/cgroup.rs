@@ -361,7 +361,8 @@ fn inherit_cpuset(path: &Path) -> io::Result<()> {
 }
 
 fn collect_processes(path: &Path, below: bool, pids: &mut Vec<i32>) -> io::Result<()> {
-    match files::read_text(&path.join("cgroup.procs")) {
+    // However long it is: half a line would be the number of somebody else.
+    match fs::read_to_string(path.join("cgroup.procs")) {
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
         // The group is threaded, or just gone.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTSUP | libc::ENODEV)) => {}

@@ -61,12 +61,14 @@ fn write_once(file: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The text of a small file.
+/// The text of a small file. Half of a larger one would be a lie: that is an error.
 pub fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?
-        .take(SMALL_BYTES_MAX)
-        .read_to_string(&mut text)?;
+    let mut file = File::open(path)?.take(SMALL_BYTES_MAX + 1);
+    file.read_to_string(&mut text)?;
+    if file.limit() == 0 {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     Ok(text)
 }
 
@@ -95,7 +97,7 @@ pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{io::Write, os::fd::AsRawFd};
 
     use super::*;
 
@@ -106,6 +108,18 @@ mod tests {
         assert!(is_sealed(copy.as_fd()));
         assert!(!is_sealed(source.as_fd()));
         assert!(File::from(copy).write(b"x").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read_in_part() {
+        let mut file = File::from(memfd_create(c"text", MemfdFlags::CLOEXEC).unwrap());
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let whole = usize::try_from(SMALL_BYTES_MAX).unwrap();
+        file.write_all(&vec![b'7'; whole]).unwrap();
+        assert_eq!(read_text(Path::new(&path)).unwrap().len(), whole);
+        file.write_all(b"7").unwrap();
+        let error = read_text(Path::new(&path)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]
