@@ -45,7 +45,8 @@ impl Program {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) => {
                 match load(bytes, Some(&mut log)) {
                     Ok(fd) => Ok(Self(fd)),
-                    Err(error) => Err(with_log(error, &log)),
+                    // A log that does not fit is an error of its own, and not the reason.
+                    Err(_) => Err(with_log(error, &log)),
                 }
             }
             Err(error) => Err(error),
