@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 pub(crate) const HEADER: usize = 16;
 const ALIGNMENT: usize = 4;
-const NESTED: u16 = 1 << 15;
+pub(crate) const NESTED: u16 = 1 << 15;
 const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
 /// Flags of a request.
