@@ -742,3 +742,53 @@ fn a_missing_name_among_figures_is_told_alone() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     assert_told_once(&output, 1, "No such container: b");
 }
+
+#[test]
+fn a_port_is_asked_under_its_own_name() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("localhost:{}", listener.local_addr().unwrap().port());
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let head: Vec<String> = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        let answer = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        head
+    });
+    let host = format!("tcp://{place}");
+    let output = hull(&["-H", &host, "ps"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
+    let head = serving.join().unwrap();
+    let expected = format!("host: {place}");
+    assert!(
+        head.iter().any(|line| line.eq_ignore_ascii_case(&expected)),
+        "{head:?}"
+    );
+}
+
+#[test]
+fn a_push_names_its_platform_as_an_object() {
+    let daemon = Daemon::start(|line| match line {
+        line if line.ends_with("/push") => Answer::json(200, r#"{"status":"done"}"#),
+        _ => Answer::json(200, "{}"),
+    });
+    let line = ["push", "-q", "--platform", "linux/amd64", "registry.test/a"];
+    let output = hull(&line)
+        .env("DOCKER_HOST", daemon.host())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let requests = daemon.requests();
+    let push = requests
+        .iter()
+        .find(|request| request.line.contains("/push"));
+    let line = &push.unwrap().line;
+    // {"architecture":"amd64","os":"linux"}
+    let object = "platform=%7B%22architecture%22%3A%22amd64%22%2C%22os%22%3A%22linux%22%7D";
+    assert!(line.contains(object), "{line}");
+}

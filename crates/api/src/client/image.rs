@@ -115,7 +115,7 @@ impl Client {
         self.get(&of(name, "history"), query).await
     }
 
-    /// Pushes it.
+    /// Pushes it; of an image for several platforms all, or (a JSON object) one.
     pub async fn image_push(
         &self,
         name: &str,

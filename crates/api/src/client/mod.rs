@@ -269,7 +269,7 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(uri)
-            .header(header::HOST, "api.moby.localhost")
+            .header(header::HOST, self.shared.endpoint.authority())
             .header(header::USER_AGENT, USER_AGENT)
             .body(call.body.unwrap_or_else(body::empty))
             .map_err(|source| ClientError::Request { source })?;

@@ -36,6 +36,12 @@ pub trait Connect: fmt::Debug + Send + Sync {
     /// The address for people: `unix:///var/run/docker.sock`.
     fn host(&self) -> String;
 
+    /// What requests are addressed to: proxies in front of a daemon tell hosts apart by it. A socket has no
+    /// name of its own, and servers insist on one.
+    fn authority(&self) -> String {
+        "api.moby.localhost".to_owned()
+    }
+
     /// What stands before every path.
     fn prefix(&self) -> &str {
         ""
@@ -98,6 +104,10 @@ impl Connect for TcpEndpoint {
 
     fn host(&self) -> String {
         format!("tcp://{}", self.0)
+    }
+
+    fn authority(&self) -> String {
+        self.0.clone()
     }
 }
 

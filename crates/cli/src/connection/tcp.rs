@@ -61,6 +61,13 @@ impl Connect for TcpEndpoint {
         self.shown.clone()
     }
 
+    fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
     fn prefix(&self) -> &str {
         &self.prefix
     }

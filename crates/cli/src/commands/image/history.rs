@@ -73,10 +73,7 @@ impl Command for History {
             headings: &HEADINGS,
         };
         listing.render(&[])?;
-        let platform = match self.platform.as_str() {
-            "" => String::new(),
-            text => super::save::platforms(&[text.to_owned()])?.concat(),
-        };
+        let platform = super::save::platform(&self.platform)?;
         let client = connect(&call.globals).await?;
         let name = call.operand(0);
         let items = match client.image_history(name, &platform).await {

@@ -32,10 +32,7 @@ impl Command for Inspect {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        let platform = match self.platform.as_str() {
-            "" => String::new(),
-            text => super::save::platforms(&[text.to_owned()])?.concat(),
-        };
+        let platform = super::save::platform(&self.platform)?;
         let client = connect(&call.globals).await?;
         inspect(&call.operands, &self.format, async |name| {
             match client.image_raw(name, &platform).await {

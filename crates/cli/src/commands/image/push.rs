@@ -47,6 +47,7 @@ impl Command for Push {
         if self.all_tags && name.tag().is_some() {
             return Err(Error::new("tag can't be used with --all-tags/-a"));
         }
+        let platform = super::save::platform(&self.platform)?;
         if name.tag().is_none() && !self.all_tags && !self.quiet {
             ui::line("Using default tag: latest")?;
         }
@@ -62,7 +63,7 @@ impl Command for Push {
         } else {
             Shown::Stdout
         };
-        push(&client, &settings, &name, &self.platform, shown).await?;
+        push(&client, &settings, &name, &platform, shown).await?;
         if self.quiet {
             ui::line(&name.to_string())?;
         }
@@ -70,7 +71,7 @@ impl Command for Push {
     }
 }
 
-/// Has an image (without a tag: all of the repository) carried to its registry.
+/// Has an image (without a tag: all of the repository) carried to its registry. `platform` is in the API's form.
 pub(super) async fn push(
     client: &Client,
     settings: &Settings,
