@@ -71,14 +71,16 @@ const NOBODY: u32 = 65534;
 pub fn outside(mappings: &[Mapping], id: u32) -> Option<u32> {
     mappings.iter().find_map(|map| {
         let offset = id.checked_sub(map.inside)?;
-        (offset < map.size).then(|| map.outside + offset)
+        map.outside
+            .checked_add(offset)
+            .filter(|_| offset < map.size)
     })
 }
 
 fn inside(mappings: &[Mapping], id: u32) -> Option<u32> {
     mappings.iter().find_map(|map| {
         let offset = id.checked_sub(map.outside)?;
-        (offset < map.size).then(|| map.inside + offset)
+        map.inside.checked_add(offset).filter(|_| offset < map.size)
     })
 }
 

@@ -20,6 +20,8 @@ use rustix::{
     },
 };
 
+use crate::namespace;
+
 /// Flags of one mount: the kernel's `MOUNT_ATTR_*` bits.
 pub mod attr {
     /// Nothing can be written through it.
@@ -215,6 +217,16 @@ pub fn copy(directory: BorrowedFd<'_>, path: &Path, recursive: bool) -> io::Resu
 /// A detached copy of the mount at a path of the caller's own, links followed.
 pub fn copy_path(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     copy(CWD, path, recursive)
+}
+
+/// The same of another mount namespace (an open file of `/proc/PID/ns`), and of its root: a caller can copy
+/// mounts of its own namespace only.
+pub fn copy_path_of(
+    namespace: BorrowedFd<'_>,
+    path: &Path,
+    recursive: bool,
+) -> io::Result<OwnedFd> {
+    namespace::in_mounts(namespace, || copy_path(path, recursive))
 }
 
 /// Attaches a detached mount on top of what `target` is.

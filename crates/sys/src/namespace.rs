@@ -9,6 +9,8 @@ use std::{
     io,
     ops::{BitOr, BitOrAssign},
     os::fd::{AsRawFd, BorrowedFd},
+    path::Path,
+    thread,
 };
 
 /// A set of kinds of namespaces: the kernel's `CLONE_NEW*` bits.
@@ -97,6 +99,43 @@ pub fn join(target: BorrowedFd<'_>, kinds: Namespaces) -> io::Result<()> {
     let flags = i32::try_from(kinds.0).map_err(io::Error::other)?;
     // SAFETY: takes numbers only.
     check(unsafe { libc::setns(target.as_raw_fd(), flags) })
+}
+
+/// Runs `job` on a thread of its own in a mount namespace: an open file of `/proc/PID/ns`.
+pub fn in_mounts<T: Send>(
+    target: BorrowedFd<'_>,
+    job: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    // Who shares its root with other threads enters none.
+    alone(|| {
+        join(target, Namespaces::MOUNT)?;
+        job()
+    })
+}
+
+/// Runs `job` on a thread of its own whose working directory is `path`.
+pub fn in_directory<T: Send>(
+    path: &Path,
+    job: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    alone(|| {
+        rustix::process::chdir(path)?;
+        job()
+    })
+}
+
+/// Runs `job` on a thread that has its root and working directory for itself.
+fn alone<T: Send>(job: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let work = || {
+        // SAFETY: no memory is shared or handed over, and descriptors stay as they are.
+        check(unsafe { libc::unshare(libc::CLONE_FS) })?;
+        job()
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("namespace".into());
+        let done = thread.spawn_scoped(scope, work)?.join();
+        done.unwrap_or_else(|_| Err(io::Error::other("the namespace's thread panicked")))
+    })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

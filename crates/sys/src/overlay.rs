@@ -1,22 +1,24 @@
 //! Layers on top of each other as one detached mount, with the disk's owners or with others.
 
 use std::{
-    ffi::OsStr,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::{
     mount::{self, FileSystem, attr},
-    process,
+    namespace, process,
 };
 
 /// Whatever this host's defaults are: layers and archives of them know whole files only, so neither
 /// renamed directories nor files without data may appear where is written.
 const OPTIONS: [(&str, &str); 2] = [("redirect_dir", "off"), ("metacopy", "off")];
+
+/// The longest value that the kernel takes.
+const LIST_BYTES_MAX: usize = 255;
 
 /// What is to lie on top of what.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,10 +36,19 @@ pub struct Layers<'a> {
 impl Layers<'_> {
     /// A detached mount of them.
     pub fn mount(&self) -> io::Result<OwnedFd> {
-        match self.mount_paths(true) {
-            // `lowerdir+` came with Linux 6.5; a joined list may have 255 bytes.
+        match self.mount_one_by_one() {
+            // `lowerdir+` came with Linux 6.5.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.mount_paths(false).map_err(|_| error)
+                self.mount_joined().map_err(|joined| match joined.kind() {
+                    io::ErrorKind::ArgumentListTooLong => io::Error::new(
+                        error.kind(),
+                        format!(
+                            "{error} ({} layers are too many before Linux 6.5)",
+                            self.lower.len()
+                        ),
+                    ),
+                    _ => error,
+                })
             }
             mounted => mounted,
         }
@@ -73,16 +84,32 @@ impl Layers<'_> {
         })?
     }
 
-    fn mount_paths(&self, one_by_one: bool) -> io::Result<OwnedFd> {
+    fn mount_one_by_one(&self) -> io::Result<OwnedFd> {
         let overlay = self.begin()?;
-        if one_by_one {
-            for layer in self.lower {
-                overlay.set("lowerdir+", layer)?;
-            }
-        } else {
-            let all: Vec<&OsStr> = self.lower.iter().map(|layer| layer.as_os_str()).collect();
-            overlay.set("lowerdir", all.join(OsStr::new(":")))?;
+        for layer in self.lower {
+            overlay.set("lowerdir+", layer)?;
         }
+        self.mount_on(overlay)
+    }
+
+    /// By one list, which `:` divides. Descriptors are named in it, from where their names are shortest.
+    fn mount_joined(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |layer: &PathBuf| openat(CWD, layer, flags, Mode::empty());
+        let held = self.lower.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let names = held.iter().map(|layer| layer.as_raw_fd().to_string());
+        let list = names.collect::<Vec<_>>().join(":");
+        if list.len() > LIST_BYTES_MAX {
+            return Err(io::ErrorKind::ArgumentListTooLong.into());
+        }
+        namespace::in_directory(Path::new("/proc/self/fd"), || {
+            let overlay = self.begin()?;
+            overlay.set("lowerdir", list)?;
+            self.mount_on(overlay)
+        })
+    }
+
+    fn mount_on(&self, overlay: FileSystem) -> io::Result<OwnedFd> {
         let Some((upper, work)) = self.writable else {
             return overlay.mount(attr::RDONLY);
         };
@@ -157,4 +184,42 @@ impl Writable {
 fn directory(at: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(at, path, flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn older_kernels_mount_many_layers_whatever_they_are_called() {
+        let base = std::env::temp_dir().join(format!("hull-overlay-{}:a,b", std::process::id()));
+        let layers: Vec<PathBuf> = (0..40)
+            .map(|number| base.join(number.to_string()))
+            .collect();
+        for layer in &layers {
+            fs::create_dir_all(layer).unwrap();
+            fs::write(layer.join(layer.file_name().unwrap()), "").unwrap();
+        }
+        fs::write(layers[0].join("who"), "uppermost").unwrap();
+        fs::write(layers[1].join("who"), "below").unwrap();
+        let all = Layers {
+            lower: &layers,
+            ..Layers::default()
+        };
+        let mounted = all.mount_joined().unwrap();
+        let seen = PathBuf::from(format!("/proc/self/fd/{}", mounted.as_raw_fd()));
+        assert_eq!(fs::read_to_string(seen.join("who")).unwrap(), "uppermost");
+        assert_eq!(fs::read_dir(&seen).unwrap().count(), 41);
+        let many: Vec<PathBuf> = layers.iter().cycle().take(160).cloned().collect();
+        let all = Layers {
+            lower: &many,
+            ..Layers::default()
+        };
+        let error = all.mount_joined().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ArgumentListTooLong);
+        drop(mounted);
+        fs::remove_dir_all(base).unwrap();
+    }
 }
