@@ -26,7 +26,11 @@ use tokio::{
 };
 
 use crate::{
-    container::{exec::Exec, publish::Bindings, start},
+    container::{
+        exec::{Exec, ExecPhase},
+        publish::Bindings,
+        start,
+    },
     error::{Error, Result},
     events::Subject,
     logs::forward::Forwarding,
@@ -639,6 +643,10 @@ impl Actor {
             return;
         };
         if let Some(exec) = self.handle.execs().get_mut(&exec_id) {
+            // A shim that lost us in the middle tells it again.
+            if matches!(exec.phase, ExecPhase::Ended { .. }) {
+                return;
+            }
             exec.finish(exit.code);
         }
         self.say_exec("exec_die", id, Some(exit.code));

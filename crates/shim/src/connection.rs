@@ -10,7 +10,7 @@ use std::{
 
 use hull_shim::{
     codec::{self, CodecError, Decoder},
-    protocol::Request,
+    protocol::{Event, Exit, Request},
 };
 use serde::Serialize;
 
@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     /// Events go here. Requests may come all the same: a daemon that has heard of the exit lets the
     /// shim go without another connection, for which it may have no descriptor.
     pub(crate) is_events: bool,
+    /// Ends of exec sessions that were told here and may not be out yet: nothing else knows of them.
+    told: Vec<(String, Exit)>,
     interest: Interest,
 }
 
@@ -48,6 +50,7 @@ impl Connection {
             fds: Vec::new(),
             outbox: Outbox::unbounded(),
             is_events: false,
+            told: Vec::new(),
             interest: Interest::READ,
         })
     }
@@ -82,8 +85,31 @@ impl Connection {
         }
     }
 
+    /// Sends an event.
+    pub(crate) fn tell(&mut self, event: &Event) -> Result<(), Gone> {
+        if let Event::ExecExited { id, exit } = event {
+            self.told.push((id.clone(), exit.clone()));
+        }
+        self.send(event)?;
+        self.forget_what_is_out();
+        Ok(())
+    }
+
     pub(crate) fn flush(&mut self) -> Result<(), Gone> {
-        self.outbox.flush(self.socket.as_fd()).map(drop)
+        self.outbox.flush(self.socket.as_fd())?;
+        self.forget_what_is_out();
+        Ok(())
+    }
+
+    fn forget_what_is_out(&mut self) {
+        if self.outbox.is_empty() {
+            self.told.clear();
+        }
+    }
+
+    /// What was told and may never have left.
+    pub(crate) fn into_untold(self) -> Vec<(String, Exit)> {
+        self.told
     }
 
     pub(crate) fn update_interest(&mut self, number: u32, poll: &Poll) -> Result<(), Gone> {
@@ -108,5 +134,45 @@ impl Connection {
         }
         poll.remove(&self.socket);
         Ok((self.socket, self.decoder.into_rest()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_session_is_kept_until_it_is_out() {
+        let (mut daemon, ours) = UnixStream::pair().unwrap();
+        let poll = Poll::new().unwrap();
+        let mut connection = Connection::new(ours, 1, &poll).unwrap();
+        let ended = |id: &str| Event::ExecExited {
+            id: id.to_owned(),
+            exit: Exit {
+                code: 0,
+                finished_at_ns: 2,
+                started_at_ns: 1,
+                out_of_memory: false,
+            },
+        };
+        connection.tell(&ended("heard")).unwrap();
+        assert_eq!(connection.told.len(), 0);
+        while connection.outbox.is_empty() {
+            connection.send(&"x".repeat(50_000)).unwrap();
+        }
+        connection.tell(&ended("waiting")).unwrap();
+        assert_eq!(connection.told[0].0, "waiting");
+        daemon.set_nonblocking(true).unwrap();
+        while !connection.told.is_empty() {
+            while daemon.read(&mut [0; 50_000]).is_ok() {}
+            connection.flush().unwrap();
+        }
+        while connection.tell(&ended("lost")).is_ok() {
+            let _ = connection.send(&"x".repeat(50_000));
+        }
+        let untold = connection.into_untold();
+        assert!(untold.iter().any(|(id, _)| id == "lost"));
     }
 }

@@ -85,10 +85,14 @@ impl Shim {
         if self.is_heard() {
             return self.tell(&Event::ExecExited { id, exit });
         }
-        if self.unseen.len() == UNSEEN_MAX {
-            self.unseen.pop_front();
-        }
-        self.unseen.push_back((id, exit));
+        self.keep_unseen(vec![(id, exit)]);
+    }
+
+    /// For the next daemon that listens.
+    pub(crate) fn keep_unseen(&mut self, ends: Vec<(String, Exit)>) {
+        self.unseen.extend(ends);
+        let excess = self.unseen.len().saturating_sub(UNSEEN_MAX);
+        self.unseen.drain(..excess);
     }
 
     /// Completes a process if it is over and has nothing more to say.

@@ -385,9 +385,8 @@ impl Shim {
             .map(|monitor| Event::Health(monitor.state().clone()));
         let exit = self.exit.clone().map(Event::Exited);
         for event in ended.chain(health).chain(exit) {
-            if connection.send(&event).is_err() {
-                break;
-            }
+            // What does not get out is told to the next one that listens.
+            let _ = connection.tell(&event);
         }
     }
 

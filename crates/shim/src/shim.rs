@@ -240,7 +240,7 @@ impl Shim {
         let mut gone = Vec::new();
         for (&number, connection) in &mut self.connections {
             if connection.is_events
-                && (connection.send(event).is_err()
+                && (connection.tell(event).is_err()
                     || connection.update_interest(number, &self.poll).is_err())
             {
                 gone.push(number);
@@ -254,6 +254,10 @@ impl Shim {
     pub(crate) fn drop_connection(&mut self, number: u32) {
         if let Some(connection) = self.connections.remove(&number) {
             self.poll.remove(&connection.socket);
+            // A daemon that hears elsewhere has heard it there.
+            if !self.is_heard() {
+                self.keep_unseen(connection.into_untold());
+            }
         }
         let is_abandoned = |process: &Process| {
             process.made_by == Some(number) && matches!(process.stage, Stage::Prepared(_))
