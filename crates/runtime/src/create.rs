@@ -59,6 +59,16 @@ impl Created {
             channel.ok_or_else(|| StartError::State("the container was started".into()))?;
         channel.start()
     }
+
+    /// From now on a container made with [`StartSignal::Listener`] outlives its maker. Until then it ends
+    /// with it: nobody else knows of it.
+    pub fn keep(&mut self) -> Result<(), StartError> {
+        let gone = |_| StartError::State("the container's process is gone".into());
+        match self.channel.take() {
+            Some(channel) => channel.say(&Word::Start).map_err(gone),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Starts a container made with [`StartSignal::Listener`], through a connection to its socket.
@@ -128,13 +138,12 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created, Error> {
     let console = converse(&ours, pid, options.spec, options.id, options.bundle)?;
     apply_limits(pid, &plan.process)?;
     undo.keep();
-    let channel = matches!(options.start, StartSignal::Here).then_some(ours);
     Ok(Created {
         pid,
         pidfd,
         console,
         cgroup,
-        channel,
+        channel: Some(ours),
     })
 }
 
@@ -239,7 +248,7 @@ pub(crate) fn filter(spec: &Spec, at_hand: Option<&[u8]>) -> Result<Option<Progr
     seccomp::compile(section).map(Some).map_err(invalid)
 }
 
-fn connect_listener(spec: &Spec) -> Result<OwnedFd, Error> {
+pub(crate) fn connect_listener(spec: &Spec) -> Result<OwnedFd, Error> {
     let section = spec
         .linux()
         .as_ref()

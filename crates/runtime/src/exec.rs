@@ -17,9 +17,11 @@ use rustix::fs::{Mode, OFlags};
 use crate::{
     ExecOptions, StartError, Target,
     channel::{Channel, Word, create_error},
-    create::{Restore, apply_limits, filter, give_streams},
+    create::{Restore, apply_limits, connect_listener, filter, give_streams},
     error::{Context, Error},
+    hooks::HookState,
     init::{Finish, become_root, enter_cgroups, join_keyring, open_in_container},
+    notice::notice,
     options::Stdio,
     plan::{MachinePlan, ProcessPlan, plan_machine, plan_namespaces, plan_process},
     seccomp::Program,
@@ -62,17 +64,22 @@ pub fn exec(target: &Target<'_>, options: ExecOptions<'_>) -> Result<Executed, S
         Some(group) if !group.is_v2() => group.entrances().step(|| "open the cgroup".into())?,
         _ => Vec::new(),
     };
+    let listener = match &seccomp {
+        Some(program) if program.needs_listener() => Some(connect_listener(target.spec)?),
+        _ => None,
+    };
     let (ours, theirs) = Channel::pair().step(|| "make a channel".into())?;
     // Whoever is in the container may stop the new process before it is a program.
     let patient = ours.hear_within(READY_WITHIN);
     patient.step(|| "make a channel".into())?;
     let guest = Guest {
-        pidfd: target.pidfd,
+        target,
         kinds: kinds.without(Namespaces::PID),
         entrances: &entrances,
         plan: &plan,
         machine: &machine,
         seccomp: seccomp.as_ref(),
+        listener: listener.as_ref(),
         options: &options,
     };
     let restore = match kinds.contains(Namespaces::PID) {
@@ -98,6 +105,11 @@ pub fn exec(target: &Target<'_>, options: ExecOptions<'_>) -> Result<Executed, S
         }
     };
     apply_limits(pid, &plan)?;
+    if listener.is_some() {
+        // Its own name for itself means nothing to the listener.
+        let told = ours.say(&Word::Go(pid.to_string()));
+        told.step(|| "tell the new process its pid".into())?;
+    }
     ours.start()?;
     undo.keep();
     Ok(Executed {
@@ -157,12 +169,13 @@ fn group_of(pid: i32) -> Result<Group, Error> {
 
 /// The new process.
 struct Guest<'a> {
-    pidfd: &'a OwnedFd,
+    target: &'a Target<'a>,
     kinds: Namespaces,
     entrances: &'a [OwnedFd],
     plan: &'a ProcessPlan,
     machine: &'a MachinePlan,
     seccomp: Option<&'a Program>,
+    listener: Option<&'a OwnedFd>,
     options: &'a ExecOptions<'a>,
 }
 
@@ -184,8 +197,13 @@ impl Guest<'_> {
                 return 1;
             }
         };
-        if !matches!(channel.hear(), Ok(Some((Word::Start, _)))) {
-            return 1;
+        let mut notice = String::new();
+        loop {
+            match channel.hear() {
+                Ok(Some((Word::Start, _))) => break,
+                Ok(Some((Word::Go(pid), _))) => notice = self.notice(&pid),
+                _ => return 1,
+            }
         }
         let Ok(channel) = rustix::io::fcntl_dupfd_cloexec(channel, 3) else {
             return 1;
@@ -194,7 +212,7 @@ impl Guest<'_> {
             process: self.plan,
             machine: self.machine,
             seccomp: self.seccomp,
-            listener: None,
+            listener: self.listener,
             stdio: match &self.options.stdio {
                 Stdio::Inherit => None,
                 Stdio::Fds(input, output, error) => Some([input, output, error]),
@@ -207,8 +225,22 @@ impl Guest<'_> {
             proc,
             hooks: None,
             state: String::new(),
+            notice,
         };
         finish.run(Channel::new(channel))
+    }
+
+    /// What the seccomp listener is told of this process.
+    fn notice(&self, pid: &str) -> String {
+        let Target {
+            spec,
+            id,
+            bundle,
+            pid: first,
+            ..
+        } = self.target;
+        let state = HookState::new(spec, id, "running", *first, bundle);
+        notice(spec, pid.parse().unwrap_or(0), state)
     }
 
     /// `proc`: the caller's view of `/proc`, if the container's cannot be had.
@@ -233,7 +265,7 @@ impl Guest<'_> {
         }
         // Before the container's other processes can see this one.
         process::set_dumpable(false).step(|| "hide from others".into())?;
-        namespace::join(self.pidfd.as_fd(), self.kinds)
+        namespace::join(self.target.pidfd.as_fd(), self.kinds)
             .step(|| "join the container's namespaces".into())?;
         if self.kinds.contains(Namespaces::USER) {
             become_root()?;

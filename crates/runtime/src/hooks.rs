@@ -70,11 +70,21 @@ impl<'a> HookState<'a> {
 
 /// Runs `hooks` in order, up to the first that fails.
 pub fn run(hooks: Option<&Vec<Hook>>, kind: &str, state: &str) -> Result<(), Error> {
-    for (index, hook) in hooks.into_iter().flatten().enumerate() {
-        run_one(hook, state)
-            .map_err(|cause| Error::Hook(format!("error running {kind} hook #{index}: {cause}")))?;
-    }
-    Ok(())
+    let mut hooks = hooks.into_iter().flatten().enumerate();
+    hooks.try_for_each(|(index, hook)| run_named(index, hook, kind, state))
+}
+
+/// Runs all `hooks` in order, whatever becomes of each; gives what went wrong.
+pub fn run_all(hooks: Option<&Vec<Hook>>, kind: &str, state: &str) -> Vec<Error> {
+    let hooks = hooks.into_iter().flatten().enumerate();
+    hooks
+        .filter_map(|(index, hook)| run_named(index, hook, kind, state).err())
+        .collect()
+}
+
+fn run_named(index: usize, hook: &Hook, kind: &str, state: &str) -> Result<(), Error> {
+    run_one(hook, state)
+        .map_err(|cause| Error::Hook(format!("error running {kind} hook #{index}: {cause}")))
 }
 
 fn run_one(hook: &Hook, state: &str) -> Result<(), String> {

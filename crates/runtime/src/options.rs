@@ -107,6 +107,10 @@ impl<'a> CreateOptions<'a> {
 /// A running container, as [`exec`](crate::exec) needs it.
 #[derive(Debug)]
 pub struct Target<'a> {
+    /// The container's name.
+    pub id: &'a str,
+    /// Where its bundle is.
+    pub bundle: &'a Path,
     /// The pid of process 1, in the caller's pid namespace.
     pub pid: i32,
     /// The same process. A pid may be reused, this cannot.

@@ -254,6 +254,8 @@ fn exec_stands_still_with_the_container_and_is_killed_with_it() {
                 create(CreateOptions::new(&bundle.id, &bundle.directory, &spec)).unwrap();
             created.start().unwrap();
             let target = Target {
+                id: &bundle.id,
+                bundle: &bundle.directory,
                 pid: created.pid,
                 pidfd: &created.pidfd,
                 spec: &spec,

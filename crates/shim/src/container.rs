@@ -77,6 +77,8 @@ pub(crate) struct Made {
 /// The container, from its making to its end.
 #[derive(Debug)]
 pub(crate) struct Container {
+    id: String,
+    bundle: PathBuf,
     spec: Spec,
     seccomp_cache: Option<PathBuf>,
     backend: Backend,
@@ -132,6 +134,8 @@ impl Container {
             }
         };
         let container = Self {
+            id: request.id.clone(),
+            bundle: request.bundle.clone(),
             spec,
             seccomp_cache: request.seccomp_cache.clone(),
             backend,
@@ -159,6 +163,8 @@ impl Container {
             Backend::Foreign(foreign) => return foreign.exec(process, [stdin, stdout, stderr]),
         };
         let target = Target {
+            id: &self.id,
+            bundle: &self.bundle,
             pid: created.pid,
             pidfd: &created.pidfd,
             spec: &self.spec,

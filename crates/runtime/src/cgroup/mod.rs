@@ -76,14 +76,14 @@ impl Cgroup {
             let _ = group.remove(Duration::ZERO);
         }
         group.create().step(|| format!("create cgroup {path}"))?;
-        if let Some(resources) = resources {
-            let result = cgroup
-                .apply(resources)
-                .and_then(|()| cgroup.apply_devices(resources));
-            if let Err(error) = result {
-                let _ = cgroup.remove(Duration::ZERO);
-                return Err(error);
-            }
+        let none = LinuxResources::default();
+        let resources = resources.unwrap_or(&none);
+        let result = cgroup
+            .apply(resources)
+            .and_then(|()| cgroup.apply_first_devices(resources));
+        if let Err(error) = result {
+            let _ = cgroup.remove(Duration::ZERO);
+            return Err(error);
         }
         Ok(cgroup)
     }
@@ -117,11 +117,7 @@ impl Cgroup {
             }
         }
         self.apply(resources)?;
-        if resources
-            .devices()
-            .as_ref()
-            .is_some_and(|rules| !rules.is_empty())
-        {
+        if speaks_of_devices(resources) {
             self.apply_devices(resources)?;
         }
         Ok(())
@@ -147,11 +143,22 @@ impl Cgroup {
         Ok(())
     }
 
+    fn apply_first_devices(&self, resources: &LinuxResources) -> Result<(), Error> {
+        match self.apply_devices(resources) {
+            // Not asked for, and whoever may not limit devices can make no nodes for them.
+            Err(error)
+                if !speaks_of_devices(resources)
+                    && matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) =>
+            {
+                Ok(())
+            }
+            applied => applied,
+        }
+    }
+
     fn apply_devices(&self, resources: &LinuxResources) -> Result<(), Error> {
         let group = self.required()?;
-        let Some(rules) = settings::device_rules(resources) else {
-            return Ok(());
-        };
+        let rules = settings::device_rules(resources);
         let policy = DevicePolicy::from_rules(&rules).map_err(invalid)?;
         if group.is_v2() {
             let directory = group.open().step(|| "open cgroup".into())?;
@@ -328,9 +335,33 @@ fn watch(directory: &Path, v2: bool) -> io::Result<OwnedFd> {
     Ok(event)
 }
 
+fn speaks_of_devices(resources: &LinuxResources) -> bool {
+    resources
+        .devices()
+        .as_ref()
+        .is_some_and(|rules| !rules.is_empty())
+}
+
 fn write(group: &Group, setting: &Setting) -> io::Result<()> {
-    match group.write(&setting.controller, &setting.file, &setting.value) {
+    let (controller, file) = (&setting.controller, &setting.file);
+    let value = match setting.value.strip_prefix(settings::KEPT) {
+        Some(rest) => {
+            let now = group.read(controller, file)?;
+            let first = now.split_whitespace().next().unwrap_or("max");
+            format!("{first}{rest}")
+        }
+        None => setting.value.clone(),
+    };
+    match group.write(controller, file, &value) {
         Err(_) if setting.optional => Ok(()),
+        // Where the kernel does not count swap there is none to refuse, and no limit to lift.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && file == "memory.swap.max"
+                && matches!(value.as_str(), "0" | "max") =>
+        {
+            Ok(())
+        }
         result => result,
     }
 }

@@ -161,7 +161,9 @@ fn memory_v2(out: &mut Settings, memory: &LinuxMemory) -> Result<(), Error> {
         }
     };
     let limit = memory.limit().filter(|value| *value != 0);
-    if let Some(swap) = memory.swap().filter(|value| *value != 0) {
+    // No limit of memory is none of swap either, unless one is named.
+    let swap = memory.swap().filter(|value| *value != 0);
+    if let Some(swap) = swap.or(limit.filter(|limit| *limit < 0)) {
         let value = match limit {
             _ if swap < 0 => swap,
             Some(limit) if limit > 0 && swap >= limit => swap - limit,
@@ -209,6 +211,9 @@ fn cpu_v1(out: &mut Settings, cpu: &LinuxCpu) {
     );
 }
 
+/// Stands for the first word of what the file holds already.
+pub(super) const KEPT: &str = "KEPT";
+
 fn cpu_v2(out: &mut Settings, cpu: &LinuxCpu) {
     let idle = cpu.idle();
     out.put_some("cpu", "cpu.idle", idle);
@@ -224,15 +229,18 @@ fn cpu_v2(out: &mut Settings, cpu: &LinuxCpu) {
         cpu.quota().filter(|q| *q != 0),
         cpu.period().filter(|p| *p != 0),
     );
-    if quota.is_some() || period.is_some() {
-        let quota = quota
-            .filter(|quota| *quota > 0)
-            .map_or("max".into(), |q| q.to_string());
-        out.put(
-            "cpu",
-            "cpu.max",
-            format!("{quota} {}", period.unwrap_or(100_000)),
-        );
+    let quota = quota.map(|quota| match quota {
+        1.. => quota.to_string(),
+        _ => "max".to_owned(),
+    });
+    match (quota, period) {
+        (None, None) => {}
+        // The kernel keeps the period.
+        (Some(quota), None) => out.put("cpu", "cpu.max", quota),
+        (quota, Some(period)) => {
+            let quota = quota.unwrap_or_else(|| KEPT.to_owned());
+            out.put("cpu", "cpu.max", format!("{quota} {period}"));
+        }
     }
     out.put_some("cpu", "cpu.max.burst", cpu.burst());
 }
@@ -353,15 +361,12 @@ fn unified(out: &mut Settings, resources: &LinuxResources, v2: bool) -> Result<(
 }
 
 /// The spec's rules, and after them what every container may do: make any node, and use those that
-/// its own `/dev` has. `None`: the spec has no rules.
-pub(super) fn device_rules(resources: &LinuxResources) -> Option<Vec<LinuxDeviceCgroup>> {
+/// its own `/dev` has. What no rule allows is refused.
+pub(super) fn device_rules(resources: &LinuxResources) -> Vec<LinuxDeviceCgroup> {
     use LinuxDeviceType::{B, C};
-    let mut rules = resources
-        .devices()
-        .clone()
-        .filter(|rules| !rules.is_empty())?;
+    let mut rules = resources.devices().clone().unwrap_or_default();
     // With everything allowed first, there is nothing to add.
-    let mut end = true;
+    let mut end = false;
     for rule in &rules {
         let all = rule.typ().unwrap_or_default() == LinuxDeviceType::A
             || (rule.typ().is_none() && rule.major().is_none() && rule.minor().is_none());
@@ -372,7 +377,7 @@ pub(super) fn device_rules(resources: &LinuxResources) -> Option<Vec<LinuxDevice
         };
     }
     if end {
-        return Some(rules);
+        return rules;
     }
     let own: [(LinuxDeviceType, Option<i64>, Option<i64>, &str); 10] = [
         (C, None, None, "m"),
@@ -399,7 +404,7 @@ pub(super) fn device_rules(resources: &LinuxResources) -> Option<Vec<LinuxDevice
         }
         rules.extend(rule.build());
     }
-    Some(rules)
+    rules
 }
 
 #[cfg(test)]
@@ -449,7 +454,7 @@ mod tests {
             ["cpu.max=50000 100000", "cpuset.cpus=0-1"]
         );
         let json = r#"{"cpu":{"quota":-1}}"#;
-        assert_eq!(lines(json, true), ["cpu.max=max 100000"]);
+        assert_eq!(lines(json, true), ["cpu.max=max"]);
     }
 
     #[test]
@@ -468,21 +473,34 @@ mod tests {
     }
 
     #[test]
+    fn what_an_update_does_not_name_stays() {
+        assert_eq!(lines(r#"{"cpu":{"quota":50000}}"#, true), ["cpu.max=50000"]);
+        let period = lines(r#"{"cpu":{"period":50000}}"#, true);
+        assert_eq!(period, ["cpu.max=KEPT 50000"]);
+    }
+
+    #[test]
+    fn no_limit_of_memory_is_none_of_swap() {
+        let all = lines(r#"{"memory":{"limit":-1}}"#, true);
+        assert_eq!(all, ["memory.swap.max=max", "memory.max=max"]);
+        let some = lines(r#"{"memory":{"limit":100}}"#, true);
+        assert_eq!(some, ["memory.max=100"]);
+    }
+
+    #[test]
     fn an_open_list_of_devices_stays_open() {
-        let open = r#"{"devices":[{"allow":true,"access":"rwm"}]}"#;
-        assert_eq!(
-            device_rules(&serde_json::from_str(open).unwrap())
-                .unwrap()
-                .len(),
-            1
-        );
-        let closed = r#"{"devices":[{"allow":false,"access":"rwm"}]}"#;
-        assert_eq!(
-            device_rules(&serde_json::from_str(closed).unwrap())
-                .unwrap()
-                .len(),
-            11
-        );
-        assert!(device_rules(&serde_json::from_str("{}").unwrap()).is_none());
+        let count = |text: &str| device_rules(&serde_json::from_str(text).unwrap()).len();
+        assert_eq!(count(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#), 1);
+        assert_eq!(count(r#"{"devices":[{"allow":false,"access":"rwm"}]}"#), 11);
+    }
+
+    #[test]
+    fn a_list_that_does_not_speak_of_all_devices_is_closed() {
+        let count = |text: &str| device_rules(&serde_json::from_str(text).unwrap()).len();
+        let one =
+            r#"{"devices":[{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"}]}"#;
+        assert_eq!(count(one), 11);
+        assert_eq!(count(r#"{"devices":[]}"#), 10);
+        assert_eq!(count("{}"), 10);
     }
 }

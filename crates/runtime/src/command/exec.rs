@@ -62,6 +62,8 @@ pub(super) fn exec(global: &Global, rest: &[String]) -> Result<ExitCode, String>
         .ok_or("cannot exec in a stopped container")?;
     let cgroup = container.cgroup()?;
     let target = Target {
+        id: &container.record.id,
+        bundle: &container.record.bundle,
         pid: container.record.pid,
         pidfd: &pidfd,
         spec: &container.spec,
@@ -141,6 +143,9 @@ fn process(global: &Global, args: &Args, spec: &Spec) -> Result<Process, String>
     if args.has("no-new-privs") {
         value["noNewPrivileges"] = json!(true);
     }
+    if !value["env"].is_array() {
+        value["env"] = json!([]);
+    }
     if let Some(env) = value["env"].as_array_mut() {
         env.extend(args.values("env").map(|variable| json!(variable)));
     }
@@ -156,9 +161,15 @@ fn set_user(process: &mut Value, args: &Args) -> Result<(), String> {
             .map_err(|_| format!("`{text}` is no user or group id"))
     };
     if let Some(user) = args.value("user") {
-        let (user, group) = user.split_once(':').unwrap_or((user, "0"));
+        let (user, group) = match user.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (user, None),
+        };
         process["user"]["uid"] = json!(number(user)?);
-        process["user"]["gid"] = json!(number(group)?);
+        // What is not said stays the container's: group 0 would be the group of root's files.
+        if let Some(group) = group {
+            process["user"]["gid"] = json!(number(group)?);
+        }
     }
     let groups: Vec<u32> = args
         .values("additional-gids")

@@ -59,11 +59,19 @@ impl Making {
         let bundle = args.value("bundle").unwrap_or(".");
         let bundle =
             fs::canonicalize(bundle).map_err(|error| format!("bundle {bundle}: {error}"))?;
-        let (spec, config, unknown) = spec::load(&bundle.join("config.json"))?;
+        let (mut spec, config, unknown) = spec::load(&bundle.join("config.json"))?;
         for name in unknown {
             global
                 .log
                 .warn(&format!("unknown capability {name} ignored"));
+        }
+        let given = sockets();
+        if given > 0
+            && let Some(process) = spec.process_mut()
+        {
+            let mut env = process.env().clone().unwrap_or_default();
+            env.extend([format!("LISTEN_FDS={given}"), "LISTEN_PID=1".to_owned()]);
+            process.set_env(Some(env));
         }
         let directory = claim(&global.root, &id)?;
         Ok(Self {
@@ -86,7 +94,8 @@ impl Making {
 
     fn options(&self, global: &Global) -> Result<CreateOptions<'_>, String> {
         let mut options = CreateOptions::new(&self.id, &self.bundle, &self.spec);
-        options.preserve_fds = self.args.number("preserve-fds")?.unwrap_or(0);
+        let preserved = self.args.number("preserve-fds")?.unwrap_or(0);
+        options.preserve_fds = sockets().saturating_add(preserved);
         options.no_pivot = self.args.has("no-pivot");
         options.no_new_keyring = self.args.has("no-new-keyring");
         options.rootless = global.rootless;
@@ -158,6 +167,14 @@ impl Making {
     }
 }
 
+/// How many descriptors from 3 on are sockets for the container, by systemd's convention.
+fn sockets() -> u32 {
+    let own = std::process::id();
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let are_ours = std::env::var_os("LISTEN_PID").is_none() || number("LISTEN_PID") == Some(own);
+    number("LISTEN_FDS").filter(|_| are_ours).unwrap_or(0)
+}
+
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), String> {
     let name = path.file_name().ok_or("the pid file has no name")?;
     let temporary = path.with_file_name(format!(".{}", name.to_string_lossy()));
@@ -200,10 +217,11 @@ fn create_detached(global: &Global, making: &Making) -> Result<Container, String
     let mut options = making.options(global)?;
     let listener = in_directory(&making.directory, |path| UnixListener::bind(path))?;
     options.start = StartSignal::Listener(listener.into());
-    let created = make(options).map_err(create_text)?;
+    let mut created = make(options).map_err(create_text)?;
     let finish = making
         .pass_console(&created)
         .and_then(|()| making.container(&created));
+    let finish = finish.and_then(|container| created.keep().map_err(text).map(|()| container));
     finish.inspect_err(|_| making.abandon(Some(created)))
 }
 
@@ -409,10 +427,10 @@ fn destroy(global: &Global, container: &Container, force: bool) -> Result<(), St
         .hooks()
         .as_ref()
         .and_then(|hooks| hooks.poststop().as_ref());
-    if list.is_some()
-        && let Err(error) = hooks::run(list, "poststop", &container.hook_state("stopped"))
-    {
-        global.log.warn(&error.to_string());
+    if list.is_some() {
+        for error in hooks::run_all(list, "poststop", &container.hook_state("stopped")) {
+            global.log.warn(&error.to_string());
+        }
     }
     let removed = fs::remove_dir_all(&container.directory);
     failures.extend(

@@ -6,7 +6,8 @@
 
 use std::{
     ffi::{CStr, CString},
-    io,
+    fs::File,
+    io::{self, Read as _},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -23,7 +24,7 @@ use hull_sys::{
     seccomp::set_no_new_privileges,
 };
 use rustix::{
-    fs::{Access, AtFlags, CWD, FileType, Gid, Mode, Uid, accessat, fstat, statat},
+    fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessat, fstat, statat},
     io::Errno,
 };
 
@@ -37,6 +38,9 @@ use crate::{
 };
 
 const DEFAULT_UMASK: u32 = 0o022;
+
+/// Lists of users are read so far.
+const PASSWD_BYTES_MAX: u64 = 1 << 20;
 
 /// The first descriptor after those that every process has.
 const FIRST_PRESERVED: u32 = 3;
@@ -74,8 +78,10 @@ pub(crate) struct Finish<'a> {
     /// `None`: to be mounted if it is needed.
     pub(crate) proc: Option<OwnedFd>,
     pub(crate) hooks: Option<&'a Vec<Hook>>,
-    /// What hooks and the listener read.
+    /// What hooks read.
     pub(crate) state: String,
+    /// What the seccomp listener is told.
+    pub(crate) notice: String,
 }
 
 impl Finish<'_> {
@@ -93,9 +99,10 @@ impl Finish<'_> {
     }
 
     fn execute(&self, channel: &Channel) -> i32 {
+        let env = self.environment();
         let word = match self.give_up_privileges() {
             Err(error) => Word::Failed(error.to_string()),
-            Ok(()) => self.become_program(),
+            Ok(()) => self.become_program(&env),
         };
         let code = match word {
             Word::NotFound(_) => 127,
@@ -104,6 +111,18 @@ impl Finish<'_> {
         };
         let _ = channel.say(&word);
         code
+    }
+
+    /// With a home. The user may not be allowed to look it up, so it comes first.
+    fn environment(&self) -> Vec<CString> {
+        let mut env = self.process.env.clone();
+        if !env
+            .iter()
+            .any(|variable| variable.as_bytes().starts_with(b"HOME="))
+        {
+            env.extend(CString::new(format!("HOME={}", home_of(self.process.user))));
+        }
+        env
     }
 
     fn give_up_privileges(&self) -> Result<(), Error> {
@@ -129,6 +148,11 @@ impl Finish<'_> {
         self.enter_working_directory()?;
         self.change_identity()?;
         self.tie_to_parent()?;
+        if plan.no_new_privileges
+            && let Some(filter) = self.seccomp
+        {
+            self.install(filter)?;
+        }
         hooks::run(self.hooks, "startContainer", &self.state)
     }
 
@@ -261,12 +285,11 @@ impl Finish<'_> {
             capability::set_thread(effective, permitted, inheritable)
                 .step(|| "set capabilities".into())
         };
-        if let Some(filter) = self.seccomp {
-            if !plan.no_new_privileges {
-                let admin: CapabilitySet = Capability::from_name("SYS_ADMIN").into_iter().collect();
-                let admin = admin.intersection(own);
-                last(effective.union(admin), permitted.union(admin))?;
-            }
+        // Without `no_new_privs` a filter takes a capability that is given up now.
+        if let Some(filter) = self.seccomp.filter(|_| !plan.no_new_privileges) {
+            let admin: CapabilitySet = Capability::from_name("SYS_ADMIN").into_iter().collect();
+            let admin = admin.intersection(own);
+            last(effective.union(admin), permitted.union(admin))?;
             self.install(filter)?;
         }
         last(effective, permitted)?;
@@ -283,23 +306,25 @@ impl Finish<'_> {
         let socket = self.listener.ok_or_else(|| {
             Error::Invalid("the seccomp profile notifies, but names no listenerPath".into())
         })?;
-        fdpass::send(socket, self.state.as_bytes(), &[listener.as_fd()])
+        fdpass::send(socket, self.notice.as_bytes(), &[listener.as_fd()])
             .step(|| "pass the seccomp listener on".into())?;
         Ok(())
     }
 
     /// Returns only if that failed.
-    fn become_program(&self) -> Word {
+    fn become_program(&self, env: &[CString]) -> Word {
         let plan = self.process;
         let name = plan.args.first().map_or(c"", CString::as_c_str);
         let path = match find(name, &plan.search) {
             Ok(path) => path,
             Err(word) => return word,
         };
-        if let Err(error) = files::close_on_exec_from(FIRST_PRESERVED + self.preserve_fds) {
+        if let Err(error) =
+            files::close_on_exec_from(FIRST_PRESERVED.saturating_add(self.preserve_fds))
+        {
             return Word::Failed(format!("close descriptors: {error}"));
         }
-        let error = process::execute(&path, &plan.args, &plan.env);
+        let error = process::execute(&path, &plan.args, env);
         let text = format!("exec {}: {}", path.to_string_lossy(), plain(&error));
         match error.raw_os_error() {
             Some(libc::ENOENT) => Word::NotFound(text),
@@ -317,6 +342,27 @@ fn connect(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
     rustix::stdio::dup2_stdout(fds[1])?;
     rustix::stdio::dup2_stderr(fds[2])?;
     Ok(())
+}
+
+/// As the container's own list of users has it; `/` if it has none.
+fn home_of(user: u32) -> String {
+    // The image chose what lies there: it may be no file, and of any size.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut bytes = Vec::new();
+    if let Ok(file) = rustix::fs::open("/etc/passwd", flags, Mode::empty()).map(File::from)
+        && file.metadata().is_ok_and(|found| found.is_file())
+    {
+        let _ = file.take(PASSWD_BYTES_MAX).read_to_end(&mut bytes);
+    }
+    home_in(&String::from_utf8_lossy(&bytes), user).unwrap_or_else(|| "/".to_owned())
+}
+
+fn home_in(users: &str, user: u32) -> Option<String> {
+    users.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let (number, home) = (fields.get(2)?, fields.get(5)?);
+        (number.parse() == Ok(user) && !home.is_empty()).then(|| (*home).to_owned())
+    })
 }
 
 /// The kernel's words as programs in C print them, without the number.
@@ -387,6 +433,16 @@ fn examine(path: &CStr) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_is_the_one_of_the_users_number() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\nbad\nnone:x:5:5:::\nweb:x:1000:1000::/srv/web:\n";
+        let home = |user| home_in(users, user);
+        assert_eq!(home(0).as_deref(), Some("/root"));
+        assert_eq!(home(1000).as_deref(), Some("/srv/web"));
+        assert_eq!((home(5), home(7)), (None, None));
+    }
 
     #[test]
     fn what_is_missing_and_what_may_not_run_are_told_apart() {

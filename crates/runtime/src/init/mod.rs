@@ -31,6 +31,7 @@ use crate::{
     channel::{Channel, Word},
     error::{Context, Error},
     hooks::{self, HookState},
+    notice::notice,
     plan::{MachinePlan, NamespacePlan, ProcessPlan, root_propagation},
     prepare::Prepared,
     seccomp::Program,
@@ -124,6 +125,7 @@ impl Init<'_> {
                 .as_ref()
                 .and_then(|hooks| hooks.start_container().as_ref()),
             state: made.state,
+            notice: made.notice,
         };
         Ok((finish, channel))
     }
@@ -198,6 +200,10 @@ impl Init<'_> {
         let root = Root::from_fd(copy);
         let mut made = rootfs::make(self, &root)?;
         sysctl::apply(self.spec, &mut made)?;
+        if self.listener.is_some() {
+            let state = HookState::new(self.spec, self.id, "creating", pid, self.bundle);
+            made.notice = notice(self.spec, pid, state);
+        }
         self.run_hooks(channel, pid, &mut made)?;
         rootfs::restrict(self, &root)?;
         self.enter_root(root)?;
@@ -244,24 +250,29 @@ impl Init<'_> {
 
     /// The rest of the conversation is on the returned channel.
     fn wait_for_start(&self, channel: Channel) -> Result<Channel, i32> {
-        let channel = match self.start {
-            None => channel,
-            Some(listener) => {
-                drop(channel);
-                accept(listener).ok_or(1)?
-            }
+        hear_start(&channel)?;
+        let Some(listener) = self.start else {
+            return Ok(channel);
         };
-        loop {
-            match channel.hear() {
-                Ok(Some((Word::Start, _))) => return Ok(channel),
-                Ok(Some((Word::Go(_), _))) => {} // was not waited for
-                _ => return Err(1),
-            }
+        // The maker has written down that there is this container.
+        drop(channel);
+        let channel = accept(listener).ok_or(1)?;
+        hear_start(&channel)?;
+        Ok(channel)
+    }
+}
+
+/// `Err`: whoever was to say it is gone.
+fn hear_start(channel: &Channel) -> Result<(), i32> {
+    loop {
+        match channel.hear() {
+            Ok(Some((Word::Start, _))) => return Ok(()),
+            Ok(Some((Word::Go(_), _))) => {} // was not waited for
+            _ => return Err(1),
         }
     }
 }
 
-/// Somebody who connects and says nothing does not use the start up.
 fn accept(listener: &OwnedFd) -> Option<Channel> {
     loop {
         match accept_with(listener, SocketFlags::CLOEXEC) {

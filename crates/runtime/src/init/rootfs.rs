@@ -40,6 +40,8 @@ pub(crate) struct Made {
     pub(crate) working_directory: OwnedFd,
     /// What hooks read.
     pub(crate) state: String,
+    /// What the seccomp listener is told.
+    pub(crate) notice: String,
     /// Mounts that become read-only once all is written.
     read_only: Vec<OwnedFd>,
 }
@@ -95,6 +97,7 @@ pub(super) fn make(init: &Init<'_>, root: &Root) -> Result<Made, Error> {
         console,
         working_directory,
         state: String::new(),
+        notice: String::new(),
         read_only,
     })
 }
@@ -257,15 +260,16 @@ impl Maker<'_> {
     /// v2: the hierarchy as the cgroup namespace shows it. v1: one directory per hierarchy.
     fn cgroup(&mut self, plan: &MountPlan) -> io::Result<()> {
         let target = self.root.mkdir_all(&plan.destination, DIRECTORY)?;
+        let set = plan.set | plan.recursive.set;
         let Some(group) = self.init.cgroup.group() else {
             // Nothing of ours to show: a copy of what the caller sees.
             let copy = mount::copy_path(Path::new("/sys/fs/cgroup"), true)?;
-            return attach_with(&copy, target.as_fd(), plan.set, true);
+            return attach_with(&copy, target.as_fd(), set, true);
         };
         let private = self.init.namespaces.has(Namespaces::CGROUP);
         if group.is_v2() {
             let tree = if private {
-                FileSystem::new("cgroup2").and_then(|context| context.mount(plan.set))
+                FileSystem::new("cgroup2").and_then(|context| context.mount(set))
             } else {
                 // A mount from the first cgroup namespace would reset the host's mount options.
                 mount::copy_path(Path::new("/sys/fs/cgroup"), false)
@@ -274,15 +278,15 @@ impl Maker<'_> {
                 (Err(_), Some(directory)) => mount::copy_path(&directory.path, true)?,
                 (tree, _) => tree?,
             };
-            return attach_with(&tree, target.as_fd(), plan.set, false);
+            return attach_with(&tree, target.as_fd(), set, false);
         }
         let context = FileSystem::new("tmpfs")?;
         context.set("source", "cgroup")?;
         context.set("mode", "755")?;
-        let tmpfs = context.mount(plan.set & !attr::RDONLY)?;
+        let tmpfs = context.mount(set & !attr::RDONLY)?;
         mount::attach(tmpfs.as_fd(), target.as_fd())?;
         for directory in group.directories() {
-            self.cgroup_v1(directory, &tmpfs, private, plan.set)?;
+            self.cgroup_v1(directory, &tmpfs, private, set)?;
         }
         if plan.is_read_only() {
             self.read_only.push(tmpfs);

@@ -52,7 +52,7 @@ pub(crate) struct MountPlan {
 
 impl MountPlan {
     pub(crate) fn is_read_only(&self) -> bool {
-        self.set & attr::RDONLY != 0
+        (self.set | self.recursive.set) & attr::RDONLY != 0
     }
 }
 

@@ -119,7 +119,7 @@ fn strings<'a>(list: impl Iterator<Item = &'a String>, what: &str) -> Result<Vec
     .collect()
 }
 
-/// The last of several variables of a name counts. `HOME` is left to the caller.
+/// The last of several variables of a name counts. A `HOME` that is missing is looked up in the container.
 fn environment(process: &Process) -> Result<(Vec<CString>, String), Error> {
     const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let env = process.env().as_deref().unwrap_or_default();

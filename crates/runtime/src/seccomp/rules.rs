@@ -10,6 +10,10 @@ use hull_sys::seccomp::Flags;
 
 use super::table::{self, ARM_PRIVATE, Architecture, X32_BIT};
 
+/// What a process needs between its filter and the listener's hearing of it: the calls that send the
+/// descriptor, and those that say what went wrong.
+const NOT_NOTIFIED: [&str; 2] = ["write", "sendmsg"];
+
 /// The profile cannot be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CompileError {
@@ -31,8 +35,8 @@ pub enum CompileError {
     #[error("SCMP_ACT_NOTIFY cannot be the default action of a seccomp profile")]
     NotifyByDefault,
     /// The descriptor could not be sent to the listener.
-    #[error("SCMP_ACT_NOTIFY cannot be used for the write system call")]
-    NotifyWrite,
+    #[error("SCMP_ACT_NOTIFY cannot be used for the {0} system call")]
+    NotifyOwn(String),
     /// Nobody would listen.
     #[error("seccomp profile uses SCMP_ACT_NOTIFY but names no listenerPath")]
     NoListener,
@@ -271,8 +275,8 @@ fn rules<'a>(
         let answer = answer(syscall.action(), syscall.errno_ret())?;
         let notifies = syscall.action() == Action::ScmpActNotify;
         for name in syscall.names() {
-            if notifies && name == "write" {
-                return Err(CompileError::NotifyWrite);
+            if notifies && NOT_NOTIFIED.contains(&name.as_str()) {
+                return Err(CompileError::NotifyOwn(name.clone()));
             }
             if !table::is_known(name) && !skipped.contains(name) {
                 skipped.push(name.clone());

@@ -474,7 +474,7 @@ fn unknown_names_are_skipped_and_listed() {
 }
 
 #[test]
-fn a_listener_must_be_named_and_can_neither_be_default_nor_take_write() {
+fn a_listener_must_be_named_and_can_neither_be_default_nor_take_what_sends_it() {
     let compile = |default: &str, name: &str, path: Option<&str>| {
         let profile = profile(json!({
             "defaultAction": default,
@@ -485,6 +485,7 @@ fn a_listener_must_be_named_and_can_neither_be_default_nor_take_write() {
     };
     assert!(compile("SCMP_ACT_ALLOW", "mkdir", None).is_err());
     assert!(compile("SCMP_ACT_ALLOW", "write", Some("/x")).is_err());
+    assert!(compile("SCMP_ACT_ALLOW", "sendmsg", Some("/x")).is_err());
     assert!(compile("SCMP_ACT_NOTIFY", "mkdir", Some("/x")).is_err());
     assert!(
         compile("SCMP_ACT_ALLOW", "mkdir", Some("/x"))
