@@ -22,6 +22,7 @@ mod upload;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    terminal::ending::begin();
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
     if called

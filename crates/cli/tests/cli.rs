@@ -346,6 +346,38 @@ fn a_stream_that_is_cut_is_no_end() {
     }
 }
 
+#[test]
+fn ctrl_c_ends_it_with_a_code_of_its_own() {
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+    let daemon = Daemon::start(|_| Answer::stalled("{\"Type\":\"x\"}\n"));
+    for (signal, code) in [("INT", Some(130)), ("TERM", Some(143)), ("HUP", None)] {
+        let mut child = hull(&["events"])
+            .env("DOCKER_HOST", daemon.host())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It listens once it has something to say.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let kill = Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), code, "{signal}");
+        assert_eq!(status.signal().is_some(), code.is_none());
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_it_as_a_pipeline_expects() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = hull(&["help"]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+    assert!(output.stderr.is_empty());
+}
+
 /// One line on standard error, and nothing of a panic.
 #[track_caller]
 fn assert_told_once(output: &Output, code: i32, expected: &str) {

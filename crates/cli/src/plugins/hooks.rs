@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::{Plugin, command, find};
 use crate::context::Globals;
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::flags::{Given, parse_bool};
 use crate::format::template::{Kind, Template, Value};
 use crate::settings::Settings;
+use crate::terminal::signals::listen;
 use crate::ui;
 
 /// What a plugin is called with.
@@ -174,7 +175,7 @@ impl Hooks {
         let runtime = crate::commands::runtime()?;
         runtime.block_on(async {
             // Keys of the terminal reach the plugin as well, which decides what they mean.
-            let _kept = [SignalKind::interrupt(), SignalKind::quit()].map(signal);
+            let _kept = [SignalKind::interrupt(), SignalKind::quit()].map(listen);
             let mut command = tokio::process::Command::from(command);
             let status = command.status().await;
             let status = status.map_err(|error| Error::io("exec", path, &error).with_code(126))?;

@@ -4,17 +4,20 @@ use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcsetattr};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::task::JoinSet;
 
 use super::Signals;
-use super::signals::holds;
+use super::signals::{holds, listen};
 
 /// What ends a program that does not heed it.
 const ENDING: [i32; 4] = [1, 2, 3, 15];
 
 /// How the terminal was, while it is otherwise.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// That somebody waits for the signals that end the program.
+static WATCH: OnceLock<()> = OnceLock::new();
 
 /// Remembers what to give back; forgets it when dropped.
 pub(super) struct Guard;
@@ -26,7 +29,6 @@ impl Guard {
     /// # Errors
     /// When signals cannot be listened to.
     pub(super) fn of(before: &Termios, signals: Signals) -> io::Result<Self> {
-        static WATCH: OnceLock<()> = OnceLock::new();
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before.clone());
         if signals == Signals::End && WATCH.get().is_none() {
             watch()?;
@@ -42,6 +44,11 @@ impl Drop for Guard {
     }
 }
 
+/// Whether signals end the program from here.
+pub(super) fn watches() -> bool {
+    WATCH.get().is_some()
+}
+
 /// Waits on a thread of its own: the others may sit in a read.
 fn watch() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -51,7 +58,7 @@ fn watch() -> io::Result<()> {
     let mut waiting = JoinSet::new();
     for number in ENDING {
         let entered = runtime.enter();
-        let mut signals = signal(SignalKind::from_raw(number))?;
+        let mut signals = listen(SignalKind::from_raw(number))?;
         drop(entered);
         let wait = async move {
             while signals.recv().await.is_some() {

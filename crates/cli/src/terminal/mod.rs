@@ -1,6 +1,7 @@
 //! The user's terminal: modes that are always undone, its size, its keys, and signals.
 
 pub(crate) mod detach;
+pub(crate) mod ending;
 mod guard;
 mod input;
 mod output;

@@ -1,5 +1,6 @@
 //! Signals that are not for this program but for the container it is attached to, or for nobody.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -7,7 +8,7 @@ use hull_api::Client;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
-use super::guard;
+use super::{ending, guard};
 use crate::error::Error;
 use crate::ui;
 
@@ -41,6 +42,10 @@ pub(crate) struct Heeding {
 impl Drop for Heeding {
     fn drop(&mut self) {
         HOLDS.store(false, Ordering::Relaxed);
+        if !guard::watches() {
+            HELD.into_iter()
+                .for_each(|number| ending::set(number, true));
+        }
     }
 }
 
@@ -49,7 +54,7 @@ pub(crate) fn forward(client: &Client, container: &str) -> Heeding {
     let mut heeding = hold();
     heeding.passes_on = true;
     for (name, number) in FORWARDED {
-        let Ok(mut signals) = signal(SignalKind::from_raw(number)) else {
+        let Ok(mut signals) = listen(SignalKind::from_raw(number)) else {
             continue;
         };
         let (client, container) = (client.clone(), container.to_owned());
@@ -68,7 +73,7 @@ pub(crate) fn hold() -> Heeding {
     let mut tasks = JoinSet::new();
     let count = Arc::new(AtomicUsize::new(0));
     for number in HELD {
-        let Ok(mut signals) = signal(SignalKind::from_raw(number)) else {
+        let Ok(mut signals) = listen(SignalKind::from_raw(number)) else {
             continue;
         };
         let count = Arc::clone(&count);
@@ -92,6 +97,16 @@ pub(crate) fn hold() -> Heeding {
 /// Whether a signal is held back from ending this program.
 pub(super) fn holds(number: i32) -> bool {
     HELD.contains(&number) && HOLDS.load(Ordering::Relaxed)
+}
+
+/// Listens to a signal, which does nothing else from now on.
+///
+/// # Errors
+/// When it cannot be listened to.
+pub(crate) fn listen(kind: SignalKind) -> io::Result<Signal> {
+    let signals = signal(kind)?;
+    ending::set(kind.as_raw_value(), false);
+    Ok(signals)
 }
 
 /// Changes of the terminal's size.

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
+/// Where the reader of the output has gone: what a shell tells of a program that SIGPIPE ended.
+const EXIT_READER_GONE: u8 = 128 + 13;
+
 /// Whether advice is kept back: programs that read Docker's words should find nothing else.
 static TERSE: AtomicBool = AtomicBool::new(false);
 
@@ -38,7 +41,9 @@ pub(crate) fn out_bytes(bytes: &[u8]) -> Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(bytes).and_then(|()| output.flush()) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::Silent(1)),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Err(Error::Silent(EXIT_READER_GONE))
+        }
         Err(error) => Err(Error::io("write", "/dev/stdout", &error)),
     }
 }

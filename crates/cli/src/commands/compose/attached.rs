@@ -9,7 +9,7 @@ use hull_api::client::{JsonStream, LogsOptions, StopOptions};
 use hull_api::types::Event;
 use hull_compose::apply::ApplyError;
 use hull_compose::plan::state::Container;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::mpsc;
 
 use super::output::{Lines, Printer, Said, Style, follow, queue, short_name};
@@ -19,6 +19,7 @@ use crate::commands::Call;
 use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::format::time::api_timestamp;
+use crate::terminal::signals::listen;
 use crate::ui;
 
 /// How long what is on its way is waited for.
@@ -171,7 +172,7 @@ impl<'a> Attached<'a> {
         let scene = self.scene;
         let (sender, lines) = queue();
         let listener = |kind| {
-            signal(kind).map_err(|error| Error::new(format!("cannot listen to signals: {error}")))
+            listen(kind).map_err(|error| Error::new(format!("cannot listen to signals: {error}")))
         };
         let mut sources = Sources {
             lines,

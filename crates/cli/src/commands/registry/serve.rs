@@ -14,6 +14,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
 use crate::flags::{FlagSet, One};
 use crate::options::number::Bytes;
+use crate::terminal::signals;
 use crate::ui;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:5000";
@@ -116,7 +117,7 @@ fn serve_on_threads(serve: Serve) -> Result<u8> {
 }
 
 async fn serve_until_told(serve: Serve) -> Result<u8> {
-    use tokio::signal::unix::{SignalKind, signal};
+    use tokio::signal::unix::SignalKind;
     start_log(&serve.log_level)?;
     allow_many_files();
     let (address, metrics_address) = (or(&serve.listen, DEFAULT_LISTEN), serve.metrics.clone());
@@ -131,7 +132,8 @@ async fn serve_until_told(serve: Serve) -> Result<u8> {
         tokio::spawn(serve_metrics(listener, Arc::clone(&registry)));
     }
     let on = |kind| {
-        signal(kind).map_err(|error| Error::new(format!("cannot watch for signals: {error}")))
+        signals::listen(kind)
+            .map_err(|error| Error::new(format!("cannot watch for signals: {error}")))
     };
     let (mut terminate, mut interrupt) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hull_api::Client;
 use hull_api::client::StopOptions;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::task::JoinSet;
 
 use crate::connection::failure;
@@ -61,10 +61,10 @@ pub(super) async fn show(client: &Client) -> Result<u8> {
 
 async fn watch(client: &Client) -> Result<u8> {
     let failed = |error| Error::io("watch", "signals", &error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut quit = signal(SignalKind::quit()).map_err(failed)?;
-    let mut term = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut interrupt = signals::listen(SignalKind::interrupt()).map_err(failed)?;
+    let mut quit = signals::listen(SignalKind::quit()).map_err(failed)?;
+    let mut term = signals::listen(SignalKind::terminate()).map_err(failed)?;
+    let mut hangup = signals::listen(SignalKind::hangup()).map_err(failed)?;
     let mut resizes = signals::resizes();
     let mut keys = Input::open();
     let mut news = news::begin(client);
