@@ -16,6 +16,8 @@ pub(super) struct Facts {
     pub(super) kind: &'static str,
     pub(super) usage: String,
     pub(super) hidden: bool,
+    /// Docker does not have it.
+    pub(super) is_own: bool,
 }
 
 /// The flags of a command.
@@ -28,6 +30,7 @@ pub(super) fn facts<C: Command>() -> Vec<Facts> {
         kind: flag.kind,
         usage: flag.usage.clone().into_owned(),
         hidden: flag.hidden,
+        is_own: flag.is_own,
     });
     facts.collect()
 }

@@ -6,9 +6,11 @@
 
 pub(super) mod names;
 pub(super) mod scripts;
+mod values;
 
 use super::Entry;
 use super::guide;
+use super::reference::Facts;
 use super::table::{COMMANDS, GROUPS, Group, Section, group_called, known_as, listed};
 use crate::context::{Globals, Program};
 use crate::error::Result;
@@ -31,9 +33,52 @@ pub(super) enum Form {
     DirectedWords,
 }
 
-/// What Docker's scripts are told: files are offered, or nothing but what was listed.
-const FILES: (u8, &str) = (0, "ShellCompDirectiveDefault");
-const NO_FILES: (u8, &str) = (4, "ShellCompDirectiveNoFileComp");
+/// What Docker's scripts are told of what was listed: bits that are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Directive(u8);
+
+impl Directive {
+    /// Files are offered, should nothing listed fit.
+    const FILES: Self = Self(0);
+    /// The word goes on: no space follows.
+    const OPEN: u8 = 2;
+    /// Nothing but what was listed.
+    const NO_FILES: Self = Self(4);
+    /// Directories are offered.
+    const DIRECTORIES: Self = Self(16);
+
+    /// As the last line, which is for whoever reads the output, tells it.
+    fn names(self) -> String {
+        let known = [
+            (Self::OPEN, "ShellCompDirectiveNoSpace"),
+            (Self::NO_FILES.0, "ShellCompDirectiveNoFileComp"),
+            (Self::DIRECTORIES.0, "ShellCompDirectiveFilterDirs"),
+        ];
+        let set: Vec<&str> = known
+            .iter()
+            .filter(|(bit, _)| self.0 & bit != 0)
+            .map(|(_, name)| *name)
+            .collect();
+        match set.is_empty() {
+            true => "ShellCompDirectiveDefault".to_owned(),
+            false => set.join(", "),
+        }
+    }
+}
+
+/// Commands whose operands are files here; of `build`, a directory.
+const OF_FILES: [&str; 10] = [
+    "container cp",
+    "context import",
+    "image import",
+    "manifest annotate",
+    "manifest create",
+    "manifest inspect",
+    "manifest push",
+    "manifest rm",
+    "volume cp",
+    "volume import",
+];
 
 /// A word, and what it is; nothing for names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,20 +93,35 @@ struct Next {
     words: Vec<Word>,
     /// Names the daemon knows.
     things: Option<Thing>,
+    /// What stands before each, as it was typed, and what follows a name.
+    before: String,
+    after: &'static str,
+    /// The network whose containers are meant.
+    network: Option<String>,
+    directive: Directive,
 }
 
 impl Next {
-    fn words(words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    fn words(words: impl IntoIterator<Item = impl ToString>) -> Self {
+        let word = |text: String| Word {
+            text,
+            about: String::new(),
+        };
         Self {
             words: words
                 .into_iter()
-                .map(|text| Word {
-                    text: text.into(),
-                    about: String::new(),
-                })
+                .map(|text| word(text.to_string()))
                 .collect(),
             things: None,
+            before: String::new(),
+            after: "",
+            network: None,
+            directive: Directive::NO_FILES,
         }
+    }
+
+    fn nothing() -> Self {
+        Self::words([""; 0])
     }
 
     fn described<'w>(words: impl IntoIterator<Item = (&'w str, &'w str)>) -> Self {
@@ -71,20 +131,42 @@ impl Next {
         };
         Self {
             words: words.into_iter().map(word).collect(),
-            things: None,
+            ..Self::nothing()
         }
     }
 
     fn things(thing: Thing) -> Self {
         Self {
-            words: Vec::new(),
             things: Some(thing),
+            ..Self::nothing()
         }
+    }
+
+    /// The same after something that was typed.
+    fn after(mut self, before: &str) -> Self {
+        before.clone_into(&mut self.before);
+        self
+    }
+
+    /// The same, each followed by something, after which the word goes on.
+    fn followed(mut self, after: &'static str) -> Self {
+        self.after = after;
+        self.open()
+    }
+
+    /// The same where the word goes on: as there are no files that fit it, they may be offered.
+    fn open(self) -> Self {
+        self.with(Directive(Directive::OPEN))
+    }
+
+    fn with(mut self, directive: Directive) -> Self {
+        self.directive = directive;
+        self
     }
 }
 
 /// Candidates for the word after `words`, which are the command's and follow the global flags.
-fn next(program: Program, words: &[String]) -> Next {
+fn next(program: Program, words: &[String], part: &str) -> Next {
     let Some((first, rest)) = words.split_first() else {
         return Next::described(commands(program));
     };
@@ -103,7 +185,7 @@ fn next(program: Program, words: &[String]) -> Next {
     let found = COMMANDS
         .iter()
         .find(|entry| known_as(entry.about.names, &name).is_some());
-    found.map_or(Next::words([""; 0]), |entry| within(entry, rest))
+    found.map_or(Next::nothing(), |entry| within(program, entry, rest, part))
 }
 
 /// The commands and groups there are. Docker's own program names here what its front page does not.
@@ -143,12 +225,13 @@ fn helped(program: Program, words: &[String]) -> Next {
     }
     match words.join(" ") {
         group if group_called(&group).is_some() => Next::described(verbs(program, &group)),
-        _ => Next::words([""; 0]),
+        _ => Next::nothing(),
     }
 }
 
 /// What may follow a command and some of its flags and operands.
-fn within(entry: &Entry, words: &[String]) -> Next {
+fn within(program: Program, entry: &Entry, words: &[String], part: &str) -> Next {
+    let name = entry.about.names.first().copied().unwrap_or_default();
     let flags = (entry.flags)();
     let flag = |word: &str| {
         let long = word.strip_prefix("--");
@@ -160,43 +243,134 @@ fn within(entry: &Entry, words: &[String]) -> Next {
             None => short.is_some() && flag.short == short,
         })
     };
-    let takes_value = |word: &String| {
-        word.starts_with('-')
-            && !word.contains('=')
-            && flag(word).is_some_and(|flag| !flag.kind.is_empty())
+    let wanting = |word: &str| {
+        let open = word.starts_with('-') && !word.contains('=');
+        flag(word).filter(|flag| open && !flag.kind.is_empty())
     };
-    if let Some(flag) = words
-        .last()
-        .filter(|word| takes_value(word))
-        .and_then(|word| flag(word))
-    {
-        return value_of(flag.long);
+    let driver = given(words, "--log-driver");
+    if let Some(flag) = words.last().and_then(|word| wanting(word)) {
+        return values::of(name, flag.long, part, driver);
     }
-    let mut operands = 0;
+    // A value may be joined to its flag.
+    if let Some((joined, value)) = part.split_once('=')
+        && let Some(flag) = flag(joined).filter(|_| joined.starts_with("--"))
+    {
+        return values::of(name, flag.long, value, driver);
+    }
+    let mut operands: Vec<&str> = Vec::new();
     let mut skips = false;
     for word in words {
         if skips {
             skips = false;
-        } else if word.starts_with('-') && (entry.about.interspersed || operands == 0) {
-            skips = takes_value(word);
+        } else if word.starts_with('-') && (entry.about.interspersed || operands.is_empty()) {
+            skips = wanting(word).is_some();
         } else {
-            operands += 1;
+            operands.push(word);
         }
     }
-    let thing = operand(entry.about.usage, operands).map(|thing| of_state(entry, thing));
-    let mut next = thing.map_or(Next::words([""; 0]), Next::things);
-    if entry.about.interspersed || operands == 0 {
-        let shown = flags.iter().filter(|flag| !flag.hidden);
-        next.words.extend(shown.map(|flag| Word {
+    if part.starts_with('-') && (entry.about.interspersed || operands.is_empty()) {
+        return flag_words(program, &flags, words, part);
+    }
+    operand(name, entry.about.usage, &operands, words)
+}
+
+/// What was given to a flag.
+fn given<'w>(words: &'w [String], flag: &str) -> Option<&'w str> {
+    words.iter().enumerate().find_map(|(at, word)| {
+        let rest = word.strip_prefix(flag)?;
+        match rest.strip_prefix('=') {
+            Some(value) => Some(value),
+            None => rest
+                .is_empty()
+                .then(|| words.get(at + 1).map(String::as_str))
+                .flatten(),
+        }
+    })
+}
+
+/// The flags that may be given still, the short ones for who has typed no second dash.
+fn flag_words(program: Program, flags: &[Facts], words: &[String], part: &str) -> Next {
+    let repeats = |flag: &Facts| {
+        matches!(
+            flag.kind,
+            "list" | "map" | "strings" | "stringArray" | "filter"
+        )
+    };
+    let was_given = |flag: &Facts| {
+        let long = format!("--{}", flag.long);
+        words.iter().any(|word| {
+            let word = word.split('=').next().unwrap_or(word);
+            let letters = word.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+            word == long
+                || letters
+                    .zip(flag.short)
+                    .is_some_and(|(letters, short)| letters.contains(short))
+        })
+    };
+    let shown = flags.iter().filter(|flag| {
+        !flag.hidden
+            && (!flag.is_own || program == Program::Hull)
+            && (repeats(flag) || !was_given(flag))
+    });
+    let mut next = Next::nothing();
+    for flag in shown {
+        let about = plainly(flag.usage.lines().next().unwrap_or_default());
+        next.words.push(Word {
             text: format!("--{}", flag.long),
-            about: flag.usage.lines().next().unwrap_or_default().to_owned(),
-        }));
+            about: about.to_owned(),
+        });
+        if let Some(short) = flag.short.filter(|_| part == "-") {
+            next.words.push(Word {
+                text: format!("-{short}"),
+                about: about.to_owned(),
+            });
+        }
     }
     next
 }
 
+/// What a flag is for, without the default that the help adds.
+fn plainly(usage: &str) -> &str {
+    match usage.rsplit_once(" (default ") {
+        Some((text, default)) if !default.starts_with('0') && default.ends_with(')') => text,
+        _ => usage,
+    }
+}
+
+/// What an operand may be.
+fn operand(name: &str, usage: &str, operands: &[&str], words: &[String]) -> Next {
+    if OF_FILES.contains(&name) {
+        let next = match name {
+            "container cp" | "volume cp" => Next::things(thing_copied(name)).followed(":"),
+            _ => Next::nothing(),
+        };
+        return next.with(Directive::FILES);
+    }
+    if name == "image build" {
+        return Next::nothing().with(Directive::DIRECTORIES);
+    }
+    // What is made has no name yet.
+    if name.ends_with(" create") && name != "container create" {
+        return Next::nothing();
+    }
+    let found = named(usage, operands.len()).map(|thing| of_state(name, words, thing));
+    let mut next = found.map_or(Next::nothing(), Next::things);
+    if name == "network disconnect" && operands.len() == 1 {
+        next.network = operands.first().map(|&network| network.to_owned());
+    }
+    next
+}
+
+/// Whose files are copied.
+fn thing_copied(name: &str) -> Thing {
+    match name {
+        "volume cp" => Thing::Volume,
+        _ => Thing::Container,
+    }
+}
+
 /// What a usage line asks for at a place.
-fn operand(usage: &str, at: usize) -> Option<Thing> {
+fn named(usage: &str, at: usize) -> Option<Thing> {
     let words: Vec<&str> = usage
         .split_whitespace()
         .filter(|word| *word != "[OPTIONS]")
@@ -209,6 +383,7 @@ fn operand(usage: &str, at: usize) -> Option<Thing> {
         ("CONTAINER", Thing::Container),
         ("IMAGE", Thing::Image),
         ("SOURCE_IMAGE", Thing::Image),
+        ("TARGET_IMAGE", Thing::Image),
         ("NETWORK", Thing::Network),
         ("VOLUME", Thing::Volume),
         ("CONTEXT", Thing::Context),
@@ -221,62 +396,20 @@ fn operand(usage: &str, at: usize) -> Option<Thing> {
 }
 
 /// Of containers and networks, those the command can do something to.
-fn of_state(entry: &Entry, thing: Thing) -> Thing {
-    let name = entry.about.names.first().copied().unwrap_or_default();
+fn of_state(name: &str, words: &[String], thing: Thing) -> Thing {
     if name == "network rm" {
         return Thing::OwnNetwork;
     }
     if thing != Thing::Container {
         return thing;
     }
+    let is_forced = || words.iter().any(|word| word == "--force" || word == "-f");
     match name.strip_prefix("container ").unwrap_or(name) {
-        "stop" | "kill" | "exec" | "attach" | "pause" | "top" | "stats" => Thing::Running,
+        "stop" | "kill" | "exec" | "attach" | "pause" | "top" | "stats" | "port" => Thing::Running,
         "start" => Thing::Stopped,
+        "rm" if !is_forced() => Thing::Stopped,
         "unpause" => Thing::Paused,
         _ => thing,
-    }
-}
-
-/// What a flag may be given.
-fn value_of(flag: &str) -> Next {
-    match flag {
-        "network" | "net" => Next::things(Thing::NetworkMode),
-        "log-level" => Next::words(["debug", "info", "warn", "error", "fatal"]),
-        "volumes-from" | "like" | "link" => Next::things(Thing::Container),
-        "volume" => Next::things(Thing::Volume),
-        "log-driver" => Next::things(Thing::LogDriver),
-        "runtime" => Next::things(Thing::Runtime),
-        "image" => Next::things(Thing::Image),
-        "context" | "from" => Next::things(Thing::Context),
-        "restart" => Next::words(["no", "always", "on-failure", "unless-stopped"]),
-        "pull" => Next::words(["always", "missing", "never"]),
-        "format" => Next::words(["json", "table"]),
-        "type" => Next::words(["container", "image", "network", "volume"]),
-        "signal" => Next::words(["TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2"]),
-        "filter" => Next::words([
-            "name=",
-            "label=",
-            "status=",
-            "ancestor=",
-            "network=",
-            "volume=",
-            "since=",
-            "before=",
-            "dangling=",
-            "driver=",
-            "until=",
-        ]),
-        "cap-add" | "cap-drop" => Next::words([
-            "ALL",
-            "NET_ADMIN",
-            "NET_RAW",
-            "SYS_ADMIN",
-            "SYS_PTRACE",
-            "SYS_TIME",
-            "CHOWN",
-            "KILL",
-        ]),
-        _ => Next::words([""; 0]),
     }
 }
 
@@ -303,31 +436,51 @@ pub(super) fn answer(globals: Globals, form: Form, words: &[String]) -> Result<u
         ui::out(&told)?;
         return Ok(0);
     }
-    // A value may be joined to its flag.
-    let (joined, part) = match current.split_once('=') {
-        Some((flag, part)) if flag.starts_with("--") => (flag, part),
-        _ => ("", current),
-    };
-    let (next, joint) = match (joined.strip_prefix("--"), flag) {
-        (Some(flag), _) => (value_of(flag), format!("{joined}=")),
-        (None, Some(flag)) => (value_of(flag), String::new()),
-        (None, None) if before.is_empty() => (first(&globals, form, part), String::new()),
-        (None, None) => (next(globals.program, &before), String::new()),
-    };
-    let is_open =
-        next.things.is_none() && !next.words.iter().any(|word| !word.text.starts_with('-'));
-    let found = candidates(&globals, next, part);
-    let directive = match is_open && found.is_empty() {
-        true => FILES,
-        false => NO_FILES,
-    };
+    let (mut next, joint, part) = asked(&globals, form, &before, current, flag);
+    let found = candidates(&globals, &mut next, part);
     ui::out(&lines(&found, form, &joint))?;
     if matches!(form, Form::Directed | Form::DirectedWords) {
-        let (number, name) = directive;
-        ui::line(&format!(":{number}"))?;
-        ui::note(&format!("Completion ended with directive: {name}"));
+        ui::line(&format!(":{}", next.directive.0))?;
+        let names = next.directive.names();
+        ui::note(&format!("Completion ended with directive: {names}"));
     }
     Ok(0)
+}
+
+/// What may come next, what of the word that is being typed stays before it, and the rest of that word.
+fn asked<'w>(
+    globals: &Globals,
+    form: Form,
+    before: &[String],
+    current: &'w str,
+    flag: Option<&str>,
+) -> (Next, String, &'w str) {
+    // Docker's scripts put the flag before the value again themselves.
+    let joint = |flag: &str| match form {
+        Form::Words | Form::Described => format!("{flag}="),
+        Form::Directed | Form::DirectedWords => String::new(),
+    };
+    let joined = current
+        .split_once('=')
+        .filter(|(flag, _)| flag.starts_with("--"));
+    match (joined, flag) {
+        (_, Some(flag)) => (values::of("", flag, current, None), String::new(), current),
+        (Some((flag, part)), None) if before.is_empty() => {
+            let next = values::of("", flag.trim_start_matches('-'), part, None);
+            (next, joint(flag), part)
+        }
+        (Some((flag, part)), None) => {
+            let next = next(globals.program, before, current);
+            (next, joint(flag), part)
+        }
+        (None, None) if before.is_empty() => {
+            (first(globals, form, current), String::new(), current)
+        }
+        (None, None) => {
+            let next = next(globals.program, before, current);
+            (next, String::new(), current)
+        }
+    }
 }
 
 fn lines(found: &[Word], form: Form, joint: &str) -> String {
@@ -341,7 +494,7 @@ fn lines(found: &[Word], form: Form, joint: &str) -> String {
 
 /// What may be the first word: commands, those of plugins, and the flags before any command.
 fn first(globals: &Globals, form: Form, part: &str) -> Next {
-    let mut next = next(globals.program, &[]);
+    let mut next = next(globals.program, &[], part);
     if part.starts_with('-') {
         let mut shown = Globals::new(globals.program);
         let mut set = FlagSet::default();
@@ -418,28 +571,39 @@ fn of_plugin(globals: &Globals, form: Form, before: &[String], current: &str) ->
     }
 }
 
-/// Names first, then words; flags beside names only for who has begun one.
-fn candidates(globals: &Globals, next: Next, part: &str) -> Vec<Word> {
-    let (things, mut words) = (next.things, next.words);
-    let found = match (things, part.split_once(':')) {
-        (Some(_), _) if part.starts_with('-') => Vec::new(),
-        (Some(Thing::NetworkMode), Some(("container", _))) => {
+/// Names first, then words.
+fn candidates(globals: &Globals, next: &mut Next, part: &str) -> Vec<Word> {
+    // Nothing is asked where files come first, until something is typed.
+    let names = match (next.things, &next.network, part.split_once(':')) {
+        (Some(_), ..) if next.directive == Directive::FILES && part.is_empty() => Vec::new(),
+        (Some(_), Some(network), _) => names::on(globals, network),
+        (Some(Thing::NetworkMode), _, Some(("container", _))) => {
             let names = names::of(globals, Thing::Running).into_iter();
             names.map(|name| format!("container:{name}")).collect()
         }
-        (Some(Thing::NetworkMode), None) => {
-            let names = names::of(globals, Thing::Network).into_iter();
-            names.chain(["container:".to_owned()]).collect()
+        (Some(Thing::NetworkMode), ..) => {
+            let mut names = names::of(globals, Thing::Network);
+            if !globals.is_docker() {
+                names.push("container:".to_owned());
+            }
+            names
         }
-        (Some(thing), _) => names::of(globals, thing),
-        (None, _) => Vec::new(),
+        (Some(thing), ..) => names::of(globals, thing),
+        (None, ..) => Vec::new(),
     };
-    if things.is_some() && !part.starts_with('-') {
-        words.retain(|word| !word.text.starts_with("--"));
+    let (before, after) = (&next.before, next.after);
+    let mut found = Next::words(names.iter().map(|name| format!("{name}{after}"))).words;
+    found.append(&mut next.words);
+    if !before.is_empty() {
+        for word in &mut found {
+            word.text = format!("{before}{}", word.text);
+        }
     }
-    let mut found = Next::words(found).words;
-    found.extend(words);
     found.retain(|word| word.text.starts_with(part));
+    // A name is followed by a path in it, not by the next word.
+    if next.directive == Directive::FILES && !after.is_empty() && !found.is_empty() {
+        next.directive = Directive(Directive::OPEN);
+    }
     found
 }
 
@@ -449,7 +613,7 @@ mod tests {
 
     fn complete(words: &[&str]) -> Next {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        next(Program::Hull, &words)
+        next(Program::Hull, &words, "")
     }
 
     fn has(next: &Next, text: &str) -> bool {
@@ -460,9 +624,15 @@ mod tests {
     fn commands_then_verbs_then_flags() {
         assert!(has(&complete(&[]), "run") && has(&complete(&[]), "compose"));
         assert!(has(&complete(&["container"]), "ls"));
-        assert!(has(&complete(&["ps", "-a"]), "--filter"));
-        assert!(has(&complete(&["container", "run"]), "--publish"));
-        let docker = next(Program::Docker, &[]);
+        let flags = |words: &[&str], part: &str| {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            next(Program::Hull, &words, part)
+        };
+        assert!(has(&flags(&["ps", "-a"], "--"), "--filter"));
+        assert!(!has(&flags(&["ps", "-a"], "--"), "--all"));
+        assert!(!has(&flags(&["ps", "-a"], ""), "--filter"));
+        assert!(has(&flags(&["container", "run"], "-"), "-p"));
+        let docker = next(Program::Docker, &[], "");
         assert!(!has(&docker, "explain") && !has(&docker, "compose"));
     }
 
@@ -498,6 +668,21 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_joined_to_its_flag_stands_alone_for_dockers_scripts() {
+        let globals = Globals::new(Program::Docker);
+        let ask = |form| asked(&globals, form, &["run".to_owned()], "--uts=h", None);
+        let (next, joint, part) = ask(Form::Directed);
+        assert_eq!((has(&next, "host"), &*joint, part), (true, "", "h"));
+        assert_eq!(ask(Form::Words).1, "--uts=");
+        // Files are offered where an operand or a value is one.
+        let directive = |words: &[&str]| complete(words).directive;
+        assert_eq!(directive(&["cp"]), Directive::FILES);
+        assert_eq!(directive(&["build"]), Directive::DIRECTORIES);
+        assert_eq!(directive(&["build", "-f"]), Directive::FILES);
+        assert_eq!(directive(&["ps"]), Directive::NO_FILES);
+    }
+
+    #[test]
     fn names_stand_where_the_usage_line_says() {
         let table = [
             (&["stop"][..], Some(Thing::Running)),
@@ -505,7 +690,11 @@ mod tests {
             (&["stop", "-t"], None),
             (&["stop", "-t", "5"], Some(Thing::Running)),
             (&["start"], Some(Thing::Stopped)),
-            (&["rm"], Some(Thing::Container)),
+            (&["rm"], Some(Thing::Stopped)),
+            (&["rm", "-f"], Some(Thing::Container)),
+            (&["tag", "a"], Some(Thing::Image)),
+            (&["network", "create"], None),
+            (&["cp"], Some(Thing::Container)),
             (&["run", "--log-driver"], Some(Thing::LogDriver)),
             (&["run"], Some(Thing::Image)),
             (&["run", "--network"], Some(Thing::NetworkMode)),
@@ -523,6 +712,8 @@ mod tests {
             assert_eq!(complete(words).things, expected, "{words:?}");
         }
         assert_eq!(complete(&["run", "--restart"]).words[1].text, "always");
+        let leaves = complete(&["network", "disconnect", "n"]);
+        assert_eq!(leaves.network.as_deref(), Some("n"));
         assert!(complete(&["run", "-it", "busybox"]).words.is_empty());
     }
 }

@@ -28,7 +28,10 @@ pub(in crate::commands) enum Thing {
     Volume,
     Context,
     LogDriver,
+    VolumeDriver,
     Runtime,
+    /// The daemon itself.
+    Daemon,
 }
 
 /// The names; none if nobody answers.
@@ -46,6 +49,25 @@ pub(super) fn of(globals: &Globals, thing: Thing) -> Vec<String> {
         return Vec::new();
     };
     runtime.block_on(asked(globals, thing))
+}
+
+/// The containers that are on a network; none if nobody answers.
+pub(super) fn on(globals: &Globals, network: &str) -> Vec<String> {
+    let Ok(runtime) = runtime() else {
+        return Vec::new();
+    };
+    let answer = async {
+        let client = connect(globals).await.ok()?;
+        let on_it = client.network(network).await.ok()?.containers;
+        Some(
+            on_it
+                .into_iter()
+                .flatten()
+                .map(|(_, endpoint)| endpoint.name),
+        )
+    };
+    let answer = runtime.block_on(async { tokio::time::timeout(ANSWER_MAX, answer).await });
+    answer.ok().flatten().into_iter().flatten().collect()
 }
 
 /// The names that the daemon knows; none if it does not answer.
@@ -75,11 +97,7 @@ async fn listed(client: &Client, thing: Thing) -> Result<Vec<String>, ClientErro
         Thing::Image => {
             let images = client.images(&ImageListOptions::default()).await?;
             let names = images.into_iter().flat_map(|image| image.repo_tags);
-            let short = |name: String| {
-                name.strip_suffix(":latest")
-                    .map_or(name.clone(), str::to_owned)
-            };
-            names.map(short).collect()
+            names.filter(|name| name != "<none>:<none>").collect()
         }
         Thing::Network | Thing::NetworkMode => {
             let networks = client.networks(&all).await?;
@@ -100,6 +118,11 @@ async fn listed(client: &Client, thing: Thing) -> Result<Vec<String>, ClientErro
                 .collect()
         }
         Thing::LogDriver => client.info().await?.plugins.log,
+        Thing::VolumeDriver => client.info().await?.plugins.volume,
+        Thing::Daemon => {
+            let info = client.info().await?;
+            vec![info.name, info.id]
+        }
         Thing::Runtime => client.info().await?.runtimes.into_keys().collect(),
         Thing::Context => Vec::new(),
     })
