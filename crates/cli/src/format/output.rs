@@ -9,7 +9,7 @@ use crate::terminal;
 /// What an error in a template begins with.
 pub(crate) const BAD_TEMPLATE: &str = "template parsing error: ";
 /// Docker's exit code for a bad template of `events`, `info` and `version`.
-const EXIT_BAD_FORMAT: u8 = 64;
+pub(crate) const EXIT_BAD_FORMAT: u8 = 64;
 
 /// A list to print.
 pub(crate) struct Listing<'l> {

@@ -135,6 +135,6 @@ impl History {
             ("Size", size),
             ("Comment", item.comment.clone()),
         ];
-        row("*formatter.historyContext", fields, Vec::new())
+        row("*image.historyContext", fields, Vec::new())
     }
 }

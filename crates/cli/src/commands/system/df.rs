@@ -396,7 +396,7 @@ impl Total {
             ("Size", human(self.size)),
             ("Reclaimable", reclaimable),
         ];
-        row("*formatter.diskUsageContext", fields, Vec::new())
+        row("*formatter.diskUsageImagesContext", fields, Vec::new())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::parse_for;
+use crate::format::output::{EXIT_BAD_FORMAT, parse_for};
 use crate::format::template::{Template, Value};
 use crate::format::time::{api_timestamp, local_nanoseconds};
 use crate::ui;
@@ -48,6 +48,9 @@ impl Command for Events {
             "json" => Some(parse_for("Error parsing format: ", "{{json .}}")?),
             text => Some(parse_for("Error parsing format: ", text)?),
         };
+        if let Some(template) = &template {
+            check(template)?;
+        }
         let moment = |text: &str| {
             if text.is_empty() {
                 String::new()
@@ -78,6 +81,20 @@ impl Command for Events {
         }
         Ok(0)
     }
+}
+
+/// Tries a template on an event with nothing in it, before any is waited for.
+fn check(template: &Template) -> Result<()> {
+    formatted(template, &Event::default())
+        .map(drop)
+        .map_err(|error| {
+            let mut text = error.message().to_owned();
+            if let Some((before, name)) = text.split_once("map has no entry for key ") {
+                let name = name.trim_matches('"');
+                text = format!("{before}can't evaluate field {name} in type *events.Message");
+            }
+            Error::new(format!("Error parsing format: {text}")).with_code(EXIT_BAD_FORMAT)
+        })
 }
 
 fn formatted(template: &Template, event: &Event) -> Result<String> {
@@ -142,6 +159,13 @@ mod tests {
         );
         assert!(line.contains(".000000005"), "{line}");
         let render = |text| formatted(&Template::parse(text).unwrap(), &event).unwrap();
+        let refused = check(&Template::parse("{{.Nope}}").unwrap()).unwrap_err();
+        assert!(
+            refused
+                .message()
+                .ends_with("can't evaluate field Nope in type *events.Message")
+        );
+        assert!(check(&Template::parse("{{.Actor.Attributes.name}}{{.Status}}").unwrap()).is_ok());
         assert_eq!(
             render("{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Time}}"),
             "container start x 1717070834"

@@ -131,10 +131,10 @@ impl Run<'_> {
         for (key, element) in entries {
             match branch.pipeline.variables.as_slice() {
                 [] => {}
-                [one] => self.bind(one, element.clone(), branch.pipeline.assigns),
+                [one] => self.bind(&branch.pipeline, one, element.clone())?,
                 [first, second, ..] => {
-                    self.bind(first, key, branch.pipeline.assigns);
-                    self.bind(second, element.clone(), branch.pipeline.assigns);
+                    self.bind(&branch.pipeline, first, key)?;
+                    self.bind(&branch.pipeline, second, element.clone())?;
                 }
             }
             let flow = self.list(&branch.body, &element)?;
@@ -176,19 +176,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn bind(&mut self, name: &str, value: Value, assigns: bool) {
-        if assigns {
-            if let Some(slot) = self
-                .variables
-                .iter_mut()
-                .rev()
-                .find(|(known, _)| known == name)
-            {
-                slot.1 = value;
-            }
-        } else {
+    /// Declares a variable, or gives one that is there another value.
+    fn bind(&mut self, pipeline: &Pipeline, name: &str, value: Value) -> Eval<()> {
+        if !pipeline.assigns {
             self.variables.push((name.to_owned(), value));
+            return Ok(());
         }
+        let mut known = self.variables.iter_mut().rev();
+        if let Some((_, slot)) = known.find(|(known, _)| known == name) {
+            *slot = value;
+            return Ok(());
+        }
+        let given = pipeline
+            .commands
+            .last()
+            .and_then(|last| last.operands.first());
+        let (at, text) = given.map_or((0, ""), |given| (given.at, given.text.as_str()));
+        self.fail(at, text, &format!("undefined variable: ${name}"))
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Eval<Value> {
@@ -199,7 +203,7 @@ impl Run<'_> {
         let value = value.unwrap_or_default();
         // A range binds its elements, not the whole.
         for name in &pipeline.variables {
-            self.bind(name, value.clone(), pipeline.assigns);
+            self.bind(pipeline, name, value.clone())?;
         }
         Ok(value)
     }
@@ -229,11 +233,14 @@ impl Run<'_> {
             values.push(self.operand(argument, dot)?);
         }
         values.extend(piped);
-        self.method(first, dot, &values)
+        self.method(command, dot, &values)
     }
 
     /// A field with arguments: the one method rows have is `.Label "name"`.
-    fn method(&mut self, operand: &Operand, dot: &Value, arguments: &[Value]) -> Eval<Value> {
+    fn method(&mut self, command: &Command, dot: &Value, arguments: &[Value]) -> Eval<Value> {
+        let Some(operand) = operand_of(command, 0) else {
+            return Ok(Value::Missing);
+        };
         let (name, path) = operand
             .fields
             .split_last()
@@ -250,10 +257,25 @@ impl Run<'_> {
             let found = object.labels.iter().find(|(label, _)| **label == **wanted);
             return Ok(Value::text(found.map_or("", |(_, value)| value.as_str())));
         }
+        if is_labelled(&receiver) && name == "Label" {
+            return match arguments {
+                [other] => {
+                    let given = operand_of(command, 1).unwrap_or(operand);
+                    let message = format!("expected string; found {}", print::value(other));
+                    self.fail(given.at, &given.text, &message)
+                }
+                _ => self.label_alone(operand, arguments.len()),
+            };
+        }
         if matches!(receiver, Value::Object(_)) {
             self.fields(receiver, std::slice::from_ref(&name.to_owned()), operand)?;
         }
         let message = format!("{name} is not a method but has arguments");
+        self.fail(operand.at, &operand.text, &message)
+    }
+
+    fn label_alone<T>(&self, operand: &Operand, count: usize) -> Eval<T> {
+        let message = format!("wrong number of args for Label: want 1 got {count}");
         self.fail(operand.at, &operand.text, &message)
     }
 
@@ -358,6 +380,9 @@ impl Run<'_> {
                         let message = format!("map has no entry for key {name:?}");
                         return self.fail(operand.at, &operand.text, &message);
                     }
+                    (None, Kind::Row(_)) if name == "Label" && is_labelled(&value) => {
+                        return self.label_alone(operand, 0);
+                    }
                     (None, Kind::Row(kind)) => {
                         let message = format!("can't evaluate field {name} in type {kind}");
                         return self.fail(operand.at, &operand.text, &message);
@@ -379,6 +404,25 @@ impl Run<'_> {
         }
         Ok(value)
     }
+}
+
+/// Rows that `.Label "name"` can be asked of, by Go's names.
+const LABELLED: [&str; 4] = [
+    "*formatter.ContainerContext",
+    "*formatter.volumeContext",
+    "*formatter.networkContext",
+    "*network.networkContext",
+];
+
+fn is_labelled(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => matches!(object.kind, Kind::Row(kind) if LABELLED.contains(&kind)),
+        _ => false,
+    }
+}
+
+fn operand_of(command: &Command, at: usize) -> Option<&Operand> {
+    command.operands.get(at)
 }
 
 /// What `range` visits: index and element, or key and value in the order of keys.

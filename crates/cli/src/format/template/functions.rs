@@ -93,14 +93,21 @@ fn docker(name: &str, arguments: &[Value]) -> Outcome {
         ("lower", [Value::Text(text)]) => Value::text(text.to_lowercase()),
         ("upper", [Value::Text(text)]) => Value::text(text.to_uppercase()),
         ("pad", [Value::Text(text), Value::Int(before), Value::Int(after)]) => {
-            let blanks = |count: i64| " ".repeat(usize::try_from(count).unwrap_or(0));
+            let blanks = |count: i64| {
+                let count = usize::try_from(count);
+                let bad = |_| Failure::Call("strings: negative Repeat count".into());
+                count.map(|count| " ".repeat(count)).map_err(bad)
+            };
             match &**text {
                 "" => Value::text(""),
-                text => Value::text(format!("{}{text}{}", blanks(*before), blanks(*after))),
+                text => Value::text(format!("{}{text}{}", blanks(*before)?, blanks(*after)?)),
             }
         }
         ("truncate", [Value::Text(text), Value::Int(length)]) => {
-            let length = usize::try_from(*length).unwrap_or(0);
+            let length = usize::try_from(*length).map_err(|_| {
+                let why = format!("runtime error: slice bounds out of range [:{length}]");
+                Failure::Call(why)
+            })?;
             Value::text(text.chars().take(length).collect::<String>())
         }
         ("json" | "title" | "lower" | "upper", list) if list.len() != 1 => return Err(want("1")),

@@ -245,13 +245,10 @@ fn formatted(verb: &Verb, argument: &Value) -> String {
             None => text.to_string(),
         },
         ('q', Value::Text(text)) => quote(text),
-        ('x' | 'X', Value::Text(text)) => hex(verb.letter, text),
+        ('x' | 'X', Value::Text(text)) => hex(verb, text),
         ('t', Value::Bool(value)) => value.to_string(),
         ('d', Value::Int(value)) => signed(verb, value.to_string()),
-        ('b', Value::Int(value)) => format!("{value:b}"),
-        ('o', Value::Int(value)) => format!("{value:o}"),
-        ('x', Value::Int(value)) => format!("{}{value:x}", if verb.sharp { "0x" } else { "" }),
-        ('X', Value::Int(value)) => format!("{}{value:X}", if verb.sharp { "0X" } else { "" }),
+        ('b' | 'o' | 'O' | 'x' | 'X', Value::Int(value)) => to_base(verb, *value),
         ('c', Value::Int(value)) => character(*value).to_string(),
         ('q', Value::Int(value)) => {
             let quoted = quote(&character(*value).to_string());
@@ -326,12 +323,46 @@ fn character(code: i64) -> char {
         .unwrap_or('\u{fffd}')
 }
 
-fn hex(letter: char, text: &str) -> String {
-    let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    if letter == 'X' {
-        digits.to_uppercase()
+/// A number to base two, eight or sixteen: its sign, what tells the base, its digits.
+fn to_base(verb: &Verb, value: i64) -> String {
+    let size = value.unsigned_abs();
+    let (prefix, digits) = match verb.letter {
+        'b' => ("0b", format!("{size:b}")),
+        'o' | 'O' => ("0", format!("{size:o}")),
+        'x' => ("0x", format!("{size:x}")),
+        _ => ("0X", format!("{size:X}")),
+    };
+    let prefix = match (verb.letter, verb.sharp) {
+        ('O', _) => "0o",
+        ('o', true) if digits.starts_with('0') => "",
+        (_, true) => prefix,
+        (_, false) => "",
+    };
+    match value < 0 {
+        true => format!("-{prefix}{digits}"),
+        false => signed(verb, format!("{prefix}{digits}")),
+    }
+}
+
+/// The bytes of a text, apart where a blank is asked for.
+fn hex(verb: &Verb, text: &str) -> String {
+    let bytes: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let prefix = if verb.sharp && !text.is_empty() {
+        "0x"
     } else {
-        digits
+        ""
+    };
+    let shown = match verb.space {
+        true => bytes
+            .iter()
+            .map(|byte| format!("{prefix}{byte}"))
+            .collect::<Vec<_>>()
+            .join(" "),
+        false => format!("{prefix}{}", bytes.concat()),
+    };
+    match verb.letter {
+        'X' => shown.to_uppercase(),
+        _ => shown,
     }
 }
 

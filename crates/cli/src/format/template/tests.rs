@@ -189,6 +189,18 @@ fn operators_and_printing() {
 }
 
 #[test]
+fn numbers_tell_their_base_where_they_are_asked() {
+    gives(
+        "{{printf \"%o %#o %O %b %#b %x %#X\" 8 8 8 8 8 -8 255}}",
+        "10 010 0o10 1000 0b1000 -8 0XFF",
+    );
+    gives(
+        "{{printf \"%x|% x|%#x|%X\" \"hi\" \"hi\" \"hi\" \"ho\"}}",
+        "6869|68 69|0x6869|686F",
+    );
+}
+
+#[test]
 fn what_the_api_leaves_out_is_empty() {
     gives("{{if .State.Health}}h{{else}}n{{end}}", "n");
     gives("{{.Config.Healthcheck}} {{len .Config.Shell}}", "<nil> 0");
@@ -210,6 +222,18 @@ fn errors_point_where_go_points() {
     fails("{{if .Id}}", ":1:8: unexpected EOF");
     fails("{{end}}", ":1:5: unexpected {{end}}");
     fails("{{$x}}", ":1:2: undefined variable \"$x\"");
+    fails(
+        "{{$x = 2}}",
+        ":1:7: executing \"\" at <2>: undefined variable: $x",
+    );
+    fails(
+        "{{truncate .Id -1}}",
+        ":1:2: executing \"\" at <truncate .Id -1>: error calling truncate: runtime error: slice bounds out of range [:-1]",
+    );
+    fails(
+        "{{pad .Id 1 -2}}",
+        ":1:2: executing \"\" at <pad .Id 1 -2>: error calling pad: strings: negative Repeat count",
+    );
     fails("{{if}}{{end}}", ":1:4: missing value for if");
     fails("{{}}", ":1:2: missing value for command");
     fails(
@@ -235,6 +259,23 @@ fn rows_have_labels() {
     let row = Value::Object(std::rc::Rc::new(row));
     let render = |text: &str| Template::parse(text).and_then(|template| template.render(&row));
     assert_eq!(render("{{.Label \"a\"}}{{.Label \"b\"}}|").unwrap(), "1|");
+    for (text, why) in [
+        (
+            "{{.Label}}",
+            ":2: executing \"\" at <.Label>: wrong number of args for Label: want 1 got 0",
+        ),
+        (
+            "{{.Label \"a\" \"b\"}}",
+            ":2: executing \"\" at <.Label>: wrong number of args for Label: want 1 got 2",
+        ),
+        (
+            "{{.Label 1}}",
+            ":9: executing \"\" at <1>: expected string; found 1",
+        ),
+    ] {
+        let error = render(text).unwrap_err().to_string();
+        assert_eq!(error, format!("template: :1{why}"));
+    }
     assert_eq!(
         render("{{.Nope}}").unwrap_err().to_string(),
         "template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext"
