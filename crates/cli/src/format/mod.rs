@@ -1,7 +1,7 @@
 //! What commands print: Go templates, tables, and sizes and times for people.
 
 pub(crate) mod duration;
-mod fit;
+pub(crate) mod fit;
 pub(crate) mod json;
 pub(crate) mod output;
 pub(crate) mod ports;

@@ -7,7 +7,9 @@ use crate::commands::json::{self, Shape};
 use crate::commands::{About, Call, Command, Operands, check_operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
+use crate::format::fit::fit;
 use crate::format::tabwriter::align_with;
+use crate::terminal;
 use crate::ui;
 
 #[derive(Default)]
@@ -70,7 +72,17 @@ impl Command for Top {
         }
         let lines = std::iter::once(&top.titles).chain(&top.processes);
         let text: String = lines.map(|cells| cells.join("\t") + "\n").collect();
-        ui::out(&align_with(&text, 20, 3))?;
+        ui::out(&fitting(&text))?;
         Ok(0)
+    }
+}
+
+/// Docker's wide columns, closer together on a terminal that has no room for them.
+fn fitting(text: &str) -> String {
+    let wide = align_with(text, 20, 3);
+    let columns = terminal::size().map_or(usize::MAX, |(_, columns)| usize::from(columns));
+    match wide.lines().all(|line| line.chars().count() <= columns) {
+        true => wide,
+        false => fit(text, columns),
     }
 }

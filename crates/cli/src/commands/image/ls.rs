@@ -17,6 +17,7 @@ use crate::format::output::{Listing, row, short_id};
 use crate::format::template::Value;
 use crate::format::{size, time};
 use crate::settings::Settings;
+use crate::terminal;
 use crate::ui;
 
 const TABLE: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
@@ -126,7 +127,12 @@ impl Command for Ls {
         let client = connect(&call.globals).await?;
         let images = client.images(&options).await.map_err(failure)?;
         if self.tree {
-            ui::out(&tree(&images, self.no_trunc))?;
+            let columns = terminal::size().map(|(_, columns)| usize::from(columns));
+            ui::out(&tree(
+                &images,
+                self.no_trunc,
+                columns.filter(|_| !self.no_trunc),
+            ))?;
             return Ok(0);
         }
         if call.json {

@@ -16,11 +16,43 @@ struct Line {
 }
 
 const HEADING: [&str; 5] = ["IMAGE", "ID", "DISK USAGE", "CONTENT SIZE", "EXTRA"];
-/// Between two columns.
-const GAP: usize = 3;
+/// Between two columns: Docker's, and what a narrow terminal has room for.
+const GAPS: [usize; 3] = [3, 2, 1];
+/// What stays of a name.
+const NAME_MIN: usize = 16;
 
-/// The tree as text. Images must have been asked for with their manifests.
-pub(crate) fn tree(images: &[ImageSummary], no_trunc: bool) -> String {
+/// The tree as text, in so many columns if it must fit. Images must have been asked for with their manifests.
+pub(crate) fn tree(images: &[ImageSummary], no_trunc: bool, columns: Option<usize>) -> String {
+    let mut lines = lines(images, no_trunc);
+    let Some(columns) = columns else {
+        return laid_out(&lines, GAPS[0]);
+    };
+    for gap in GAPS {
+        let text = laid_out(&lines, gap);
+        if width(&text) <= columns {
+            return text;
+        }
+    }
+    // The end of a name says more than its beginning.
+    let excess = width(&laid_out(&lines, 1)).saturating_sub(columns);
+    let longest = lines.iter().map(|line| line.name.chars().count()).max();
+    let most = longest.unwrap_or(0).saturating_sub(excess).max(NAME_MIN);
+    for line in &mut lines {
+        let length = line.name.chars().count();
+        if length > most {
+            let kept: String = line.name.chars().skip(length + 1 - most).collect();
+            line.name = format!("…{kept}");
+        }
+    }
+    laid_out(&lines, 1)
+}
+
+fn width(text: &str) -> usize {
+    let widths = text.lines().map(|line| line.chars().count());
+    widths.max().unwrap_or(0)
+}
+
+fn lines(images: &[ImageSummary], no_trunc: bool) -> Vec<Line> {
     let mut lines = vec![Line::heading()];
     for image in images {
         let members: Vec<&ImageManifest> = image.manifests.iter().flatten().collect();
@@ -38,6 +70,10 @@ pub(crate) fn tree(images: &[ImageSummary], no_trunc: bool) -> String {
             lines.push(member_line(member, branch, no_trunc));
         }
     }
+    lines
+}
+
+fn laid_out(lines: &[Line], gap: usize) -> String {
     let width = |column: fn(&Line) -> &str| {
         let widths = lines.iter().map(|line| column(line).chars().count());
         widths.max().unwrap_or(0)
@@ -45,8 +81,8 @@ pub(crate) fn tree(images: &[ImageSummary], no_trunc: bool) -> String {
     let (name, id) = (width(|l| &l.name), width(|l| &l.id));
     let (usage, content) = (width(|l| &l.disk_usage), width(|l| &l.content));
     let mut text = String::new();
-    for line in &lines {
-        let gap = " ".repeat(GAP);
+    for line in lines {
+        let gap = " ".repeat(gap);
         let row = format!(
             "{:name$}{gap}{:id$}{gap}{:>usage$}{gap}{:>content$}{gap}{}",
             line.name, line.id, line.disk_usage, line.content, line.extra
@@ -170,7 +206,7 @@ mod tests {
             ..ImageSummary::default()
         };
         assert_eq!(
-            tree(&[image, ImageSummary::default()], false),
+            tree(&[image, ImageSummary::default()], false, None),
             "\
 IMAGE            ID             DISK USAGE   CONTENT SIZE   EXTRA
 app:1            aaaaaaaaaaaa          3MB          1.5MB   U
@@ -179,6 +215,16 @@ app:latest
 └─ linux/arm64   bbbbbbbbbbbb           0B             0B
 <untagged>                              0B             0B
 "
+        );
+        let long = ImageSummary {
+            repo_tags: vec!["registry.example.com:5000/team/some/application:1.2.3".to_owned()],
+            ..ImageSummary::default()
+        };
+        let narrow = tree(&[long], false, Some(60));
+        assert_eq!(width(&narrow), 60, "{narrow}");
+        assert!(
+            narrow.contains("…") && narrow.contains("application:1.2.3 "),
+            "{narrow}"
         );
     }
 }

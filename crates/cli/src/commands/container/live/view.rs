@@ -20,6 +20,8 @@ const KEYS: [&str; 9] = [
     "a all",
     "q quit",
 ];
+/// Of the columns, those that stay wherever it is shown.
+const COLUMNS_MIN: usize = 2;
 /// Blanks between two keys, the most there is room for.
 const GAPS: [&str; 3] = ["   ", "  ", " "];
 
@@ -231,7 +233,7 @@ impl Screen {
             true => format!("{} containers, {running} running", self.containers.len()),
             false => "asking the daemon for its containers".to_owned(),
         }];
-        let table = self.table();
+        let table = self.table(columns);
         let mut table = table.lines();
         lines.push(table.next().unwrap_or_default().to_owned());
         let room = rows.saturating_sub(lines.len() + 1);
@@ -264,8 +266,31 @@ impl Screen {
         }
     }
 
-    fn table(&self) -> String {
-        let mut text = "NAME\tSTATUS\tCPU\tMEMORY\tNET I/O\tPIDS\tIMAGE\n".to_owned();
+    /// As many of the columns as there is room for: half a figure would be another one.
+    fn table(&self, columns: usize) -> String {
+        let whole = self.cells();
+        let count = whole[0].len();
+        let laid_out = (COLUMNS_MIN..=count).rev().map(|count| {
+            let lines: Vec<String> = whole.iter().map(|line| line[..count].join("\t")).collect();
+            align_with(&(lines.join("\n") + "\n"), 6, 2)
+        });
+        let fits = |text: &String| {
+            text.lines()
+                .all(|line| line.trim_end().chars().count() <= columns)
+        };
+        let mut tried: Vec<String> = laid_out.collect();
+        let fitting = tried.iter().position(fits);
+        match fitting {
+            Some(at) => tried.swap_remove(at),
+            None => tried.pop().unwrap_or_default(),
+        }
+    }
+
+    fn cells(&self) -> Vec<Vec<String>> {
+        let headings = [
+            "NAME", "STATUS", "CPU", "MEMORY", "NET I/O", "PIDS", "IMAGE",
+        ];
+        let mut lines = vec![headings.map(str::to_owned).to_vec()];
         for container in self.shown() {
             let figure = |field: &str| {
                 let figures = self.figures.get(&container.id);
@@ -280,9 +305,9 @@ impl Screen {
                 figure("PIDs"),
                 container.image.clone(),
             ];
-            text.push_str(&(cells.join("\t") + "\n"));
+            lines.push(cells.to_vec());
         }
-        align_with(&text, 6, 2)
+        lines
     }
 }
 
