@@ -45,12 +45,25 @@ fn main() -> ExitCode {
     })
 }
 
-/// The words of the command line, all of which are text.
+/// Commands with words that name files here, which must not become others.
+const OF_FILES: [&str; 10] = [
+    "build", "compose", "context", "cp", "debug", "export", "import", "load", "save", "serve",
+];
+
+/// The words of the command line as text. As with Docker, what is none is marked where it stands and passed on, but for
+/// commands that would look for another file then.
 fn texts(words: impl Iterator<Item = std::ffi::OsString>) -> error::Result<Vec<String>> {
-    let text = |word: std::ffi::OsString| {
-        word.into_string().map_err(|word| {
-            error::Error::new(format!("the argument {word:?} is not valid UTF-8")).with_code(125)
-        })
+    let words: Vec<_> = words.collect();
+    let names_files = words
+        .iter()
+        .any(|word| OF_FILES.iter().any(|command| word == command));
+    let text = |word: std::ffi::OsString| match word.into_string() {
+        Ok(word) => Ok(word),
+        Err(word) if names_files => Err(error::Error::new(format!(
+            "the argument {word:?} is not valid UTF-8"
+        ))
+        .with_code(125)),
+        Err(word) => Ok(word.to_string_lossy().into_owned()),
     };
-    words.map(text).collect()
+    words.into_iter().map(text).collect()
 }

@@ -378,6 +378,94 @@ fn a_reader_that_has_gone_ends_it_as_a_pipeline_expects() {
     assert!(output.stderr.is_empty());
 }
 
+#[test]
+fn what_goes_on_behind_a_command_is_told_who_asks() {
+    let daemon = Daemon::start(|_| Answer::json(200, "[]"));
+    let output = against(&daemon, &["-D", "ps", "-q"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(
+        text.contains(&daemon.host()) && text.contains("speaks API 1.50"),
+        "{text}"
+    );
+    let quiet = against(&daemon, &["ps", "-q"]);
+    assert!(quiet.stderr.is_empty());
+}
+
+#[test]
+fn what_the_environment_asks_for_is_heeded_or_refused() {
+    let daemon = Daemon::start(|_| Answer::json(200, "[]"));
+    for (name, value, words, told) in [
+        (
+            "DOCKER_CONTENT_TRUST",
+            "1",
+            &["pull", "a"][..],
+            "content trust is asked for",
+        ),
+        (
+            "DOCKER_CONTENT_TRUST",
+            "1",
+            &["run", "a"],
+            "content trust is asked for",
+        ),
+        (
+            "DOCKER_CONTENT_TRUST",
+            "1",
+            &["build", "-"],
+            "content trust is asked for",
+        ),
+        (
+            "DOCKER_API_VERSION",
+            "1.24",
+            &["images", "--tree"],
+            "\"--tree\" requires API version 1.47",
+        ),
+        (
+            "DOCKER_API_VERSION",
+            "1.24",
+            &["builder", "prune"],
+            "hull builder prune requires API version 1.39",
+        ),
+        (
+            "DOCKER_CUSTOM_HEADERS",
+            "bogus",
+            &["ps"],
+            "missing \"=\" in key=value pair: 'bogus'",
+        ),
+        (
+            "DOCKER_TLS",
+            "1",
+            &["ps"],
+            "open /nonexistent/config/ca.pem: no such file or directory",
+        ),
+        (
+            "DOCKER_BUILDKIT",
+            "0",
+            &["build", "--secret", "id=x", "-"],
+            "unknown flag: --secret",
+        ),
+    ] {
+        let output = hull(words)
+            .env("DOCKER_HOST", daemon.host())
+            .env(name, value)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && text.contains(told),
+            "{name}: {text}"
+        );
+        let plain = text.to_lowercase();
+        assert!(!plain.contains("panicked"), "{text}");
+    }
+    let trusted = hull(&["pull", "--disable-content-trust", "a"])
+        .env("DOCKER_HOST", daemon.host())
+        .env("DOCKER_CONTENT_TRUST", "1")
+        .output();
+    let text = String::from_utf8_lossy(&trusted.unwrap().stderr).into_owned();
+    assert!(!text.contains("trust"), "{text}");
+}
+
 /// One line on standard error, and nothing of a panic.
 #[track_caller]
 fn assert_told_once(output: &Output, code: i32, expected: &str) {
@@ -493,11 +581,27 @@ fn a_daemon_that_goes_away_in_the_middle_is_told_in_one_line() {
 }
 
 #[test]
-fn a_line_that_is_not_text_is_refused() {
+fn words_that_are_no_text_name_no_file_and_are_passed_on_otherwise() {
     use std::os::unix::ffi::OsStrExt;
-    let mut command = hull(&["ps"]);
-    command.arg(std::ffi::OsStr::from_bytes(b"a\xff"));
-    assert_told_once(&command.output().unwrap(), 125, "not valid UTF-8");
+    let word = std::ffi::OsStr::from_bytes(b"a\xff");
+    let mut copies = hull(&["cp", "box:/x"]);
+    copies.arg(word);
+    assert_told_once(&copies.output().unwrap(), 125, "not valid UTF-8");
+    let daemon = Daemon::start(|_| Answer::json(404, r#"{"message":"nothing"}"#));
+    let mut kills = hull(&["kill", "-s"]);
+    let output = kills
+        .arg(word)
+        .arg("box")
+        .env("DOCKER_HOST", daemon.host())
+        .output();
+    assert_told_once(&output.unwrap(), 1, "nothing");
+    let asked = daemon.requests();
+    assert!(
+        asked
+            .iter()
+            .any(|request| request.line.contains("signal=a%EF%BF%BD")),
+        "{asked:?}"
+    );
 }
 
 #[test]

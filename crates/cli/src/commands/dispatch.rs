@@ -14,6 +14,10 @@ use crate::ui;
 /// Whatever the command or its flags have to say.
 pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8> {
     let (globals, rest) = Globals::read(program, arguments)?;
+    // Docker's own client tells next to nothing, and scripts read its standard error.
+    if globals.wants_all_told() && !globals.is_docker() {
+        ui::tell_all();
+    }
     if globals.wants_version {
         ui::line(&pages::version_line(program))?;
         return Ok(0);

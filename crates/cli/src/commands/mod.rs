@@ -26,9 +26,11 @@ mod pages;
 mod plugin;
 mod reference;
 mod registry;
+mod since;
 mod stakes;
 mod system;
 mod table;
+mod trust;
 mod unavailable;
 mod version;
 pub(crate) mod volume;
@@ -261,6 +263,7 @@ fn start<C: Command>(mut globals: Globals, name: &str, arguments: &[String]) -> 
     if !parsed.changed.contains(&C::ABOUT.freed_by) {
         check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
     }
+    since::check(globals.program, name, &C::ABOUT, &parsed.changed)?;
     if general.dry_run {
         compose::rehearse(&mut globals, verb::<C>())?;
     }

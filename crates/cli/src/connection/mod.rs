@@ -1,6 +1,7 @@
 //! From the endpoint that is meant to a client of it, and from its errors to words for people.
 
 mod descriptor;
+mod headers;
 mod ssh;
 mod tcp;
 mod tls;
@@ -8,13 +9,13 @@ mod tls;
 use std::io;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use hull_api::client::UnixEndpoint;
 use hull_api::{ApiVersion, Client, ClientError};
 
 use crate::context::{Address, Endpoint, Globals};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
+use crate::ui;
 
 use descriptor::DescriptorEndpoint;
 use ssh::SshEndpoint;
@@ -69,17 +70,29 @@ pub(crate) async fn connect(globals: &Globals) -> Result<Client> {
                         .with_hint("$DOCKER_API_VERSION is of the form 1.50")
                 })?;
             client.set_version(version);
+            ui::debug(|| {
+                format!(
+                    "API {} is spoken, as $DOCKER_API_VERSION says",
+                    client.version()
+                )
+            });
         }
         None => {
             let limit = match client.host().starts_with("ssh:") {
                 true => GREETING_MAX_SSH,
                 false => GREETING_MAX,
             };
+            let asked = std::time::Instant::now();
             let greeting = tokio::time::timeout(limit, client.negotiate()).await;
             greeting
                 .map_err(|_| silent(&client, limit))?
                 .map_err(failure)?;
-            client.set_version(client.version().min(API_MAX));
+            let newest = client.version();
+            client.set_version(newest.min(API_MAX));
+            ui::debug(|| {
+                let (spoken, took) = (client.version(), asked.elapsed().as_millis());
+                format!("the daemon answered in {took} ms, speaks API {newest}; {spoken} is used")
+            });
         }
     }
     Ok(client)
@@ -99,11 +112,28 @@ fn silent(client: &Client, limit: Duration) -> Error {
 /// No such endpoint.
 pub(crate) fn unnegotiated(globals: &Globals) -> Result<Client> {
     let endpoint = globals.endpoint()?;
+    ui::debug(|| {
+        let settings = std::path::Path::new(&globals.config_directory).join("config.json");
+        format!(
+            "the daemon at {} (context {}, {}), settings of {}",
+            endpoint.shown,
+            endpoint.context,
+            if endpoint.tls.is_some() {
+                "with TLS"
+            } else {
+                "no TLS"
+            },
+            settings.display()
+        )
+    });
     client_of(&endpoint, globals)
 }
 
 fn client_of(endpoint: &Endpoint, globals: &Globals) -> Result<Client> {
-    let headers = headers(&Settings::read(&globals.config_directory))?;
+    let headers = match headers::of_environment()? {
+        Some(headers) => headers,
+        None => headers::of_settings(&Settings::read(&globals.config_directory))?,
+    };
     Ok(match &endpoint.address {
         Address::Unix(path) => Client::with_headers(UnixEndpoint::new(path), headers),
         Address::Tcp { host, port, path } => {
@@ -126,26 +156,6 @@ fn client_of(endpoint: &Endpoint, globals: &Globals) -> Result<Client> {
             Client::with_headers(DescriptorEndpoint::new(*number), headers)
         }
     })
-}
-
-/// What the settings send along with each request.
-fn headers(settings: &Settings) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &settings.http_headers {
-        // The program names itself.
-        if name.eq_ignore_ascii_case("user-agent") {
-            continue;
-        }
-        let invalid = || {
-            Error::new(format!(
-                "HttpHeaders of the settings: {name:?} is no header"
-            ))
-        };
-        let key: HeaderName = name.parse().map_err(|_| invalid())?;
-        let value: HeaderValue = value.parse().map_err(|_| invalid())?;
-        headers.insert(key, value);
-    }
-    Ok(headers)
 }
 
 /// What went wrong with a request, in Docker's words.
@@ -177,7 +187,7 @@ pub(crate) fn failure(error: ClientError) -> Error {
         elsewhere @ ClientError::Redirected { .. } => {
             Error::new(elsewhere.to_string()).with_hint(ELSEWHERE)
         }
-        broken @ ClientError::Exchange { .. } => Error::new(chain(&broken)).with_hint(BROKEN),
+        broken @ ClientError::Exchange { .. } => Error::new(cut(&broken)).with_hint(BROKEN),
         stalled @ ClientError::Stalled { .. } => Error::new(chain(&stalled)).with_hint(STALLED),
         other => Error::new(chain(&other)),
     }
@@ -218,6 +228,26 @@ fn group_name(gid: u32) -> Option<String> {
         let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
         (id.parse() == Ok(gid)).then(|| name.to_owned())
     })
+}
+
+/// What is told of a connection that broke: an end in the middle in Docker's words, whatever the HTTP library calls it.
+fn cut(broken: &ClientError) -> String {
+    let text = chain(broken);
+    let Some((told, why)) = text.split_once(": ").and_then(|(start, rest)| {
+        let (path, why) = rest.split_once(": ")?;
+        Some((format!("{start}: {path}"), why))
+    }) else {
+        return text;
+    };
+    match why {
+        // Before the answer, and within it.
+        why if why.contains("before message completed") => format!("{told}: EOF"),
+        why if why.contains("EOF") || why.contains("end of file") => {
+            let told = told.trim_start_matches("error during connect: ");
+            format!("unexpected EOF: {told}")
+        }
+        _ => text,
+    }
 }
 
 /// An error with its causes.

@@ -124,6 +124,15 @@ impl Globals {
         self.program == Program::Docker
     }
 
+    /// Whether what goes on behind a command is to be told.
+    pub(crate) fn wants_all_told(&self) -> bool {
+        self.debug
+            || matches!(
+                self.log_level.to_ascii_lowercase().as_str(),
+                "debug" | "trace"
+            )
+    }
+
     /// Reads the flags before the command; the rest is the command's.
     ///
     /// # Errors
@@ -206,7 +215,12 @@ impl Globals {
     /// The address of the context called `default`.
     pub(crate) fn default_host(&self) -> String {
         let given = self.hosts.first().cloned();
+        // One that says nothing means the usual place, whatever the environment says.
         given
+            .map(|host| match host.trim() {
+                "" => default_host(),
+                _ => host,
+            })
             .or_else(|| environment("DOCKER_HOST"))
             .unwrap_or_else(default_host)
     }
@@ -238,7 +252,7 @@ impl Globals {
         }
         let name = self.context_name();
         let found = if name == DEFAULT {
-            self.at(&self.default_host(), DEFAULT, self.tls_files())
+            self.told()
         } else {
             self.of_context(&name)
         };
@@ -249,6 +263,24 @@ impl Globals {
             };
             unresolved(error.message()).with_hint(hint)
         })
+    }
+
+    /// The daemon that flags and environment tell of.
+    fn told(&self) -> Result<Endpoint> {
+        let host = self.default_host();
+        let is_web = ["http://", "https://"]
+            .iter()
+            .any(|scheme| host.trim().starts_with(scheme));
+        if is_web {
+            return Err(Error::new(format!("invalid bind address format: {host}")));
+        }
+        let tls = self.tls_files();
+        // Asked for, it has to be there, also where nothing is encrypted.
+        if let Some(authority) = tls.as_ref().and_then(|files| files.ca.as_ref()) {
+            std::fs::File::open(authority)
+                .map_err(|error| Error::io("open", &authority.to_string_lossy(), &error))?;
+        }
+        self.at(&host, DEFAULT, tls)
     }
 
     fn of_context(&self, name: &str) -> Result<Endpoint> {
@@ -304,8 +336,7 @@ impl Globals {
             Some(path).filter(|path| !given.is_empty() || path.exists())
         };
         Some(TlsFiles {
-            // Who is not asked who he is needs no authority.
-            ca: verify.then(|| file(&self.tls_ca, "ca.pem")),
+            ca: Some(file(&self.tls_ca, "ca.pem")),
             cert: existing(file(&self.tls_cert, "cert.pem"), &self.tls_cert),
             key: existing(file(&self.tls_key, "key.pem"), &self.tls_key),
             verify,

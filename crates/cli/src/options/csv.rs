@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// A quote where none may stand, or one that is never closed.
-pub(super) fn fields(line: &str) -> Result<Vec<String>, String> {
+pub(crate) fn fields(line: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = line;
     let mut column = 1;

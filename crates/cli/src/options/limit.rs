@@ -1,5 +1,7 @@
 //! `--ulimit name=soft[:hard]`.
 
+use std::collections::BTreeMap;
+
 use hull_api::types::Ulimit;
 
 use crate::flags::Item;
@@ -61,6 +63,13 @@ impl Item for Limit {
     }
 }
 
+/// All limits, by name; the last of a name counts.
+pub(crate) fn settled(limits: &[Limit]) -> Vec<Ulimit> {
+    let named = limits.iter().map(|limit| (limit.0.name.as_str(), &limit.0));
+    let by_name: BTreeMap<_, _> = named.collect();
+    by_name.into_values().cloned().collect()
+}
+
 fn number(text: &str) -> Result<i64, String> {
     text.parse()
         .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
@@ -69,6 +78,17 @@ fn number(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_limit_of_a_name_counts() {
+        let limits = ["nofile=20", "core=0", "nofile=10"].map(|text| Limit::parse(text).unwrap());
+        let settled = settled(&limits);
+        let told: Vec<_> = settled
+            .iter()
+            .map(|limit| (limit.name.as_str(), limit.soft))
+            .collect();
+        assert_eq!(told, [("core", 0), ("nofile", 10)]);
+    }
 
     #[test]
     fn one_number_is_both_limits() {

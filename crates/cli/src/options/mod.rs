@@ -2,6 +2,7 @@
 //!
 //! Each file reads one of them; the texts of errors are Docker's.
 
+pub(crate) mod csv;
 pub(crate) mod device;
 pub(crate) mod environment;
 pub(crate) mod filter;
@@ -15,5 +16,3 @@ pub(crate) mod port;
 pub(crate) mod restart;
 pub(crate) mod security;
 pub(crate) mod volume;
-
-mod csv;

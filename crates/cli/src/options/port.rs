@@ -38,6 +38,8 @@ fn short_form(text: &str) -> Result<String, String> {
             Some(("published", value)) => published = value,
             Some(("target", value)) => target = value,
             Some(("protocol", value)) => protocol = value,
+            // `mode`, and whatever else a service would know.
+            Some((key, _)) if !key.is_empty() => {}
             _ => {
                 return Err(format!(
                     "invalid publish opts format (should be name=value but got '{field}')"

@@ -1,7 +1,8 @@
 //! Programs that add commands, by the protocol and in the directories of Docker's: `docker-NAME` answers
 //! `docker-cli-plugin-metadata` with what it is, and is given the whole command line when its command is typed.
 //!
-//! A plugin becomes this process: signals, terminal and exit code are its own. Plugins that are named in the settings may
+//! A plugin becomes this process: signals, terminal and exit code are its own, so that it needs no
+//! `$DOCKER_CLI_PLUGIN_SOCKET`, by which Docker's client tells a plugin beside it that it was told to end. Plugins that are named in the settings may
 //! add a hint after a command, see `hooks`.
 
 mod hooks;
@@ -15,6 +16,7 @@ use std::process::{Command, Stdio};
 use crate::context::Globals;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
+use crate::ui;
 
 pub(crate) use hooks::Hooks;
 pub(crate) use metadata::{Described, all};
@@ -148,6 +150,7 @@ pub(crate) fn run(
     words: &[String],
 ) -> Result<u8> {
     let path = plugin.path.to_string_lossy();
+    ui::debug(|| format!("the plugin {path} takes the command"));
     let mut command = command(globals, plugin);
     command.args(arguments);
     if let Some(hooks) = Hooks::of_plugin(globals, words) {

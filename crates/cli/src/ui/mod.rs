@@ -24,6 +24,22 @@ pub(crate) fn explains() -> bool {
     !TERSE.load(Ordering::Relaxed)
 }
 
+/// Whether it is told what goes on behind a command.
+static TELLS_ALL: AtomicBool = AtomicBool::new(false);
+
+/// Tells from now on what goes on behind a command: `--debug`.
+pub(crate) fn tell_all() {
+    TELLS_ALL.store(true, Ordering::Relaxed);
+}
+
+/// Tells what goes on behind a command, as lines of a log, if somebody wants to know.
+pub(crate) fn debug(text: impl FnOnce() -> String) {
+    if TELLS_ALL.load(Ordering::Relaxed) {
+        let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        note(&format!("time=\"{time}\" level=debug msg={:?}", text()));
+    }
+}
+
 /// Writes text to the standard output as it is. A reader that has gone is no error.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use hull_oci::Reference;
 use super::flags::ContainerFlags;
 use super::likeness;
 use crate::commands::image::{default_platform, near, pull};
-use crate::commands::{Call, Operands};
+use crate::commands::{Call, Operands, trust};
 use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
@@ -59,19 +59,20 @@ impl CreationFlags {
     /// # Errors
     /// Flags that contradict each other or cannot be honoured.
     pub(super) fn body(&self, call: &Call) -> Result<ContainerCreate> {
-        if self.content_trust == Some(false) {
-            return Err(Error::new("content trust is not available in Hull yet"));
-        }
         if self.use_api_socket {
             return Err(Error::new("--use-api-socket is not available in Hull yet"));
         }
-        let pull = self.pull.as_deref().unwrap_or("missing");
+        let pull = match self.pull.as_deref() {
+            None | Some("") => "missing",
+            Some(pull) => pull,
+        };
         if !matches!(pull, "always" | "missing" | "never") {
             return Err(Error::new(format!(
                 "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
             )));
         }
         check_image(call.operand(0))?;
+        trust::check(self.content_trust, call.operand(0))?;
         let command = call.operands.get(1..).unwrap_or_default();
         let mut body = self
             .container

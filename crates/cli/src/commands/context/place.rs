@@ -17,6 +17,9 @@ pub(super) struct Words(Vec<(String, String)>);
 
 impl flags::Value for Words {
     fn set(&mut self, text: &str) -> std::result::Result<(), String> {
+        if text.is_empty() {
+            return Err(" must be formatted as key=value".to_owned());
+        }
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair
                 .split_once('=')
@@ -72,6 +75,16 @@ impl Words {
                 Error::new(format!("skip-tls-verify: parsing {text:?}: invalid syntax"))
             })?,
         };
+        let host = self.get("host").unwrap_or_default();
+        if !host.is_empty()
+            && host
+                .split_once("://")
+                .is_none_or(|(_, place)| place.is_empty())
+        {
+            return Err(Error::new(format!(
+                "unable to apply docker endpoint options: unable to parse docker host `{host}`"
+            )));
+        }
         let place = Place {
             host: self.get("host").unwrap_or_default().to_owned(),
             skip_tls_verify: skip,
@@ -90,6 +103,7 @@ mod tests {
         let mut words = Words::default();
         words.set("host=tcp://a,host=tcp://b").unwrap();
         assert_eq!(words.get("host"), Some("tcp://b"));
+        assert!(words.set("").is_err());
         assert_eq!(
             words.set("host").unwrap_err(),
             "host must be formatted as key=value"

@@ -4,7 +4,7 @@ use hull_api::Client;
 use hull_api::client::ImageCreateOptions;
 
 use super::{default_platform, near, reference};
-use crate::commands::{About, Call, Command, Operands};
+use crate::commands::{About, Call, Command, Operands, trust};
 use crate::connection::{connect, failure};
 use crate::context::Globals;
 use crate::error::{Error, Result};
@@ -52,6 +52,7 @@ impl Command for Pull {
         if is_bare && !self.all_tags && !self.quiet {
             ui::line("Using default tag: latest")?;
         }
+        trust::check(self.content_trust, call.operand(0))?;
         let client = connect(&call.globals).await?;
         let shown = if self.quiet {
             Shown::Nowhere

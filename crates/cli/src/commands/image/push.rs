@@ -4,7 +4,7 @@ use hull_api::Client;
 use hull_oci::Reference;
 
 use super::{near, reference};
-use crate::commands::{About, Call, Command, Operands};
+use crate::commands::{About, Call, Command, Operands, trust};
 use crate::connection::connect;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
@@ -51,6 +51,7 @@ impl Command for Push {
         if name.tag().is_none() && !self.all_tags && !self.quiet {
             ui::line("Using default tag: latest")?;
         }
+        trust::check(self.content_trust, call.operand(0))?;
         let client = connect(&call.globals).await?;
         let name = if self.all_tags {
             name

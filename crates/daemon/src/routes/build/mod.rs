@@ -98,11 +98,13 @@ async fn build_until(mut request: Request, cancel: Cancel) -> Outcome {
         ));
     }
     let mut options = Options::parse(&request)?;
-    let wants_events = request.query.flag("hull");
+    let is_hulls = request.query.flag("hull");
+    // Our own client may want to show what clients of before show.
+    let wants_events = is_hulls && !request.query.flag("classic");
     let builder = Arc::clone(request.app.engine.builder()?);
     let listed = list(&request, &options.build_id, &cancel);
     let mut agents = None;
-    let prepared = if wants_events {
+    let prepared = if is_hulls {
         let extras: BuildExtras = request.json_or_default().await?;
         if !extras.agent_token.is_empty() {
             agents = Some(request.app.builds.agents.open(&extras.agent_token));

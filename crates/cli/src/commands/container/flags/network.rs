@@ -81,6 +81,9 @@ impl NetworkFlags {
         host.dns_search = some(self.dns_search.clone());
         host.extra_hosts = some(self.hosts.0.iter().map(|extra| extra.0.clone()).collect());
         let mut attachments = [&self.networks.0[..], &self.old.networks.0].concat();
+        if attachments.iter().any(|one| one.target.is_empty()) {
+            return Err("no name set for network".to_owned());
+        }
         if attachments.is_empty() {
             attachments.push(Attachment {
                 target: "default".to_owned(),

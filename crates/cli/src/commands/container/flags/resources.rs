@@ -6,7 +6,7 @@ use super::some;
 use crate::flags::{FlagSet, Item, List, One};
 use crate::options::device::{ByteRate, Device, OperationRate, Rule, Weight};
 use crate::options::gpu::Gpus;
-use crate::options::limit::Limit;
+use crate::options::limit::{self, Limit};
 use crate::options::number::{Bytes, NanoCpus, SwapBytes};
 
 #[derive(Default)]
@@ -101,9 +101,7 @@ impl ResourceFlags {
         host.oom_score_adj = self.oom_score;
         host.pids_limit = self.pids_limit;
         host.shm_size = bytes(&self.shm_size);
-        let mut limits: Vec<_> = self.ulimits.0.iter().map(|limit| limit.0.clone()).collect();
-        limits.sort_by(|left, right| left.name.cmp(&right.name));
-        host.ulimits = some(limits);
+        host.ulimits = some(limit::settled(&self.ulimits.0));
         host.io_maximum_iops = self.io_iops;
         host.io_maximum_bandwidth = u64::try_from(bytes(&self.io_bandwidth)).unwrap_or(0);
         Ok(())

@@ -7,7 +7,8 @@ use hull_api::query::Query;
 use hull_api::types::BuildExtras;
 
 use crate::error::{Error, Result};
-use crate::flags::{FlagSet, Map, One, Value};
+use crate::flags::{FlagSet, List, Map, One, Value};
+use crate::options::limit::{self, Limit};
 use crate::options::number::{Bytes, SwapBytes};
 
 /// How progress is shown.
@@ -51,7 +52,7 @@ pub(super) struct Flags {
     cgroup_parent: String,
     check: bool,
     compress: bool,
-    disable_content_trust: bool,
+    pub(super) disable_content_trust: Option<bool>,
     cpu_period: i64,
     cpu_quota: i64,
     cpu_shares: i64,
@@ -86,7 +87,7 @@ pub(super) struct Flags {
     pub(super) ssh: Vec<String>,
     pub(super) tags: Vec<String>,
     target: String,
-    ulimits: Vec<String>,
+    ulimits: List<Limit>,
 }
 
 impl Flags {
@@ -194,8 +195,8 @@ impl Flags {
         }
         query.add("buildargs", json(&self.args()));
         query.add("labels", json(&pairs(&self.labels)));
-        if !self.ulimits.is_empty() {
-            query.add("ulimits", json(&ulimits(&self.ulimits)?));
+        if !self.ulimits.0.is_empty() {
+            query.add("ulimits", json(&limit::settled(&self.ulimits.0)));
         }
         Ok(query)
     }
@@ -281,17 +282,6 @@ fn pairs(list: &[String]) -> BTreeMap<String, String> {
         (name.to_owned(), value.to_owned())
     };
     list.iter().map(pair).collect()
-}
-
-fn ulimits(list: &[String]) -> Result<Vec<serde_json::Value>> {
-    let one = |text: &String| {
-        let invalid = || Error::new(format!("invalid ulimit argument: {text}"));
-        let (name, values) = text.split_once('=').ok_or_else(invalid)?;
-        let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-        let number = |text: &str| text.parse::<i64>().map_err(|_| invalid());
-        Ok(serde_json::json!({ "Name": name, "Soft": number(soft)?, "Hard": number(hard)? }))
-    };
-    list.iter().map(one).collect()
 }
 
 /// `id=ID[,src=PATH|env=NAME]`: the id and what it holds.

@@ -12,6 +12,7 @@ use super::output::{Output, Writing, unpack};
 use super::show::View;
 use crate::connection::failure;
 use crate::error::{Error, Result};
+use crate::ui;
 
 /// What a build gave.
 pub(super) struct Outcome {
@@ -30,6 +31,8 @@ pub(super) struct Destinations<'a> {
     pub(super) output: &'a Output,
     /// The directory of the cache.
     pub(super) cache: Option<&'a Path>,
+    /// It is shown as the builder of before showed it.
+    pub(super) is_classic: bool,
 }
 
 /// Shows events, and takes what comes out.
@@ -37,6 +40,7 @@ pub(super) async fn follow(
     mut stream: JsonStream<ProgressMessage>,
     mut view: Box<dyn View>,
     to: &Destinations<'_>,
+    quiet: bool,
 ) -> Result<Outcome> {
     let mut outcome = Outcome {
         id: String::new(),
@@ -48,7 +52,14 @@ pub(super) async fn follow(
         let message = message.map_err(failure)?;
         if let Some(detail) = message.error_detail {
             view.end()?;
-            return Err(Error::new(format!("ERROR: {}", detail.message)));
+            return Err(match to.is_classic {
+                // The step's own exit code is the build's.
+                true => Error::new(detail.message).with_code(code(detail.code)),
+                false => Error::new(format!("ERROR: {}", detail.message)),
+            });
+        }
+        if to.is_classic && !quiet {
+            ui::out(&message.stream)?;
         }
         let Some(aux) = message.aux else { continue };
         match message.id.as_str() {
@@ -81,6 +92,14 @@ pub(super) async fn follow(
     }
     view.end()?;
     Ok(outcome)
+}
+
+/// The exit code of a step that failed, or what stands for anything else that did.
+fn code(told: i64) -> u8 {
+    u8::try_from(told)
+        .ok()
+        .filter(|code| *code != 0)
+        .unwrap_or(1)
 }
 
 fn decoded(aux: &Value) -> Result<Vec<u8>> {

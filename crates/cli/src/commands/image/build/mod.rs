@@ -1,6 +1,7 @@
 //! `image build`
 
 mod cache;
+mod classic;
 mod context;
 mod flags;
 mod messages;
@@ -15,7 +16,7 @@ use self::context::Context;
 use self::flags::{Flags, Progress};
 use self::messages::Outcome;
 use super::{push, reference};
-use crate::commands::{About, Call, Command, Operands};
+use crate::commands::{About, Call, Command, Operands, trust};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
@@ -41,8 +42,10 @@ impl Command for Build {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
+        let is_classic = classic::is_wanted(&call)?;
         let flags = self.flags;
         flags.check()?;
+        trust::check_build(flags.disable_content_trust)?;
         let output = output::Output::parse(&flags.outputs, flags.push)?;
         let agents = ssh::parse(&flags.ssh)?;
         let imports = cache::Imports::parse(&flags.cache_from)?;
@@ -56,6 +59,7 @@ impl Command for Build {
         extras.auths = settings.all_credentials();
         let _offers = ssh::offer(&client, agents, &mut extras);
         let mut query = flags.query(context.dockerfile_name(), &names)?;
+        query.add_flag("classic", is_classic);
         if let Some(url) = context.remote() {
             query.add("remote", url);
         }
@@ -68,6 +72,7 @@ impl Command for Build {
         let to = messages::Destinations {
             output: &output,
             cache: exports.directory.as_deref(),
+            is_classic,
         };
         let outcome = build(&client, query, &extras, &flags, &to).await?;
         if !extras.call.is_empty() {
@@ -130,10 +135,10 @@ async fn build(
     to: &messages::Destinations<'_>,
 ) -> Result<Outcome> {
     let stream = client.build(query, extras).await.map_err(failure)?;
-    let progress = if flags.quiet || !extras.call.is_empty() {
+    let progress = if flags.quiet || to.is_classic || !extras.call.is_empty() {
         Progress::Quiet
     } else {
         flags.progress
     };
-    messages::follow(stream, show::view(progress), to).await
+    messages::follow(stream, show::view(progress), to, flags.quiet).await
 }
