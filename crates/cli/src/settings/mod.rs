@@ -117,7 +117,12 @@ impl Settings {
             }
         };
         let mut settings = read.unwrap_or_else(|told| {
-            TOLD.call_once(|| crate::ui::warn(&told));
+            TOLD.call_once(|| {
+                crate::ui::warn(&told);
+                if crate::ui::explains() {
+                    crate::ui::note("hint: mend the file, or move it away; until then it counts for nothing, logins included");
+                }
+            });
             Self::default()
         });
         settings.path = path;

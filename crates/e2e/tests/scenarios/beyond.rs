@@ -255,6 +255,14 @@ fn debug_brings_tools_into_a_container() {
         until("the shell is gone", || {
             scene.ok("ps -aq").lines().count() == 1
         });
+        // Nor does it stay where somebody leaves it by the keys.
+        let mut left = scene.terminal("debug bare");
+        left.expect("debug of bare:/ #");
+        left.send("\x10\x11");
+        left.wait();
+        until("the shell that was left is gone", || {
+            scene.ok("ps -aq").lines().count() == 1
+        });
         scene.ok("stop -t 0 bare");
         assert!(scene.fails(1, "debug bare").contains("does not run"));
     });

@@ -72,6 +72,8 @@ impl Command for Debug {
             container.name.trim_start_matches('/')
         ));
         line.push("--label=hull.debug=true".to_owned());
+        let beside = format!("debug-{}-{}", &id[..12.min(id.len())], std::process::id());
+        line.push(format!("--name={beside}"));
         if self.privileged {
             line.push("--privileged".to_owned());
         }
@@ -92,6 +94,9 @@ impl Command for Debug {
                 line.extend(command.iter().cloned());
             }
         }
-        Box::pin(invoke::<Run>(call.globals, "debug", &line)).await
+        let ended = Box::pin(invoke::<Run>(call.globals, "debug", &line)).await;
+        // Whoever typed the detach keys has nothing to come back to. One that has ended is gone already.
+        _ = client.container_remove(&beside, true, true, false).await;
+        ended
     }
 }

@@ -1,7 +1,7 @@
 //! `container exec`
 
-use hull_api::Client;
 use hull_api::types::{ExecCreate, ExecStart};
+use hull_api::{Client, ClientError};
 
 use super::run::{detach_keys, low_byte};
 use super::session::{End, Resized, Session, check_terminal, follow_size};
@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::flags::{FlagSet, List};
 use crate::options::environment::{self, Variable};
 use crate::terminal::{self, Signals};
+
+/// Where nobody can tell how the process ended: no code of its own.
+const EXIT_UNKNOWN: u8 = 255;
 
 #[derive(Default)]
 pub(crate) struct Exec {
@@ -123,7 +126,12 @@ impl Exec {
             // Unlike a container, the process cannot be attached to again: Docker calls it a failure.
             return Err(Error::new("read escape sequence"));
         }
-        let ended = client.exec(id).await.map_err(failure)?;
+        let ended = client.exec(id).await.map_err(|error| match error {
+            ClientError::Exchange { .. } | ClientError::Connect { .. } => {
+                failure(error).with_code(EXIT_UNKNOWN)
+            }
+            error => failure(error),
+        })?;
         Ok(low_byte(ended.exit_code.unwrap_or(0)))
     }
 }

@@ -119,7 +119,15 @@ impl Run {
     async fn body_like(&self, call: &Call, model: &str) -> Result<ContainerCreate> {
         let client = connect(&call.globals).await?;
         let model = client.container(model).await.map_err(failure)?;
-        self.creation.body_like(call, &model, &call.operands)
+        let mut body = self.creation.body_like(call, &model, &call.operands)?;
+        if self.compose {
+            // An image that is gone says nothing.
+            let image = client.image(&model.image).await.ok();
+            let image = image.and_then(|image| image.config).unwrap_or_default();
+            let info = client.info().await.map_err(failure)?;
+            compose::plain(&mut body, &image, &info);
+        }
+        Ok(body)
     }
 
     async fn start(

@@ -50,7 +50,7 @@ impl Command for Info {
         ))?;
         let client = connect(&call.globals).await?;
         let facts = client.info().await.map_err(failure)?;
-        ui::out(&server(&facts))?;
+        ui::out(&server(&facts, call.globals.debug))?;
         own.warn();
         for warning in facts.warnings.iter().flatten() {
             ui::note(warning);
@@ -200,12 +200,12 @@ impl Lines {
     }
 }
 
-fn server(facts: &Facts) -> String {
+fn server(facts: &Facts, asks_for_more: bool) -> String {
     let mut lines = Lines(String::new());
     objects(facts, &mut lines);
     plugins(facts, &mut lines);
     runtimes(facts, &mut lines);
-    host(facts, &mut lines);
+    host(facts, asks_for_more, &mut lines);
     registries(facts, &mut lines);
     lines.0.push('\n');
     lines.0
@@ -277,7 +277,7 @@ fn runtimes(facts: &Facts, lines: &mut Lines) {
     }
 }
 
-fn host(facts: &Facts, lines: &mut Lines) {
+fn host(facts: &Facts, asks_for_more: bool, lines: &mut Lines) {
     lines.add_some("Kernel Version", &facts.kernel_version);
     lines.add_some("Operating System", &facts.operating_system);
     lines.add_some("OSType", &facts.os_type);
@@ -290,7 +290,7 @@ fn host(facts: &Facts, lines: &mut Lines) {
     lines.add_some("ID", &facts.id);
     lines.add_some("Docker Root Dir", &facts.docker_root_dir);
     lines.add("Debug Mode", facts.debug);
-    if facts.debug {
+    if facts.debug || asks_for_more {
         lines.below(format!("File Descriptors: {}", facts.n_fd));
         lines.below(format!("Goroutines: {}", facts.n_goroutines));
         lines.below(format!("System Time: {}", facts.system_time));

@@ -1,12 +1,14 @@
 //! Containers as a Compose file: those that a command line would make, and those that are there. Pure: from the requests that
 //! make them.
 
+mod plain;
 mod service;
 mod write;
 
 use hull_api::types::ContainerCreate;
 use serde_json::{Map, Value, json};
 
+pub(in crate::commands) use plain::plain;
 use write::write;
 
 /// A container that becomes a service.
