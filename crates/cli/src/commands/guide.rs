@@ -116,7 +116,8 @@ Addresses: unix:///path, tcp://host:port, ssh://[user@]host[:port][/path/of/sock
 tcp:// is encrypted with --tlsverify or $DOCKER_TLS_VERIFY (and with --tls, without asking who answers); ca.pem,
 cert.pem and key.pem are looked for in $DOCKER_CERT_PATH, or beside the settings. ssh:// runs the system's ssh, with
 its own settings and keys, and `hull system dial-stdio` there.
-$DOCKER_API_VERSION fixes the version of the API.
+$DOCKER_API_VERSION fixes the version of the API, and refuses flags that it does not have. $DOCKER_CUSTOM_HEADERS
+(name=value,…) is sent with each request, instead of those of the settings. -D tells which daemon was asked.
 ";
 
 const SETTINGS: &str = "\
@@ -143,7 +144,8 @@ const EXIT_CODES: &str = "\
   125  `run`: the container could not be made or started; elsewhere: the command line cannot be understood
   126  `run`, `exec`: what was to run cannot be executed
   127  `run`, `exec`: what was to run is not there
-  130, 143, …   128 and the signal that ended it
+  255  `exec`: the daemon went away, and nobody knows how the command ended
+  130, 143, …   128 and the signal that ended it; 141: who read the output has gone
 Otherwise `run`, `exec`, `start -a` exit with the container's own code.
 ";
 

@@ -44,6 +44,8 @@ impl Directive {
     const OPEN: u8 = 2;
     /// Nothing but what was listed.
     const NO_FILES: Self = Self(4);
+    /// Both: what was listed is all there is, and goes on.
+    const KEYS: Self = Self(6);
     /// Directories are offered.
     const DIRECTORIES: Self = Self(16);
 

@@ -372,6 +372,7 @@ pub(super) fn of(command: &str, flag: &str, part: &str, driver: Option<&str>) ->
         "volume" => Next::things(Thing::Volume),
         "volume-driver" => Next::things(Thing::VolumeDriver),
         "log-driver" => Next::things(Thing::LogDriver),
+        "log-opt" if driver.is_some() => Next::words(log_options(driver)).with(Directive::KEYS),
         "log-opt" => Next::words(log_options(driver)).open(),
         "runtime" => Next::things(Thing::Runtime),
         "image" => Next::things(Thing::Image),
@@ -430,7 +431,8 @@ fn security(part: &str) -> Next {
             "label=role:",
             "label=type:",
             "label=user:",
-        ]),
+        ])
+        .with(Directive::KEYS),
         _ => Next::words([
             "apparmor=",
             "label=",

@@ -230,9 +230,12 @@ fn add_proxies(environment: &mut Vec<String>, proxies: &Proxies) {
     }
 }
 
-/// A container's other parts can be missing too; an image says so in these words.
+/// A container's other parts can be missing too; an image, or what it is for another platform, says so in these words.
 fn is_missing_image(error: &ClientError) -> bool {
-    error.is_not_found() && error.to_string().to_lowercase().contains("no such image")
+    let text = error.to_string().to_lowercase();
+    let says = |words: &str| text.contains(words);
+    error.is_not_found()
+        && (says("no such image") || says("does not provide the specified platform"))
 }
 
 /// The file `--cidfile` names; removed again if no id gets into it.

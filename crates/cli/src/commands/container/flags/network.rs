@@ -155,11 +155,7 @@ fn endpoints(attachments: &[Attachment]) -> Result<Option<NetworkingConfig>, Str
         if is_plain && attachments.len() == 1 {
             return Ok(None);
         }
-        let is_named = !matches!(
-            attachment.target.as_str(),
-            "default" | "bridge" | "host" | "none"
-        ) && !attachment.target.starts_with("container:");
-        if !is_named && attachments.len() > 1 {
+        if is_named(attachment) != is_named(&attachments[0]) {
             return Err("conflicting options: cannot attach both user-defined and non-user-defined network-modes".into());
         }
         let previous = networking
@@ -173,6 +169,12 @@ fn endpoints(attachments: &[Attachment]) -> Result<Option<NetworkingConfig>, Str
         }
     }
     Ok(Some(networking))
+}
+
+/// Whether somebody made the network.
+fn is_named(attachment: &Attachment) -> bool {
+    let target = attachment.target.as_str();
+    !matches!(target, "default" | "bridge" | "host" | "none") && !target.starts_with("container:")
 }
 
 /// An attachment as the API takes it.
