@@ -9,9 +9,8 @@ use super::tabwriter::align_with;
 const LAYOUTS: [(usize, usize); 3] = [(10, 3), (0, 2), CLOSEST];
 const CLOSEST: (usize, usize) = (0, 1);
 /// Columns that may be cut, and what must stay of them.
-const READ: [(&str, usize); 11] = [
+const READ: [(&str, usize); 10] = [
     ("COMMAND", 9),
-    ("CMD", 9),
     ("PORTS", 12),
     ("CREATED BY", 12),
     ("DESCRIPTION", 12),
@@ -27,9 +26,8 @@ const BLOCKS_BELOW: usize = 40;
 /// What is cut only when that was not enough.
 const TIMES: [(&str, usize); 2] = [("CREATED", 9), ("STATUS", 10)];
 /// All of them, where even that is too wide: that much still says which of several things it is.
-const SCANT: [(&str, usize); 13] = [
+const SCANT: [(&str, usize); 12] = [
     ("COMMAND", 7),
-    ("CMD", 7),
     ("PORTS", 7),
     ("CREATED BY", 7),
     ("DESCRIPTION", 7),
@@ -46,7 +44,7 @@ const SCANT: [(&str, usize); 13] = [
 const ENDS: &str = "IMAGE";
 
 /// Lays out lines of cells with tabs between them, the first of which are headings, in `columns`.
-pub(crate) fn fit(text: &str, columns: usize) -> String {
+pub(super) fn fit(text: &str, columns: usize) -> String {
     let mut lines: Vec<Vec<String>> = text
         .lines()
         .map(|line| line.split('\t').map(str::to_owned).collect())

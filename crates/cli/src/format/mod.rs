@@ -1,7 +1,7 @@
 //! What commands print: Go templates, tables, and sizes and times for people.
 
 pub(crate) mod duration;
-pub(crate) mod fit;
+mod fit;
 pub(crate) mod json;
 pub(crate) mod output;
 pub(crate) mod ports;

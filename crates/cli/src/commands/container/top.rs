@@ -7,7 +7,7 @@ use crate::commands::json::{self, Shape};
 use crate::commands::{About, Call, Command, Operands, check_operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
-use crate::format::fit::fit;
+use crate::format::output::shortened;
 use crate::format::tabwriter::align_with;
 use crate::terminal;
 use crate::ui;
@@ -77,12 +77,16 @@ impl Command for Top {
     }
 }
 
-/// Docker's wide columns, closer together on a terminal that has no room for them.
+/// Docker's wide columns; on a terminal that has no room for them closer together, and what is last, the command, cut.
 fn fitting(text: &str) -> String {
     let wide = align_with(text, 20, 3);
     let columns = terminal::size().map_or(usize::MAX, |(_, columns)| usize::from(columns));
     match wide.lines().all(|line| line.chars().count() <= columns) {
         true => wide,
-        false => fit(text, columns),
+        false => {
+            let close = align_with(text, 0, 2);
+            let lines = close.lines().map(|line| shortened(line, columns) + "\n");
+            lines.collect()
+        }
     }
 }
