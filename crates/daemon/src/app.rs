@@ -13,7 +13,10 @@ use hull_buildkit::Front;
 use hull_engine::{Engine, events::Subject};
 use tokio::sync::OnceCell;
 
-use crate::{config::Config, http::judges::Judges, http::server::common_headers, metrics::Metrics};
+use crate::{
+    config::Config, holds::Holds, http::judges::Judges, http::server::common_headers,
+    metrics::Metrics,
+};
 
 /// What the daemon is made of.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// Builds that run.
     pub(crate) builds: crate::routes::Builds,
+    /// Projects that clients work on.
+    pub(crate) holds: Holds,
     /// Who else is asked about requests.
     pub(crate) judges: Judges,
 }
@@ -46,6 +51,7 @@ impl App {
             listeners: AtomicI64::new(0),
             metrics: Metrics::default(),
             builds: crate::routes::Builds::default(),
+            holds: Holds::default(),
             judges: Judges::default(),
         }
     }

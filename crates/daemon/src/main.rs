@@ -10,6 +10,7 @@ mod app;
 mod config;
 mod convert;
 mod engine_config;
+mod holds;
 mod http;
 mod log;
 mod metrics;

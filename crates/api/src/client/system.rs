@@ -10,14 +10,14 @@ use bytes::Bytes;
 use http::{Method, Response};
 use hyper::body::Incoming;
 
-use super::{Call, Client, ClientError, JsonStream, container::filtered};
+use super::{ByteStream, Call, Client, ClientError, JsonStream, container::filtered};
 use crate::{
     decode,
     filters::Filters,
-    query::Query,
+    query::{Query, encoded},
     types::{
         AuthConfig, AuthResponse, DiskAccount, DiskUsage, Event, FsckReport, Info, Ping, Plugin,
-        Version,
+        ProjectHold, Version,
     },
     version::ApiVersion,
 };
@@ -99,6 +99,23 @@ impl Client {
         query.add_flag("repair", repair);
         query.add("contents", if contents { "1" } else { "0" });
         self.post("/hull/system/fsck", Call::with(query)).await
+    }
+
+    /// Wants a project of Compose for itself; it is, from the word that says so until the answer is
+    /// dropped. `who` is what others are told meanwhile. Nothing: the daemon keeps no such thing. (Hull's own.)
+    pub async fn hold_project(
+        &self,
+        name: &str,
+        who: &str,
+    ) -> Result<Option<JsonStream<ProjectHold>>, ClientError> {
+        let mut query = Query::default();
+        query.add("who", who);
+        let path = format!("/hull/projects/{}/hold", encoded(name));
+        match self.send(Method::POST, &path, Call::with(query)).await {
+            Ok(answer) => Ok(Some(ByteStream::new(answer).json())),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What happens. Empty times: from now on, without end.

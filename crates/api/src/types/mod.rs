@@ -18,6 +18,7 @@ mod host;
 mod image;
 mod network;
 mod plugin;
+mod project;
 mod sealed;
 mod stats;
 mod system;
@@ -58,6 +59,7 @@ pub use network::{
     NetworkDisconnect, NetworkPrune, NetworkSettings, NetworkStatus, SubnetStatus,
 };
 pub use plugin::{Plugin, PluginConfig};
+pub use project::ProjectHold;
 pub use sealed::{SealedFile, SealedFiles};
 pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,

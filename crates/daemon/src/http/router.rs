@@ -19,6 +19,8 @@ pub(crate) enum Op {
     DiskUsage,
     /// Hull's own: what of the data root belongs to whom.
     DiskAccount,
+    /// Hull's own: keeps a project of Compose for one client.
+    ProjectHold,
     /// Hull's own: what is damaged, missing or nobody's.
     Fsck,
     Options,
@@ -180,6 +182,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (GET, "/system/df", Op::DiskUsage),
     (GET, "/hull/system/account", Op::DiskAccount),
     (POST, "/hull/system/fsck", Op::Fsck),
+    (POST, "/hull/projects/{name}/hold", Op::ProjectHold),
     (PUT, "/hull/containers/{id}/sealed", Op::ContainerSeal),
     (GET, "/hull/containers/{id}/sealed", Op::ContainerSealed),
     (POST, "/hull/manifests/{name...}/annotate", Op::Manifest(ManifestOp::Annotate)),

@@ -9,6 +9,7 @@ mod exec;
 mod image;
 mod manifest;
 mod network;
+mod project;
 mod registry;
 mod select;
 mod streams;
@@ -41,6 +42,7 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::Info => system::info(request).await,
         Op::Events => system::events(request).await,
         Op::DiskAccount | Op::Fsck => disk::perform(op, request).await,
+        Op::ProjectHold => project::hold(&request),
         Op::DiskUsage => system::disk_usage(request).await,
         Op::Options => Ok(empty(StatusCode::OK)),
         Op::ContainerList => container::list(request).await,

@@ -15,6 +15,7 @@ mod reboot;
 mod remote;
 mod same;
 mod secrets;
+mod together;
 mod updates;
 mod verbs;
 

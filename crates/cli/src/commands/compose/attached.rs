@@ -12,6 +12,7 @@ use hull_compose::plan::state::Container;
 use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::mpsc;
 
+use super::hold::Hold;
 use super::output::{Lines, Printer, Said, Style, follow, queue, short_name};
 use super::project::{Scene, apply_failure};
 use super::up::Up;
@@ -42,7 +43,7 @@ pub(super) async fn run(
     call: &Call,
     scene: &Scene,
     shown: BTreeSet<String>,
-    began: &str,
+    (began, hold): (&str, Hold),
 ) -> Result<u8> {
     let style = Style::new(up.no_color, up.no_prefix, &call.globals.compose.ansi);
     let mut attached = Attached {
@@ -77,7 +78,7 @@ pub(super) async fn run(
             attached.said_before.insert(container.id().to_owned(), time);
         }
     }
-    attached.run(&containers, began).await
+    attached.run(&containers, began, hold).await
 }
 
 /// Just after the last line of a container that does not run.
@@ -168,7 +169,8 @@ struct Attached<'a> {
 }
 
 impl<'a> Attached<'a> {
-    async fn run(&mut self, containers: &[Container], began: &str) -> Result<u8> {
+    async fn run(&mut self, containers: &[Container], began: &str, hold: Hold) -> Result<u8> {
+        let mut hold = Some(hold);
         let scene = self.scene;
         let (sender, lines) = queue();
         let listener = |kind| {
@@ -199,6 +201,8 @@ impl<'a> Attached<'a> {
                         return Err(apply_failure(error));
                     }
                     super::history::finish(&scene.project.name);
+                    // All is up: others may work on it while this one looks on.
+                    drop(hold.take());
                     // The news of their starts may still be on its way.
                     for container in &scene.containers(&[], false).await? {
                         self.wait_for(container);

@@ -1,6 +1,7 @@
 //! `compose create`
 
 use super::build::build_missing;
+use super::hold::Hold;
 use super::project::{Scene, apply_failure, loaded};
 use super::remote;
 use super::upping::{Making, scale};
@@ -30,6 +31,7 @@ impl Command for Create {
         let loaded = loaded(&call, &call.operands)?;
         remote::confirm(&call, &loaded, self.making.yes)?;
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
+        let _hold = Hold::of(&call, &scene).await?;
         scene.project.select(&call.operands, true);
         super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &self.making.scale)?;

@@ -2,6 +2,7 @@
 
 use hull_compose::apply::DownOptions;
 
+use super::hold::Hold;
 use super::project::{Scene, apply_failure};
 use super::upping::truthy;
 use crate::commands::{About, Call, Command, Operands};
@@ -40,6 +41,7 @@ impl Command for Down {
             )));
         }
         let scene = Scene::to_take_away(&call, &call.operands).await?;
+        let _hold = Hold::of(&call, &scene).await?;
         let options = DownOptions {
             services: call.operands.clone(),
             orphans: self.remove_orphans || truthy("COMPOSE_REMOVE_ORPHANS"),

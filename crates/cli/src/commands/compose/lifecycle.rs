@@ -7,6 +7,7 @@ use hull_compose::apply::{RemoveOptions, Report, Standing};
 use hull_compose::plan;
 use hull_compose::plan::state::{Container, State};
 
+use super::hold::Hold;
 use super::project::{Scene, apply_failure};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
@@ -36,6 +37,7 @@ impl Command for Start {
 
     async fn run(self, call: Call) -> Result<u8> {
         let mut scene = Scene::of_files(&call, &call.operands).await?;
+        let _hold = Hold::of(&call, &scene).await?;
         scene.project.select(&call.operands, true);
         scene.engine().start().await.map_err(apply_failure)?;
         if self.wait && !call.globals.compose.is_dry_run() {
@@ -111,6 +113,7 @@ impl Command for Restart {
 
     async fn run(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &call.operands).await?;
+        let _hold = Hold::of(&call, &scene).await?;
         let mut services = call.operands.clone();
         if !services.is_empty() && !self.no_deps {
             let follows = scene.project.services.values().filter(|service| {
@@ -341,6 +344,7 @@ Any data which is not in a volume will be lost.",
 
     async fn run(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &call.operands).await?;
+        let _hold = Hold::of(&call, &scene).await?;
         let mut containers = scene.containers(&call.operands, self.all).await?;
         if self.stop {
             scene

@@ -14,6 +14,7 @@ pub(super) mod events;
 pub(super) mod exec;
 pub(super) mod from;
 mod history;
+mod hold;
 mod ignore;
 pub(super) mod images;
 pub(super) mod lifecycle;

@@ -5,6 +5,7 @@ use hull_compose::apply::{RunOptions, UpOptions};
 use hull_compose::plan::Wishes;
 
 use super::build::build_missing;
+use super::hold::Hold;
 use super::project::{Scene, apply_failure, loaded, no_such_service};
 use super::remote;
 use super::upping::pull;
@@ -109,6 +110,7 @@ impl Command for Run {
             .get(&name)
             .cloned()
             .ok_or_else(|| no_such_service(&name, scene.project.services.keys()))?;
+        let hold = Hold::of(&call, &scene).await?;
         build_missing(&call, &scene, self.build, self.quiet_build).await?;
         self.prepare(&scene, &name).await?;
         let no_tty = no_tty.unwrap_or(!(ui::in_is_terminal() && ui::out_is_terminal()));
@@ -119,6 +121,7 @@ impl Command for Run {
             .await
             .map_err(apply_failure)?;
         scene.progress.settle();
+        drop(hold);
         if self.detach {
             scene.client.container_start(&id).await.map_err(failure)?;
             ui::line(&id)?;

@@ -1,5 +1,6 @@
 //! `compose scale`
 
+use super::hold::Hold;
 use super::project::{Scene, apply_failure};
 use super::upping::{Making, scale};
 use crate::commands::{About, Call, Command, Operands};
@@ -36,6 +37,7 @@ impl Command for Scale {
             .collect();
         let options = Making::default().options(&names)?;
         let mut scene = Scene::of_files(&call, &names).await?;
+        let _hold = Hold::of(&call, &scene).await?;
         scene.project.select(&names, !self.no_deps);
         super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &call.operands)?;

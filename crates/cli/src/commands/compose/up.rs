@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use hull_compose::Loaded;
 use hull_compose::apply::{UpOptions, Updating};
+use hull_compose::model::Project;
 use hull_compose::plan::Recreate;
 use hull_compose::plan::state::Container;
 
 use super::build::build_missing;
-use super::project::{Scene, apply_failure, loaded};
+use super::hold::Hold;
+use super::project::{Scene, apply_failure, load_failure, loaded};
 use super::upping::{Making, scale};
 use super::{attached, diff, history, remote};
 use crate::commands::{About, Call, Command, Operands};
@@ -82,12 +84,14 @@ impl Command for Up {
         let options = self.options(&call)?;
         let mut loaded = loaded(&call, &call.operands)?;
         remote::confirm(&call, &loaded, self.making.yes)?;
+        let mut scene = Scene::of_loaded(&call, &loaded).await?;
+        let hold = Hold::of(&call, &scene).await?;
         let mut lately = Vec::new();
         if self.undo {
             lately = history::lately(&loaded);
             loaded = history::before(&loaded)?;
+            scene.project = Project::of(&loaded).map_err(load_failure)?;
         }
-        let mut scene = Scene::of_loaded(&call, &loaded).await?;
         scene.project.select(&call.operands, !self.no_deps);
         super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &self.making.scale)?;
@@ -137,6 +141,7 @@ impl Command for Up {
             scene.engine().start().await.map_err(apply_failure)?;
             history::finish(&loaded.name);
             scene.progress.settle();
+            drop(hold);
             let manner = super::watch::Manner {
                 quiet: self.making.quiet_build,
                 prune: true,
@@ -144,7 +149,7 @@ impl Command for Up {
             return super::watch::watch(&call, &scene, manner).await;
         }
         let shown = self.shown(&call, &scene);
-        attached::run(&self, &call, &scene, shown, &began).await
+        attached::run(&self, &call, &scene, shown, (&began, hold)).await
     }
 }
 

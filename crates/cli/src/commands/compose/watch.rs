@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use super::build::{self, More};
+use super::hold::Hold;
 use super::ignore::Ignored;
 use super::project::{Scene, apply_failure};
 use super::upping::Making;
@@ -62,6 +63,7 @@ impl Command for Watch {
         let mut scene = Scene::of_files(&call, &call.operands).await?;
         scene.project.select(&call.operands, true);
         if !self.no_up {
+            let _hold = Hold::of(&call, &scene).await?;
             build::build_missing(&call, &scene, false, self.quiet).await?;
             let options = Making::default().options(&[])?;
             scene
@@ -184,6 +186,7 @@ async fn rebuild(call: &Call, scene: &Scene, service: &Service, manner: Manner) 
         .image(&service.image_name(&scene.project.name))
         .await;
     build::build(&call.globals, scene, service, &more)?;
+    let _hold = Hold::of(call, scene).await?;
     let options = UpOptions {
         wishes: Wishes {
             recreate: Recreate::Force,
