@@ -10,6 +10,7 @@ mod load;
 pub mod model;
 pub mod node;
 pub mod plan;
+pub mod reach;
 pub mod render;
 mod words;
 

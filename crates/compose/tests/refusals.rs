@@ -140,6 +140,24 @@ fn what_lies_too_deep_is_not_called_a_circle() {
     assert_eq!(loaded.project.map("services").unwrap().iter().count(), 1);
 }
 
+#[test]
+fn a_circle_names_the_files_that_include_and_no_others() {
+    let place = Place::new("circles");
+    place.write("compose.yaml", "services: {a: {image: x}}\n");
+    place.write("compose.override.yaml", "include: [b.yaml]\n");
+    place.write("b.yaml", "include: [compose.yaml]\n");
+    assert_eq!(
+        place.refusal(),
+        "b.yaml:1:11: files include each other in a circle: compose.override.yaml → b.yaml → compose.yaml"
+    );
+    place.write("b.yaml", "include: [b.yaml]\n");
+    assert_eq!(place.refusal(), "b.yaml:1:11: b.yaml includes itself");
+    // Also what is laid over another file is included.
+    place.write("c.yaml", "services: {c: {image: x}}\n");
+    place.write("b.yaml", "include: [{path: [c.yaml, b.yaml]}]\n");
+    assert_eq!(place.refusal(), "b.yaml:1:11: b.yaml includes itself");
+}
+
 /// A line in which something is wrong, and what is said of it.
 const VALUES: &[(&str, &str)] = &[
     (
@@ -185,6 +203,43 @@ const VALUES: &[(&str, &str)] = &[
     (
         "networks: {n: {ipv4_address: 10.0.0}}",
         "services.a.networks.n.ipv4_address: `10.0.0` is no address ()",
+    ),
+    (
+        "deploy: {replicas: -1}",
+        "services.a.deploy.replicas: `-1` is negative ()",
+    ),
+    ("scale: -2", "services.a.scale: `-2` is negative ()"),
+    (
+        "deploy: {update_config: {parallelism: -2}}",
+        "services.a.deploy.update_config.parallelism: `-2` is negative ()",
+    ),
+    (
+        "deploy: {rollback_config: {max_failure_ratio: -0.5}}",
+        "services.a.deploy.rollback_config.max_failure_ratio: `-0.5` is negative ()",
+    ),
+    (
+        "deploy: {restart_policy: {max_attempts: -1}}",
+        "services.a.deploy.restart_policy.max_attempts: `-1` is negative ()",
+    ),
+    (
+        "healthcheck: {test: 'true', retries: -3}",
+        "services.a.healthcheck.retries: `-3` is negative ()",
+    ),
+    (
+        "healthcheck: {test: 'true', interval: -3s}",
+        "services.a.healthcheck.interval: `-3s` is negative ()",
+    ),
+    (
+        "stop_grace_period: -1s",
+        "services.a.stop_grace_period: `-1s` is negative ()",
+    ),
+    (
+        "depends_on: [aa]",
+        "services.a: it depends on the service `aa`, which is not defined ()",
+    ),
+    (
+        "extends: aa",
+        "`extends` names the service `aa`, which compose.yaml does not have ()",
     ),
     (
         "x-hull: {update: roling}",

@@ -99,9 +99,6 @@ impl Check<'_> {
         }
         let scale = self.service.get("scale").and_then(Node::scalar_text);
         let scale: i64 = scale.and_then(|scale| scale.parse().ok()).unwrap_or(1);
-        if scale < 0 {
-            return self.wrong("scale", "`scale` cannot be negative");
-        }
         let replicas = self.service.map("deploy");
         let replicas = replicas.and_then(|deploy| deploy.get("replicas"));
         let replicas = replicas.and_then(Node::scalar_text);
@@ -271,7 +268,11 @@ impl Check<'_> {
             return Err(
                 match nearest(
                     &entry.key,
-                    self.services.iter().map(|other| other.key.as_str()),
+                    // Nothing can depend on itself.
+                    self.services
+                        .iter()
+                        .map(|other| other.key.as_str())
+                        .filter(|other| *other != self.name),
                 ) {
                     Some(near) => error.with_hint(format!("did you mean `{near}`?")),
                     None => error,

@@ -82,7 +82,7 @@ impl Loader<'_> {
         };
         let base = match base_file {
             None => {
-                known(services, base, file, &extends)?;
+                known(services, base, file, &extends, name)?;
                 self.extended(services, base, file, directory, scope, chain)?
             }
             Some(path) => self.extended_from_file(&extends, path, base, directory, scope, chain)?,
@@ -110,7 +110,7 @@ impl Loader<'_> {
         };
         let project = self.read_whole(&path, scope, asker)?;
         let services = project.map("services").cloned().unwrap_or_default();
-        known(&services, base, &path, extends)?;
+        known(&services, base, &path, extends, "")?;
         let begin = paths::parent(&path).to_owned();
         let mut node = self.extended(&services, base, &path, &begin, scope, chain)?;
         if let Some(service) = node.as_map_mut() {
@@ -125,7 +125,7 @@ impl Loader<'_> {
     }
 }
 
-fn known(services: &Map, name: &str, file: &str, extends: &Node) -> Result<()> {
+fn known(services: &Map, name: &str, file: &str, extends: &Node, own: &str) -> Result<()> {
     if services.get(name).is_some() {
         return Ok(());
     }
@@ -134,7 +134,14 @@ fn known(services: &Map, name: &str, file: &str, extends: &Node) -> Result<()> {
         format!("`extends` names the service `{name}`, which {file} does not have"),
     );
     Err(
-        match nearest(name, services.iter().map(|entry| entry.key.as_str())) {
+        // Nothing can extend itself.
+        match nearest(
+            name,
+            services
+                .iter()
+                .map(|entry| entry.key.as_str())
+                .filter(|other| *other != own),
+        ) {
             Some(near) => error.with_hint(format!("did you mean `{near}`?")),
             None => error,
         },

@@ -1,6 +1,6 @@
 //! `include`: whole projects that become part of this one.
 
-use super::loader::{Asker, Loader, Scope};
+use super::loader::{Asker, Loader, Open, Scope};
 use super::remote::is_remote;
 use super::{default_env_file, paths};
 use crate::error::{LoadError, Result};
@@ -49,7 +49,9 @@ impl Loader<'_> {
         let Some(first) = files.first() else {
             return Err(LoadError::at(item, "`include` needs a path"));
         };
-        check_chain(item, &scope.files, first)?;
+        for file in &files {
+            check_chain(item, &scope.open, file)?;
+        }
         let directory = match map.text("project_directory") {
             Some(directory) => paths::join(&scope.directory, directory),
             None => paths::parent(first).to_owned(),
@@ -67,27 +69,34 @@ impl Loader<'_> {
             Some(asker("include.env_file")),
         )?;
         environment.extend(scope.environment.clone());
+        let mut open = scope.open.clone();
+        open.push(Open {
+            files: files.clone(),
+            from: item.place.file.to_string(),
+        });
         let inner = Scope {
             directory,
             environment,
-            files: [scope.files.clone(), vec![first.clone()]].concat(),
+            open,
         };
         self.model(&files, &inner, Some(asker("include")))
     }
 }
 
 /// Refuses a file whose inclusion is going on already, and one that lies too deep.
-fn check_chain(item: &Node, open: &[String], next: &str) -> Result<()> {
-    if let Some(at) = open.iter().position(|file| file == next) {
-        let circle: Vec<&str> = open[at..]
-            .iter()
-            .map(String::as_str)
-            .chain([next])
-            .collect();
-        let message = format!(
-            "files include each other in a circle: {}",
-            circle.join(" → ")
-        );
+fn check_chain(item: &Node, open: &[Open], next: &str) -> Result<()> {
+    let is_next = |file: &String| file == next;
+    if let Some(at) = open.iter().position(|open| open.files.iter().any(is_next)) {
+        // Of files that are read together, the one that includes is named.
+        let froms = open[at + 1..].iter().map(|open| open.from.as_str());
+        let circle: Vec<&str> = froms.chain([&*item.place.file, next]).collect();
+        let message = match circle.as_slice() {
+            [from, next] if from == next => format!("{next} includes itself"),
+            _ => format!(
+                "files include each other in a circle: {}",
+                circle.join(" → ")
+            ),
+        };
         return Err(LoadError::at(item, message));
     }
     if open.len() > DEPTH_MAX {

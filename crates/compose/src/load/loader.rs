@@ -1,5 +1,6 @@
 //! Reading: files → one tree in its long form, with all that they extend and include.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -22,8 +23,16 @@ pub(super) struct Scope {
     /// What relative paths begin at.
     pub(super) directory: String,
     pub(super) environment: Environment,
-    /// The files whose inclusion is going on.
+    /// What is being read: the files that were named, and then what they include.
+    pub(super) open: Vec<Open>,
+}
+
+/// Files that are read together, one laid over the other.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
     pub(super) files: Vec<String>,
+    /// The file that includes them; nothing for the first ones.
+    pub(super) from: String,
 }
 
 /// The key that names a file, and where it stands.
@@ -39,6 +48,8 @@ pub(super) struct Loader<'o> {
     pub(super) missing: BTreeSet<String>,
     pub(super) warnings: Vec<String>,
     pub(super) variables: Vec<Variable>,
+    /// Variables of this machine's that files take by their name alone, and that are there.
+    pub(super) taken: RefCell<BTreeSet<String>>,
     /// Documents as parsed: a file that is extended ten times is read once.
     cache: BTreeMap<String, Vec<Node>>,
     /// Where the project lies.
@@ -54,6 +65,7 @@ impl<'o> Loader<'o> {
             missing: BTreeSet::new(),
             warnings: Vec::new(),
             variables: Vec::new(),
+            taken: RefCell::default(),
             cache: BTreeMap::new(),
             directory: String::new(),
             roots: Vec::new(),
@@ -62,6 +74,15 @@ impl<'o> Loader<'o> {
 
     pub(super) fn home(&self) -> Option<&'o str> {
         self.options.environment.get("HOME").map(String::as_str)
+    }
+
+    /// A variable from outside, which is remembered to have been taken.
+    pub(super) fn take(&self, name: &str, outside: &Environment) -> Option<String> {
+        let value = outside.get(name)?;
+        if self.options.environment.contains_key(name) {
+            self.taken.borrow_mut().insert(name.to_owned());
+        }
+        Some(value.clone())
     }
 
     /// The documents of a file as they are written.
@@ -181,7 +202,10 @@ impl<'o> Loader<'o> {
         for file in files {
             self.check_inside(file, asker)?;
             let text = file::read(file).map_err(|source| unreadable(file, source, asker))?;
-            let lookup = |name: &str| outside.get(name).or_else(|| found.get(name)).cloned();
+            let lookup = |name: &str| {
+                self.take(name, outside)
+                    .or_else(|| found.get(name).cloned())
+            };
             let variables = self.variables_of(file, &text, &lookup)?;
             for (key, value) in variables {
                 if let Some(value) = value {

@@ -23,7 +23,8 @@ mod short;
 mod values;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 pub use file::BYTES_MAX as FILE_BYTES_MAX;
 pub use interpolate::Variable;
@@ -34,7 +35,7 @@ pub(crate) use yaml::plain as plain_scalar;
 
 use crate::error::{LoadError, Result};
 use crate::node::{Map, Node, Place, Value};
-use loader::{Environment, Loader, Scope};
+use loader::{Environment, Loader, Open, Scope};
 
 /// Where the number of a ulimit stands that is soft and hard limit at once.
 pub(crate) const SINGLE: &str = "x-#single";
@@ -138,6 +139,10 @@ pub struct Loaded {
     pub environment: BTreeMap<String, String>,
     /// Variables the files refer to.
     pub variables: Vec<Variable>,
+    /// Variables of this machine's that files take by their name alone.
+    pub taken: BTreeSet<String>,
+    /// Directories that hold what was fetched.
+    pub roots: Vec<PathBuf>,
     /// What should be told.
     pub warnings: Vec<String>,
     /// Networks, volumes, secrets and configs count though no service refers to them.
@@ -168,11 +173,15 @@ pub fn load(options: &Options) -> Result<Loaded> {
     let scope = Scope {
         directory: place.directory.clone(),
         environment,
-        files: place.files.clone(),
+        open: vec![Open {
+            files: place.files.clone(),
+            from: String::new(),
+        }],
     };
     let mut project = loader.model(&place.files, &scope, None)?;
     let environment = scope.environment;
     project.set("name", Node::text_at(&Place::nowhere(), name.clone()));
+    loader.take_arguments(&project, &environment);
     if options.normalize {
         normalize::normalize(&mut project, &name, &environment)?;
     }
@@ -219,6 +228,8 @@ pub fn load(options: &Options) -> Result<Loaded> {
         env_files,
         environment,
         variables,
+        taken: loader.taken.into_inner(),
+        roots: loader.roots,
         warnings,
         keep_unused: options.keep_unused,
         compatible: options.compatible,

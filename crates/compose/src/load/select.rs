@@ -122,6 +122,7 @@ impl Loader<'_> {
                 self.env_file(file, &mut variables, service, outside)?;
             }
             laid_over(&mut variables, service.map("environment"));
+            self.take_nothing(&variables, outside);
             resolve_nothing(&mut variables, outside, true);
             put(service, "environment", variables, &place);
         }
@@ -144,6 +145,24 @@ impl Loader<'_> {
             put(service, "labels", labels, &place);
         }
         Ok(())
+    }
+
+    /// Remembers which variables stand alone, and so take the value of this machine's.
+    fn take_nothing(&self, variables: &Map, outside: &Environment) {
+        for entry in variables.iter().filter(|entry| entry.node.is_null()) {
+            self.take(&entry.key, outside);
+        }
+    }
+
+    /// The same for the arguments of builds.
+    pub(super) fn take_arguments(&self, project: &Map, outside: &Environment) {
+        let services = project.map("services").into_iter().flat_map(Map::iter);
+        for service in services.filter_map(|entry| entry.node.as_map()) {
+            let build = service.map("build");
+            if let Some(arguments) = build.and_then(|build| build.map("args")) {
+                self.take_nothing(arguments, outside);
+            }
+        }
     }
 
     fn env_file(
@@ -190,7 +209,7 @@ impl Loader<'_> {
                 let lookup = |name: &str| {
                     let text = |map: &Map| map.text(name).map(str::to_owned);
                     let own = service.map("environment").and_then(text);
-                    own.or_else(|| outside.get(name).cloned())
+                    own.or_else(|| self.take(name, outside))
                         .or_else(|| text(before))
                 };
                 self.variables_of(path, &text, &lookup)?
@@ -211,7 +230,7 @@ impl Loader<'_> {
         };
         self.check_inside(path, Some(asker))?;
         let text = files::read(path).map_err(|error| unreadable(path, error, Some(asker)))?;
-        let lookup = |name: &str| outside.get(name).cloned();
+        let lookup = |name: &str| self.take(name, outside);
         for (key, value) in self.variables_of(path, &text, &lookup)? {
             labels.set(&key, Node::text_at(&file.place, value.unwrap_or_default()));
         }

@@ -79,6 +79,7 @@ pub(super) fn service(name: &str, service: &Map) -> Result<()> {
     each(service, "image", |node, text| {
         image(node, text, &path("image"))
     })?;
+    counts(service, &path)?;
     for entry in service.map("networks").into_iter().flat_map(Map::iter) {
         let Some(endpoint) = entry.node.as_map() else {
             continue;
@@ -89,6 +90,47 @@ pub(super) fn service(name: &str, service: &Map) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Numbers that count something: a negative one is a slip, and means nothing.
+fn counts(service: &Map, path: &dyn Fn(&str) -> String) -> Result<()> {
+    let deploy = service.map("deploy");
+    let of = |key| deploy.and_then(|deploy| deploy.map(key));
+    let update = &["parallelism", "max_failure_ratio", "delay", "monitor"][..];
+    let policy = &["max_attempts", "delay", "window"][..];
+    let health = &[
+        "retries",
+        "interval",
+        "timeout",
+        "start_period",
+        "start_interval",
+    ][..];
+    for (section, map, keys) in [
+        ("deploy", deploy, &["replicas"][..]),
+        ("deploy.update_config", of("update_config"), update),
+        ("deploy.rollback_config", of("rollback_config"), update),
+        ("deploy.restart_policy", of("restart_policy"), policy),
+        ("healthcheck", service.map("healthcheck"), health),
+    ] {
+        for key in keys {
+            let node = map.and_then(|map| map.get(key));
+            not_negative(node, &path(&format!("{section}.{key}")))?;
+        }
+    }
+    not_negative(service.get("scale"), &path("scale"))?;
+    not_negative(service.get("stop_grace_period"), &path("stop_grace_period"))
+}
+
+fn not_negative(node: Option<&Node>, path: &str) -> Result<()> {
+    let text = node.and_then(Node::scalar_text).unwrap_or_default();
+    match node {
+        Some(node)
+            if text.starts_with('-') && text.contains(|c: char| ('1'..='9').contains(&c)) =>
+        {
+            Err(LoadError::at(node, format!("{path}: `{text}` is negative")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks what a network says of its addresses.

@@ -38,7 +38,7 @@ fn values(
     {
         return maps(path, before, now, hidden, lines);
     }
-    let text = |node: Option<&Node>| node.map(render::tree_line);
+    let text = |node: Option<&Node>| node.map(render::tree_shown);
     let (old, new) = (text(before), text(now));
     if old == new {
         return;

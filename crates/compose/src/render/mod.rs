@@ -63,9 +63,9 @@ pub fn tree_json(node: &Node) -> String {
     json::pretty(&plain(node, Format::Json))
 }
 
-/// A tree as JSON on one line.
-pub(crate) fn tree_line(node: &Node) -> String {
-    json::compact(&plain(node, Format::Json))
+/// A tree as JSON on one line, for people: letters that HTML knows are themselves.
+pub(crate) fn tree_shown(node: &Node) -> String {
+    json::value(&plain(node, Format::Json)).to_string()
 }
 
 /// The hash of what a service says about its containers: what `com.docker.compose.config-hash`

@@ -245,7 +245,27 @@ fn a_project_of_somebody_elses_is_brought_up_only_if_that_is_meant() {
             }
             assert!(!complaint.contains("from-outside"), "{complaint}");
         }
+        server.write(
+            "reaches.yaml",
+            "name: far\nservices:\n  a:\n    image: busybox\n    command: sleep 1000\n    init: true\n    environment: [TOKEN]\n    cap_add: [SYS_ADMIN]\n    network_mode: host\n    volumes: ['/etc:/host:ro', './own:/own']\n    secrets: [s]\nsecrets: {s: {environment: HOME}}\n",
+        );
+        server.commit();
+        let reaches = format!("-f {}", server.address("#main:reaches.yaml"));
+        let complaint = app.fails(1, &format!("{reaches} up -d"));
+        for told in [
+            "HOME       the environment   false",
+            "TOKEN      the environment   false",
+            "services.a.volumes        /etc to read\n",
+            "services.a.cap_add        SYS_ADMIN\n",
+            "services.a.network_mode   this machine's own\n",
+            "used only if that is confirmed\nhint: add `--yes`",
+        ] {
+            assert!(complaint.contains(told), "{told} is not in {complaint}");
+        }
+        assert!(!complaint.contains("/own"), "{complaint}");
         assert_eq!(app.containers(), Vec::<String>::new());
+        app.ok(&format!("{reaches} up -d --yes"));
+        app.ok(&format!("{reaches} down -t 0"));
         // What only looks or takes away is not asked about.
         app.ok(&format!("{asks} config -q"));
         app.ok(&format!("{asks} up -d --yes"));
