@@ -9,6 +9,8 @@ pub(crate) const HASH: &str = "com.docker.compose.config-hash";
 pub(crate) const FILES: &str = "com.docker.compose.project.config_files";
 pub(crate) const DIRECTORY: &str = "com.docker.compose.project.working_dir";
 pub(crate) const ENV_FILES: &str = "com.docker.compose.project.environment_file";
+/// Hull's own: which dependencies need not come; the engine heeds it when it starts.
+pub(crate) const OPTIONAL: &str = "hull.depends_on.optional";
 pub(crate) const IMAGE: &str = "com.docker.compose.image";
 pub(crate) const DEPENDENCIES: &str = "com.docker.compose.depends_on";
 pub(crate) const VERSION: &str = "com.docker.compose.version";

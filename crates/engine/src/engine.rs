@@ -9,6 +9,7 @@ use crate::{
     config::EngineConfig,
     error::Result,
     events::{Events, Watcher},
+    model::ContainerId,
     parents::Parents,
     paths::Paths,
     registry::Registry,
@@ -25,6 +26,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// What a container waits for that is to start and does not yet, in words; nothing: it does not wait.
+    pub fn waits_for(&self, id: &ContainerId) -> Option<String> {
+        self.services.waits.of(id)
+    }
+
     /// Opens the data root and takes up what runs. Must be called inside a tokio runtime.
     pub async fn open(config: EngineConfig) -> Result<Self> {
         let services = tokio::task::spawn_blocking(move || open(config))
@@ -167,6 +173,7 @@ fn open(config: EngineConfig) -> Result<Services> {
         shim,
         starts_anew: opened.is_new,
         claims: Arc::default(),
+        waits: crate::order::Waits::default(),
         makings: crate::making::Makings::default(),
         builder: std::sync::OnceLock::new(),
         trash,

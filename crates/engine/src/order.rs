@@ -4,10 +4,13 @@
 //! What a container depends on stands in the label that Compose gives it,
 //! `com.docker.compose.depends_on`: `db:service_healthy:false,cache:service_started:true`; and who
 //! lives in another container's namespaces needs that one first. What will not come is not waited for:
-//! a dependency that has no restart policy, or that somebody stopped, keeps nothing down.
+//! a dependency that has no restart policy, or that somebody stopped, keeps nothing down; nor does one that
+//! `hull compose` calls optional in a label of its own (`depends_on … required: false`) once it is unhealthy or has
+//! failed. What is waited for is told meanwhile ([`Waits`]).
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
+    fmt,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -31,6 +34,9 @@ const SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// The label with what its service depends on.
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+
+/// The label in which `hull compose` says which of them need not come: `db,cache`.
+const OPTIONAL: &str = "hull.depends_on.optional";
 
 /// The longest wait for a dependency: longer than databases need for their recovery, and short enough
 /// that an application whose dependency stays unhealthy is not down for ever.
@@ -60,6 +66,37 @@ enum Whom {
 struct Gate {
     whom: Whom,
     condition: Condition,
+    /// It need not come, though it is waited for while it may.
+    is_optional: bool,
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.whom {
+            Whom::Service { service, .. } => write!(f, "service {service}")?,
+            Whom::Container(name) => write!(f, "container {name}")?,
+        }
+        f.write_str(match self.condition {
+            Condition::Started => " to be started",
+            Condition::Healthy => " to be healthy",
+            Condition::Completed => " to complete",
+        })
+    }
+}
+
+/// What containers wait for that are to start and do not yet.
+#[derive(Debug, Default)]
+pub(crate) struct Waits(Mutex<BTreeMap<ContainerId, String>>);
+
+impl Waits {
+    fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a container waits for, in words: `service db to be healthy`.
+    pub(crate) fn of(&self, id: &ContainerId) -> Option<String> {
+        self.all().get(id).cloned()
+    }
 }
 
 /// How a gate stands.
@@ -114,6 +151,7 @@ impl Starts {
                 "what it depends on has not come up; it is started all the same"
             );
         }
+        self.services.waits.all().remove(&handle.id);
         let is_coming = self.is_coming(&handle.id);
         let outcome = if is_coming && handle.called_off.load(Ordering::Relaxed) {
             Ok(())
@@ -135,6 +173,7 @@ impl Starts {
     async fn opened(&self, handle: &Handle, gates: &[Gate]) {
         let mut events = self.services.events.watch();
         for gate in gates {
+            let mut told = false;
             loop {
                 let tried = self.tried.notified();
                 match self.standing(gate) {
@@ -147,7 +186,12 @@ impl Starts {
                         );
                         break;
                     }
-                    Standing::Closed => {}
+                    Standing::Closed if told => {}
+                    Standing::Closed => {
+                        told = true;
+                        let mut waits = self.services.waits.all();
+                        waits.insert(handle.id.clone(), gate.to_string());
+                    }
                 }
                 let news = async {
                     tokio::select! {
@@ -174,7 +218,7 @@ impl Starts {
         };
         let each = containers.iter().map(|handle| {
             let is_coming = self.is_coming(&handle.id);
-            standing(gate.condition, &handle.record(), is_coming)
+            standing(gate, &handle.record(), is_coming)
         });
         each.max_by_key(|standing| match standing {
             Standing::Open => 0,
@@ -197,7 +241,8 @@ fn gates(record: &Record) -> Vec<Gate> {
     let labels = &record.config.labels;
     let mut gates = Vec::new();
     if let (Some(project), Some(text)) = (labels.get(PROJECT), labels.get(DEPENDS_ON)) {
-        gates = declared(project, text);
+        let optional = labels.get(OPTIONAL).map_or("", String::as_str);
+        gates = declared(project, text, optional);
     }
     let mut donors = Vec::new();
     if let NetworkMode::Container(donor) = &record.host.network_mode {
@@ -212,12 +257,13 @@ fn gates(record: &Record) -> Vec<Gate> {
     gates.extend(donors.into_iter().map(|donor| Gate {
         whom: Whom::Container(donor.clone()),
         condition: Condition::Started,
+        is_optional: false,
     }));
     gates
 }
 
 /// `db:service_healthy:false,cache:service_started:true`
-fn declared(project: &str, text: &str) -> Vec<Gate> {
+fn declared(project: &str, text: &str, optional: &str) -> Vec<Gate> {
     let each = text.split(',').filter(|part| !part.is_empty());
     each.map(|part| {
         let (service, rest) = part.split_once(':').unwrap_or((part, ""));
@@ -232,13 +278,19 @@ fn declared(project: &str, text: &str) -> Vec<Gate> {
                 service: service.to_owned(),
             },
             condition,
+            is_optional: optional.split(',').any(|name| name == service),
         }
     })
     .collect()
 }
 
 /// How a gate stands as far as one container is concerned.
-fn standing(condition: Condition, record: &Record, is_coming: bool) -> Standing {
+fn standing(gate: &Gate, record: &Record, is_coming: bool) -> Standing {
+    let Gate {
+        condition,
+        is_optional,
+        ..
+    } = *gate;
     let health = record.health.as_ref().map(|health| health.status);
     let code = record.state.exit().map(|exit| exit.code);
     let is_running = record.state.is_running();
@@ -246,9 +298,12 @@ fn standing(condition: Condition, record: &Record, is_coming: bool) -> Standing 
         Condition::Started if is_running => Standing::Open,
         Condition::Healthy if is_running => match health {
             None | Some(HealthStatus::Healthy) => Standing::Open,
+            Some(HealthStatus::Unhealthy) if is_optional => Standing::Stuck,
             Some(HealthStatus::Starting | HealthStatus::Unhealthy) => Standing::Closed,
         },
         Condition::Completed if is_running => Standing::Closed,
+        // It has been tried since, and has failed.
+        Condition::Completed if is_optional && !is_coming && code != Some(0) => Standing::Stuck,
         _ if is_coming || matches!(record.state, State::Restarting { .. }) => Standing::Closed,
         Condition::Completed if code == Some(0) => Standing::Open,
         _ => Standing::Stuck,
@@ -264,7 +319,19 @@ mod tests {
         let gates = declared(
             "shop",
             "db:service_healthy:false,jobs:service_completed_successfully:false,cache",
+            "jobs,other",
         );
+        let told: Vec<String> = gates.iter().map(Gate::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "service db to be healthy",
+                "service jobs to complete",
+                "service cache to be started"
+            ]
+        );
+        let optional: Vec<bool> = gates.iter().map(|gate| gate.is_optional).collect();
+        assert_eq!(optional, [false, true, false]);
         let read: Vec<(&str, Condition)> = gates
             .iter()
             .filter_map(|gate| match &gate.whom {
@@ -280,6 +347,6 @@ mod tests {
                 ("cache", Condition::Started)
             ]
         );
-        assert_eq!(declared("shop", ""), []);
+        assert_eq!(declared("shop", "", ""), []);
     }
 }

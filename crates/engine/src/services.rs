@@ -72,6 +72,8 @@ pub(crate) struct Services {
     pub(crate) starts_anew: bool,
     /// Who has layers of containers mounted.
     pub(crate) claims: Arc<crate::claims::Claims>,
+    /// What containers wait for that are to start.
+    pub(crate) waits: crate::order::Waits,
     /// What containers that are being made will use.
     pub(crate) makings: Makings,
     /// The builder, once somebody builds.

@@ -14,7 +14,7 @@ use crate::{
     types::{
         Config, ContainerCreate, ContainerCreated, ContainerInspect, ContainerPrune,
         ContainerSummary, ContainerTop, ContainerUpdate, ContainerUpdated, ContainerWait,
-        FilesystemChange, IdResponse, PathStat, SealedFile, SealedFiles, Stats,
+        FilesystemChange, IdResponse, PathStat, SealedCompared, SealedFile, SealedFiles, Stats,
     },
 };
 
@@ -374,6 +374,21 @@ impl Client {
             {
                 Ok(false)
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it is handed just these; nothing: it is handed no such files, or the daemon is not Hull.
+    pub async fn container_sealed_with(
+        &self,
+        id: &str,
+        files: &SealedFiles,
+    ) -> Result<Option<bool>, ClientError> {
+        let path = format!("/hull/containers/{}/sealed/compare", encoded(id));
+        let call = Call::json(Query::default(), files);
+        match self.post::<SealedCompared>(&path, call).await {
+            Ok(compared) => Ok(compared.same),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }

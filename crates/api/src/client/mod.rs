@@ -282,7 +282,9 @@ impl Client {
 /// Whether a request changes nothing. Waiting is a `POST` that only looks.
 fn only_looks(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
-        || (*method == Method::POST && path.contains("/containers/") && path.ends_with("/wait"))
+        || (*method == Method::POST
+            && path.contains("/containers/")
+            && (path.ends_with("/wait") || path.ends_with("/sealed/compare")))
 }
 
 /// What kind of thing a path names with no name. Such a path may well mean something else: all of them.

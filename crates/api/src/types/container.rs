@@ -68,6 +68,9 @@ pub struct ContainerState {
     pub finished_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// Hull's own: what it waits for before the daemon starts it again.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub waits_for: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

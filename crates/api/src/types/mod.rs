@@ -60,7 +60,7 @@ pub use network::{
 };
 pub use plugin::{Plugin, PluginConfig};
 pub use project::ProjectHold;
-pub use sealed::{SealedFile, SealedFiles};
+pub use sealed::{SealedCompared, SealedFile, SealedFiles};
 pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
     StorageStats, ThrottlingData,

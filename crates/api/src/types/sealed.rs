@@ -13,6 +13,14 @@ pub struct SealedFiles {
     pub from: String,
 }
 
+/// Whether a container is handed what somebody has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct SealedCompared {
+    /// `null`: it is handed nothing.
+    pub same: Option<bool>,
+}
+
 /// One of them. It has no `Debug` form, which would tell what is in it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

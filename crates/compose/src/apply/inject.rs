@@ -3,12 +3,17 @@
 //! Hull takes them sealed: they lie on no disk in the clear, and are in the container in memory. Other
 //! daemons have no such thing: there they are written into the container, as Docker's Compose does.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use futures_util::future::try_join_all;
 use hull_api::client::{FilesOf, from_bytes};
 use hull_api::types::{SealedFile, SealedFiles};
 
 use super::{ApplyError, Engine, Named, Result};
 use crate::model::{FileObject, FileReference, Service};
 use crate::plan::mounts::{SECRETS, target};
+use crate::plan::state::State;
 
 /// The mode of a file that says none.
 const MODE: u32 = 0o444;
@@ -21,10 +26,7 @@ impl Engine<'_> {
             return Ok(());
         }
         let short = id.get(..12).unwrap_or(id);
-        let order = SealedFiles {
-            files: files.iter().map(File::sealed).collect(),
-            ..SealedFiles::default()
-        };
+        let order = order(&files);
         let sealed = self.client.container_seal(id, &order).await;
         if sealed.named("hand secrets and configs to", short)? {
             return Ok(());
@@ -35,6 +37,29 @@ impl Engine<'_> {
             .copy_in(FilesOf::Container(id), "/", from_bytes(archive), true)
             .await
             .named("copy secrets and configs into", short)
+    }
+
+    /// Containers that were handed something else than they would be now. What was written into a container
+    /// (by Docker's Compose, or at another daemon) may have been changed in it since, and is not looked at.
+    pub(super) async fn outdated(&self, state: &State) -> Result<BTreeSet<String>> {
+        let mut asked = Vec::new();
+        for service in self.project.services.values() {
+            // What cannot be had is told once a container is made with it.
+            let files = self.files_of(service).unwrap_or_default();
+            if !files.is_empty() {
+                let order = Rc::new(order(&files));
+                let own = state.of_service(&service.name).into_iter();
+                asked.extend(own.map(|container| (container, Rc::clone(&order))));
+            }
+        }
+        let answers = asked.into_iter().map(|(container, order)| async move {
+            let same = self.client.container_sealed_with(container.id(), &order);
+            let same = same.await;
+            let same = same.named("compare the secrets and configs of", container.name())?;
+            Result::Ok((same == Some(false)).then(|| container.id().to_owned()))
+        });
+        let answers = try_join_all(answers).await?;
+        Ok(answers.into_iter().flatten().collect())
     }
 
     /// Refuses a service whose secrets and configs cannot be had here.
@@ -81,6 +106,13 @@ impl Engine<'_> {
                 ),
             }),
         }
+    }
+}
+
+fn order(files: &[File]) -> SealedFiles {
+    SealedFiles {
+        files: files.iter().map(File::sealed).collect(),
+        ..SealedFiles::default()
     }
 }
 

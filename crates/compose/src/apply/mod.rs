@@ -7,6 +7,7 @@ mod graph;
 mod hooks;
 mod images;
 mod inject;
+mod last_words;
 mod networks;
 mod observe;
 mod pre_start;
@@ -16,6 +17,9 @@ mod start;
 mod stop;
 mod up;
 mod update;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use hull_api::types::AuthConfig;
 use hull_api::{Client, ClientError};
@@ -107,6 +111,22 @@ impl<T> Named<T> for std::result::Result<T, ClientError> {
 /// What a registry wants to know of who asks, by the name of an image.
 pub type Credentials = dyn Fn(&str) -> Option<AuthConfig>;
 
+/// What one piece of work leaves for those that follow it.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Services that were updated though not all of their containers were well.
+    unwell: RefCell<Vec<String>>,
+    /// Services that have run to their end already, for the sake of what was updated.
+    ran: RefCell<BTreeSet<String>>,
+}
+
+impl Notes {
+    /// What did not go well though the work went on, once.
+    pub fn take_unwell(&self) -> Vec<String> {
+        self.unwell.take()
+    }
+}
+
 /// Works on one project.
 pub struct Engine<'e> {
     /// The daemon.
@@ -119,19 +139,27 @@ pub struct Engine<'e> {
     pub parallel: usize,
     /// What registries are told.
     pub credentials: &'e Credentials,
+    /// What others should know.
+    pub notes: &'e Notes,
     /// Held by who starts what an updated service stands on.
     pub(crate) bringing: tokio::sync::Mutex<()>,
 }
 
 impl<'e> Engine<'e> {
     /// Works on a project.
-    pub fn new(client: &'e Client, project: &'e Project, report: &'e dyn Report) -> Self {
+    pub fn new(
+        client: &'e Client,
+        project: &'e Project,
+        report: &'e dyn Report,
+        notes: &'e Notes,
+    ) -> Self {
         Self {
             client,
             project,
             report,
             parallel: usize::MAX,
             credentials: &|_| None,
+            notes,
             bringing: tokio::sync::Mutex::new(()),
         }
     }

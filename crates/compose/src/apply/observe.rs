@@ -104,6 +104,7 @@ pub async fn observe(client: &Client, project: &Project) -> Result<State> {
             .map(|volume| (volume.name.clone(), volume))
             .collect(),
         images: images(client, project).await?,
+        ..State::default()
     })
 }
 

@@ -23,8 +23,10 @@ impl Engine<'_> {
                 let name = match step {
                     Step::Create { name, .. } => name.as_str(),
                     Step::Recreate { old, .. } => old.name(),
-                    Step::Keep(kept) if !kept.is_running() => kept.name(),
-                    Step::Keep(_) | Step::Remove { .. } => continue,
+                    Step::Keep(kept) | Step::Rename { old: kept, .. } if !kept.is_running() => {
+                        kept.name()
+                    }
+                    Step::Keep(_) | Step::Rename { .. } | Step::Remove { .. } => continue,
                 };
                 let what = format!("Container {name}");
                 self.working(&what, "Starting");

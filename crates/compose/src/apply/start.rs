@@ -17,7 +17,9 @@ impl Engine<'_> {
             ..State::default()
         };
         let before = graph::of_project(self.project, Order::DependenciesFirst);
-        self.start_some(before, &state).await
+        let result = self.start_some(before, &state).await;
+        self.notes.ran.take();
+        result
     }
 
     pub(super) async fn start_some(&self, before: Before, state: &State) -> Result<()> {
@@ -42,15 +44,18 @@ impl Engine<'_> {
         if !containers.is_empty() {
             self.wait_for_all(service).await?;
         }
-        if containers
-            .iter()
-            .all(|container| container.summary.state == "running")
-        {
+        let has_run = self.notes.ran.borrow().contains(&service.name);
+        let is_up = |container: &&Container| match container.summary.state.as_str() {
+            "running" => true,
+            // It was made anew and has done its work, for what was updated stands on it.
+            _ => has_run && container.exit_code() == Some(0),
+        };
+        if containers.iter().all(is_up) {
             return Ok(());
         }
         self.run_pre_start(service, None).await?;
         graph::each(containers, self.parallel, |container| {
-            self.start_container(service, container)
+            self.start_at_rest(service, container)
         })
         .await
     }
@@ -63,15 +68,27 @@ impl Engine<'_> {
         .await
     }
 
-    async fn start_container(&self, service: &Service, container: &Container) -> Result<()> {
-        if container.summary.state == "running" {
-            return Ok(());
+    async fn start_at_rest(&self, service: &Service, container: &Container) -> Result<()> {
+        match container.summary.state.as_str() {
+            "running" => Ok(()),
+            _ => {
+                self.start_container(service, container.id(), container.name())
+                    .await
+            }
         }
-        let name = container.name();
+    }
+
+    /// Starts a container that does not run, with all that belongs to it, and tells of it.
+    pub(super) async fn start_container(
+        &self,
+        service: &Service,
+        id: &str,
+        name: &str,
+    ) -> Result<()> {
         self.run_pre_start(service, Some(name)).await?;
         let what = format!("Container {name}");
         self.working(&what, "Starting");
-        let result = self.start_with_hooks(service, container.id(), name).await;
+        let result = self.start_with_hooks(service, id, name).await;
         self.told(&what, "Started", result)
     }
 
@@ -104,9 +121,24 @@ impl Engine<'_> {
                 && !container.is_one_off()
                 && !gates.contains(container.service())
         });
-        graph::each(waited, usize::MAX, |container| {
-            self.healthy(container, false)
+        graph::each(waited, usize::MAX, |container| async move {
+            // Nothing depends on it: it is what is waited for itself.
+            match self.healthy(container, false).await {
+                Err(ApplyError::Dependency { message }) => {
+                    Err(ApplyError::Other(message + self.follows(container)))
+                }
+                other => other,
+            }
         })
         .await
+    }
+
+    /// What the daemon does about a container that is not well.
+    fn follows(&self, container: &Container) -> &'static str {
+        let service = self.project.services.get(container.service());
+        match service.is_some_and(Service::restarts_unhealthy) {
+            true => "; the daemon starts it again (`restart: on-unhealthy`)",
+            false => "",
+        }
     }
 }

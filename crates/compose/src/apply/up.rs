@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{self, Before, Order};
-use super::{Engine, Pull, RemoveOptions, Result};
-use crate::model::{Manner, Service};
+use super::{Engine, Named, Pull, RemoveOptions, Result};
+use crate::model::{Manner, Project, Service};
 use crate::plan::state::{Container, State};
 use crate::plan::{self, Plan, Step, Wishes};
 use crate::plan::{container, files};
@@ -53,7 +53,7 @@ impl Engine<'_> {
     /// # Errors
     /// When the daemon cannot be asked.
     pub async fn difference(&self, wishes: &Wishes) -> Result<(Plan, State)> {
-        let state = super::observe(self.client, self.project).await?;
+        let state = self.observe().await?;
         Ok((plan::plan(self.project, &state, wishes), state))
     }
 
@@ -86,6 +86,13 @@ impl Engine<'_> {
         }
     }
 
+    /// All that the daemon has of the project, and what of it was handed other secrets than these.
+    async fn observe(&self) -> Result<State> {
+        let mut state = super::observe(self.client, self.project).await?;
+        state.outdated = self.outdated(&state).await?;
+        Ok(state)
+    }
+
     async fn create_some(&self, before: Before, options: &UpOptions) -> Result<()> {
         for service in self.project.services.values() {
             container::refuse_unavailable(self.project, service)?;
@@ -93,7 +100,7 @@ impl Engine<'_> {
         let images = self
             .ensure_images(&options.pull, options.quiet_pull)
             .await?;
-        let mut state = super::observe(self.client, self.project).await?;
+        let mut state = self.observe().await?;
         state.images = images;
         let plan = plan::plan(self.project, &state, &options.wishes);
         for (name, steps) in &plan.services {
@@ -123,7 +130,8 @@ impl Engine<'_> {
             };
             self.converge(service, steps, state, options).await
         })
-        .await
+        .await?;
+        self.restart_dependents(plan, state, options).await
     }
 
     /// Refuses a service whose secrets and configs are not there, before anything is made.
@@ -155,39 +163,46 @@ impl Engine<'_> {
         self.remove(&plan.orphans, remove).await
     }
 
-    /// Services that want to be restarted with what they depend on stop before that is replaced.
+    /// Services that want to be restarted with what they depend on stop before that is replaced at once.
     async fn stop_dependents(&self, plan: &Plan, state: &State, options: &UpOptions) -> Result<()> {
-        let replaced: BTreeSet<&str> = plan
-            .services
-            .iter()
-            .filter(|(_, steps)| {
-                steps
-                    .iter()
-                    .any(|step| matches!(step, Step::Recreate { .. }))
-            })
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let follows = |service: &&Service| {
-            service
-                .depends_on
-                .iter()
-                .any(|(name, dependency)| dependency.restart && replaced.contains(name.as_str()))
-        };
-        // What is replaced one after the other stops by itself, after what it depends on.
-        let is_updated = |service: &Service| {
-            replaced.contains(service.name.as_str()) && options.manner(service).is_some()
-        };
+        let followed = Followed::of(self.project, plan, options);
         let dependents: Vec<Container> = self
             .project
             .services
             .values()
-            .filter(follows)
-            .filter(|service| !is_updated(service))
+            .filter(|service| followed.at_once(service))
             .flat_map(|service| state.of_service(&service.name))
             .filter(|container| container.is_running())
             .cloned()
             .collect();
         self.stop(&dependents, options.timeout_s).await
+    }
+
+    /// What is replaced one after the other answers all the time, and so do those that want to be restarted
+    /// with it: they are, when it is done, one after the other as well.
+    async fn restart_dependents(
+        &self,
+        plan: &Plan,
+        state: &State,
+        options: &UpOptions,
+    ) -> Result<()> {
+        let followed = Followed::of(self.project, plan, options);
+        let before = graph::of_project(self.project, Order::DependenciesFirst);
+        let followed = &followed;
+        graph::walk(before, self.parallel, |name| async move {
+            let service = self.project.services.get(&name);
+            let Some(service) = service.filter(|service| followed.afterwards(service)) else {
+                return Ok(());
+            };
+            let own = state.of_service(&service.name).into_iter();
+            for container in own.filter(|container| container.is_running()) {
+                self.stop_one(container, options.timeout_s).await?;
+                self.start_container(service, container.id(), container.name())
+                    .await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn converge(
@@ -239,6 +254,12 @@ impl Engine<'_> {
                 }
                 Ok(())
             }
+            Step::Rename { old, name } => {
+                let renamed = self.client.container_rename(old.id(), name).await;
+                renamed.named("rename the container", old.name())?;
+                self.done(&format!("Container {name}"), "Renamed");
+                Ok(())
+            }
             Step::Create { number, name } => {
                 let making = self.making(service, ground.state, *number, ground.known);
                 self.create(service, name, &making).await.map(drop)
@@ -258,6 +279,51 @@ impl Engine<'_> {
                     .map(drop)
             }
         }
+    }
+}
+
+/// What is replaced, for those that want to be restarted with it.
+struct Followed<'f> {
+    /// Services whose running containers are replaced all at once.
+    at_once: BTreeSet<&'f str>,
+    /// Those whose containers are replaced one after the other.
+    in_turn: BTreeSet<&'f str>,
+}
+
+impl<'f> Followed<'f> {
+    fn of(project: &Project, plan: &'f Plan, options: &UpOptions) -> Self {
+        let (mut at_once, mut in_turn) = (BTreeSet::new(), BTreeSet::new());
+        for (name, steps) in &plan.services {
+            let mut olds = steps
+                .iter()
+                .filter(|step| matches!(step, Step::Recreate { .. }));
+            let service = project.services.get(name);
+            let manner = service.and_then(|service| options.manner(service));
+            match (olds.next(), manner) {
+                (None, _) => false,
+                (Some(_), None) => at_once.insert(name.as_str()),
+                (Some(_), Some(_)) => in_turn.insert(name.as_str()),
+            };
+        }
+        Self { at_once, in_turn }
+    }
+
+    fn depends(service: &Service, on: &BTreeSet<&str>) -> bool {
+        let mut restarting = service.depends_on.iter().filter(|(_, one)| one.restart);
+        restarting.any(|(name, _)| on.contains(name.as_str()))
+    }
+
+    /// Whether a service stops before; what is itself replaced in turn stops by itself.
+    fn at_once(&self, service: &Service) -> bool {
+        Self::depends(service, &self.at_once) && !self.in_turn.contains(service.name.as_str())
+    }
+
+    /// Whether it is restarted when all is replaced; what is itself replaced has begun anew already.
+    fn afterwards(&self, service: &Service) -> bool {
+        let is_replaced = |name| self.at_once.contains(name) || self.in_turn.contains(name);
+        Self::depends(service, &self.in_turn)
+            && !self.at_once(service)
+            && !is_replaced(service.name.as_str())
     }
 }
 

@@ -108,13 +108,38 @@ impl Engine<'_> {
                     .await;
             }
         }
-        for failure in failures {
-            let name = &service.name;
-            self.report.warn(&format!(
-                "service {name} is updated all the same: {failure}"
-            ));
+        self.let_go(&done).await?;
+        if failures.is_empty() {
+            return Ok(());
         }
-        self.let_go(&done).await
+        let why = failures.join("; ");
+        if manner.is_broken_by(failures.len(), olds.len()) {
+            let stay = self.unreplaced(olds).await?;
+            let stay = match stay.is_empty() {
+                true => "all are replaced".to_owned(),
+                false => format!("what was before stays in {}", stay.join(", ")),
+            };
+            let message = format!(
+                "{} of {} were not updated well, and the others were all the same; {stay}: {why}",
+                failures.len(),
+                olds.len()
+            );
+            let mut unwell = self.notes.unwell.borrow_mut();
+            unwell.push(failed(service, message).to_string());
+            return Ok(());
+        }
+        let name = &service.name;
+        self.report
+            .warn(&format!("service {name} is updated all the same: {why}"));
+        Ok(())
+    }
+
+    /// Those of the old containers that are still there, by name.
+    async fn unreplaced(&self, olds: &[&Container]) -> Result<Vec<String>> {
+        let now = super::containers(self.client, &self.project.name).await?;
+        let same = |one: &&Container| olds.iter().any(|old| one.id() == old.id());
+        let stay = now.iter().filter(same);
+        Ok(stay.map(|one| one.name().to_owned()).collect())
     }
 
     /// The manner as it can be had: a port of the host has one container at a time.
@@ -168,8 +193,15 @@ impl Engine<'_> {
         for open in before.values_mut() {
             open.retain(|name| !is_done(name));
         }
+        let ran: Vec<String> = before
+            .keys()
+            .filter(|name| gates.contains(name.as_str()))
+            .cloned()
+            .collect();
         self.start_some(before, &state).await?;
-        self.wait_for_all(service).await
+        self.wait_for_all(service).await?;
+        self.notes.ran.borrow_mut().extend(ran);
+        Ok(())
     }
 
     /// Too many have failed: the rest stays as it is, or all come back.
@@ -182,13 +214,19 @@ impl Engine<'_> {
     ) -> Result<()> {
         let what = match update.manner.on_failure {
             OnFailure::RollBack => {
-                self.roll_back(update.service, done).await.map_err(|error| {
+                let back = self.roll_back(update.service, done).await;
+                let back = back.map_err(|error| {
                     let error = full(&error);
-                    let message = format!(
-                        "its update failed ({why}), and the way back, too: {error}; what was before is kept under names that end in `.before`"
-                    );
-                    failed(update.service, message)
-                })?;
+                    format!("its update failed ({why}), and the way back, too: {error}")
+                });
+                if let Err(message) = back {
+                    let kept = self.unreplaced(&olds(done)).await.unwrap_or_default();
+                    let kept = match kept.is_empty() {
+                        true => "nothing of what was before is left".to_owned(),
+                        false => format!("of what was before there is {}", kept.join(", ")),
+                    };
+                    return Err(failed(update.service, format!("{message}; {kept}")));
+                }
                 "failed, and what was before is back".to_owned()
             }
             OnFailure::Pause | OnFailure::Continue => {
@@ -312,7 +350,11 @@ impl Engine<'_> {
         let (id, name) = (&exchanged.new, &exchanged.name);
         self.run_pre_start(service, Some(name)).await?;
         self.start_with_hooks(service, id, name).await?;
-        self.watch(id, name, monitor).await
+        let result = self.watch(id, name, monitor).await;
+        if result.is_err() {
+            self.tell_last_words(id, name).await;
+        }
+        result
     }
 
     /// Waits until a container is healthy where that is checked, and has gone on for a while.
@@ -426,6 +468,10 @@ impl Engine<'_> {
         let result = back.await;
         self.told(&what, "Rolled back", result)
     }
+}
+
+fn olds<'c>(done: &[Exchanged<'c>]) -> Vec<&'c Container> {
+    done.iter().map(|exchanged| exchanged.old).collect()
 }
 
 /// What a new container is called until it has the name of the old one.

@@ -208,6 +208,16 @@ impl Service {
         render::service_hash(&raw)
     }
 
+    /// Whether its containers are started again that are found unhealthy.
+    pub(crate) fn restarts_unhealthy(&self) -> bool {
+        let deployed = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.restart_policy.as_ref());
+        let policy = deployed.map_or(&self.restart, |policy| &policy.condition);
+        policy == "on-unhealthy"
+    }
+
     /// How many containers it has.
     pub fn replicas(&self) -> i64 {
         let deployed = self.deploy.as_ref().and_then(|deploy| deploy.replicas);

@@ -190,6 +190,10 @@ fn container_labels(project: &Project, service: &Service, making: &Making<'_>) -
         set(labels::ENV_FILES, project.env_files.join(","));
     }
     set(labels::DEPENDENCIES, dependencies(service));
+    let optional = optional(service);
+    if !optional.is_empty() {
+        set(labels::OPTIONAL, optional);
+    }
     set(labels::IMAGE, making.image_id.to_owned());
     match &making.one_off {
         Some(one_off) => {
@@ -213,6 +217,15 @@ fn dependencies(service: &Service) -> String {
         format!("{name}:{}:{}", dependency.condition, dependency.restart)
     });
     each.collect::<Vec<_>>().join(",")
+}
+
+/// `db,cache`: those that need not be there.
+fn optional(service: &Service) -> String {
+    let each = service.depends_on.iter();
+    let each = each.filter(|(_, dependency)| !dependency.required);
+    each.map(|(name, _)| name.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn exposed(service: &Service) -> TextSet {

@@ -69,6 +69,13 @@ pub enum Step {
         /// Why.
         reason: String,
     },
+    /// A container is what it should be, and has a name that it was to have for a while only.
+    Rename {
+        /// Which.
+        old: Box<Container>,
+        /// The name that it should have.
+        name: String,
+    },
     /// A container is what it should be.
     Keep(Box<Container>),
 }
@@ -151,7 +158,7 @@ impl Step {
     /// The container, if it stays as it is.
     pub(crate) fn kept(&self) -> Option<&Container> {
         match self {
-            Self::Keep(container) => Some(container),
+            Self::Keep(container) | Self::Rename { old: container, .. } => Some(container),
             _ => None,
         }
     }
@@ -259,6 +266,14 @@ fn in_order(project: &Project) -> Vec<&Service> {
     ordered
 }
 
+/// Whether a name is one that a container has while it takes another one's place: `0123456789ab_web-1`, and
+/// `web-1.before`.
+fn is_passing(found: &str, name: &str) -> bool {
+    let is_id = |text: &str| text.len() == 12 && text.chars().all(|c| c.is_ascii_hexdigit());
+    let beside = found.strip_suffix(name).and_then(|id| id.strip_suffix('_'));
+    beside.is_some_and(is_id) || found.strip_suffix(".before") == Some(name)
+}
+
 struct Compare<'c> {
     known: &'c BTreeMap<String, String>,
     project: &'c Project,
@@ -306,6 +321,14 @@ impl Compare<'_> {
             let old = Box::new((*container).clone());
             steps.push(match self.reason(service, container) {
                 Some(reason) => Step::Recreate { old, reason },
+                None if is_passing(
+                    old.name(),
+                    &container::name(&self.project.name, service, old.number()),
+                ) =>
+                {
+                    let name = container::name(&self.project.name, service, old.number());
+                    Step::Rename { old, name }
+                }
                 None => Step::Keep(old),
             });
         }
@@ -367,6 +390,9 @@ impl Compare<'_> {
         }
         if container.label(labels::HASH) != service.hash_beside(self.known) {
             return Some("its configuration changed".into());
+        }
+        if self.state.outdated.contains(container.id()) {
+            return Some("its secrets or configs are not what it was handed".into());
         }
         let image = self
             .state

@@ -1,6 +1,6 @@
 //! What the daemon has of a project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hull_api::types::{ContainerSummary, Network, Volume};
 
@@ -15,6 +15,8 @@ pub struct State {
     pub networks: BTreeMap<String, Network>,
     /// All volumes, by name.
     pub volumes: BTreeMap<String, Volume>,
+    /// Ids of containers whose secrets and configs are not those that they would be handed now.
+    pub outdated: BTreeSet<String>,
     /// Ids of the images that services want, by their name; those that are not there are missing.
     pub images: BTreeMap<String, Image>,
 }

@@ -52,6 +52,7 @@ pub(crate) enum Op {
     /// Hull's own: hands it files that lie on no disk in the clear.
     ContainerSeal,
     ContainerSealed,
+    ContainerSealCompare,
     Commit,
     ExecCreate,
     ExecStart,
@@ -98,7 +99,7 @@ impl Op {
     pub(crate) fn is_secret(self) -> bool {
         matches!(
             self,
-            Self::Registry(RegistryOp::Login) | Self::ContainerSeal
+            Self::Registry(RegistryOp::Login) | Self::ContainerSeal | Self::ContainerSealCompare
         )
     }
 }
@@ -185,6 +186,7 @@ pub(crate) const ROUTES: &[(&Method, &str, Op)] = &[
     (POST, "/hull/projects/{name}/hold", Op::ProjectHold),
     (PUT, "/hull/containers/{id}/sealed", Op::ContainerSeal),
     (GET, "/hull/containers/{id}/sealed", Op::ContainerSealed),
+    (POST, "/hull/containers/{id}/sealed/compare", Op::ContainerSealCompare),
     (POST, "/hull/manifests/{name...}/annotate", Op::Manifest(ManifestOp::Annotate)),
     (POST, "/hull/manifests/{name...}/push", Op::Manifest(ManifestOp::Push)),
     (POST, "/hull/manifests/{name...}", Op::Manifest(ManifestOp::Create)),

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode};
-use hull_api::types::{FilesystemChange, SealedFiles};
+use hull_api::types::{FilesystemChange, SealedCompared, SealedFiles};
 use hull_engine::container::files::{Outgoing, PutOptions};
 use hull_engine::sealed::SealedFile;
 use hull_image::archive::PathStat;
@@ -57,6 +57,7 @@ pub(super) async fn put(request: Request) -> Outcome {
 pub(super) async fn sealed(op: Op, request: Request) -> Outcome {
     match op {
         Op::ContainerSeal => seal(request).await,
+        Op::ContainerSealCompare => compare(request).await,
         _ => places(request).await,
     }
 }
@@ -73,6 +74,24 @@ async fn seal(mut request: Request) -> Outcome {
         request.app.engine.seal_like(&name, &order.from).await?;
         return Ok(empty(StatusCode::NO_CONTENT));
     }
+    request.app.engine.seal(&name, given(order)?).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Whether a container is handed what the client has: so nobody has to tell what is in it.
+async fn compare(mut request: Request) -> Outcome {
+    let order: SealedFiles = request.json_or_default().await?;
+    let name = request.name().to_owned();
+    let same = request
+        .app
+        .engine
+        .is_sealed_with(&name, given(order)?)
+        .await?;
+    Ok(json(&SealedCompared { same }))
+}
+
+/// The files of an order.
+fn given(order: SealedFiles) -> Result<Vec<SealedFile>, Failure> {
     let files = order.files.into_iter().map(|file| {
         let content = file.bytes().ok_or_else(|| {
             Failure::invalid(format!("the content of {} is not in base64", file.path))
@@ -85,9 +104,7 @@ async fn seal(mut request: Request) -> Outcome {
             gid: file.gid,
         })
     });
-    let files = files.collect::<Result<Vec<_>, Failure>>()?;
-    request.app.engine.seal(&name, files).await?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    files.collect()
 }
 
 /// Where they are, with modes and owners; not what they hold.

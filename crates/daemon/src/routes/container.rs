@@ -49,6 +49,9 @@ pub(super) async fn summaries(
     for record in records {
         let image = names.shown(engine, record).await;
         let mut wire = summary::to_wire(record, image, &find, now_ns, request.version);
+        if let Some(gate) = engine.waits_for(&record.id) {
+            wire.status.push_str(&format!(", waits for {gate}"));
+        }
         if with_size {
             match sizes(engine, record).await {
                 Ok((own, all)) => {
@@ -127,6 +130,7 @@ pub(super) async fn inspect(request: Request) -> Outcome {
     let engine = &request.app.engine;
     let record = engine.container(request.name())?;
     let mut wire = to_wire::to_wire(engine, &record, request.version);
+    wire.state.waits_for = engine.waits_for(&record.id).unwrap_or_default();
     if request.query.flag("size") {
         let (own, all) = sizes(engine, &record).await?;
         wire.size_rw = Some(own);

@@ -69,7 +69,9 @@ pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
         Op::ArchiveStat => archive::stat(request).await,
         Op::ArchiveGet => archive::get(request).await,
         Op::ArchivePut => archive::put(request).await,
-        Op::ContainerSeal | Op::ContainerSealed => archive::sealed(op, request).await,
+        Op::ContainerSeal | Op::ContainerSealed | Op::ContainerSealCompare => {
+            archive::sealed(op, request).await
+        }
         Op::ContainerPrune => container::prune(request).await,
         Op::Commit => image::commit(request).await,
         Op::ExecCreate => exec::create(request).await,

@@ -95,6 +95,76 @@ fn a_reboot_brings_the_application_up_in_its_order_and_through_its_gates() {
     });
 }
 
+/// The status in a list.
+fn status(app: &Application, name: &str) -> String {
+    let list = app
+        .daemon
+        .api("GET", "/containers/json?all=1", &serde_json::Value::Null);
+    let list = list.json();
+    let own = list.as_array().unwrap().iter();
+    let mut own = own.filter(|one| one["Names"][0] == format!("/{name}"));
+    own.next().unwrap()["Status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_waited_for_is_told_and_what_is_optional_is_not_waited_for_in_vain() {
+    let file = "
+        name: boot
+        services:
+          db:
+            image: busybox
+            command: sleep 1000
+            init: true
+            restart: always
+            volumes: ['state:/state']
+            healthcheck: {test: test -e /state/well, interval: 100ms, retries: 3}
+          needs: {image: busybox, command: sleep 1000, init: true, restart: always, depends_on: {db: {condition: service_healthy}}}
+          likes:
+            image: busybox
+            command: sleep 1000
+            init: true
+            restart: always
+            depends_on: {db: {condition: service_healthy, required: false}}
+        volumes: {state: {}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("create");
+        app.ok("run --rm -T --no-deps db touch /state/well");
+        app.ok("up -d");
+        let before = time(app, "boot-likes-1", "/State/StartedAt");
+        let needed = time(app, "boot-needs-1", "/State/StartedAt");
+        app.ok("exec -T db rm /state/well");
+        reboot(app);
+        until("it is told", || {
+            app.field("boot-needs-1", "/State/WaitsFor") == "service db to be healthy"
+        });
+        assert!(
+            status(app, "boot-needs-1").ends_with(" ago, waits for service db to be healthy"),
+            "{}",
+            status(app, "boot-needs-1")
+        );
+        let told = app
+            .daemon
+            .hull(&["explain", "boot-needs-1"])
+            .of_success("explain");
+        assert!(
+            told.contains("It is to start again, and waits for service db to be healthy."),
+            "{told}"
+        );
+        // What only likes it goes on once the database is found unhealthy.
+        started(app, "boot-likes-1", &before);
+        assert_eq!(app.field("boot-db-1", "/State/Health/Status"), "unhealthy");
+        assert_eq!(app.field("boot-needs-1", "/State/Pid"), 0);
+        app.ok("exec -T db touch /state/well");
+        started(app, "boot-needs-1", &needed);
+        assert_eq!(
+            app.field("boot-needs-1", "/State/WaitsFor"),
+            serde_json::Value::Null
+        );
+        app.ok("down -v -t 0");
+    });
+}
+
 #[test]
 fn what_will_not_come_keeps_nothing_down() {
     let file = "

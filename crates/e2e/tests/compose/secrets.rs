@@ -287,3 +287,36 @@ fn a_copy_of_a_container_is_handed_the_same_secrets() {
         app.ok("down -t 0");
     });
 }
+
+#[test]
+fn what_a_secret_holds_now_is_what_its_container_is_made_anew_for() {
+    Application::play(Driver::Hull, FILE, |app| {
+        app.ok("up -d");
+        let id = app.field("sealed-web-1", "/Id");
+        assert_eq!(app.run("diff").code, 0);
+        app.ok("up -d");
+        assert_eq!(app.field("sealed-web-1", "/Id"), id);
+
+        let changed = FILE.replace("word =", "words =");
+        app.write("compose.yaml", &changed);
+        assert_eq!(
+            app.run("diff").stdout,
+            "~ container sealed-web-1: its secrets or configs are not what it was handed\n"
+        );
+        // Whatever the daemon is asked for that, nothing changes.
+        app.ok("--dry-run up -d");
+        assert_eq!(app.field("sealed-web-1", "/Id"), id);
+        app.ok("up -d");
+        assert_ne!(app.field("sealed-web-1", "/Id"), id);
+        assert_eq!(seen(app)[3], "words = from-outside 444 1234 1235");
+        assert_eq!(app.run("diff").code, 0);
+
+        let id = app.field("sealed-web-1", "/Id");
+        let mut other = app.command("up -d");
+        other.env("TOKEN", "from-elsewhere");
+        hull_testkit::Output::of(&other).of_success("up -d");
+        assert_ne!(app.field("sealed-web-1", "/Id"), id);
+        assert_eq!(seen(app)[0], "from-elsewhere 444 1234 1235");
+        app.ok("down -t 0");
+    });
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Engine,
-    error::Result,
+    error::{Error, Result},
     sealed::{self, SealedFile},
 };
 
@@ -29,6 +29,26 @@ impl Engine {
             sealed::keep(&services, &record, &files)
         };
         self.services().block(copy).await?
+    }
+
+    /// Whether a container is handed just these files; `None`: it is handed nothing.
+    pub async fn is_sealed_with(
+        &self,
+        reference: &str,
+        files: Vec<SealedFile>,
+    ) -> Result<Option<bool>> {
+        let record = self.find(reference)?.record();
+        let services = Arc::clone(self.services());
+        let opened = self
+            .services()
+            .block(move || sealed::open(&services, &record))
+            .await?;
+        match opened {
+            Ok(opened) => Ok(opened.map(|own| own == files)),
+            // What cannot be opened any more is not these.
+            Err(Error::Unavailable(_)) => Ok(Some(false)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The places of what a container is handed, with their modes and owners; what the files hold is

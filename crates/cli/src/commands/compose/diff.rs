@@ -17,7 +17,7 @@ use crate::flags::FlagSet;
 use crate::ui;
 
 /// What a container was made of, as one number.
-const HASH_LABEL: &str = "com.docker.compose.config-hash";
+pub(super) const HASH_LABEL: &str = "com.docker.compose.config-hash";
 
 const DESCRIPTION: &str = "Show what up would do, and why. Exits with 2 if there is something to do.
 
@@ -129,6 +129,10 @@ pub(super) fn text(
             Step::Remove { old, reason } => {
                 text.push_str(&format!("- container {}: {reason}\n", old.name()))
             }
+            Step::Rename { old, name } => text.push_str(&format!(
+                "~ container {}: it is left from an update that was broken off, and is renamed to {name}\n",
+                old.name()
+            )),
             Step::Keep(_) => {}
         }
     }

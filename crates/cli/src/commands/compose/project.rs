@@ -281,6 +281,7 @@ pub(super) struct Scene {
     pub(super) project: Project,
     pub(super) progress: Progress,
     pub(super) parallel: usize,
+    pub(super) notes: apply::Notes,
     credentials: Box<apply::Credentials>,
 }
 
@@ -341,6 +342,7 @@ impl Scene {
                 .and_then(|limit| usize::try_from(limit).ok())
                 .filter(|limit| *limit > 0)
                 .unwrap_or(usize::MAX),
+            notes: apply::Notes::default(),
             credentials: credentials(call.globals.config_directory.clone()),
         })
     }
@@ -368,7 +370,8 @@ impl Scene {
 
     /// What works on it.
     pub(super) fn engine(&self) -> apply::Engine<'_> {
-        let mut engine = apply::Engine::new(&self.client, &self.project, &self.progress);
+        let mut engine =
+            apply::Engine::new(&self.client, &self.project, &self.progress, &self.notes);
         engine.credentials = &*self.credentials;
         engine.parallel = self.parallel;
         engine

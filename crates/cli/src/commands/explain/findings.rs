@@ -75,6 +75,15 @@ pub(super) fn of(container: &ContainerInspect, past: &Past) -> (String, Vec<Find
     let mut findings = Vec::new();
     let mut note = |fact: String, advice: Option<String>| findings.push(Finding { fact, advice });
     let state = &container.state;
+    if !state.waits_for.is_empty() {
+        note(
+            format!("It is to start again, and waits for {}.", state.waits_for),
+            Some(
+                "`hull start` starts it at once; `hull explain` tells what the other one lacks"
+                    .to_owned(),
+            ),
+        );
+    }
     if !state.error.is_empty() {
         note(format!("The daemon says: {}", state.error), None);
     }
