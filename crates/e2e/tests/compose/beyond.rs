@@ -86,6 +86,60 @@ fn up_can_be_undone() {
 }
 
 #[test]
+fn undoing_counts_flags_and_says_what_it_cannot_bring_back() {
+    let file = BEFORE.replace(
+        "    volumes: {data: {}}",
+        "      side: {image: busybox, command: sleep 1000, init: true, profiles: [side], secrets: [token]}\n    secrets: {token: {environment: TOKEN}}\n    volumes: {data: {}}",
+    );
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("--profile side up -d --scale web=2");
+        let before = app.containers();
+        assert_eq!(
+            before,
+            ["back-old-1", "back-side-1", "back-web-1", "back-web-2"]
+        );
+        app.ok("up -d");
+        assert_eq!(
+            app.containers(),
+            ["back-old-1", "back-side-1", "back-web-1"]
+        );
+        let undoing = app.run("up -d --undo --remove-orphans");
+        assert_eq!(undoing.code, 0, "{undoing:?}");
+        for told in [
+            "+ container back-web-2\n",
+            "What token held is kept nowhere: it becomes what the variables hold now.",
+        ] {
+            assert!(undoing.stderr.contains(told), "{told}: {}", undoing.stderr);
+        }
+        assert!(
+            !undoing.stderr.contains("something else"),
+            "{}",
+            undoing.stderr
+        );
+        assert_eq!(app.containers(), before);
+        // And forth again: what has a profile that is off is no stranger.
+        app.ok("up -d --undo --remove-orphans");
+        assert_eq!(
+            app.containers(),
+            ["back-old-1", "back-side-1", "back-web-1"]
+        );
+
+        app.write("compose.yaml", &file.replace("WORD: one", "WORD: two"));
+        app.driver = Driver::Docker;
+        app.ok("up -d");
+        app.driver = Driver::Hull;
+        let undoing = app.run("up -d --undo");
+        assert_eq!(undoing.code, 0, "{undoing:?}");
+        assert!(
+            undoing.stderr.contains("Made by something else since (Docker's Compose, perhaps, or from another account): back-web-1."),
+            "{}",
+            undoing.stderr
+        );
+        app.ok("--profile side down -v -t 0");
+    });
+}
+
+#[test]
 fn a_file_is_written_for_what_runs_and_brings_it_up_again() {
     Application::play(Driver::Hull, "services: {}", |app| {
         let hull = |line: &str| {

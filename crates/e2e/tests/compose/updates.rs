@@ -129,18 +129,150 @@ fn an_update_goes_on_if_so_many_may_fail() {
             app.ok("up -d");
             app.write("compose.yaml", &with_one_that_goes_on(&file));
             let output = app.run("up -d");
-            assert_eq!(output.code, 0, "{output:?}");
-            assert!(
-                output.stderr.contains(
-                    "service web is updated all the same: container three-web-2 exited (3)"
+            let (code, told) = match manner.contains("continue") {
+                true => (
+                    1,
+                    "service web: 2 of 3 were not updated well, and the others were all the same; all are replaced: container three-web-2 exited (3); container three-web-3 exited (3)",
                 ),
-                "{output:?}"
-            );
+                false => (
+                    0,
+                    "service web is updated all the same: container three-web-2 exited (3)",
+                ),
+            };
+            assert_eq!(output.code, code, "{output:?}");
+            assert!(output.stderr.contains(told), "{output:?}");
             assert!(ids(app).iter().all(|id| !before.contains(id)));
             assert_eq!(app.containers(), NAMES);
             app.ok("down -v -t 0");
         });
     }
+}
+
+#[test]
+fn an_update_that_goes_on_says_which_containers_are_still_the_old_ones() {
+    let file = three("order: start-first, failure_action: continue");
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        let before = ids(app);
+        let worse = with_one_that_goes_on(&file).replace("exit 3", "{ echo no place; exit 3; }");
+        app.write("compose.yaml", &worse);
+        let complaint = app.fails(1, "up -d");
+        for told in [
+            "service web: 2 of 3 were not updated well, and the others were all the same; what was before stays in three-web-2, three-web-3: container three-web-2 exited (3); container three-web-3 exited (3)",
+            // Its log goes with it.
+            "what three-web-2 said last:\n    mkdir: can't create directory '/log/first': File exists\n    no place\n",
+        ] {
+            assert!(complaint.contains(told), "{complaint}");
+        }
+        let now = ids(app);
+        assert!(
+            now[0] != before[0] && now[1..] == before[1..],
+            "{complaint}"
+        );
+        assert_eq!(states(app), ["running"; 3]);
+        app.ok("down -v -t 0");
+    });
+}
+
+#[test]
+fn who_is_restarted_with_another_is_so_when_that_is_replaced_in_turn() {
+    let file = "
+        name: follow
+        services:
+          web: {image: busybox, command: sleep 1000, init: true, scale: 2, depends_on: {db: {condition: service_started, restart: true}}}
+          db: {image: busybox, command: sleep 1000, init: true, x-hull: {update: rolling}}
+          other: {image: busybox, command: sleep 1000, init: true, depends_on: [db]}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        let started = |name: &str| app.field(name, "/State/StartedAt").to_string();
+        let (web, other) = (started("follow-web-1"), started("follow-other-1"));
+        app.write(
+            "compose.yaml",
+            &file.replace(
+                "db: {image: busybox, command: sleep 1000",
+                "db: {image: busybox, command: sleep 2000",
+            ),
+        );
+        let mut up = Running::spawn(&mut app.command("up -d"));
+        // While the database is watched, those that follow it answer as before.
+        until("the new database is watched", || {
+            let beside = |name: &&String| name.ends_with("_follow-db-1");
+            let names = app.containers();
+            names
+                .iter()
+                .find(beside)
+                .is_some_and(|name| app.field(name, "/State/Running") == true)
+        });
+        assert_eq!(started("follow-web-1"), web);
+        assert_eq!(app.field("follow-web-1", "/State/Running"), true);
+        let (code, _, complaint) = up.wait();
+        assert_eq!(code, 0, "{complaint}");
+        for name in ["follow-web-1", "follow-web-2"] {
+            assert_ne!(started(name), web, "{complaint}");
+            assert_eq!(app.field(name, "/State/Running"), true);
+        }
+        assert_eq!(started("follow-other-1"), other);
+        assert_eq!(app.run("diff").code, 0);
+        app.ok("down -t 0");
+    });
+}
+
+#[test]
+fn a_container_that_another_program_left_under_a_passing_name_has_its_own_again() {
+    let file = three("parallelism: 1").replace("replicas: 3", "replicas: 1");
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        let id = app.field("three-web-1", "/Id");
+        let id = id.as_str().unwrap();
+        for name in [
+            format!("{}_three-web-1", &id[..12]),
+            "three-web-1.before".to_owned(),
+        ] {
+            let line = format!("/containers/{id}/rename?name={name}");
+            app.daemon.api("POST", &line, &serde_json::Value::Null);
+            assert_eq!(
+                app.run("diff").stdout,
+                format!(
+                    "~ container {name}: it is left from an update that was broken off, and is renamed to three-web-1\n"
+                )
+            );
+            app.ok("up -d");
+            assert_eq!(app.field("three-web-1", "/Id"), id);
+            assert_eq!(app.containers(), ["three-web-1"]);
+        }
+        app.ok("down -v -t 0");
+    });
+}
+
+#[test]
+fn a_step_made_anew_for_what_is_updated_runs_once() {
+    let file = "
+        name: once
+        services:
+          job: {image: busybox, command: [sh, -c, 'echo run >> /log/runs; true one'], volumes: ['log:/log']}
+          web:
+            image: busybox
+            command: sleep 1000
+            init: true
+            volumes: ['log:/log']
+            depends_on: {job: {condition: service_completed_successfully}}
+            x-hull: {update: rolling}
+        volumes: {log: {}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("up -d");
+        app.write(
+            "compose.yaml",
+            &file.replace("1000", "2000").replace("true one", "true two"),
+        );
+        app.ok("up -d");
+        assert_eq!(app.ok("exec -T web cat /log/runs"), "run\nrun");
+        // Each `up` runs it again, and so does the one after.
+        app.ok("up -d");
+        assert_eq!(app.ok("exec -T web cat /log/runs"), "run\nrun\nrun");
+        app.ok("down -v -t 0");
+    });
 }
 
 /// One container that is replaced, and what the two say in their order.

@@ -9,12 +9,17 @@
 //!
 //! The files hold variables as services get them, so they are for their owner alone.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use hull_compose::model::Project;
+use hull_compose::node::{Map, Node, Place, Value};
+use hull_compose::plan::state::{Container, State};
 use hull_compose::{Loaded, Options, load, render};
 
+use super::diff::HASH_LABEL;
 use super::project::load_failure;
 use crate::error::{Error, Result};
 use crate::format::time::local;
@@ -34,9 +39,33 @@ fn directory(project: &str) -> Option<PathBuf> {
 
 /// Keeps what a project is about to be brought up with. Where nothing can be kept, nothing can be
 /// undone; that is no reason not to go on.
-pub(super) fn begin(loaded: &Loaded) {
+pub(super) fn begin(loaded: &Loaded, scaled: &Scaled) {
     if let Some(directory) = directory(&loaded.name) {
-        _ = write(&directory, &render::project_yaml(&loaded.project));
+        let mut project = loaded.project.clone();
+        set_scales(&mut project, scaled);
+        _ = write(&directory, &render::project_yaml(&project));
+    }
+}
+
+/// How many containers `--scale` wants of services.
+pub(super) type Scaled = BTreeMap<String, i64>;
+
+/// Writes what was asked for besides the files into what they say.
+fn set_scales(project: &mut Map, scaled: &Scaled) {
+    let services = project.get_mut("services").and_then(Node::as_map_mut);
+    for entry in services.into_iter().flat_map(|services| &mut services.0) {
+        let Some(count) = scaled.get(&entry.key) else {
+            continue;
+        };
+        let count = || Node::at(&Place::nowhere(), Value::Int(*count));
+        let Some(service) = entry.node.as_map_mut() else {
+            continue;
+        };
+        service.set("scale", count());
+        // Where both are said, they are one number.
+        if let Some(deploy) = service.get_mut("deploy").and_then(Node::as_map_mut) {
+            deploy.set("replicas", count());
+        }
     }
 }
 
@@ -89,6 +118,12 @@ pub(super) fn before(loaded: &Loaded) -> Result<Loaded> {
     // It is the project of the same files, at another time.
     before.files.clone_from(&loaded.files);
     before.env_files.clone_from(&loaded.env_files);
+    // A service whose profile is off now, and was then, is no stranger to the project.
+    let services = before.project.map("services");
+    let was_on = |name: &str| services.is_some_and(|services| services.get(name).is_some());
+    let mut disabled = loaded.disabled.clone();
+    disabled.0.retain(|entry| !was_on(&entry.key));
+    before.disabled = disabled;
     Ok(before)
 }
 
@@ -98,6 +133,56 @@ pub(super) fn lately(loaded: &Loaded) -> Vec<Loaded> {
     names
         .filter_map(|name| known(loaded, name).ok().flatten())
         .collect()
+}
+
+/// What stands in the way of going back to just what was, told before it is done: values of variables are
+/// kept nowhere, and what others have made meanwhile is not known.
+pub(super) fn reservations(project: &Project, lately: &[Loaded], state: &State) -> Vec<String> {
+    let mut told = Vec::new();
+    let objects = project.secrets.iter().chain(&project.configs);
+    let variables = objects.filter(|(_, object)| !object.environment.is_empty());
+    let names: Vec<&str> = variables.map(|(key, _)| key.as_str()).collect();
+    if !names.is_empty() {
+        told.push(format!(
+            "What {} held is kept nowhere: it becomes what the variables hold now.",
+            names.join(", ")
+        ));
+    }
+    // What a program provides is part of its dependents' hashes, and is not kept.
+    let provides = project.services.values().any(|one| one.provider.is_some());
+    let strangers: Vec<&str> = state
+        .containers
+        .iter()
+        .filter(|container| !provides && !container.is_one_off() && is_of_others(lately, container))
+        .map(Container::name)
+        .collect();
+    if !strangers.is_empty() {
+        told.push(format!(
+            "Made by something else since (Docker's Compose, perhaps, or from another account): {}. That is undone as well, and not gone back to.",
+            strangers.join(", ")
+        ));
+    }
+    told
+}
+
+/// Whether a container is none of those that the last `up`s made.
+fn is_of_others(lately: &[Loaded], container: &Container) -> bool {
+    let services = lately.iter().filter_map(|loaded| {
+        let services = loaded.project.map("services")?;
+        services.map(container.service())
+    });
+    let mut known = services.peekable();
+    // Of a service that none of them had, nothing is said; the hash of one that shares with others says more
+    // than its own keys.
+    let shares = |service: &Map| {
+        let modes = ["network_mode", "ipc", "pid"].into_iter();
+        let mut modes = modes.filter_map(|key| service.text(key));
+        modes.any(|mode| mode.starts_with("service:")) || !service.list("volumes_from").is_empty()
+    };
+    known.peek().is_some()
+        && known.all(|service| {
+            !shares(service) && render::service_hash(service) != container.label(HASH_LABEL)
+        })
 }
 
 /// What going back means, told before it is done.

@@ -17,6 +17,7 @@ mod history;
 mod hold;
 mod ignore;
 pub(super) mod images;
+mod interrupt;
 pub(super) mod lifecycle;
 pub(super) mod logs;
 pub(super) mod ls;

@@ -11,6 +11,7 @@ use hull_compose::plan::state::Container;
 
 use super::build::build_missing;
 use super::hold::Hold;
+use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure, load_failure, loaded};
 use super::upping::{Making, scale};
 use super::{attached, diff, history, remote};
@@ -80,6 +81,16 @@ impl Command for Up {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
+        match self.detach || self.wait || self.watch {
+            true => until_interrupted(self.work(call)).await,
+            // Attached, it has its own ways with Ctrl-C.
+            false => self.work(call).await,
+        }
+    }
+}
+
+impl Up {
+    async fn work(self, call: Call) -> Result<u8> {
         self.check()?;
         let options = self.options(&call)?;
         let mut loaded = loaded(&call, &call.operands)?;
@@ -94,7 +105,7 @@ impl Command for Up {
         }
         scene.project.select(&call.operands, !self.no_deps);
         super::provider::provide(&call.globals, &mut scene)?;
-        scale(&mut scene.project, &self.making.scale)?;
+        let scaled = scale(&mut scene.project, &self.making.scale)?;
         if scene.project.services.is_empty() {
             return Err(Error::new("no service selected")
                 .with_hint("a profile that is off hides its services: `--profile NAME`"));
@@ -115,7 +126,7 @@ impl Command for Up {
             .map_err(apply_failure)?;
             return Ok(0);
         }
-        history::begin(&loaded);
+        history::begin(&loaded, &scaled);
         scene
             .engine()
             .create_all(&options)
@@ -130,6 +141,7 @@ impl Command for Up {
             if self.wait {
                 wait_healthy(&scene, self.wait_timeout).await?;
             }
+            check_unwell(&scene)?;
             history::finish(&loaded.name);
             if self.undo {
                 scene.progress.settle();
@@ -149,7 +161,9 @@ impl Command for Up {
             return super::watch::watch(&call, &scene, manner).await;
         }
         let shown = self.shown(&call, &scene);
-        attached::run(&self, &call, &scene, shown, (&began, hold)).await
+        let code = attached::run(&self, &call, &scene, shown, (&began, hold)).await?;
+        check_unwell(&scene)?;
+        Ok(code)
     }
 }
 
@@ -166,6 +180,9 @@ async fn tell_undo(
         .await
         .map_err(apply_failure)?;
     ui::note(&history::told(&scene.project.name));
+    for reservation in history::reservations(&scene.project, lately, &state) {
+        ui::note(&reservation);
+    }
     let keys = |container: &Container| diff::keys(lately, before, container);
     let text = diff::text(&scene.project, &plan, &state, &keys);
     ui::note(match text.trim_end() {
@@ -173,6 +190,15 @@ async fn tell_undo(
         text => text,
     });
     Ok(())
+}
+
+/// What went on though it did not go well is told at the end, and is no success.
+fn check_unwell(scene: &Scene) -> Result<()> {
+    let unwell = scene.notes.take_unwell();
+    match unwell.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(unwell.join("\n"))),
+    }
 }
 
 /// Waits until all is up, for so many seconds at most.

@@ -95,8 +95,8 @@ pub(super) fn pull(text: &str) -> Result<Pull> {
     }
 }
 
-/// Sets how many containers services have: `web=3`.
-pub(super) fn scale(project: &mut Project, wanted: &[String]) -> Result<()> {
+/// Sets how many containers services have: `web=3`; what was set.
+pub(super) fn scale(project: &mut Project, wanted: &[String]) -> Result<BTreeMap<String, i64>> {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
     for text in wanted {
         let parsed = text
@@ -110,7 +110,8 @@ pub(super) fn scale(project: &mut Project, wanted: &[String]) -> Result<()> {
             }
         };
     }
-    for (name, count) in counts {
+    for (name, count) in &counts {
+        let (name, count) = (*name, *count);
         let Some(service) = project.services.get_mut(name) else {
             return Err(no_such_service(name, project.services.keys()));
         };
@@ -122,5 +123,6 @@ pub(super) fn scale(project: &mut Project, wanted: &[String]) -> Result<()> {
         }
         service.set_replicas(count);
     }
-    Ok(())
+    let owned = |(name, count): (&str, i64)| (name.to_owned(), count);
+    Ok(counts.into_iter().map(owned).collect())
 }

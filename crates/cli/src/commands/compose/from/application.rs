@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use hull_api::types::{ContainerCreate, Network, SealedFile, TextMap, Volume};
 use serde_json::{Map, Value, json};
 
-use super::OWN_LABELS;
+use super::{OPTIONAL_LABEL, OWN_LABELS};
 use crate::commands::container::compose::{Member, document, service, things};
 
 /// Where secrets are, unless they say another place.
 const SECRETS: &str = "/run/secrets/";
+/// So much of an id is one, and no name.
+const ID_PART: usize = 12;
 /// The mode of a file that says none.
 const FILE_MODE: u32 = 0o444;
 /// What Compose does itself and leaves no trace of in what it makes.
@@ -369,6 +371,13 @@ impl<'f> Application<'f> {
                 service.insert(key.to_owned(), name);
             }
         }
+        if let Some(Value::Array(from)) = service.get_mut("volumes_from") {
+            for entry in from {
+                if let Some(own) = entry.as_str().and_then(|text| self.neighbour(text)) {
+                    *entry = json!(own);
+                }
+            }
+        }
         let Some(Value::Array(links)) = service.remove("external_links") else {
             return;
         };
@@ -396,6 +405,20 @@ impl<'f> Application<'f> {
         }
     }
 
+    /// `container:0123456789ab:ro` → `db:ro`, if it is of the file.
+    fn neighbour(&self, text: &str) -> Option<String> {
+        let text = text.strip_prefix("container:")?;
+        let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+        let is_meant = |other: &&Found| {
+            other.name == name || (name.len() >= ID_PART && other.id.starts_with(name))
+        };
+        let other = self.found.iter().find(is_meant)?;
+        Some(match mode {
+            "" | "rw" => other.key().to_owned(),
+            mode => format!("{}:{mode}", other.key()),
+        })
+    }
+
     /// `db:service_healthy:false,cache:service_started:true`, as Compose writes it down.
     fn dependencies(&mut self, found: &Found, service: &mut Map<String, Value>) {
         let mut dependencies = Map::new();
@@ -416,6 +439,10 @@ impl<'f> Application<'f> {
             let mut dependency = json!({ "condition": parts.next().unwrap_or("service_started") });
             if parts.next() == Some("true") {
                 dependency["restart"] = json!(true);
+            }
+            let optional = found.labels.get(OPTIONAL_LABEL);
+            if optional.is_some_and(|names| names.split(',').any(|one| one == name)) {
+                dependency["required"] = json!(false);
             }
             dependencies.insert(name.to_owned(), dependency);
         }

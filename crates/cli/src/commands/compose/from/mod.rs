@@ -23,6 +23,8 @@ use crate::ui;
 
 /// Labels that Compose gives itself.
 const OWN_LABELS: &str = "com.docker.compose.";
+/// What `hull compose` gives itself besides: dependencies that need not come.
+const OPTIONAL_LABEL: &str = "hull.depends_on.optional";
 /// What the daemon says where nobody asked for anything.
 const SHM_SIZE: i64 = 64 << 20;
 const LOG_DRIVER: &str = "json-file";
@@ -124,7 +126,9 @@ fn body(container: ContainerInspect, image: &ImageConfig, runtime: &str) -> Cont
     }
     if let Some(labels) = &mut config.labels {
         labels.retain(|key, value| {
-            !key.starts_with(OWN_LABELS) && image.labels.get(key) != Some(value)
+            !key.starts_with(OWN_LABELS)
+                && key != OPTIONAL_LABEL
+                && image.labels.get(key) != Some(value)
         });
     }
     config
