@@ -442,3 +442,42 @@ fn very_many_services_are_refused_with_the_true_reason() {
     place.write("compose.yaml", &chain(3000));
     assert!(load(&place.options()).is_ok());
 }
+
+#[test]
+fn where_variables_stand_for_themselves_any_value_may_be_one() {
+    let place = Place::new("standing");
+    place.write(
+        "compose.yaml",
+        "services:
+  a:
+    image: x:${TAG}
+    cpus: ${CPUS:-1.5}
+    mem_limit: ${MEM}
+    privileged: ${YES:-false}
+    ports: ['${PORT:-80}:80', '90:90']
+    stop_grace_period: ${TIME}
+    volumes: ['${FROM:-./x}:/x']
+    restart: ${RESTART}
+    deploy: {replicas: '${N:-2}'}
+",
+    );
+    let options = Options {
+        interpolate: false,
+        resolve_environment: false,
+        resolve_labels: false,
+        ..place.options()
+    };
+    let loaded = load(&options).unwrap();
+    let text = hull_compose::render::project_yaml(&loaded.project).replace("$$", "$");
+    for line in [
+        "cpus: ${CPUS:-1.5}",
+        "mem_limit: ${MEM}",
+        "privileged: ${YES:-false}",
+        "- ${PORT:-80}:80",
+        "- 90:90",
+        "stop_grace_period: ${TIME}",
+        "replicas: ${N:-2}",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+}

@@ -229,7 +229,8 @@ impl Check<'_> {
     fn known(&self, section: &str, what: &str, name: &str, node: &Node) -> Result<()> {
         let empty = Map::default();
         let objects = self.project.map(section).unwrap_or(&empty);
-        if objects.get(name).is_some() {
+        // A variable that stands for itself may become any of them.
+        if objects.get(name).is_some() || name.contains('$') {
             return Ok(());
         }
         let error = LoadError::at(

@@ -144,7 +144,11 @@ impl<'o> Loader<'o> {
             self.missing = interpolation.missing;
             result?;
         }
-        let document = shape(document, &Kind::Object(&PROJECT), Path::top())?;
+        let document = shape(
+            document,
+            &Kind::Object(&PROJECT),
+            Path::top(!self.options.interpolate),
+        )?;
         match document.value {
             Value::Map(map) => Ok(map),
             _ => Ok(Map::default()),

@@ -188,24 +188,9 @@ pub fn load(options: &Options) -> Result<Loaded> {
     if options.check {
         normalize::scales(&mut project)?;
     }
-    let services = match project.remove("services").map(|node| node.value) {
-        Some(Value::Map(services)) => services,
-        _ => Map::default(),
-    };
-    let profiles = profiles(options, &environment);
-    let mut selected = select::by_profile(services, &profiles, &options.services)?;
-    if options.resolve_environment {
-        loader.resolve_variables(&mut selected.enabled, &environment)?;
-    }
-    if options.resolve_labels {
-        loader.resolve_labels(&mut selected.enabled, &environment)?;
-    }
-    project.set(
-        "services",
-        Node::at(&Place::nowhere(), Value::Map(selected.enabled)),
-    );
+    let disabled = split(&loader, &mut project, &environment)?;
     if options.check {
-        check::check(&project, &selected.disabled, options.interpolate)?;
+        check::check(&project, &disabled, options.interpolate)?;
     }
     if !options.keep_unused {
         select::drop_unused(&mut project);
@@ -221,7 +206,7 @@ pub fn load(options: &Options) -> Result<Loaded> {
     variables.dedup_by(|later, earlier| later.name == earlier.name);
     Ok(Loaded {
         project,
-        disabled: selected.disabled,
+        disabled,
         name,
         directory: place.directory,
         files: place.files,
@@ -234,6 +219,28 @@ pub fn load(options: &Options) -> Result<Loaded> {
         keep_unused: options.keep_unused,
         compatible: options.compatible,
     })
+}
+
+/// Leaves the services that are on, with all that their files say of them, and gives the others.
+fn split(loader: &Loader<'_>, project: &mut Map, environment: &Environment) -> Result<Map> {
+    let options = loader.options;
+    let services = match project.remove("services").map(|node| node.value) {
+        Some(Value::Map(services)) => services,
+        _ => Map::default(),
+    };
+    let profiles = profiles(options, environment);
+    let mut selected = select::by_profile(services, &profiles, &options.services)?;
+    if options.resolve_environment {
+        loader.resolve_variables(&mut selected.enabled, environment)?;
+    }
+    if options.resolve_labels {
+        loader.resolve_labels(&mut selected.enabled, environment)?;
+    }
+    project.set(
+        "services",
+        Node::at(&Place::nowhere(), Value::Map(selected.enabled)),
+    );
+    Ok(selected.disabled)
 }
 
 fn profiles(options: &Options, environment: &Environment) -> Vec<String> {

@@ -13,15 +13,25 @@ use crate::words;
 pub(super) struct Path<'p> {
     above: Option<&'p Path<'p>>,
     name: &'p str,
+    /// Variables stand for themselves, so a text with one in it may become anything.
+    keeps_variables: bool,
 }
 
 impl<'p> Path<'p> {
     /// The top of a file.
-    pub(super) const fn top() -> Self {
+    pub(super) const fn top(keeps_variables: bool) -> Self {
         Self {
             above: None,
             name: "",
+            keeps_variables,
         }
+    }
+
+    /// Whether a value is to be left as it is written.
+    fn keeps(&self, node: &Node) -> bool {
+        let is_variable = |node: &Node| node.as_text().is_some_and(|text| text.contains('$'));
+        let items = node.as_list().unwrap_or_default();
+        self.keeps_variables && (is_variable(node) || items.iter().any(is_variable))
     }
 
     /// One level down.
@@ -29,6 +39,7 @@ impl<'p> Path<'p> {
         Self {
             above: Some(self),
             name,
+            keeps_variables: self.keeps_variables,
         }
     }
 }
@@ -65,8 +76,19 @@ fn shaped(node: Node, kind: &Kind, path: Path<'_>) -> Result<Node> {
         },
         Kind::Optional(inner) => shape(node, inner, path),
         Kind::Short(write_out, inner) => {
-            let node = write_out(node).map_err(|error| about(error, path))?;
-            shape(node, inner, path)
+            // The colon of `${FROM:-./x}` parts nothing.
+            let parts = |node: &Node| {
+                node.as_text()
+                    .is_some_and(|text| text.contains("${") && text.contains(':'))
+            };
+            if path.keeps_variables && parts(&node) {
+                return Ok(node);
+            }
+            let written = path.keeps(&node).then(|| node.clone());
+            match (write_out(node), written) {
+                (Err(_), Some(written)) => Ok(written),
+                (result, _) => shape(result.map_err(|error| about(error, path))?, inner, path),
+            }
         }
         Kind::Object(object) => shape_object(node, object, path),
         Kind::Named(inner) => shape_named(node, inner, path),
@@ -263,6 +285,9 @@ fn shape_pairs(node: Node, path: Path<'_>, keeps_nothing: bool) -> Result<Node> 
 }
 
 fn shape_scalar(node: Node, kind: &Kind, path: Path<'_>) -> Result<Node> {
+    if path.keeps(&node) {
+        return Ok(node);
+    }
     let text = match (kind, &node.value) {
         (Kind::Bool, Value::Bool(_))
         | (Kind::Int, Value::Int(_))

@@ -34,6 +34,10 @@ const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm ini
                         join\" to connect this node to swarm and try again.";
 
 /// Carries an operation out.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table: one line for each operation, or kind of them"
+)]
 pub(crate) async fn perform(op: Op, request: Request) -> Outcome {
     match op {
         Op::Ping => system::ping(),

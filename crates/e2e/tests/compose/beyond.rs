@@ -358,3 +358,39 @@ fn check_model(app: &Application, text: &str) {
         assert_eq!(found, expected, "{pointer}\n{}", text);
     }
 }
+
+#[test]
+fn a_file_for_what_runs_knows_whose_volumes_are_whose() {
+    Application::play(Driver::Hull, "services: {}", |app| {
+        for line in [
+            "run -d --name data -v kept:/d busybox sleep 1000",
+            "run -d --name user --volumes-from data:ro busybox sleep 1000",
+        ] {
+            app.daemon
+                .hull(&line.split(' ').collect::<Vec<_>>())
+                .of_success(line);
+        }
+        let file = app.ok("from --name app data user");
+        assert!(
+            file.contains("volumes_from:\n      - \"data:ro\"\n"),
+            "{file}"
+        );
+        let alone = app.ok("from --name app user");
+        assert!(alone.contains("- \"container:data:ro\"\n"), "{alone}");
+        for name in ["data", "user"] {
+            app.daemon.hull(&["rm", "-f", name]).of_success(name);
+        }
+        app.write("compose.yaml", &file);
+        app.daemon
+            .hull(&["volume", "inspect", "kept"])
+            .of_success("volume inspect");
+        app.ok("up -d");
+        assert_eq!(app.run("exec -T user touch /d/x").code, 1);
+        app.ok("exec -T data touch /d/x");
+        app.ok("exec -T user ls /d/x");
+        app.ok("down -v -t 0");
+        app.daemon
+            .hull(&["volume", "rm", "kept"])
+            .of_success("volume rm");
+    });
+}

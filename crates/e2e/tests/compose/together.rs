@@ -104,3 +104,38 @@ fn one_that_looks_on_and_one_that_ends_all_keep_nobody() {
         app.ok("down -t 0");
     });
 }
+
+#[test]
+fn what_is_interrupted_says_so_by_its_code_and_does_not_end_by_the_signal() {
+    let file = "
+        name: broken-off
+        services:
+          web: {image: busybox, command: sleep 1000, init: true, healthcheck: {test: 'false', interval: 1s, retries: 1000}}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        for line in ["up -d --wait", "logs -f", "wait web"] {
+            let mut child = app
+                .command(line)
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            until("it runs and listens to signals", || {
+                let catches = catches_interrupts(child.id());
+                catches
+                    && !app.containers().is_empty()
+                    && app.field("broken-off-web-1", "/State/Running") == true
+            });
+            hull_testkit::process::signal(child.id(), "INT");
+            assert_eq!(child.wait().unwrap().code(), Some(130), "{line}");
+        }
+        app.ok("down -t 0");
+    });
+}
+
+fn catches_interrupts(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mut lines = status.lines();
+    let caught = lines.find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 0b10 != 0
+}

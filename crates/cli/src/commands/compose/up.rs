@@ -118,13 +118,7 @@ impl Up {
             build_missing(&call, &scene, self.making.build, self.making.quiet_build).await?;
         }
         if call.globals.compose.is_dry_run() {
-            let engine = scene.engine();
-            match self.no_start {
-                true => engine.create_all(&options).await,
-                false => engine.rehearse_up(&options).await,
-            }
-            .map_err(apply_failure)?;
-            return Ok(0);
+            return self.rehearse(&scene, &options).await;
         }
         history::begin(&loaded, &scaled);
         scene
@@ -137,17 +131,7 @@ impl Up {
             return Ok(0);
         }
         if self.detach || self.wait {
-            scene.engine().start().await.map_err(apply_failure)?;
-            if self.wait {
-                wait_healthy(&scene, self.wait_timeout).await?;
-            }
-            check_unwell(&scene)?;
-            history::finish(&loaded.name);
-            if self.undo {
-                scene.progress.settle();
-                ui::note("Undone; `up --undo` once more does it again.");
-            }
-            return Ok(0);
+            return self.bring_up(&scene).await;
         }
         if self.watch {
             scene.engine().start().await.map_err(apply_failure)?;
@@ -164,6 +148,34 @@ impl Up {
         let code = attached::run(&self, &call, &scene, shown, (&began, hold)).await?;
         check_unwell(&scene)?;
         Ok(code)
+    }
+}
+
+impl Up {
+    /// Tells what would be done.
+    async fn rehearse(&self, scene: &Scene, options: &UpOptions) -> Result<u8> {
+        let engine = scene.engine();
+        match self.no_start {
+            true => engine.create_all(options).await,
+            false => engine.rehearse_up(options).await,
+        }
+        .map_err(apply_failure)?;
+        Ok(0)
+    }
+
+    /// Starts what has been made, and leaves it to itself.
+    async fn bring_up(&self, scene: &Scene) -> Result<u8> {
+        scene.engine().start().await.map_err(apply_failure)?;
+        if self.wait {
+            wait_healthy(scene, self.wait_timeout).await?;
+        }
+        check_unwell(scene)?;
+        history::finish(&scene.project.name);
+        if self.undo {
+            scene.progress.settle();
+            ui::note("Undone; `up --undo` once more does it again.");
+        }
+        Ok(0)
     }
 }
 
