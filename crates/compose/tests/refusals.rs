@@ -234,6 +234,14 @@ const VALUES: &[(&str, &str)] = &[
         "services.a.stop_grace_period: `-1s` is negative ()",
     ),
     (
+        "healthcheck: {test: 'true', interval: 5}",
+        "services.a.healthcheck.interval must be a text, not a number (a duration has a unit: `5s`)",
+    ),
+    (
+        "depends_on: {b: {condition: healthy}}",
+        "services.a.depends_on.b.condition must be one of service_started, service_healthy, service_completed_successfully, not `healthy` (did you mean `service_healthy`?)",
+    ),
+    (
         "depends_on: [aa]",
         "services.a: it depends on the service `aa`, which is not defined ()",
     ),

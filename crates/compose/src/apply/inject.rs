@@ -13,7 +13,7 @@ use hull_api::types::{SealedFile, SealedFiles};
 use super::{ApplyError, Engine, Named, Result};
 use crate::model::{FileObject, FileReference, Service};
 use crate::plan::mounts::{SECRETS, target};
-use crate::plan::state::State;
+use crate::plan::state::{Container, State};
 
 /// The mode of a file that says none.
 const MODE: u32 = 0o444;
@@ -56,10 +56,24 @@ impl Engine<'_> {
             let same = self.client.container_sealed_with(container.id(), &order);
             let same = same.await;
             let same = same.named("compare the secrets and configs of", container.name())?;
-            Result::Ok((same == Some(false)).then(|| container.id().to_owned()))
+            let is_outdated = match same {
+                Some(same) => !same,
+                None => self.was_handed_nothing(container, &order).await,
+            };
+            Result::Ok(is_outdated.then(|| container.id().to_owned()))
         });
         let answers = try_join_all(answers).await?;
         Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Whether a container lacks what it should have been handed: who made it was ended before it could.
+    async fn was_handed_nothing(&self, container: &Container, order: &SealedFiles) -> bool {
+        let Some(first) = order.files.first() else {
+            return false;
+        };
+        let of = FilesOf::Container(container.id());
+        let found = self.client.path_stat(of, &first.path).await;
+        found.is_err_and(|error| error.is_not_found())
     }
 
     /// Refuses a service whose secrets and configs cannot be had here.

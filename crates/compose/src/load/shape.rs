@@ -298,6 +298,9 @@ fn shape_scalar(node: Node, kind: &Kind, path: Path<'_>) -> Result<Node> {
         (Kind::Text | Kind::Duration | Kind::Enum(_), _) => {
             let error = wrong(&node, path, "a text");
             return Err(match node.scalar_text() {
+                Some(number) if matches!(kind, Kind::Duration) => {
+                    error.with_hint(format!("a duration has a unit: `{number}s`"))
+                }
                 Some(text) => error.with_hint(format!("write it in quotes: \"{text}\"")),
                 None => error,
             });
@@ -369,7 +372,12 @@ pub(super) fn not_one_of(node: &Node, path: &str, text: &str, known: &[&str]) ->
         node,
         format!("{path} must be one of {}, not `{text}`", known.join(", ")),
     );
-    match nearest(text, known.iter().copied()) {
+    // `healthy` is much of `service_healthy`, though not nearly the same.
+    let longer = || {
+        let part = format!("_{text}");
+        known.iter().copied().find(|known| known.ends_with(&part))
+    };
+    match nearest(text, known.iter().copied()).or_else(longer) {
         Some(near) => error.with_hint(format!("did you mean `{near}`?")),
         None => error,
     }

@@ -317,6 +317,13 @@ fn what_a_secret_holds_now_is_what_its_container_is_made_anew_for() {
         hull_testkit::Output::of(&other).of_success("up -d");
         assert_ne!(app.field("sealed-web-1", "/Id"), id);
         assert_eq!(seen(app)[0], "from-elsewhere 444 1234 1235");
+        // As one is left whose maker was killed before it had handed them.
+        app.ok("rm -sf");
+        app.ok("create");
+        let line = "/hull/containers/sealed-web-1/sealed";
+        app.daemon.api("PUT", line, &json!({"Files": []}));
+        app.ok("up -d");
+        assert_eq!(seen(app)[0], "from-outside 444 1234 1235");
         app.ok("down -t 0");
     });
 }
