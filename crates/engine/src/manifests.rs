@@ -11,6 +11,7 @@ use crate::{
     Engine,
     error::{Error, Result},
     image::{parse_reference, users_of},
+    ship::RegistryAccess,
 };
 
 impl Engine {
@@ -21,12 +22,12 @@ impl Engine {
         name: &str,
         members: Vec<String>,
         amend: bool,
-        credentials: Option<&Credentials>,
+        access: &RegistryAccess,
     ) -> Result<String> {
         let name = parse_reference(name)?;
         let mut found = Vec::new();
         for member in members {
-            found.push(self.list_member(&name, member, credentials).await?);
+            found.push(self.list_member(&name, member, access).await?);
         }
         let services = Arc::clone(self.services());
         let make = move || {
@@ -43,13 +44,15 @@ impl Engine {
         &self,
         list: &Reference,
         member: String,
-        credentials: Option<&Credentials>,
+        access: &RegistryAccess,
     ) -> Result<ListMember> {
         let Some(repository) = self.named_elsewhere(&member)? else {
             return Ok(ListMember::Here(member));
         };
-        let own = credentials.filter(|_| repository.domain() == list.domain());
-        let manifests = pull::members(&self.registries(), &repository, own).await?;
+        let own = access.credentials.as_ref();
+        let own = own.filter(|_| repository.domain() == list.domain());
+        let client = self.registry_of(&repository, access.insecure);
+        let manifests = pull::members(&client, &repository, own).await?;
         Ok(ListMember::Elsewhere {
             repository,
             manifests,
@@ -116,13 +119,15 @@ impl Engine {
         &self,
         name: &str,
         member: Option<Digest>,
-        credentials: Option<&Credentials>,
+        access: &RegistryAccess,
     ) -> Result<(Descriptor, Vec<u8>)> {
         if let Some(member) = member {
-            return self.member_document(name, member, credentials).await;
+            return self.member_document(name, member, access).await;
         }
         if let Some(reference) = self.named_elsewhere(name)? {
-            return Ok(pull::document(&self.registries(), &reference, credentials).await?);
+            let client = self.registry_of(&reference, access.insecure);
+            let own = access.credentials.as_ref();
+            return Ok(pull::document(&client, &reference, own).await?);
         }
         let (images, name) = (Arc::clone(self.images()), name.to_owned());
         Ok(self
@@ -136,7 +141,7 @@ impl Engine {
         &self,
         name: &str,
         member: Digest,
-        credentials: Option<&Credentials>,
+        access: &RegistryAccess,
     ) -> Result<(Descriptor, Vec<u8>)> {
         let list = parse_reference(name)?;
         let (images, own, wanted) = (Arc::clone(self.images()), list.clone(), member.clone());
@@ -147,10 +152,11 @@ impl Engine {
         if let Some(found) = here? {
             return Ok(found);
         }
-        let client = self.registries();
         let mut outcome = Err(Error::Invalid(format!("{name} names no repository")));
         for repository in [list.clone()].into_iter().chain(sources) {
-            let own = credentials.filter(|_| repository.domain() == list.domain());
+            let own = access.credentials.as_ref();
+            let own = own.filter(|_| repository.domain() == list.domain());
+            let client = self.registry_of(&repository, access.insecure);
             let reference = repository.with_digest(member.clone());
             outcome = pull::document(&client, &reference, own)
                 .await

@@ -38,9 +38,31 @@ pub struct PushOptions {
     pub whole: bool,
     /// For whom.
     pub credentials: Option<Credentials>,
+    /// This once, who answers without a certificate that is trusted is believed.
+    pub insecure: bool,
+}
+
+/// How a registry is asked for one thing.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryAccess {
+    /// For whom.
+    pub credentials: Option<Credentials>,
+    /// This once, who answers without a certificate that is trusted is believed.
+    pub insecure: bool,
 }
 
 impl Engine {
+    /// What speaks to the registry of a name, this once.
+    pub(crate) fn registry_of(&self, name: &Reference, insecure: bool) -> Arc<Client> {
+        let usual = self.registries();
+        if !insecure {
+            return usual;
+        }
+        let mut settings = usual.settings().clone();
+        settings.insecure.push(name.domain().to_owned());
+        Arc::new(Client::new(settings))
+    }
+
     /// What speaks to registries now.
     pub fn registries(&self) -> Arc<Client> {
         self.services().registries.load_full()
@@ -114,9 +136,9 @@ impl Engine {
             None if options.target.is_some() => vec![reference],
             None => self.tags_to_push(&reference)?,
         };
-        let client = self.registries();
         let platform = parse_platform(options.platform.as_deref())?;
         for reference in references {
+            let client = self.registry_of(&reference, options.insecure);
             let order = Push {
                 reference,
                 platform: platform.clone(),

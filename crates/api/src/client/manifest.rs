@@ -31,10 +31,13 @@ impl Client {
         name: &str,
         members: &[String],
         amend: bool,
+        insecure: bool,
         auth: Option<&AuthConfig>,
     ) -> Result<String, ClientError> {
         let mut query = Query::default();
-        query.add_flag("amend", amend);
+        query
+            .add_flag("amend", amend)
+            .add_flag("insecure", insecure);
         for member in members {
             query.add("member", member);
         }
@@ -73,11 +76,14 @@ impl Client {
         &self,
         name: &str,
         member: Option<&str>,
+        insecure: bool,
         auth: Option<&AuthConfig>,
     ) -> Result<ManifestDocument, ClientError> {
         let path = of(name);
         let mut query = Query::default();
-        query.add_some("member", member.unwrap_or_default());
+        query
+            .add_some("member", member.unwrap_or_default())
+            .add_flag("insecure", insecure);
         let call = Call::with(query).auth(auth);
         let answer = self.send(Method::GET, &path, call).await?;
         // Letter for letter: a document's digest is that of its text.
@@ -92,10 +98,13 @@ impl Client {
     pub async fn manifest_push(
         &self,
         name: &str,
+        insecure: bool,
         auth: Option<&AuthConfig>,
     ) -> Result<JsonStream<ProgressMessage>, ClientError> {
         let path = format!("{}/push", of(name));
-        let call = Call::default().auth(auth);
+        let mut query = Query::default();
+        query.add_flag("insecure", insecure);
+        let call = Call::with(query).auth(auth);
         let answer = self.send(Method::POST, &path, call).await?;
         Ok(ByteStream::new(answer).json())
     }

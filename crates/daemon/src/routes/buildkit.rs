@@ -76,6 +76,7 @@ impl Lender for Lent {
             platform: None,
             whole: true,
             credentials: credentials.map(registry_credentials),
+            insecure: false,
         };
         Box::pin(async move {
             let progress = Progress::default();

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use hull_api::types::{IdResponse, ManifestDocument};
+use hull_engine::ship::RegistryAccess;
 use hull_image::store::PlatformChange;
 use hull_oci::Digest;
 use serde_json::value::RawValue;
@@ -27,16 +28,24 @@ pub(super) async fn perform(op: ManifestOp, request: Request) -> Outcome {
     }
 }
 
+/// How the registry is asked.
+fn access(request: &Request) -> Result<RegistryAccess, Failure> {
+    Ok(RegistryAccess {
+        credentials: credentials(request)?,
+        insecure: request.query.flag("insecure"),
+    })
+}
+
 async fn create(request: Request) -> Outcome {
     let members: Vec<String> = request.query.all("member").map(str::to_owned).collect();
     if members.is_empty() {
         return Err(Failure::invalid("a list needs at least one member"));
     }
     let amend = request.query.flag("amend");
-    let credentials = credentials(&request)?;
+    let access = access(&request)?;
     let engine = &request.app.engine;
     let id = engine
-        .manifest_create(request.name(), members, amend, credentials.as_ref())
+        .manifest_create(request.name(), members, amend, &access)
         .await?;
     Ok(json_with(StatusCode::CREATED, &IdResponse { id }))
 }
@@ -65,7 +74,7 @@ async fn annotate(request: Request) -> Outcome {
 
 async fn inspect(request: Request) -> Outcome {
     let engine = &request.app.engine;
-    let credentials = credentials(&request)?;
+    let access = access(&request)?;
     let member = match request.query.text("member") {
         "" => None,
         text => Some(text.parse::<Digest>().map_err(|error| {
@@ -73,7 +82,7 @@ async fn inspect(request: Request) -> Outcome {
         })?),
     };
     let (target, bytes) = engine
-        .manifest_document(request.name(), member, credentials.as_ref())
+        .manifest_document(request.name(), member, &access)
         .await?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     let document = RawValue::from_string(text)

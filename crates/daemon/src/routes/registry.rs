@@ -72,6 +72,7 @@ async fn push(request: Request) -> Outcome {
         platform: platform(&request)?,
         whole: false,
         credentials: credentials(&request)?,
+        insecure: false,
     };
     push_as(request, options).await
 }
@@ -84,6 +85,7 @@ pub(super) async fn push_list(request: Request) -> Outcome {
         platform: None,
         whole: true,
         credentials: credentials(&request)?,
+        insecure: request.query.flag("insecure"),
     };
     push_as(request, options).await
 }

@@ -142,6 +142,34 @@ fn make_certificates(directory: &Path) {
     );
 }
 
+/// Docker's client speaks to registries itself where manifests are concerned.
+#[test]
+fn an_unknown_certificate_is_believed_once_if_somebody_says_so() {
+    Scene::play(Client::Hull, |scene| {
+        scene
+            .daemon
+            .namespace()
+            .run("ip address add 10.98.0.1/32 dev lo");
+        let directory = scene.daemon.path("keys");
+        fs::create_dir(&directory).unwrap();
+        make_certificates(&directory);
+        let at = |name: &str| directory.join(name).display().to_string();
+        let (cert, key) = (at("server.cert"), at("server.key"));
+        let _registry =
+            Registry::start_with(&scene.daemon, &["--tls-cert", &cert, "--tls-key", &key]);
+        let list = "10.98.0.1:5000/list:1";
+        scene.ok(&format!("manifest create {list} busybox"));
+        let text = scene.fails(1, &format!("manifest push {list}"));
+        assert!(text.contains("certificate"), "{text}");
+        scene.ok(&format!("manifest push --insecure --purge {list}"));
+        let text = scene.fails(1, &format!("manifest inspect {list}"));
+        assert!(text.contains("certificate"), "{text}");
+        let shown = scene.ok(&format!("manifest inspect --insecure {list}"));
+        assert!(shown.contains("\"manifests\""), "{shown}");
+        scene.ok(&format!("manifest create --insecure other:1 {list}"));
+    });
+}
+
 scenario!(a_registry_with_a_private_authority_is_trusted_by_its_file_alone(scene) {
     // An address that is not loopback: there, nothing needs to be vouched for.
     scene.daemon.namespace().run("ip address add 10.98.0.1/32 dev lo");

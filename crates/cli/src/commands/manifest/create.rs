@@ -35,7 +35,13 @@ impl Command for Create {
         let client = connect(&call.globals).await?;
         let members = &call.operands[1..];
         client
-            .manifest_create(&name.familiar(), members, self.amend, auth.as_ref())
+            .manifest_create(
+                &name.familiar(),
+                members,
+                self.amend,
+                self.insecure,
+                auth.as_ref(),
+            )
             .await
             .map_err(failure)?;
         ui::line(&format!("Created manifest list {name}"))?;

@@ -48,7 +48,9 @@ impl Command for Inspect {
         let auth = reference::parse(name)
             .ok()
             .and_then(|name| settings.credentials(&reference::server(&name)));
-        let fetched = client.manifest(name, None, auth.as_ref()).await;
+        let fetched = client
+            .manifest(name, None, self.insecure, auth.as_ref())
+            .await;
         let answer = fetched.map_err(failure)?;
         let Some(list) = list_of(&answer) else {
             let text = if self.verbose {
@@ -64,7 +66,7 @@ impl Command for Inspect {
         }
         let mut members = Vec::new();
         for member in &list.manifests {
-            let fetched = client.manifest(name, Some(&member.digest), auth.as_ref());
+            let fetched = client.manifest(name, Some(&member.digest), self.insecure, auth.as_ref());
             let own = fetched.await.map_err(failure)?;
             let reference = format!("{name}@{}", member.digest);
             members.push(detailed(&reference, member, &own)?);

@@ -35,7 +35,7 @@ impl Command for Push {
         let auth = settings.credentials(&reference::server(&name));
         let client = connect(&call.globals).await?;
         let list = name.familiar();
-        let pushed = client.manifest_push(&list, auth.as_ref());
+        let pushed = client.manifest_push(&list, self.insecure, auth.as_ref());
         let stream = pushed.await.map_err(failure)?;
         let mut digest = None;
         show(stream, Shown::Stderr, |result| {
