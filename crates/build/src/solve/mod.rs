@@ -20,7 +20,9 @@ mod write;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use hull_image::{Overlay, Store};
 use hull_oci::{Algorithm, Hasher, Platform};
@@ -39,6 +41,9 @@ pub(crate) use sources::Sources;
 
 /// The most steps that run at the same time, whatever the host has.
 const WORKERS_MAX: usize = 32;
+
+/// How often it is looked whether another build has done the same step, and this one is called off.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The files of a vertex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,7 +296,7 @@ impl Solver<'_> {
     ) -> Result<Solved> {
         let vertex = &self.plan.vertices[at];
         let lock = self.lock(&key);
-        let _alone = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone(&lock)?;
         if !vertex.no_cache
             && let Some(hit) = self.find(&key)?
         {
@@ -330,6 +335,19 @@ impl Solver<'_> {
             teller.finish(None);
         }
         Ok(self.on_top(key, below, done))
+    }
+
+    /// Waits until no other build does the same step, unless this one is called off.
+    fn alone<'a>(&self, lock: &'a Mutex<()>) -> Result<MutexGuard<'a, ()>> {
+        loop {
+            match lock.try_lock() {
+                Ok(alone) => return Ok(alone),
+                Err(TryLockError::Poisoned(alone)) => return Ok(alone.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            self.cancel.check()?;
+            thread::sleep(PATIENCE);
+        }
     }
 
     /// The step as it was done before, here or where a cache comes from.
