@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use hull_oci::Digest;
 
@@ -14,22 +15,33 @@ use super::{Entries, Entry, IdleTree, Kind, Meta};
 
 const MAGIC: &[u8] = b"hull tree 2\n";
 
+/// Where the index of the tree at `place` is.
+pub(super) fn of(place: &Path) -> PathBuf {
+    place.join("index")
+}
+
+/// It holds still, and was used now.
+pub(super) fn touch(place: &Path) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(of(place))?;
+    file.set_modified(SystemTime::now())
+}
+
 /// Reads the index of the tree at `place`.
 pub(super) fn read(place: &Path) -> Option<Entries> {
-    let bytes = fs::read(place.join("index")).ok()?;
+    let bytes = fs::read(of(place)).ok()?;
     parse(&bytes)
 }
 
 /// Whether there is an index in today's form.
 pub(super) fn is_known(place: &Path) -> bool {
     let mut magic = [0; MAGIC.len()];
-    let read = fs::File::open(place.join("index")).and_then(|mut file| file.read_exact(&mut magic));
+    let read = fs::File::open(of(place)).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && magic == MAGIC
 }
 
 /// What a tree takes and when it was last used.
 pub(super) fn summary(place: &Path) -> Option<IdleTree> {
-    let used = fs::metadata(place.join("index")).ok()?.modified().ok()?;
+    let used = fs::metadata(of(place)).ok()?.modified().ok()?;
     let used = used.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     let sizes = read(place)?.into_values().map(|entry| match entry.kind {
         Kind::File { size, .. } => size,
@@ -64,7 +76,7 @@ pub(super) fn write(place: &Path, entries: &Entries) -> io::Result<()> {
     let new = place.join("index.new");
     let mut file = fs::File::create(&new)?;
     file.write_all(&bytes)?;
-    fs::rename(new, place.join("index"))
+    fs::rename(new, of(place))
 }
 
 fn put(bytes: &mut Vec<u8>, text: &[u8]) {

@@ -22,6 +22,28 @@ fn put(writer: &mut TreeWriter, path: &str, text: &str, mtime_ns: i64) {
         .unwrap();
 }
 
+/// As an archive may have it that names a path twice.
+#[test]
+fn what_took_an_entry_s_place_does_not_pass_for_it() {
+    let (_dir, trees) = trees();
+    let mut writer = trees.writer("client").unwrap();
+    writer.directory(Path::new("d"), meta(0o755, 1)).unwrap();
+    writer
+        .symlink(Path::new("l"), b"d", meta(0o777, 1))
+        .unwrap();
+    drop(writer.finish().unwrap());
+    let mut writer = trees.writer("client").unwrap();
+    put(&mut writer, "d", "a file", 1);
+    put(&mut writer, "l", "a file", 1);
+    writer.directory(Path::new("d"), meta(0o755, 1)).unwrap();
+    writer
+        .symlink(Path::new("l"), b"d", meta(0o777, 1))
+        .unwrap();
+    put(&mut writer, "d/f", "inside", 1);
+    let tree = writer.finish().unwrap();
+    assert_eq!(tree.read("l/f", 10).unwrap().unwrap(), b"inside");
+}
+
 #[test]
 fn only_what_changed_must_be_brought_again() {
     let (_dir, trees) = trees();

@@ -52,8 +52,6 @@ impl TreeWriter {
             }
         };
         fs::create_dir_all(&fs_dir).map_err(|error| Error::host(what(), error))?;
-        // As long as it is being written, nothing is known about it.
-        let _ = fs::remove_file(place.path.join("index"));
         let root = Root::new(&fs_dir).map_err(|error| Error::host(what(), error))?;
         Ok(Self {
             place,
@@ -79,7 +77,7 @@ impl TreeWriter {
         };
         let same = matches!(&entry.kind, Kind::File { size: known, .. } if *known == size)
             && entry.meta == meta
-            && self.is_in_directories(path);
+            && self.is_as_before(path);
         if same {
             self.now.insert(path.to_owned(), entry.clone());
         }
@@ -91,13 +89,18 @@ impl TreeWriter {
         if path.as_os_str().is_empty() {
             return Ok(());
         }
+        let known = self.before.get(path);
+        if known.is_some_and(|entry| entry.kind == Kind::Directory) && self.is_as_before(path) {
+            self.add(path, Kind::Directory, meta);
+            return Ok(());
+        }
         self.attempt(path, |writer| {
             let (parent, name) = writer.parent(path)?;
+            writer.changing();
             match rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755)) {
-                Ok(()) => writer.is_changed = true,
+                Ok(()) => {}
                 Err(Errno::EXIST) if is_directory(&parent, &name) => {}
                 Err(Errno::EXIST) => {
-                    writer.is_changed = true;
                     remove(&parent, &name)?;
                     rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
                 }
@@ -113,14 +116,14 @@ impl TreeWriter {
         let kind = Kind::Symlink(target.to_vec());
         if let Some(entry) = self.before.get(path)
             && entry.kind == kind
-            && self.is_in_directories(path)
+            && self.is_as_before(path)
         {
             self.add(path, kind, meta);
             return Ok(());
         }
         self.attempt(path, |writer| {
             let (parent, name) = writer.parent(path)?;
-            writer.is_changed = true;
+            writer.changing();
             remove(&parent, &name)?;
             rustix::fs::symlinkat(OsStr::from_bytes(target), &parent, &name)?;
             Ok(kind.clone())
@@ -150,7 +153,7 @@ impl TreeWriter {
         self.attempt(path, |writer| {
             let (from, from_name) = writer.parent(target)?;
             let (parent, name) = writer.parent(path)?;
-            writer.is_changed = true;
+            writer.changing();
             remove(&parent, &name)?;
             rustix::fs::linkat(&from, &from_name, &parent, &name, AtFlags::empty())?;
             Ok(kind)
@@ -213,6 +216,9 @@ impl TreeWriter {
             .filter(|path| !self.now.contains_key(*path))
             .cloned()
             .collect();
+        if !gone.is_empty() {
+            self.changing();
+        }
         for path in gone {
             // With a parent that became something else it is gone already.
             if let Ok((parent, name)) = self.parent_if_any(&path) {
@@ -233,16 +239,31 @@ impl TreeWriter {
     }
 
     fn write_index(&self) -> io::Result<()> {
-        let mark = self.place.path.join(BOOT);
         if self.is_changed {
-            fs::write(mark, &*self.place.boot)?;
+            fs::write(self.place.path.join(BOOT), &*self.place.boot)?;
+        } else if !self.before.is_empty() && self.now == self.before {
+            return index::touch(&self.place.path);
         }
         index::write(&self.place.path, &self.now)
     }
 
-    /// Whether nothing on the way to an entry became something other than a directory: what was
-    /// there before is gone then, and the way leads elsewhere.
-    fn is_in_directories(&self, path: &Path) -> bool {
+    /// Files are going to change: until that is done, nothing is known about them.
+    fn changing(&mut self) {
+        if !self.is_changed {
+            self.is_changed = true;
+            let _ = fs::remove_file(index::of(&self.place.path));
+        }
+    }
+
+    /// Whether nothing took an entry's place, or on the way to it became something other than a
+    /// directory: what was there before is gone then, and the way leads elsewhere.
+    fn is_as_before(&self, path: &Path) -> bool {
+        let taken = self.now.get(path);
+        if taken
+            .is_some_and(|entry| self.before.get(path).map(|old| &old.kind) != Some(&entry.kind))
+        {
+            return false;
+        }
         let is_directory = |ancestor: &Path| match self.now.get(ancestor) {
             None => true,
             Some(entry) => entry.kind == Kind::Directory,
@@ -297,7 +318,7 @@ impl TreeWriter {
             Some((known, parent)) if known == directory => parent,
             _ => self.parent(path)?.0,
         };
-        self.is_changed = true;
+        self.changing();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(0o644);
         let open = || rustix::fs::openat(&parent, name, flags | OFlags::CLOEXEC, mode);
@@ -325,7 +346,7 @@ impl TreeWriter {
             }
             let (above, name) = self.parent_if_any(ancestor)?;
             if !is_directory(&above, &name) {
-                self.is_changed = true;
+                self.changing();
                 remove(&above, &name)?;
                 rustix::fs::mkdirat(&above, &name, Mode::from_raw_mode(0o755))?;
             }
