@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hull_api::client::StopOptions;
 use hull_api::types::ContainerCreate;
 
+use super::update::beside;
 use super::{ApplyError, Engine, Named, Result};
 use crate::model::Service;
 use crate::plan;
@@ -164,8 +165,7 @@ impl Engine<'_> {
         renew_volumes: bool,
         name: &str,
     ) -> Result<String> {
-        let short = old.id().get(..12).unwrap_or(old.id());
-        let temporary = format!("{short}_{name}");
+        let temporary = beside(name);
         let making = Making {
             inherited: if renew_volumes {
                 &[]

@@ -6,7 +6,7 @@
 //! ```text
 //! web-1 (old)            → web-1.before → removed when all is well
 //!                                       → web-1 again, and started, should it come back
-//! 0123456789ab_web-1 (new) → web-1
+//! web-1.new (new)        → web-1
 //! ```
 //! A run that is broken off leaves two containers of one number; the next `up` keeps the one that has
 //! the name, and removes the other (`plan`).
@@ -24,6 +24,7 @@ use super::{ApplyError, Engine, Named, Result};
 use crate::model::{Manner, OnFailure, Service};
 use crate::plan::container::{self, Making};
 use crate::plan::state::{Container, State};
+use crate::plan::{PASSING_NEW, PASSING_OLD};
 
 /// A container that has taken another one's place.
 struct Exchanged<'c> {
@@ -282,7 +283,7 @@ impl Engine<'_> {
             replaces: Some(old.name()),
             ..making
         };
-        self.make(update.service, &beside(old, name), &making).await
+        self.make(update.service, &beside(name), &making).await
     }
 
     async fn start_first<'c>(
@@ -384,7 +385,7 @@ impl Engine<'_> {
     async fn take_names(&self, exchanged: &Exchanged<'_>) -> Result<()> {
         let (old, name) = (exchanged.old, &exchanged.name);
         self.rename(old.id(), name, &before(name)).await?;
-        let renamed = self.rename(&exchanged.new, &beside(old, name), name).await;
+        let renamed = self.rename(&exchanged.new, &beside(name), name).await;
         if renamed.is_err() {
             _ = self.client.container_rename(old.id(), name).await;
         }
@@ -474,14 +475,15 @@ fn olds<'c>(done: &[Exchanged<'c>]) -> Vec<&'c Container> {
     done.iter().map(|exchanged| exchanged.old).collect()
 }
 
-/// What a new container is called until it has the name of the old one.
-fn beside(old: &Container, name: &str) -> String {
-    format!("{}_{name}", old.id().get(..12).unwrap_or(old.id()))
+/// What a new container is called until it has the name of the old one. Docker's Compose has a name of its own
+/// for that, and fails where it is taken: should this be broken off, that one goes on all the same.
+pub(super) fn beside(name: &str) -> String {
+    format!("{name}{PASSING_NEW}")
 }
 
 /// What an old container is called from then on.
 fn before(name: &str) -> String {
-    format!("{name}.before")
+    format!("{name}{PASSING_OLD}")
 }
 
 fn failed(service: &Service, message: String) -> ApplyError {

@@ -266,12 +266,18 @@ fn in_order(project: &Project) -> Vec<&Service> {
     ordered
 }
 
-/// Whether a name is one that a container has while it takes another one's place: `0123456789ab_web-1`, and
-/// `web-1.before`.
+/// What a name has behind it while a new container takes an old one's place…
+pub(crate) const PASSING_NEW: &str = ".new";
+/// …and what the old one's has then.
+pub(crate) const PASSING_OLD: &str = ".before";
+
+/// Whether a name is one that a container has while it takes another one's place: `web-1.new`, `web-1.before`,
+/// and Docker's `0123456789ab_web-1`.
 fn is_passing(found: &str, name: &str) -> bool {
     let is_id = |text: &str| text.len() == 12 && text.chars().all(|c| c.is_ascii_hexdigit());
     let beside = found.strip_suffix(name).and_then(|id| id.strip_suffix('_'));
-    beside.is_some_and(is_id) || found.strip_suffix(".before") == Some(name)
+    let behind = found.strip_prefix(name).unwrap_or_default();
+    beside.is_some_and(is_id) || [PASSING_NEW, PASSING_OLD].contains(&behind)
 }
 
 struct Compare<'c> {

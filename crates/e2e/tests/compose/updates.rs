@@ -197,7 +197,7 @@ fn who_is_restarted_with_another_is_so_when_that_is_replaced_in_turn() {
         let mut up = Running::spawn(&mut app.command("up -d"));
         // While the database is watched, those that follow it answer as before.
         until("the new database is watched", || {
-            let beside = |name: &&String| name.ends_with("_follow-db-1");
+            let beside = |name: &&String| name.ends_with("-db-1.new");
             let names = app.containers();
             names
                 .iter()
@@ -227,6 +227,7 @@ fn a_container_that_another_program_left_under_a_passing_name_has_its_own_again(
         let id = id.as_str().unwrap();
         for name in [
             format!("{}_three-web-1", &id[..12]),
+            "three-web-1.new".to_owned(),
             "three-web-1.before".to_owned(),
         ] {
             let line = format!("/containers/{id}/rename?name={name}");
@@ -368,6 +369,29 @@ fn an_update_that_is_broken_off_is_tidied_up_by_the_next_one() {
         // Also if the file has changed once more.
         let last = file.replace(" one ", " last ").replace("60s", "100ms");
         app.write("compose.yaml", &last);
+        app.ok("up -d");
+        assert_eq!(app.containers(), NAMES);
+        assert_eq!(states(app), ["running"; 3]);
+        assert_eq!(app.run("diff").code, 0);
+        app.ok("down -v -t 0");
+    });
+}
+
+#[test]
+fn dockers_compose_goes_on_where_an_update_was_broken_off() {
+    let file = three("order: start-first, monitor: 60s").replace("monitor: 300ms, ", "");
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        app.write("compose.yaml", &file.replace(" one ", " two "));
+        let mut updating = Running::spawn(&mut app.command("up -d"));
+        until("the new one runs beside the old one", || {
+            app.containers().contains(&"three-web-1.new".to_owned())
+                && app.field("three-web-1.new", "/State/Running") == true
+        });
+        updating.kill();
+        app.driver = Driver::Docker;
+        app.ok("up -d");
+        app.driver = Driver::Hull;
         app.ok("up -d");
         assert_eq!(app.containers(), NAMES);
         assert_eq!(states(app), ["running"; 3]);
