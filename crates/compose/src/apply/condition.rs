@@ -67,14 +67,21 @@ impl Engine<'_> {
         let what = format!("Container {name}");
         self.working(&what, "Waiting");
         let mut pause = PAUSE_MIN;
+        let mut restarts = None;
+        let service = self.project.services.get(container.service());
+        let restarts_unhealthy = service.is_some_and(Service::restarts_unhealthy);
         loop {
-            let state = self
-                .client
-                .container(container.id())
-                .await
-                .named("look at the container", name)?
-                .state;
-            match health(&state, required) {
+            let found = self.client.container(container.id()).await;
+            let found = found.named("look at the container", name)?;
+            let before = *restarts.get_or_insert(found.restart_count);
+            let result = match health(&found.state, required) {
+                // Nobody may have looked while it was unhealthy.
+                None if restarts_unhealthy && found.restart_count > before => {
+                    Some(Err("has failed or was found unhealthy".into()))
+                }
+                known => known,
+            };
+            match result {
                 Some(Ok(())) => {
                     self.done(&what, "Healthy");
                     return Ok(());

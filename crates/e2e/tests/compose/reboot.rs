@@ -187,6 +187,32 @@ fn what_will_not_come_keeps_nothing_down() {
     });
 }
 
+#[test]
+fn waiting_ends_with_what_is_found_unhealthy_though_it_starts_again() {
+    let file = "
+        name: ill
+        services:
+          a:
+            image: busybox
+            command: sleep 1000
+            init: true
+            restart: on-unhealthy
+            stop_grace_period: 0s
+            healthcheck: {test: 'false', interval: 50ms, retries: 1}
+    ";
+    Application::play(Driver::Hull, file, |app| {
+        let complaint = app.fails(1, "up -d --wait");
+        assert!(
+            complaint
+                .trim_end()
+                .ends_with("; the daemon starts it again (`restart: on-unhealthy`)")
+                && complaint.contains("\ncontainer ill-a-1 "),
+            "{complaint}"
+        );
+        app.ok("down -t 0");
+    });
+}
+
 application!(what_is_found_unhealthy_starts_again_if_the_file_says_so("
     name: ill
     services:
