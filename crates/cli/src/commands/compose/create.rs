@@ -2,7 +2,6 @@
 
 use super::build::build_missing;
 use super::hold::Hold;
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure, loaded};
 use super::remote;
 use super::upping::{Making, scale};
@@ -28,12 +27,6 @@ impl Command for Create {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Create {
-    async fn work(self, call: Call) -> Result<u8> {
         let options = self.making.options(&call.operands)?;
         let loaded = loaded(&call, &call.operands)?;
         remote::confirm(&call, &loaded, self.making.yes)?;

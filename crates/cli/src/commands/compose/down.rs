@@ -3,7 +3,6 @@
 use hull_compose::apply::DownOptions;
 
 use super::hold::Hold;
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure};
 use super::upping::truthy;
 use crate::commands::{About, Call, Command, Operands};
@@ -35,12 +34,6 @@ impl Command for Down {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Down {
-    async fn work(self, call: Call) -> Result<u8> {
         if !matches!(self.images.as_str(), "" | "local" | "all") {
             return Err(Error::new(format!(
                 "invalid value for --rmi: \"{}\"",

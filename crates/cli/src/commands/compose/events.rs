@@ -3,7 +3,6 @@
 use hull_api::Filters;
 use hull_api::types::Event;
 
-use super::interrupt::until_interrupted;
 use super::project::Scene;
 use crate::commands::json::Shape;
 use crate::commands::{About, Call, Command, Operands};
@@ -54,12 +53,6 @@ impl Command for Events {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Events {
-    async fn work(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &[]).await?;
         let mut filters = Filters::default();
         filters.add("type", "container");

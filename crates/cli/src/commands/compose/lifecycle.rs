@@ -8,7 +8,6 @@ use hull_compose::plan;
 use hull_compose::plan::state::{Container, State};
 
 use super::hold::Hold;
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
@@ -37,12 +36,6 @@ impl Command for Start {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Start {
-    async fn work(self, call: Call) -> Result<u8> {
         let mut scene = Scene::of_files(&call, &call.operands).await?;
         let _hold = Hold::of(&call, &scene).await?;
         scene.project.select(&call.operands, true);
@@ -77,12 +70,6 @@ impl Command for Stop {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Stop {
-    async fn work(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &call.operands).await?;
         let mut containers = scene.containers(&call.operands, false).await?;
         containers.retain(Container::is_running);
@@ -125,12 +112,6 @@ impl Command for Restart {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Restart {
-    async fn work(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &call.operands).await?;
         let _hold = Hold::of(&call, &scene).await?;
         let mut services = call.operands.clone();

@@ -3,7 +3,6 @@
 use hull_api::client::LogsOptions;
 use hull_compose::plan::state::Container;
 
-use super::interrupt::until_interrupted;
 use super::output::{Lines, Printer, Said, Style, follow, queue, short_name};
 use super::project::Scene;
 use crate::commands::{About, Call, Command, Operands};
@@ -44,12 +43,6 @@ impl Command for Logs {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Logs {
-    async fn work(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &call.operands).await?;
         let mut containers = scene.containers(&call.operands, false).await?;
         containers.retain(|container| self.index == 0 || container.number() == self.index);

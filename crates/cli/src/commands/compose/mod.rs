@@ -17,7 +17,6 @@ mod history;
 mod hold;
 mod ignore;
 pub(super) mod images;
-mod interrupt;
 pub(super) mod lifecycle;
 pub(super) mod logs;
 pub(super) mod ls;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use hull_compose::model::Service;
 
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure};
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
@@ -42,12 +41,6 @@ impl Command for Pull {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Pull {
-    async fn work(self, call: Call) -> Result<u8> {
         for flag in ["parallel", "no-parallel"] {
             if call.has(flag) {
                 ui::note(&format!(

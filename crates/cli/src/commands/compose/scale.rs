@@ -1,7 +1,6 @@
 //! `compose scale`
 
 use super::hold::Hold;
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure};
 use super::upping::{Making, scale};
 use crate::commands::{About, Call, Command, Operands};
@@ -31,12 +30,6 @@ impl Command for Scale {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Scale {
-    async fn work(self, call: Call) -> Result<u8> {
         let names: Vec<String> = call
             .operands
             .iter()

@@ -2,7 +2,6 @@
 
 use hull_compose::plan::state::Container;
 
-use super::interrupt::until_interrupted;
 use super::project::Scene;
 use crate::commands::container;
 use crate::commands::json::Shape;
@@ -37,12 +36,6 @@ impl Command for Stats {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Stats {
-    async fn work(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &call.operands).await?;
         let mut containers = scene.containers(&call.operands, false).await?;
         containers.retain(|container| self.all || container.is_running());

@@ -11,7 +11,6 @@ use hull_compose::plan::state::Container;
 
 use super::build::build_missing;
 use super::hold::Hold;
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure, load_failure, loaded};
 use super::upping::{Making, scale};
 use super::{attached, diff, history, remote};
@@ -81,16 +80,6 @@ impl Command for Up {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        match self.detach || self.wait || self.watch {
-            true => until_interrupted(self.work(call)).await,
-            // Attached, it has its own ways with Ctrl-C.
-            false => self.work(call).await,
-        }
-    }
-}
-
-impl Up {
-    async fn work(self, call: Call) -> Result<u8> {
         self.check()?;
         let options = self.options(&call)?;
         let mut loaded = loaded(&call, &call.operands)?;

@@ -3,7 +3,6 @@
 use hull_compose::apply::DownOptions;
 use hull_compose::plan::state::Container;
 
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure};
 use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
@@ -34,12 +33,6 @@ impl Command for Wait {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Wait {
-    async fn work(self, call: Call) -> Result<u8> {
         let scene = Scene::of_name(&call, &call.operands).await?;
         let (containers, ended): (Vec<_>, Vec<_>) = scene
             .containers(&call.operands, false)

@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 use super::build::{self, More};
 use super::hold::Hold;
 use super::ignore::Ignored;
-use super::interrupt::until_interrupted;
 use super::project::{Scene, apply_failure};
 use super::upping::Making;
 use crate::commands::{About, Call, Command, Operands};
@@ -61,12 +60,6 @@ impl Command for Watch {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        until_interrupted(self.work(call)).await
-    }
-}
-
-impl Watch {
-    async fn work(self, call: Call) -> Result<u8> {
         let mut scene = Scene::of_files(&call, &call.operands).await?;
         scene.project.select(&call.operands, true);
         if !self.no_up {
