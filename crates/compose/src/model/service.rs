@@ -116,6 +116,7 @@ pub struct Service {
     pub(crate) tmpfs: Vec<String>,
     pub(crate) tty: bool,
     pub(crate) ulimits: BTreeMap<String, Limit>,
+    pub(crate) use_api_socket: bool,
     pub(crate) user: String,
     pub(crate) userns_mode: String,
     pub(crate) uts: String,

@@ -141,6 +141,17 @@ pub(crate) fn refuse_unavailable(project: &Project, service: &Service) -> Result
             ),
         );
     }
+    if service.use_api_socket {
+        let message = format!(
+            "services.{}.use_api_socket: Hull hands no container the daemon's socket and your passwords of registries",
+            service.name
+        );
+        return Err(
+            LoadError::written(&service.place_of("use_api_socket"), message).with_hint(
+                "where the socket is meant, mount it: `volumes: [/var/run/docker.sock:/var/run/docker.sock]`",
+            ),
+        );
+    }
     let secrets = service.secrets.iter();
     let secrets = secrets.map(|own| ("secrets", project.secrets.get_key_value(&own.source)));
     let configs = service.configs.iter();

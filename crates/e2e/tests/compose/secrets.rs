@@ -194,6 +194,12 @@ fn what_cannot_be_handed_is_refused_and_nothing_is_lost() {
 fn what_only_others_keep_is_refused_at_its_line_with_the_way_out() {
     let table = [
         (
+            "{use_api_socket: true}\n",
+            "compose.yaml:4:",
+            "services.web.use_api_socket: Hull hands no container the daemon's socket",
+            "where the socket is meant, mount it",
+        ),
+        (
             "{models: [llm]}\nmodels: {llm: {model: a/b}}\n",
             "compose.yaml:4:",
             "services.web.models: Hull runs no model",
