@@ -152,7 +152,7 @@ fn prepare(plan: MountPlan, fallback: Propagation, owners: &Owners) -> Result<Pr
         let (from, to) = (source.display(), plan.destination.display());
         format!("error mounting \"{from}\" to rootfs at \"{to}\": {what}")
     };
-    let tree = mount::copy_path(source, recursive)
+    let tree = copy_source(source, recursive)
         .step(|| to(&format!("bind mount source {}", source.display())))?;
     let stat = rustix::fs::fstat(&tree).step(|| to("stat"))?;
     let is_directory =
@@ -167,6 +167,27 @@ fn prepare(plan: MountPlan, fallback: Propagation, owners: &Owners) -> Result<Pr
         source: Some(tree),
         source_is_directory: is_directory,
     })
+}
+
+fn copy_source(source: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    match mount::copy_path(source, recursive) {
+        // What another mount namespace has can be copied only from inside of it.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let (namespace, path) = elsewhere(source).ok_or(error)?;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let namespace = rustix::fs::open(namespace, flags, Mode::empty())?;
+            mount::copy_path_of(namespace.as_fd(), &path, recursive)
+        }
+        copied => copied,
+    }
+}
+
+/// Of `/proc/PID/root/PATH` the process's mount namespace, and the path in it.
+fn elsewhere(source: &Path) -> Option<(PathBuf, PathBuf)> {
+    let process: PathBuf = source.components().take(3).collect();
+    let inside = source.strip_prefix(process.join("root")).ok()?;
+    let is_process = process.parent() == Some(Path::new("/proc"));
+    is_process.then(|| (process.join("ns/mnt"), Path::new("/").join(inside)))
 }
 
 /// Flags of the plan, of the top and of all below, in as few calls as they need.
@@ -211,4 +232,25 @@ fn translate(tree: &OwnedFd, idmap: &Idmap, owners: &Owners) -> io::Result<()> {
     }
     let namespace = idmap::user_namespace(&idmap.users, &idmap.groups)?;
     mount::translate(tree.as_fd(), namespace.as_fd(), idmap.recursive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_below_a_processs_root_is_elsewhere() {
+        let of = |path: &str| elsewhere(Path::new(path));
+        let found = of("/proc/7/root/dev/shm").unwrap();
+        assert_eq!(found, ("/proc/7/ns/mnt".into(), "/dev/shm".into()));
+        assert_eq!(of("/proc/7/root").unwrap().1, Path::new("/"));
+        for path in [
+            "/proc/7/fd/3",
+            "/srv/7/root/a",
+            "/proc/root/dev",
+            "relative/7/root/a",
+        ] {
+            assert_eq!(of(path), None, "{path}");
+        }
+    }
 }
