@@ -36,6 +36,7 @@ pub mod volume;
 mod apparmor;
 mod collector;
 mod filter;
+mod held;
 mod making;
 mod names;
 mod order;

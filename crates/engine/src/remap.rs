@@ -202,7 +202,7 @@ impl Services {
 }
 
 /// Containers whose namespaces are joined.
-fn donors(host: &HostConfig) -> impl Iterator<Item = (&'static str, &String)> {
+pub(crate) fn donors(host: &HostConfig) -> impl Iterator<Item = (&'static str, &String)> {
     let network = match &host.network_mode {
         NetworkMode::Container(reference) => Some(("network", reference)),
         _ => None,

@@ -28,7 +28,7 @@ use crate::{
 
 /// How long a shim may take to answer a new daemon. One that is stopped answers later: its
 /// container is taken as running until then.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// How many shims are asked at a time.
 const ASKERS: usize = 8;

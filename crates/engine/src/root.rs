@@ -38,7 +38,11 @@ impl Services {
         let Some(run) = record.state.run() else {
             return view::of_stopped(self, record, purpose);
         };
-        let running = || Ok(View::running(process_root(run.pid)?, ids_of(run.pid)?));
+        let running = || {
+            let view = View::running(process_root(run.pid)?, ids_of(run.pid)?);
+            self.check_held(&record.id, run.pid)?;
+            Ok(view)
+        };
         running().or_else(|error| {
             // It may be ending at this moment: its files are still there.
             let until = Instant::now() + ENDING_TAKES;
@@ -73,7 +77,11 @@ impl Services {
             return Ok(text(bytes));
         }
         let root = match record.state.run() {
-            Some(run) => process_root(run.pid)?,
+            Some(run) => {
+                let root = process_root(run.pid)?;
+                self.check_held(&record.id, run.pid)?;
+                root
+            }
             None => self.layers_to_read(record)?,
         };
         let bytes = match root.open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {

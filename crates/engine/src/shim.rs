@@ -10,7 +10,7 @@ use std::{
 use hull_shim::{
     client::{Client, ClientError},
     codec::{Decoder, encode},
-    protocol::{Attach, ErrorKind, Event, Reply, Request},
+    protocol::{Attach, ErrorKind, Event, Phase, Reply, Request},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -66,6 +66,20 @@ impl ShimLink {
             ClientError::Io(error) => matches!(error.kind(), ConnectionRefused | NotFound),
             _ => false,
         })
+    }
+
+    /// Whether the container's first process is still `pid`. The shim is its parent: the number is
+    /// nobody else's before the shim has reaped it. Blocks.
+    pub(crate) fn holds(&self, pid: i32, within: Duration) -> Result<bool> {
+        let mut client = self.connect()?;
+        client.set_timeout(Some(within)).map_err(unreachable)?;
+        match client.request(&Request::State, &[]).map_err(refused)? {
+            Reply::State(state) => Ok(match state.phase {
+                Phase::Created { pid: its } | Phase::Running { pid: its, .. } => its == pid,
+                Phase::Empty | Phase::Exited(_) => false,
+            }),
+            _ => Ok(false),
+        }
     }
 
     /// Asks and waits for the answer.

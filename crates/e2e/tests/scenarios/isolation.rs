@@ -265,3 +265,23 @@ scenario!(the_init_that_comes_with_us_has_no_powers(scene) {
     scene.ok("stop other");
     assert_eq!(scene.inspect("other", "{{.State.ExitCode}}"), "3");
 });
+
+scenario!(a_container_joins_anothers_namespaces_and_shared_memory(scene) {
+    let script = "echo word > /dev/shm/x; exec sleep 1000";
+    scene.ok(&format!("run -d --name donor --ipc shareable busybox sh -c '{script}'"));
+    until("the donor wrote", || scene.ok("exec donor ls /dev/shm") == "x");
+    assert_eq!(scene.ok("run --rm --ipc container:donor busybox cat /dev/shm/x"), "word");
+    scene.ok("run --rm --ipc container:donor busybox sh -c 'echo back > /dev/shm/y'");
+    assert_eq!(scene.ok("exec donor cat /dev/shm/y"), "back");
+    let listed = scene.ok("run --rm --pid container:donor busybox ps");
+    assert!(listed.contains("sleep 1000"), "{listed}");
+    let own = scene.ok("exec donor readlink /proc/self/ns/net");
+    let joined = scene.ok("run --rm --network container:donor busybox readlink /proc/self/ns/net");
+    assert_eq!(own, joined);
+    scene.ok("kill donor");
+    scene.until_status("donor", "exited");
+    for kind in ["ipc", "pid", "network"] {
+        let text = scene.fails(125, &format!("run --rm --{kind} container:donor busybox true"));
+        assert!(text.contains("non running container"), "{kind}: {text}");
+    }
+});

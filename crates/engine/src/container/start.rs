@@ -148,6 +148,7 @@ fn start(
         owner.destroy_cgroup(&whose);
     });
     services.check_remap(&record.host)?;
+    let donors = services.donors_of(record)?;
     let connected = services.network_for(record)?;
     let (owner, endpoints) = (Arc::clone(services), connected.endpoints.clone());
     undo.push("release the network", move || {
@@ -172,6 +173,8 @@ fn start(
     let link = services.shim_of(&record.id);
     let created = client.request(&Request::Create(Box::new(create)), &fds);
     let created = created.map_err(shim::refused);
+    // What it joined, it has joined by now, and nothing of the user's has run in it.
+    let created = created.and_then(|reply| services.check_donors(&donors).map(|()| reply));
     let pid = match created {
         Ok(Reply::Created { pid }) => pid,
         Ok(other) => return Err(unexpected("a create", &other)),

@@ -14,8 +14,9 @@ use crate::{
     container::start::Connected,
     error::{Attempt, Error, Result},
     model::NetworkMode,
-    network::{BRIDGE, sandbox::namespace_of},
+    network::BRIDGE,
     record::Record,
+    restore::ANSWER_WITHIN,
     services::Services,
     spec::Files,
 };
@@ -171,8 +172,10 @@ impl Services {
             }
             match self
                 .name_service(record, &record.endpoints)
-                .and_then(|service| Ok((service, namespace_of(record)?)))
-            {
+                .and_then(|service| {
+                    let namespace = self.open_of_found(record, "ns/net", ANSWER_WITHIN)?;
+                    Ok((service, namespace))
+                }) {
                 Ok(one) => all.push(one),
                 Err(error) => {
                     tracing::error!(container = record.id.short(), %error, "cannot serve names");

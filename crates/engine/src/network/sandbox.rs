@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -102,7 +101,7 @@ impl Services {
         network: &str,
         config: &EndpointConfig,
     ) -> Result<(Endpoint, Vec<Published>)> {
-        let namespace = namespace_of(record)?;
+        let namespace = self.open_of(record, "ns/net")?;
         let request = request(record, network, Some(config));
         let kernel = &self.networks.kernel;
         let endpoint = kernel.connect(namespace.as_fd(), network, &request)?;
@@ -113,7 +112,8 @@ impl Services {
             .insert(network.to_owned(), config.clone());
         let joined = self.finish_joining(record, &after, &endpoint, namespace);
         if joined.is_err() {
-            let left = namespace_of(record)
+            let left = self
+                .open_of(record, "ns/net")
                 .and_then(|namespace| Ok(kernel.detach(namespace.as_fd(), &endpoint)?));
             if let Err(error) = left {
                 // Its process has gone, or goes: the link goes with it.
@@ -153,7 +153,7 @@ impl Services {
         record: &Record,
         endpoint: &Endpoint,
     ) -> Result<Vec<Published>> {
-        let namespace = namespace_of(record)?;
+        let namespace = self.open_of(record, "ns/net")?;
         self.networks.kernel.detach(namespace.as_fd(), endpoint)?;
         let mut after = record.clone();
         after.endpoints.retain(|other| other.id != endpoint.id);
@@ -181,19 +181,6 @@ impl Services {
         self.rewrite_network_files(&after)?;
         Ok(published)
     }
-}
-
-/// The network namespace of a running container.
-pub(crate) fn namespace_of(record: &Record) -> Result<OwnedFd> {
-    let Some(run) = record.state.run() else {
-        return Err(Error::State(format!(
-            "container {} is not running",
-            record.id
-        )));
-    };
-    let path = format!("/proc/{}/ns/net", run.pid);
-    let file = File::open(&path).attempt(|| format!("open {path}"))?;
-    Ok(file.into())
 }
 
 /// The networks a container joins when it starts, the one of its mode first.
