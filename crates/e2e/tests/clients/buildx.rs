@@ -128,6 +128,17 @@ builds!(an_image_is_built_from_a_directory_and_runs(builder) {
     assert_eq!(label, "me");
 });
 
+builds!(ignored_paths_may_begin_with_a_slash(builder) {
+    builder.write("Dockerfile", "FROM busybox\nCOPY . /app/\n");
+    builder.write("src/kept", "kept");
+    builder.write("src/target/large", &"x".repeat(3_000_000));
+    builder.write("other", "no");
+    builder.write(".dockerignore", "*\n!/src\n/src/target/\n../src/kept\n");
+    let said = builder.ok("build -t made .");
+    assert!(!said.contains("MB"), "{said}");
+    assert_eq!(builder.prints("made", "find /app -type f"), "/app/src/kept");
+});
+
 builds!(only_what_changed_travels_and_is_done_again(builder) {
     builder.write("Dockerfile", "FROM busybox\nCOPY large /large\nCOPY small /small\n");
     builder.write("large", &"x".repeat(3_000_000));
