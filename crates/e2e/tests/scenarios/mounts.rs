@@ -78,6 +78,22 @@ scenario!(mounts_travel_as_far_as_the_propagation_says(scene) {
     assert_eq!(scene.inspect("usual", "{{(index .Mounts 0).Propagation}}"), "rprivate");
 });
 
+scenario!(what_cannot_travel_is_refused(scene) {
+    let shared = Shared::new(scene);
+    let host = shared.0.display();
+    run(&["--make-rprivate"], &shared.0);
+    for (mode, wanted) in [("rshared", "shared"), ("shared", "shared"), ("rslave", "shared or slave")] {
+        let text = scene.fails(125, &format!("run --rm -v {host}/early:/d:{mode} busybox true"));
+        let expected = format!("path {host}/early is mounted on {host} but it is not a {wanted} mount");
+        assert!(text.contains(&expected), "{mode}: {text}");
+    }
+    // The daemon's own data lies below: `slave` was always forgiven there.
+    scene.ok("run --rm -v /:/d:ro,rslave busybox true");
+    // A container's files are reached all the same.
+    scene.ok(&format!("create --name stuck -v {host}:/d:rshared busybox true"));
+    scene.ok("cp stuck:/etc/passwd -");
+});
+
 scenario!(mounts_below_a_bind_come_along_or_stay(scene) {
     let shared = Shared::new(scene);
     let host = shared.0.display();

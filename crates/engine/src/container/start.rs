@@ -290,6 +290,7 @@ fn plan(
     let remap = services.remap_of(&record.host);
     let holder = record.id.as_str();
     let mut ready = volume::ready(services, record, holder, Some(&user), remap, undo)?;
+    volume::propagation::check(&ready.mounts, services.paths.data())?;
     let unsealed = Unsealed::of(services, record, &user)?;
     ready
         .mounts

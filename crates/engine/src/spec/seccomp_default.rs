@@ -102,7 +102,9 @@ const TRACING: (&str, (u32, u32)) = ("process_vm_readv process_vm_writev ptrace"
 const FAMILIES: [u64; 4] = [1, 2, 10, 16];
 
 /// Socket families for who holds a capability. Never VSOCK (it reaches the hypervisor past all
-/// networks) nor ALG (its kernel code has corrupted files of other containers).
+/// networks) nor ALG (its kernel code has corrupted files of other containers). 32-bit programs of x86
+/// reach every family through `socketcall`, whose arguments no filter sees: there it is AppArmor's
+/// profile that refuses ALG.
 const FAMILIES_BY_CAPABILITY: [(&str, &[u64]); 2] = [
     // CAN, PACKET, XDP
     ("CAP_NET_RAW", &[29, 17, 44]),

@@ -9,6 +9,7 @@ mod files;
 mod index;
 mod local;
 mod options;
+pub(crate) mod propagation;
 mod ready;
 mod rename;
 mod settle;
