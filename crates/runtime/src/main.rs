@@ -2,8 +2,15 @@
 
 mod command;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 fn main() -> ExitCode {
-    command::main(std::env::args().skip(1).collect())
+    let words = std::env::args_os().skip(1).map(OsString::into_string);
+    match words.collect() {
+        Ok(words) => command::main(words),
+        Err(word) => {
+            let _ = writeln!(std::io::stderr(), "hull-runtime: {word:?} is not UTF-8");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -252,3 +252,19 @@ fn is_connecting(pid: u32) -> bool {
     };
     number == connect
 }
+
+#[test]
+fn what_is_no_text_is_refused_in_words() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let mut command = Command::new(RUNTIME);
+    command
+        .args(["exec", "any"])
+        .arg(OsStr::from_bytes(b"\xff"));
+    let refused = outcome(command.output().unwrap());
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("is not UTF-8"),
+        "{}",
+        refused.stderr
+    );
+}

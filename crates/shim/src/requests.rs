@@ -291,10 +291,21 @@ impl Shim {
                 started_at_ns,
             };
         }
-        self.connect(number, ends)?;
+        if let Err(failure) = self.connect(number, ends) {
+            self.kill_unseen(number);
+            return Err(failure);
+        }
         self.take_all_input(number);
         self.trim_later();
         Ok(Reply::Started { pid })
+    }
+
+    /// A process whose start is told to have failed must not run on.
+    fn kill_unseen(&self, number: u32) {
+        let process = self.processes.get(&number);
+        if let Some(pidfd) = process.and_then(|process| process.stage.pidfd()) {
+            let _ = hull_sys::process::signal(pidfd, libc::SIGKILL);
+        }
     }
 
     fn run_exec(&self, exec: &Exec) -> Result<(Made, Ends), Failure> {

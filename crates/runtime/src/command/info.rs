@@ -302,6 +302,7 @@ const MOUNT_OPTIONS: &[&str] = &[
     "symfollow",
     "sync",
     "tmpcopyup",
+    "unbindable",
 ];
 
 pub(super) fn features() -> Result<(), String> {
@@ -326,6 +327,10 @@ pub(super) fn features() -> Result<(), String> {
                     "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
                     "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE",
                     "SCMP_ACT_TRAP"
+                ],
+                "archs": [
+                    "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_LOONGARCH64",
+                    "SCMP_ARCH_RISCV64", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"
                 ],
                 "operators": [
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",

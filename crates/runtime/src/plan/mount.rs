@@ -111,6 +111,8 @@ fn meaning(option: &str) -> Meaning {
         "tmpcopyup" => Meaning::CopyUp,
         "idmap" => Meaning::Idmap(false),
         "ridmap" => Meaning::Idmap(true),
+        // The kernel keeps versions of files where a file system can, whatever is said.
+        "iversion" | "noiversion" => Meaning::Ignored,
         "defaults" | "remount" | "silent" | "loud" | "" => Meaning::Ignored,
         _ => match propagation(option) {
             Some((kind, recursive)) => Meaning::Propagate(kind, recursive),
