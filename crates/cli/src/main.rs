@@ -13,6 +13,7 @@ mod error;
 mod flags;
 mod format;
 mod options;
+mod packing;
 mod plugins;
 mod settings;
 mod terminal;

@@ -31,6 +31,8 @@ pub(crate) struct Monitor {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Changes {
     pub(crate) rules: bool,
+    /// Not all was told: rules may have changed, mostly by ourselves.
+    pub(crate) is_unsure: bool,
     pub(crate) bridges: bool,
     /// Links that lost addresses, by their numbers.
     pub(crate) bare: BTreeSet<u32>,
@@ -70,7 +72,7 @@ impl Monitor {
         let complete = rules
             .notifications(|packet| changes.rules |= touched_by_others(packet, table, own_port))
             .map_err(failed())?;
-        changes.rules |= !complete;
+        changes.is_unsure |= !complete;
         let complete = links
             .notifications(|packet| {
                 if packet.kind == ADDRESS_GONE {

@@ -166,6 +166,9 @@ pub(crate) fn check(network: &Network) -> Result<(), Error> {
                 );
             }
             "com.docker.network.driver.mtu" => check_mtu(network, value)?,
+            "publish_default" | "publishdefault" => {
+                return invalid("option: Hull's own is publish-default");
+            }
             // Others' options mean something to others.
             own if own.starts_with("hull.") && own != ANTISPOOF => {
                 return invalid("option: of Hull's own there is hull.antispoof");

@@ -1,5 +1,5 @@
-//! Carries connections both ways, all in one thread: one more costs two descriptors and a few hundred
-//! bytes, and a slow reader costs nobody else anything.
+//! Carries a port's connections both ways, all in one thread: one more costs two descriptors and a few
+//! hundred bytes, and a slow reader costs nobody else anything.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,7 +25,7 @@ use rustix::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is read at a time, into one buffer for all.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 
 /// How often a connection is read from until others have their turn.
 const TURN: usize = 16;

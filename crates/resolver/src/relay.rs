@@ -50,8 +50,6 @@ pub(crate) struct Relays {
     /// Not yet named again since the last hello.
     stale: Vec<Arc<str>>,
     next_look: Option<Instant>,
-    /// Carries connections, from the first one on.
-    carrier: Option<Carrier>,
 }
 
 struct Held {
@@ -61,8 +59,16 @@ struct Held {
 }
 
 enum Port {
-    Stream(TcpListener, Vec<Weak<Client>>),
+    Stream(Stream),
     Datagrams(UdpSocket, HashMap<SocketAddr, Talk>),
+}
+
+/// A port of TCP's. Each has a thread of its own, from its first client on: whoever floods one of them,
+/// or has the kernel search for free ports towards one container, holds the others up with nothing.
+struct Stream {
+    listener: TcpListener,
+    clients: Vec<Weak<Client>>,
+    carrier: Option<Carrier>,
 }
 
 /// A UDP client, as the container sees it.
@@ -114,7 +120,11 @@ impl Relays {
                 let listener = TcpListener::from(socket);
                 listener.set_nonblocking(true)?;
                 add(epoll, &listener, token)?;
-                Port::Stream(listener, Vec::new())
+                Port::Stream(Stream {
+                    listener,
+                    clients: Vec::new(),
+                    carrier: None,
+                })
             }
             false => {
                 let socket = UdpSocket::from(socket);
@@ -135,8 +145,8 @@ impl Relays {
         };
         let mut tokens = vec![held.token];
         match held.port {
-            Port::Stream(_, clients) => {
-                for client in clients.iter().filter_map(Weak::upgrade) {
+            Port::Stream(stream) => {
+                for client in stream.clients.iter().filter_map(Weak::upgrade) {
                     client.cut();
                 }
             }
@@ -192,8 +202,8 @@ impl Relays {
         };
         let target = held.order.target;
         match (&mut held.port, arrival) {
-            (Port::Stream(listener, clients), _) => {
-                accept(listener, clients, target, &mut self.carrier);
+            (Port::Stream(stream), _) => {
+                stream.accept(target);
                 Vec::new()
             }
             (Port::Datagrams(socket, talks), Arrival::Port(_)) => {
@@ -214,31 +224,29 @@ impl Relays {
     }
 }
 
-/// Takes connections, and has them carried.
-fn accept(
-    listener: &TcpListener,
-    clients: &mut Vec<Weak<Client>>,
-    target: SocketAddr,
-    carrier: &mut Option<Carrier>,
-) {
-    for _ in 0..TURN {
-        let Ok((client, _)) = listener.accept() else {
-            return;
-        };
-        let client = Client::new(client);
-        if clients.len() >= CLIENTS_MAX {
-            clients.retain(|client| client.strong_count() > 0);
+impl Stream {
+    /// Takes connections, and has them carried.
+    fn accept(&mut self, target: SocketAddr) {
+        for _ in 0..TURN {
+            let Ok((client, _)) = self.listener.accept() else {
+                return;
+            };
+            let client = Client::new(client);
+            if self.clients.len() >= CLIENTS_MAX {
+                self.clients.retain(|client| client.strong_count() > 0);
+            }
+            if self.carrier.is_none() {
+                self.carrier = Carrier::start().ok();
+            }
+            let is_full = self.clients.len() >= CLIENTS_MAX;
+            let Some(carrier) = self.carrier.as_ref().filter(|_| !is_full) else {
+                client.refuse();
+                continue;
+            };
+            let client = Arc::new(client);
+            self.clients.push(Arc::downgrade(&client));
+            carrier.carry(Fresh { client, target });
         }
-        if carrier.is_none() {
-            *carrier = Carrier::start().ok();
-        }
-        let Some(carrier) = carrier.as_ref().filter(|_| clients.len() < CLIENTS_MAX) else {
-            client.refuse();
-            continue;
-        };
-        let client = Arc::new(client);
-        clients.push(Arc::downgrade(&client));
-        carrier.carry(Fresh { client, target });
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn from_wire(wire: types::HostConfig, version: ApiVersion) -> Result<
     let binds = wire.binds.clone().unwrap_or_default();
     let console = wire.console_size;
     Ok(HostConfig {
-        mounts: mounts::all(&binds, wire.mounts.clone())?,
+        mounts: mounts::all(&binds, wire.mounts.clone(), wire.tmpfs.keys())?,
         binds,
         tmpfs: wire.tmpfs.clone(),
         volumes_from: wire.volumes_from.clone().unwrap_or_default(),

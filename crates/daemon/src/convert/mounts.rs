@@ -20,13 +20,21 @@ const PROPAGATIONS: [(&str, Propagation); 6] = [
 
 const CONSISTENCIES: [&str; 4] = ["default", "consistent", "cached", "delegated"];
 
-/// Both kinds together; no two may end at the same path.
-pub(crate) fn all(binds: &[String], mounts: Vec<Mount>) -> Result<Vec<MountSpec>> {
+/// Both kinds together; no two may end at the same path, nor at one of `tmpfs`.
+pub(crate) fn all<'a>(
+    binds: &[String],
+    mounts: Vec<Mount>,
+    tmpfs: impl Iterator<Item = &'a String>,
+) -> Result<Vec<MountSpec>> {
     let binds = binds.iter().map(|text| from_text(text));
     let mounts = mounts.into_iter().map(from_object);
     let all: Vec<MountSpec> = binds.chain(mounts).collect::<Result<_>>()?;
-    let mut targets = BTreeSet::new();
-    match all.iter().find(|mount| !targets.insert(&mount.target)) {
+    let tmpfs = tmpfs.map(|path| path.trim_end_matches('/'));
+    let mut targets: BTreeSet<&str> = tmpfs.collect();
+    match all
+        .iter()
+        .find(|mount| !targets.insert(mount.target.as_str()))
+    {
         Some(twice) => Err(Invalid::new(format!(
             "Duplicate mount point: {}",
             twice.target
@@ -441,11 +449,15 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> MountSpec {
-        all(&[text.to_owned()], Vec::new()).unwrap().remove(0)
+        all(&[text.to_owned()], Vec::new(), std::iter::empty())
+            .unwrap()
+            .remove(0)
     }
 
     fn refused(text: &str) -> String {
-        all(&[text.to_owned()], Vec::new()).unwrap_err().0
+        all(&[text.to_owned()], Vec::new(), std::iter::empty())
+            .unwrap_err()
+            .0
     }
 
     #[test]
@@ -486,7 +498,12 @@ mod tests {
         assert!(refused("./a:/b").contains("invalid characters for a local volume name"));
         let twice = ["/a:/x".to_owned(), "/b:/x/".to_owned()];
         assert_eq!(
-            all(&twice, Vec::new()).unwrap_err().0,
+            all(&twice, Vec::new(), std::iter::empty()).unwrap_err().0,
+            "Duplicate mount point: /x"
+        );
+        let tmpfs = ["/x/".to_owned()];
+        assert_eq!(
+            all(&twice[..1], Vec::new(), tmpfs.iter()).unwrap_err().0,
             "Duplicate mount point: /x"
         );
     }
@@ -531,12 +548,15 @@ mod tests {
             ..Mount::default()
         };
         let wire = vec![bind, volume, tmpfs, image];
-        assert_eq!(objects(&all(&[], wire.clone()).unwrap()), wire);
+        assert_eq!(
+            objects(&all(&[], wire.clone(), std::iter::empty()).unwrap()),
+            wire
+        );
     }
 
     #[test]
     fn objects_that_make_no_sense_are_refused_with_dockers_words() {
-        let refused = |mount: Mount| all(&[], vec![mount]).unwrap_err().0;
+        let refused = |mount: Mount| all(&[], vec![mount], std::iter::empty()).unwrap_err().0;
         let mount = |kind: &str, source: &str, target: &str| Mount {
             kind: kind.into(),
             source: source.into(),

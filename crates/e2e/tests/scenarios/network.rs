@@ -161,6 +161,10 @@ scenario!(a_routed_network_is_reached_by_its_own_addresses(scene) {
     outside.run("ip route add 10.60.0.0/15 via 10.99.0.1");
     until("a published port answers directly", || outside.fetch("http://10.60.0.9/").as_deref() == Some("web\n"));
     until("an open network answers directly", || outside.fetch("http://10.61.0.9/").as_deref() == Some("open\n"));
+    if scene.client == Client::Hull {
+        let audit = scene.ok("port audit");
+        assert!(audit.contains("whoever has a route to 10.60.0.9"), "{audit}");
+    }
     // No port of the host's is in use, so none is shown.
     assert_eq!(scene.ok("ps --filter name=web --format {{.Ports}}"), "80/tcp");
     assert_eq!(scene.ok("inspect web --format {{.NetworkSettings.Ports}}"), "map[80/tcp:[{0.0.0.0 }]]");

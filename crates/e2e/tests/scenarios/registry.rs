@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hull_testkit::registry::ADDRESS;
-use hull_testkit::{Client, Daemon, Registry, Scene, places, scenario, words};
+use hull_testkit::{Client, Daemon, Registry, Scene, places, scenario, until, words};
 
 /// The user `me` with the password `secret`.
 const USERS: &str = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
@@ -113,6 +113,36 @@ scenario!(credentials_that_hold_no_more_are_asked_for_again(scene) {
     terminal.line("secret");
     terminal.expect("Login Succeeded");
     assert_eq!(terminal.wait(), 0);
+});
+
+// As Docker's guide to registries makes one: it calls itself an authority.
+scenario!(a_certificate_that_a_registry_signed_for_itself_is_trusted_where_it_is_listed(scene) {
+    scene.daemon.namespace().run("ip address add 10.98.0.1/32 dev lo");
+    let directory = scene.daemon.path("keys");
+    fs::create_dir(&directory).unwrap();
+    let at = |name: &str| directory.join(name).display().to_string();
+    let (cert, key) = (at("cert"), at("key"));
+    let sign = || {
+        let line = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry -addext subjectAltName=IP:10.98.0.1";
+        let made = Command::new("openssl").args(line.split(' ')).args(["-keyout", &key, "-out", &cert]).output();
+        assert!(made.unwrap().status.success());
+    };
+    sign();
+    let _registry = Registry::start_with(&scene.daemon, &["--tls-cert", &cert, "--tls-key", &key]);
+    let image = "10.98.0.1:5000/box:1";
+    scene.ok(&format!("tag busybox {image}"));
+    let push = format!("push {image}");
+    let text = scene.fails(1, &push);
+    assert!(text.contains("certificate"), "{text}");
+    let trusted = scene.daemon.path("certs.d/10.98.0.1:5000");
+    fs::create_dir_all(&trusted).unwrap();
+    let list = || _ = fs::copy(&cert, trusted.join("ca.crt")).unwrap();
+    list();
+    scene.ok(&push);
+    // Both are renewed, and nobody tells either program.
+    sign();
+    list();
+    until("the new one is believed", || scene.run(&push).code == 0);
 });
 
 /// An authority, a registry it vouches for, a client it vouches for, and one that nobody knows.

@@ -57,8 +57,9 @@ impl Blobs {
     /// but for those that a later attempt goes on with.
     pub(super) fn open(root: &Path, trash: Trash) -> Result<Self> {
         let (dir, ingest) = (root.join("blobs"), root.join("ingest"));
-        if ingest.exists() {
-            trash.put(&ingest)?;
+        // The directory stays: on a full disk there would be no room for another.
+        for left in fs::read_dir(&ingest).into_iter().flatten().flatten() {
+            trash.put(&left.path())?;
         }
         for wanted in [&dir.join("sha256"), &ingest] {
             fs::create_dir_all(wanted).context(|| format!("make {}", wanted.display()))?;

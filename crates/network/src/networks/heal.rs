@@ -111,6 +111,7 @@ impl Networks {
         let own_port = self.firewall().port();
         let mut changes = self.monitor.changes(&table, own_port, &bridges)?;
         let left = std::mem::take(&mut *self.unhealed());
+        changes.is_unsure |= left.is_unsure;
         changes.bare.extend(left.bare);
         changes.loose.extend(left.loose);
         let healed = self.heal_all(&changes);
@@ -138,9 +139,12 @@ impl Networks {
             false => Ok(Vec::new()),
         };
         let has_new_gate = self.config.asks_input() && self.ensure_gate()?;
-        if self.config.firewall && (has_new_gate || changes.rules || !self.tables_are_there()?) {
-            self.apply_rules()?;
-            healed.rules = true;
+        if self.config.firewall {
+            let is_foreign = has_new_gate || changes.rules || !self.tables_are_there()?;
+            if is_foreign || changes.is_unsure {
+                self.apply_rules()?;
+            }
+            healed.rules = is_foreign;
         }
         // A bridge that cannot be made keeps no rules away.
         healed.bridges = bridges?;

@@ -14,16 +14,15 @@ use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::hosts::{Trust, in_network};
+use super::verify::{Anybody, Listed};
 use crate::{Error, Result};
 
 /// How long a connection or a handshake may take.
@@ -303,17 +302,23 @@ fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig> {
             .with_custom_certificate_verifier(anybody)
     } else {
         let mut roots = native_roots().clone();
+        let mut listed = Vec::new();
         for path in &trust.authorities {
             let certificates = CertificateDer::pem_file_iter(path)
                 .map_err(|error| wrong(path, error.to_string()))?;
             for certificate in certificates {
                 let certificate = certificate.map_err(|error| wrong(path, error.to_string()))?;
+                listed.push(certificate.clone().into_owned());
                 roots
                     .add(certificate)
                     .map_err(|error| wrong(path, error.to_string()))?;
             }
         }
-        builder.with_root_certificates(roots)
+        let listed = Listed::new(roots, listed, provider);
+        let listed = listed.map_err(|error| Error::Internal(error.to_string()))?;
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(listed))
     };
     let Some((path, key_path)) = trust.shown.first() else {
         return Ok(builder.with_no_client_auth());
@@ -340,55 +345,6 @@ fn native_roots() -> &'static rustls::RootCertStore {
         roots.add_parsable_certificates(loaded.certs);
         roots
     })
-}
-
-/// For registries the settings call insecure: whoever answers is believed.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

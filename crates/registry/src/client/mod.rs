@@ -18,12 +18,14 @@ mod retry;
 mod search;
 mod session;
 mod upload;
+mod verify;
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -86,13 +88,17 @@ pub struct Credentials {
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
+/// Whom to trust, and when each of the files was written.
+type Trusted = (Trust, Vec<Option<SystemTime>>);
+
 type Http = hyper_util::client::legacy::Client<Connector, UnsyncBoxBody<Bytes, io::Error>>;
 
 struct Inner {
     settings: Settings,
     proxies: Arc<Proxies>,
     /// One for each kind of trust, with its pool.
-    http: Mutex<HashMap<Trust, Http>>,
+    /// By whom they trust, and when that was written.
+    http: Mutex<HashMap<Trusted, Http>>,
     tokens: Tokens,
     /// Insecure hosts that turned out to speak no TLS.
     plain: Mutex<HashSet<String>>,
@@ -185,7 +191,14 @@ impl Client {
 
     fn http(&self, trust: &Trust) -> Result<Http> {
         let mut clients = self.0.http.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(trust) {
+        // A changed file is another one: nobody has to tell the daemon.
+        let files = trust
+            .authorities
+            .iter()
+            .chain(trust.shown.iter().flat_map(|(a, b)| [a, b]));
+        let written = files.map(|path| fs::metadata(path).and_then(|found| found.modified()).ok());
+        let key = (trust.clone(), written.collect());
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
         let connector = Connector::new(trust, Arc::clone(&self.0.proxies))?;
@@ -194,7 +207,8 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(8)
             .build(connector);
-        clients.insert(trust.clone(), client.clone());
+        clients.retain(|(known, _), _| known != trust);
+        clients.insert(key, client.clone());
         Ok(client)
     }
 

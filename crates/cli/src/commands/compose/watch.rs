@@ -24,6 +24,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
+use crate::packing::Packer;
 use crate::ui;
 
 /// Changes follow each other: an editor writes a file in several steps.
@@ -238,15 +239,18 @@ async fn sync(scene: &Scene, rule: &Rule<'_>, paths: &BTreeSet<PathBuf>) -> Resu
     let root = Path::new(&rule.trigger.path);
     let mut archive = tar::Builder::new(Vec::new());
     archive.follow_symlinks(false);
+    let mut packer = Packer::default();
     let mut gone: Vec<String> = Vec::new();
     for path in paths {
         let target = target(root, path, &rule.trigger.target);
         if path.symlink_metadata().is_ok() {
             let inside = target.trim_start_matches('/');
-            let added = match path.is_dir() {
-                true => archive.append_dir(inside, path),
-                false => archive.append_path_with_name(path, inside),
-            };
+            let added = path
+                .symlink_metadata()
+                .and_then(|found| match found.is_dir() {
+                    true => archive.append_dir(inside, path),
+                    false => packer.add(&mut archive, path, &found, Path::new(inside)),
+                });
             added.map_err(|error| Error::io("read", &path.to_string_lossy(), &error))?;
         } else {
             gone.push(target);

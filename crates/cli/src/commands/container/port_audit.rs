@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use hull_api::types::{ContainerSummary, FirewallInfo, Network};
+use hull_api::types::{ContainerSummary, FirewallInfo, Network, PortMap};
 use serde_json::Value as Json;
 
 use crate::commands::json::{self, Field, Kind, Shape};
@@ -60,10 +60,19 @@ impl Command for PortAudit {
             .map_err(failure)?;
         let networks = networks.into_iter();
         let networks: Networks = networks.map(|one| (one.id.clone(), one)).collect();
-        let mut openings: Vec<_> = containers
-            .iter()
-            .flat_map(|container| openings(container, &networks))
-            .collect();
+        let mut openings = Vec::new();
+        for container in &containers {
+            let mut direct = Vec::new();
+            if is_routed(container, &networks) {
+                // A list does not say which ports of those are published.
+                direct = match client.container(&container.id).await {
+                    Ok(known) => direct_ports(&known.network_settings.ports),
+                    Err(error) if error.is_not_found() => continue,
+                    Err(error) => return Err(failure(error)),
+                };
+            }
+            openings.extend(self::openings(container, &networks, &direct));
+        }
         if call.json {
             return json::array(openings.into_iter().map(Opening::into_record));
         }
@@ -114,7 +123,7 @@ struct Opening<'a> {
     /// 0: whatever it listens on.
     public_port: u16,
     private_port: u16,
-    protocol: &'a str,
+    protocol: String,
 }
 
 impl Opening<'_> {
@@ -150,22 +159,56 @@ impl Opening<'_> {
             json::known(&self.ip),
             number(self.public_port),
             number(self.private_port),
-            json::known(self.protocol),
+            json::known(&self.protocol),
             self.from.into(),
         ];
         json::row(&FIELDS, values)
     }
 }
 
+/// A published port that none of the host's leads to: whether it is of IPv6, its number and protocol.
+type Direct = (bool, u16, String);
+
+/// Whether a container may have such ports.
+fn is_routed(container: &ContainerSummary, networks: &Networks) -> bool {
+    let own = container.network_settings.networks.values();
+    let mut own = own.filter_map(|settings| networks.get(&settings.network_id));
+    own.any(|network| {
+        [0, 1]
+            .iter()
+            .any(|family| matches!(reached(network, *family), Reached::Published))
+    })
+}
+
+fn direct_ports(ports: &PortMap) -> Vec<Direct> {
+    let mut all = Vec::new();
+    for (port, bindings) in ports {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        let Ok(number) = number.parse() else { continue };
+        let direct = bindings
+            .iter()
+            .flatten()
+            .filter(|one| one.host_port.is_empty());
+        all.extend(direct.map(|one| (one.host_ip.contains(':'), number, protocol.to_owned())));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// All ways to a container.
-fn openings<'a>(container: &'a ContainerSummary, networks: &Networks) -> Vec<Opening<'a>> {
+fn openings<'a>(
+    container: &'a ContainerSummary,
+    networks: &Networks,
+    direct_ports: &[Direct],
+) -> Vec<Opening<'a>> {
     let open = |from: String, ip: &str| Opening {
         container,
         from,
         ip: ip.to_owned(),
         public_port: 0,
         private_port: 0,
-        protocol: "",
+        protocol: String::new(),
     };
     if container.host_config.network_mode == "host" {
         return vec![open("wherever this host is".to_owned(), "")];
@@ -193,24 +236,23 @@ fn openings<'a>(container: &'a ContainerSummary, networks: &Networks) -> Vec<Ope
         }
     }
     let published = container.ports.iter().filter(|port| port.public_port != 0);
-    all.extend(published.map(|port| {
-        // Where the container is reached by its own address, no port of the host's is in use.
-        let own = direct[usize::from(port.ip.contains(':'))];
-        let (from, ip, public_port) = match own {
-            Some(ip) => (
-                format!("whoever has a route to {ip}"),
-                ip,
-                port.private_port,
-            ),
-            None => (reach(&port.ip), port.ip.as_str(), port.public_port),
-        };
-        Opening {
-            public_port,
-            private_port: port.private_port,
-            protocol: &port.protocol,
-            ..open(from, ip)
-        }
+    all.extend(published.map(|port| Opening {
+        public_port: port.public_port,
+        private_port: port.private_port,
+        protocol: port.protocol.clone(),
+        ..open(reach(&port.ip), &port.ip)
     }));
+    // Where the container is reached by its own address, no port of the host's is in use.
+    for (is_ipv6, number, protocol) in direct_ports {
+        if let Some(ip) = direct[usize::from(*is_ipv6)] {
+            all.push(Opening {
+                public_port: *number,
+                private_port: *number,
+                protocol: protocol.clone(),
+                ..open(format!("whoever has a route to {ip}"), ip)
+            });
+        }
+    }
     all
 }
 
@@ -228,6 +270,10 @@ fn reached(network: &Network, family: usize) -> Reached {
     let option = |name: &str| network.options.as_ref().and_then(|all| all.get(name));
     if ["macvlan", "ipvlan"].contains(&network.driver.as_str()) && !network.internal {
         let parent = option("parent").map_or("", String::as_str);
+        // A wire of the network's own, which leads nowhere.
+        if network.id.get(..12) == parent.strip_prefix("dm-") {
+            return Reached::Nothing;
+        }
         return Reached::Everything(format!("whoever is on the network of {parent}"));
     }
     let mode = option(&format!("{MODE}{}", [4, 6][family])).map_or("", String::as_str);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,6 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tar::{Archive, Builder, Entry, EntryType, Header};
 
 use super::plan::{Kind, Rename};
+use crate::packing::{Packer, set_attributes};
 
 /// What is looked at at a time for holes, which file systems keep in blocks of 4 KiB and more.
 const PIECE_BYTES: usize = 64 << 10;
@@ -27,48 +28,32 @@ pub(super) fn kind(path: &str) -> Kind {
 pub(super) fn pack(path: &Path, base: &str, output: impl Write) -> io::Result<()> {
     let mut builder = Builder::new(output);
     builder.follow_symlinks(false);
-    append(&mut builder, path, Path::new(base))?;
+    append(&mut builder, &mut Packer::default(), path, Path::new(base))?;
     builder.into_inner()?.flush()
 }
 
-fn append(builder: &mut Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(path)?;
-    if metadata.is_dir() {
-        builder.append_dir(name, path)?;
-        let mut children: Vec<_> = fs::read_dir(path)?.collect::<io::Result<_>>()?;
-        children.sort_by_key(fs::DirEntry::file_name);
-        for child in children {
-            append(builder, &child.path(), &name.join(child.file_name()))?;
-        }
-        return Ok(());
-    }
-    if metadata.is_file() || metadata.is_symlink() {
-        return builder.append_path_with_name(path, name);
-    }
-    append_special(builder, &metadata, name)
-}
-
-/// Devices and pipes travel without content; sockets do not travel.
-fn append_special(
+fn append(
     builder: &mut Builder<impl Write>,
-    metadata: &fs::Metadata,
+    packer: &mut Packer,
+    path: &Path,
     name: &Path,
 ) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    let kind = metadata.file_type();
-    let mut header = Header::new_gnu();
-    header.set_metadata(metadata);
-    header.set_size(0);
-    header.set_entry_type(match () {
-        () if kind.is_fifo() => EntryType::Fifo,
-        () if kind.is_char_device() => EntryType::Char,
-        () if kind.is_block_device() => EntryType::Block,
-        () => return Ok(()),
-    });
-    let device = metadata.rdev();
-    header.set_device_major(rustix::fs::major(device))?;
-    header.set_device_minor(rustix::fs::minor(device))?;
-    builder.append_data(&mut header, name, io::empty())
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return packer.add(builder, path, &metadata, name);
+    }
+    builder.append_dir(name, path)?;
+    let mut children: Vec<_> = fs::read_dir(path)?.collect::<io::Result<_>>()?;
+    children.sort_by_key(fs::DirEntry::file_name);
+    for child in children {
+        append(
+            builder,
+            packer,
+            &child.path(),
+            &name.join(child.file_name()),
+        )?;
+    }
+    Ok(())
 }
 
 /// Unpacks a tar below `directory`. The tar comes from a container and is not trusted: no name
@@ -175,10 +160,13 @@ fn write_file(entry: &mut Entry<'_, impl Read>, target: &Path, keep_owner: bool)
     }
     let end = file.stream_position()?;
     file.set_len(end)?;
+    let attributes = attributes_of(entry)?;
     let header = entry.header();
     if keep_owner {
         let owner = owner(header)?;
         std::os::unix::fs::fchown(&file, owner.0, owner.1)?;
+        // Another owner's file would lose its capabilities.
+        set_attributes(&file, &attributes);
     }
     file.set_permissions(fs::Permissions::from_mode(header.mode()? & 0o7777))?;
     let modified = UNIX_EPOCH + Duration::from_secs(header.mtime()?);
@@ -187,6 +175,17 @@ fn write_file(entry: &mut Entry<'_, impl Read>, target: &Path, keep_owner: bool)
             .set_accessed(modified)
             .set_modified(modified),
     )
+}
+
+fn attributes_of(entry: &mut Entry<'_, impl Read>) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for one in entry.pax_extensions()?.into_iter().flatten() {
+        let one = one?;
+        if let Ok(key) = one.key() {
+            found.push((key.to_owned(), one.value_bytes().to_owned()));
+        }
+    }
+    Ok(found)
 }
 
 /// As much as there is, up to the whole of `piece`.
@@ -210,11 +209,9 @@ fn make_special(header: &Header, target: &Path, keep_owner: bool) -> io::Result<
         EntryType::Block => FileType::BlockDevice,
         _ => FileType::Fifo,
     };
-    let number = |number: Option<u32>| number.unwrap_or(0);
-    let device = makedev(
-        number(header.device_major()?),
-        number(header.device_minor()?),
-    );
+    // A pipe's header may have none.
+    let number = |number: io::Result<Option<u32>>| number.ok().flatten().unwrap_or(0);
+    let device = makedev(number(header.device_major()), number(header.device_minor()));
     let mode = header.mode()? & 0o7777;
     mknodat(CWD, target, kind, Mode::from_raw_mode(mode), device)?;
     if keep_owner {
@@ -298,6 +295,8 @@ mod tests {
         fs::create_dir_all(source.join("d")).unwrap();
         fs::write(source.join("d/f"), "text").unwrap();
         fs::hard_link(source.join("d/f"), source.join("h")).unwrap();
+        let file = fs::File::open(source.join("d/f")).unwrap();
+        set_attributes(&file, &[("SCHILY.xattr.user.a".to_owned(), b"b".to_vec())]);
         std::os::unix::fs::symlink("/etc/passwd", source.join("l")).unwrap();
         fs::set_permissions(source.join("d"), fs::Permissions::from_mode(0o555)).unwrap();
         let mut tar = Vec::new();
@@ -306,9 +305,21 @@ mod tests {
             from: "s".into(),
             to: "t".into(),
         };
-        unpack(tar.as_slice(), &scratch.0, Some(&rename), false).unwrap();
+        let owned = rustix::process::getuid().is_root();
+        unpack(tar.as_slice(), &scratch.0, Some(&rename), owned).unwrap();
         let target = scratch.0.join("t");
         assert_eq!(fs::read_to_string(target.join("d/f")).unwrap(), "text");
+        use std::os::unix::fs::MetadataExt as _;
+        let number = |name: &str| fs::metadata(target.join(name)).unwrap().ino();
+        assert_eq!(number("d/f"), number("h"));
+        let value = |path: PathBuf| {
+            let mut value = [0; 8];
+            let length = rustix::fs::getxattr(path, "user.a", &mut value).unwrap_or(0);
+            value[..length].to_vec()
+        };
+        if owned {
+            assert_eq!(value(target.join("d/f")), value(source.join("d/f")));
+        }
         assert_eq!(
             fs::read_link(target.join("l")).unwrap(),
             Path::new("/etc/passwd")
@@ -343,7 +354,8 @@ mod tests {
         unpack(tar.as_slice(), &scratch.0, None, false).unwrap();
         let target = scratch.0.join("t");
         let pipe = fs::metadata(target.join("pipe")).unwrap();
-        assert!(pipe.file_type().is_fifo() && pipe.mode() & 0o777 == 0o640);
+        assert!(pipe.file_type().is_fifo() && pipe.permissions().mode() & 0o777 == 0o640);
+        use std::os::unix::fs::MetadataExt as _;
         let copied = fs::metadata(target.join("file")).unwrap();
         assert!(copied.blocks() * 512 < 1 << 20, "{}", copied.blocks());
         assert!(fs::read(source.join("file")).unwrap() == fs::read(target.join("file")).unwrap());

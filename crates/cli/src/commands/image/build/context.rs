@@ -3,7 +3,6 @@
 //! Of a directory, the daemon is told what it holds, and gets only what it does not have from the
 //! last build. A git repository is cloned here, by the system's git, and is a directory then.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
@@ -18,6 +17,7 @@ use hull_context::{EntryKind, Ignore};
 use super::cache::Imports;
 use crate::connection::failure;
 use crate::error::{Error, Result};
+use crate::packing::Packer;
 use crate::ui;
 
 /// The name of the main context.
@@ -388,8 +388,11 @@ fn pack(directory: PathBuf, paths: Vec<PathBuf>) -> Result<tokio::net::UnixStrea
         let mut builder = tar::Builder::new(std::io::BufWriter::with_capacity(256 << 10, there));
         builder.follow_symlinks(false);
         for path in paths {
-            let added = File::open(directory.join(&path))
-                .and_then(|mut file| builder.append_file(&path, &mut file));
+            let from = directory.join(&path);
+            let found = std::fs::metadata(&from);
+            // Each by itself: the daemon knows no links among them.
+            let mut packer = Packer::plain();
+            let added = found.and_then(|found| packer.add(&mut builder, &from, &found, &path));
             if added.is_err() {
                 return;
             }
