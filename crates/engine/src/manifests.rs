@@ -124,7 +124,16 @@ impl Engine {
         if let Some(member) = member {
             return self.member_document(name, member, access).await;
         }
-        if let Some(reference) = self.named_elsewhere(name)? {
+        // What a registry has of a name is asked there, as with Docker: only lists that are being made
+        // here, and what a digest or an id names, is told from here.
+        let reference = parse_reference(name).ok();
+        let is_tagged =
+            |own: &Reference| own.digest().is_none() && !self.images().is_made_list(own);
+        let asked = match reference.filter(|_| !self.is_id(name)).filter(is_tagged) {
+            None => self.named_elsewhere(name)?,
+            asked => asked,
+        };
+        if let Some(reference) = asked {
             let client = self.registry_of(&reference, access.insecure);
             let own = access.credentials.as_ref();
             return Ok(pull::document(&client, &reference, own).await?);
@@ -134,6 +143,12 @@ impl Engine {
             .services()
             .block(move || images.document_of(&name))
             .await??)
+    }
+
+    /// Whether that is how an image that is here is numbered, not named.
+    fn is_id(&self, text: &str) -> bool {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        digits.bytes().all(|byte| byte.is_ascii_hexdigit()) && self.images().id(text).is_ok()
     }
 
     /// From here, or from the repository that has it: the list's own, or one it was made of.

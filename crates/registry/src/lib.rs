@@ -25,3 +25,6 @@ mod wire;
 pub use client::{Client, Credentials, Settings};
 pub use error::{Error, Kind, Result};
 pub use progress::Progress;
+
+/// The kind of artifact that a volume is on its way.
+pub const VOLUME: &str = "application/vnd.hull.volume.v1";

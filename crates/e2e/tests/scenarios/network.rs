@@ -190,6 +190,26 @@ scenario!(a_macvlan_without_a_parent_is_a_wire_of_its_own(scene) {
     assert!(!has_link(scene));
 });
 
+scenario!(ports_lead_through_the_network_that_leads_out(scene) {
+    scene.ok("network create zebra");
+    scene.ok("network create ant");
+    web(scene, "--name web -h web --network zebra -p 8080:80");
+    let host = scene.daemon.namespace();
+    let answers = || host.fetch("http://127.0.0.1:8080/").as_deref() == Some("web\n");
+    until("it answers", answers);
+    // The first in the alphabet gives the default route.
+    scene.ok("network connect ant web");
+    until("it answers through the other network", answers);
+    assert_eq!(scene.ok("port web"), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080");
+    scene.ok("network disconnect zebra web");
+    until("it still does", answers);
+    scene.ok("network connect zebra web");
+    scene.ok("network disconnect ant web");
+    until("it does again", answers);
+    scene.ok("rm -f web");
+    assert!(!answers());
+});
+
 scenario!(a_bridge_has_one_subnet_of_a_family(scene) {
     let text = scene.fails(1, "network create --subnet 10.63.0.0/24 --subnet 10.64.0.0/24 two");
     assert!(text.contains("bridge driver doesn't support multiple subnets: 10.64.0.0/24"), "{text}");

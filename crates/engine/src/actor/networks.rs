@@ -25,7 +25,7 @@ impl Actor {
             let job = move || services.join_network(&record, &network, &config);
             let (endpoint, published) = self.services.block(job).await??;
             self.record.endpoints.push(endpoint);
-            self.record.published.extend(published);
+            self.record.published = published;
         }
         if self.is_main_network(&network) {
             self.record.left_main_network = false;

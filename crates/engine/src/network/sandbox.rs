@@ -94,7 +94,8 @@ impl Services {
         published.map_err(|error| programming_failed(record, endpoint, &error))
     }
 
-    /// Puts a running container into a network. Fails without a trace.
+    /// Puts a running container into a network. Fails without a trace. Gives its place there, and all
+    /// of the container's ports.
     pub(crate) fn join_network(
         &self,
         record: &Record,
@@ -131,19 +132,46 @@ impl Services {
         endpoint: &Endpoint,
         namespace: OwnedFd,
     ) -> Result<Vec<Published>> {
-        // Ports that had nowhere to lead to, for want of a network.
-        let wanted = if before.published.is_empty() {
-            ports(after)
+        let leads = after.endpoints.iter();
+        let leads = leads.min_by(|a, b| a.route_order().cmp(&b.route_order()));
+        let published = if before.published.is_empty() {
+            // Ports that had nowhere to lead to, for want of a network.
+            self.publish(after, std::slice::from_ref(endpoint), &ports(after))?
+        } else if leads.is_some_and(|main| main.id == endpoint.id) {
+            self.move_ports(before, endpoint)?
         } else {
-            Vec::new()
+            before.published.clone()
         };
-        let published = self.publish(after, std::slice::from_ref(endpoint), &wanted)?;
         if self.networks.knows_names(endpoint) {
             let service = self.name_service(after, &after.endpoints)?;
             self.networks.kernel.serve_names(namespace, service)?;
         }
         self.rewrite_network_files(after)?;
         Ok(published)
+    }
+
+    /// Ports lead through the network that leads out. Gives all; on failure they are where they were.
+    fn move_ports(&self, before: &Record, to: &Endpoint) -> Result<Vec<Published>> {
+        let wanted: Vec<_> = before.published.iter().map(as_before).collect();
+        let kernel = &self.networks.kernel;
+        for old in &before.endpoints {
+            let own = before.published.iter();
+            let own: Vec<_> = own
+                .filter(|port| port.endpoint_id == old.id)
+                .cloned()
+                .collect();
+            if !own.is_empty() {
+                kernel.unpublish(old, &own)?;
+            }
+        }
+        match self.publish(before, std::slice::from_ref(to), &wanted) {
+            Ok(published) if !published.is_empty() => Ok(published),
+            // That network offers none, or the host none on its behalf.
+            failed => {
+                let back = self.publish(before, &before.endpoints, &wanted)?;
+                failed.map(|_| back)
+            }
+        }
     }
 
     /// Takes a running container out of a network. Ports that led through it lead through another

@@ -25,7 +25,7 @@ use crate::{
 /// Volumes among a registry's artifacts.
 const KIND: ArtifactKind = ArtifactKind {
     what: "a volume",
-    artifact: "application/vnd.hull.volume.v1",
+    artifact: hull_registry::VOLUME,
     config: "application/vnd.hull.volume.config.v1+json",
     part: "application/vnd.hull.volume.part.v1.tar+zstd",
 };

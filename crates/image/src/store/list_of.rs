@@ -195,6 +195,16 @@ impl Store {
             .unwrap_or_default()
     }
 
+    /// Whether that is a list that was made here.
+    pub fn is_made_list(&self, name: &Reference) -> bool {
+        let name = name.clone().or_latest().exact();
+        let entries = self.entries.all();
+        let mut named = entries
+            .iter()
+            .filter(|entry| entry.name.as_ref() == Some(&name));
+        named.any(|entry| entry.list.is_some())
+    }
+
     fn list_at(&self, target: &Target) -> Result<Index> {
         if media_type::is_index(&target.descriptor.media_type)
             && let Some(index) = self.index(target.id())?

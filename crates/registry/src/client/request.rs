@@ -331,6 +331,10 @@ pub(crate) fn without_secrets(uri: &Uri) -> String {
     format!("{scheme}://{authority}{}", uri.path())
 }
 
+/// Docker's words, and the way out.
+const UNKNOWN_AUTHORITY: &str = "tls: failed to verify certificate: x509: certificate signed by unknown \
+     authority (put the authority's certificate, or the registry's own, into certs.d/HOST[:PORT]/ca.crt)";
+
 /// The cause that says most, and whether trying again is in vain.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
     let mut innermost = error;
@@ -352,6 +356,11 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
     }
     let words = match innermost.to_string().as_str() {
         "connection closed before message completed" => "EOF".to_owned(),
+        text if text.starts_with("invalid peer certificate: UnknownIssuer")
+            || text.contains("CaUsedAsEndEntity") =>
+        {
+            UNKNOWN_AUTHORITY.to_owned()
+        }
         text => match text.strip_prefix("received fatal alert: ") {
             Some(alert) => format!("remote error: tls: {}", spaced(alert)),
             None => text.to_owned(),

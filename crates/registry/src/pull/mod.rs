@@ -305,6 +305,11 @@ impl Work {
                 descriptor.digest
             )));
         }
+        if manifest.artifact_type.as_deref() == Some(crate::VOLUME) {
+            return Err(Error::Invalid(
+                "that is a volume, not an image: `hull volume pull` brings it".to_owned(),
+            ));
+        }
         if !media_type::is_config(&manifest.config.media_type) {
             return self.artifact(&manifest).await;
         }
