@@ -98,16 +98,31 @@ impl Engine<'_> {
         }
     }
 
+    /// Waits until a container has ended well. One that fails and is started again by its restart policy has
+    /// not ended yet.
     async fn completed(&self, container: &Container) -> Result<()> {
         let name = container.name();
         let what = format!("Container {name}");
         self.working(&what, "Waiting");
-        let waiting = self
-            .client
-            .container_wait(container.id(), "not-running")
-            .await
-            .named("wait for", name)?;
-        let code = waiting.result().await.named("wait for", name)?.status_code;
+        let mut pause = PAUSE_MIN;
+        let code = loop {
+            let waiting = self
+                .client
+                .container_wait(container.id(), "not-running")
+                .await
+                .named("wait for", name)?;
+            let code = waiting.result().await.named("wait for", name)?.status_code;
+            if code == 0 {
+                break code;
+            }
+            let found = self.client.container(container.id()).await;
+            let state = found.named("look at the container", name)?.state;
+            if !state.running && !state.restarting {
+                break state.exit_code;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        };
         let result = match code {
             0 => Ok(()),
             code => Err(ApplyError::Other(format!(

@@ -476,3 +476,35 @@ application!(a_step_that_fails_fails_every_up("
     assert_eq!(app.field("steps-web-1", "/State/Running"), app.driver != Driver::Older);
     app.ok("down -t 0");
 });
+
+application!(a_step_that_is_tried_again_is_waited_for("
+    name: tries
+    services:
+      job:
+        image: busybox
+        command: sh -c 'echo >> /d/n; test $$(wc -l < /d/n) -ge 3 || exit 3'
+        restart: on-failure
+        volumes: ['dat:/d']
+      gone: {image: busybox, command: sh -c 'exit 4', restart: 'on-failure:1'}
+      web:
+        image: busybox
+        command: sleep 1000
+        init: true
+        depends_on: {job: {condition: service_completed_successfully}}
+      never:
+        image: busybox
+        command: sleep 1000
+        depends_on: {gone: {condition: service_completed_successfully}}
+    volumes: {dat: {}}
+", app) {
+    app.ok("up -d web");
+    assert_eq!(app.field("tries-job-1", "/RestartCount"), 2);
+    assert_eq!(app.field("tries-web-1", "/State/Running"), true);
+    let complaint = app.fails(1, "up -d never");
+    assert!(
+        complaint.trim_end().ends_with("service \"gone\" didn't complete successfully: exit 4"),
+        "{complaint}"
+    );
+    assert_eq!(app.field("tries-gone-1", "/RestartCount"), 1);
+    app.ok("down -v -t 0");
+});
