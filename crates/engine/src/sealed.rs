@@ -15,6 +15,7 @@
 //! container's own mounts are all that is left of it, and go with the container's processes.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Write,
     os::{
@@ -65,6 +66,20 @@ pub struct SealedFile {
     pub uid: Option<u32>,
     /// Its group; `None`: the container user's.
     pub gid: Option<u32>,
+}
+
+/// Whether these are the files that a container is handed, as far as somebody knows what they hold.
+pub(crate) fn are_same(
+    mut own: Vec<SealedFile>,
+    files: &[SealedFile],
+    unknown: &BTreeSet<String>,
+) -> bool {
+    for (own, file) in own.iter_mut().zip(files) {
+        if own.path == file.path && unknown.contains(&file.path) {
+            own.content.clone_from(&file.content);
+        }
+    }
+    own == files
 }
 
 /// Checks what a container is to be handed.

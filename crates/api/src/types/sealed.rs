@@ -29,6 +29,9 @@ pub struct SealedFile {
     pub path: String,
     /// In base64.
     pub content: String,
+    /// Where it is only compared: whoever asks does not know what it holds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
     pub mode: u32,
     /// `null`: the container's user.
     #[serde(rename = "UID")]

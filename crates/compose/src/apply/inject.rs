@@ -21,7 +21,7 @@ const MODE: u32 = 0o444;
 impl Engine<'_> {
     /// Hands them over.
     pub(super) async fn inject(&self, service: &Service, id: &str) -> Result<()> {
-        let files = self.files_of(service)?;
+        let files = self.known_files_of(service)?;
         if files.is_empty() {
             return Ok(());
         }
@@ -44,8 +44,8 @@ impl Engine<'_> {
     pub(super) async fn outdated(&self, state: &State) -> Result<BTreeSet<String>> {
         let mut asked = Vec::new();
         for service in self.project.services.values() {
-            // What cannot be had is told once a container is made with it.
-            let files = self.files_of(service).unwrap_or_default();
+            // What cannot be had is told once a container is made with it; the rest is compared.
+            let files = self.files_of(service);
             if !files.is_empty() {
                 let order = Rc::new(order(&files));
                 let own = state.of_service(&service.name).into_iter();
@@ -81,45 +81,56 @@ impl Engine<'_> {
     /// # Errors
     /// Which one, and why not.
     pub(super) fn check_injected(&self, service: &Service) -> Result<()> {
-        self.files_of(service).map(drop)
+        self.known_files_of(service).map(drop)
     }
 
-    fn files_of(&self, service: &Service) -> Result<Vec<File>> {
+    /// The files, if all is known that they hold.
+    fn known_files_of(&self, service: &Service) -> Result<Vec<File>> {
+        let files = self.files_of(service);
+        match files.iter().find_map(|file| file.unset.clone()) {
+            None => Ok(files),
+            Some(message) => Err(ApplyError::Service {
+                service: service.name.clone(),
+                message,
+            }),
+        }
+    }
+
+    fn files_of(&self, service: &Service) -> Vec<File> {
         let secrets = service.secrets.iter().filter_map(|reference| {
             let object = self.project.secrets.get(&reference.source)?;
-            Some((reference, object, SECRETS))
+            Some((reference, object, SECRETS, "secret"))
         });
         let configs = service.configs.iter().filter_map(|reference| {
             let object = self.project.configs.get(&reference.source)?;
-            Some((reference, object, "/"))
+            Some((reference, object, "/", "config"))
         });
-        let mut files = Vec::new();
-        for (reference, object, directory) in secrets.chain(configs) {
-            if let Some(content) = self.content(service, object)? {
-                files.push(File::of(reference, directory, content));
-            }
-        }
-        Ok(files)
+        let handed = secrets.chain(configs).filter_map(|(own, object, directory, what)| {
+            Some(match self.content(object)? {
+                Ok(content) => File::of(own, directory, content.to_owned()),
+                Err(variable) => File {
+                    unset: Some(format!(
+                        "environment variable \"{variable}\" required by {what} \"{}\" is not set",
+                        own.source
+                    )),
+                    ..File::of(own, directory, String::new())
+                },
+            })
+        });
+        handed.collect()
     }
 
-    /// What it holds, if that is known here.
-    fn content(&self, service: &Service, object: &FileObject) -> Result<Option<String>> {
+    /// What it holds, if that is known here, or the variable that should and is not set.
+    fn content<'o>(
+        &'o self,
+        object: &'o FileObject,
+    ) -> Option<std::result::Result<&'o str, &'o str>> {
         if !object.content.is_empty() {
-            return Ok(Some(object.content.clone()));
+            return Some(Ok(&object.content));
         }
-        if object.environment.is_empty() {
-            return Ok(None);
-        }
-        match self.project.environment.get(&object.environment) {
-            Some(value) => Ok(Some(value.clone())),
-            None => Err(ApplyError::Service {
-                service: service.name.clone(),
-                message: format!(
-                    "environment variable \"{}\" required by file \"{}\" is not set",
-                    object.environment, object.name
-                ),
-            }),
-        }
+        let variable = Some(object.environment.as_str()).filter(|name| !name.is_empty())?;
+        let value = self.project.environment.get(variable);
+        Some(value.map(String::as_str).ok_or(variable))
     }
 }
 
@@ -134,6 +145,8 @@ fn order(files: &[File]) -> SealedFiles {
 struct File {
     path: String,
     content: String,
+    /// Why it is not known what it holds.
+    unset: Option<String>,
     mode: u32,
     /// The container's user, unless it says another.
     uid: Option<u32>,
@@ -146,6 +159,7 @@ impl File {
         Self {
             path: target(reference, directory),
             content,
+            unset: None,
             mode: mode
                 .and_then(|mode| u32::from_str_radix(mode, 8).ok())
                 .unwrap_or(MODE),
@@ -157,6 +171,7 @@ impl File {
     fn sealed(&self) -> SealedFile {
         SealedFile {
             path: self.path.clone(),
+            unknown: self.unset.is_some(),
             mode: self.mode,
             uid: self.uid,
             gid: self.gid,

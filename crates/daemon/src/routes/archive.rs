@@ -74,6 +74,10 @@ async fn seal(mut request: Request) -> Outcome {
         request.app.engine.seal_like(&name, &order.from).await?;
         return Ok(empty(StatusCode::NO_CONTENT));
     }
+    if let Some(file) = order.files.iter().find(|file| file.unknown) {
+        let message = format!("what {} is to hold is not told", file.path);
+        return Err(Failure::invalid(message));
+    }
     request.app.engine.seal(&name, given(order)?).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -82,10 +86,12 @@ async fn seal(mut request: Request) -> Outcome {
 async fn compare(mut request: Request) -> Outcome {
     let order: SealedFiles = request.json_or_default().await?;
     let name = request.name().to_owned();
+    let unknown = order.files.iter().filter(|file| file.unknown);
+    let unknown = unknown.map(|file| file.path.clone()).collect();
     let same = request
         .app
         .engine
-        .is_sealed_with(&name, given(order)?)
+        .is_sealed_with(&name, given(order)?, &unknown)
         .await?;
     Ok(json(&SealedCompared { same }))
 }

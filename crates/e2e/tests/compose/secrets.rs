@@ -333,3 +333,30 @@ fn what_a_secret_holds_now_is_what_its_container_is_made_anew_for() {
         app.ok("down -t 0");
     });
 }
+
+#[test]
+fn a_secret_whose_variable_is_not_set_hides_nothing_that_changed() {
+    let file = FILE.replace("${TOKEN}", "${WORD:-one}");
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        let id = app.field("sealed-web-1", "/Id");
+        let unset = |line: &str, word: &str| {
+            let mut command = app.command(line);
+            command.env_remove("TOKEN").env("WORD", word);
+            hull_testkit::Output::of(&command)
+        };
+        assert_eq!(unset("diff", "one").code, 0);
+        unset("up -d", "one").of_success("up -d");
+        let differs = unset("diff", "two");
+        assert_eq!(
+            differs.stdout,
+            "~ container sealed-web-1: its secrets or configs are not what it was handed\n"
+        );
+        assert_eq!(differs.code, 2);
+        let refused = unset("up -d", "two");
+        let why = "environment variable \"TOKEN\" required by secret \"token\" is not set";
+        assert!(refused.stderr.contains(why), "{refused:?}");
+        assert_eq!(app.field("sealed-web-1", "/Id"), id);
+        app.ok("down -t 0");
+    });
+}

@@ -1,5 +1,6 @@
 //! Hands a container files that lie on no disk in the clear.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::{
@@ -31,11 +32,13 @@ impl Engine {
         self.services().block(copy).await?
     }
 
-    /// Whether a container is handed just these files; `None`: it is handed nothing.
+    /// Whether a container is handed just these files; `None`: it is handed nothing. What those at `unknown`
+    /// paths hold does not count.
     pub async fn is_sealed_with(
         &self,
         reference: &str,
         files: Vec<SealedFile>,
+        unknown: &BTreeSet<String>,
     ) -> Result<Option<bool>> {
         let record = self.find(reference)?.record();
         let services = Arc::clone(self.services());
@@ -44,7 +47,7 @@ impl Engine {
             .block(move || sealed::open(&services, &record))
             .await?;
         match opened {
-            Ok(opened) => Ok(opened.map(|own| own == files)),
+            Ok(opened) => Ok(opened.map(|own| sealed::are_same(own, &files, unknown))),
             // What cannot be opened any more is not these.
             Err(Error::Unavailable(_)) => Ok(Some(false)),
             Err(error) => Err(error),
