@@ -144,6 +144,7 @@ impl Engine<'_> {
     }
 
     async fn orphans(&self, plan: &Plan, options: &UpOptions) -> Result<()> {
+        self.take_away(&plan.leaving, options).await?;
         if plan.orphans.is_empty() || options.ignore_orphans {
             return Ok(());
         }
@@ -155,12 +156,19 @@ impl Engine<'_> {
             ));
             return Ok(());
         }
-        self.stop(&plan.orphans, options.timeout_s).await?;
+        self.take_away(&plan.orphans, options).await
+    }
+
+    async fn take_away(&self, containers: &[Container], options: &UpOptions) -> Result<()> {
+        if containers.is_empty() {
+            return Ok(());
+        }
+        self.stop(containers, options.timeout_s).await?;
         let remove = RemoveOptions {
             volumes: false,
             force: true,
         };
-        self.remove(&plan.orphans, remove).await
+        self.remove(containers, remove).await
     }
 
     /// Services that want to be restarted with what they depend on stop before that is replaced at once.

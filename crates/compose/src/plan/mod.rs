@@ -43,6 +43,8 @@ pub struct Wishes {
     pub renew_volumes: bool,
     /// Containers of services that are no longer there go.
     pub remove_orphans: bool,
+    /// Services that are no longer there, and whose containers go whatever happens to those of others.
+    pub leaving: BTreeSet<String>,
 }
 
 /// What happens to a place for a container.
@@ -104,6 +106,8 @@ pub struct Plan {
     pub services: BTreeMap<String, Vec<Step>>,
     /// Containers of services that are not in the file.
     pub orphans: Vec<Container>,
+    /// Containers that go with their services.
+    pub leaving: Vec<Container>,
 }
 
 impl Plan {
@@ -211,7 +215,11 @@ pub fn plan(project: &Project, state: &State, wishes: &Wishes) -> Plan {
         let steps = compare.service(service);
         plan.services.insert(service.name.clone(), steps);
     }
+    let leaves = |container: &Container| wishes.leaving.contains(container.service());
+    let own = state.containers.iter().filter(|one| !one.is_one_off());
+    plan.leaving = own.filter(|one| leaves(one)).cloned().collect();
     plan.orphans = orphans(project, state);
+    plan.orphans.retain(|one| !leaves(one));
     plan
 }
 

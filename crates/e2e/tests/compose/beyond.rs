@@ -47,7 +47,7 @@ fn up_can_be_undone() {
         app.write("compose.yaml", AFTER);
         app.ok("up -d --remove-orphans");
         assert_eq!((word().as_str(), app.containers().len()), ("two", 2));
-        let undoing = app.run("up -d --undo --remove-orphans");
+        let undoing = app.run("up -d --undo");
         assert_eq!(undoing.code, 0, "{undoing:?}");
         for told in [
             "Undoing the `up` of 2",
@@ -56,7 +56,7 @@ fn up_can_be_undone() {
             "+ container back-old-1\n",
             "~ container back-web-1: its configuration changed\n    command: ",
             "environment.WORD: another value",
-            "? container back-new-1: its service is not in the file",
+            "- container back-new-1: the `up` that is undone added its service",
             "Undone; `up --undo` once more does it again.",
         ] {
             assert!(undoing.stderr.contains(told), "{told}: {}", undoing.stderr);
@@ -78,10 +78,37 @@ fn up_can_be_undone() {
             "it was taken away in between"
         );
         // Undone twice is done again.
-        app.ok("up -d --undo --remove-orphans");
+        app.ok("up -d --undo");
         assert_eq!(word(), "two");
         assert_eq!(app.containers(), ["back-new-1", "back-web-1"]);
         app.ok("down -v -t 0");
+    });
+}
+
+#[test]
+fn undoing_takes_away_what_a_profile_added() {
+    let file = BEFORE.replace(
+        "      old: {image",
+        "      side: {image: busybox, command: sleep 1000, init: true, profiles: [side]}\n      old: {image",
+    );
+    Application::play(Driver::Hull, &file, |app| {
+        app.ok("up -d");
+        app.ok("--profile side up -d --scale old=2");
+        app.ok("run -d --rm --name one-off web sleep 1000");
+        app.ok("up -d --undo");
+        assert_eq!(app.containers(), ["back-old-1", "back-web-1", "one-off"]);
+        app.ok("up -d --undo -t 0");
+        assert_eq!(
+            app.containers(),
+            [
+                "back-old-1",
+                "back-old-2",
+                "back-side-1",
+                "back-web-1",
+                "one-off"
+            ]
+        );
+        app.ok("--profile side down -v -t 0 --remove-orphans");
     });
 }
 

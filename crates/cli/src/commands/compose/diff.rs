@@ -145,6 +145,12 @@ pub(super) fn text(
         };
         text.push_str(&format!("{sign} container {name}: {reason}, and {then}\n"));
     }
+    for leaving in &plan.leaving {
+        let name = leaving.name();
+        text.push_str(&format!(
+            "- container {name}: the `up` that is undone added its service\n"
+        ));
+    }
     for orphan in &plan.orphans {
         text.push_str(&format!(
             "? container {}: its service is not in the file (`up --remove-orphans` removes it)\n",

@@ -3,17 +3,20 @@
 //! ```text
 //! $XDG_STATE_HOME/hull/compose/<project>/now.yaml      what the last `up` was to bring about
 //!                                       /before.yaml   what the one before did, if it differed
+//!                                       /added        services that had no container before the last one
 //!                                       /unfinished    the last one has not made all that it was to
 //! ```
 //! What failed is not gone back to: however often it is tried, `before.yaml` stays what it was.
 //!
 //! The files hold variables as services get them, so they are for their owner alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use hull_api::Client;
+use hull_compose::apply::containers;
 use hull_compose::model::Project;
 use hull_compose::node::{Map, Node, Place, Value};
 use hull_compose::plan::state::{Container, State};
@@ -27,6 +30,9 @@ use crate::format::time::local;
 /// The mark of what has not been made as a whole.
 const UNFINISHED: &str = "unfinished";
 
+/// The names of services that came with the last `up`.
+const ADDED: &str = "added";
+
 /// Where a project's history lies.
 fn directory(project: &str) -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME")
@@ -39,12 +45,51 @@ fn directory(project: &str) -> Option<PathBuf> {
 
 /// Keeps what a project is about to be brought up with. Where nothing can be kept, nothing can be
 /// undone; that is no reason not to go on.
-pub(super) fn begin(loaded: &Loaded, scaled: &Scaled) {
-    if let Some(directory) = directory(&loaded.name) {
-        let mut project = loaded.project.clone();
-        set_scales(&mut project, scaled);
-        _ = write(&directory, &render::project_yaml(&project));
+pub(super) async fn begin(loaded: &Loaded, scaled: &Scaled, client: &Client) {
+    let Some(directory) = directory(&loaded.name) else {
+        return;
+    };
+    let mut project = loaded.project.clone();
+    set_scales(&mut project, scaled);
+    let text = render::project_yaml(&project);
+    if is_known(&directory, &text) {
+        return;
     }
+    // Where it is not known what there is, nothing counts as added.
+    let there = containers(client, &loaded.name).await;
+    let added = there.map(|there| missing(&project, &there));
+    _ = write(&directory, &text, &added.unwrap_or_default());
+}
+
+/// Services that have no container.
+fn missing(project: &Map, there: &[Container]) -> BTreeSet<String> {
+    let services = project.map("services").into_iter().flat_map(Map::iter);
+    let mut names: BTreeSet<String> = services.map(|entry| entry.key.clone()).collect();
+    names.retain(|name| {
+        !there
+            .iter()
+            .any(|one| one.service() == name && !one.is_one_off())
+    });
+    names
+}
+
+/// The services that the last `up` has added: with it they go.
+pub(super) fn added(before: &Loaded) -> BTreeSet<String> {
+    let mut added = directory(&before.name)
+        .map(|directory| read_added(&directory))
+        .unwrap_or_default();
+    let services = before.project.map("services");
+    added.retain(|name| services.is_none_or(|services| services.get(name).is_none()));
+    added
+}
+
+fn read_added(directory: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(directory.join(ADDED)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn is_known(directory: &Path, text: &str) -> bool {
+    std::fs::read_to_string(directory.join("now.yaml")).is_ok_and(|known| known == text)
 }
 
 /// How many containers `--scale` wants of services.
@@ -76,13 +121,13 @@ pub(super) fn finish(project: &str) {
     }
 }
 
-fn write(directory: &Path, text: &str) -> std::io::Result<()> {
+fn write(directory: &Path, text: &str, added: &BTreeSet<String>) -> std::io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)?;
     let now = directory.join("now.yaml");
-    if std::fs::read_to_string(&now).is_ok_and(|known| known == text) {
+    if is_known(directory, text) {
         return Ok(());
     }
     let new = directory.join("new.yaml");
@@ -94,9 +139,15 @@ fn write(directory: &Path, text: &str) -> std::io::Result<()> {
         .open(&new)?;
     file.write_all(text.as_bytes())?;
     let unfinished = directory.join(UNFINISHED);
-    if now.exists() && !unfinished.exists() {
-        std::fs::rename(&now, directory.join("before.yaml"))?;
+    let mut added = added.clone();
+    match unfinished.exists() {
+        // What is gone back to stays what it was, and so does what came since.
+        true => added.extend(read_added(directory)),
+        false if now.exists() => std::fs::rename(&now, directory.join("before.yaml"))?,
+        false => {}
     }
+    let added: String = added.iter().map(|name| format!("{name}\n")).collect();
+    std::fs::write(directory.join(ADDED), added)?;
     std::fs::write(&unfinished, "")?;
     std::fs::rename(&new, &now)
 }
@@ -229,18 +280,24 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap_or_default();
         let kept = || (read("now.yaml"), read("before.yaml"));
         let pair = |now: &str, before: &str| (now.to_owned(), before.to_owned());
+        let write = |text: &str, added: &str| {
+            let added = BTreeSet::from([added.to_owned()]);
+            write(&directory, text, &added).unwrap();
+        };
         for text in ["one", "one", "two", "two"] {
-            write(&directory, text).unwrap();
+            write(text, "a");
             _ = std::fs::remove_file(directory.join(UNFINISHED));
         }
         let finished = kept();
         // What fails is not what one goes back to.
-        for text in ["three", "four"] {
-            write(&directory, text).unwrap();
+        for (text, added) in [("three", "b"), ("four", "c")] {
+            write(text, added);
         }
         let failed = kept();
+        let added: Vec<String> = read_added(&directory).into_iter().collect();
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(finished, pair("two", "one"));
         assert_eq!(failed, pair("four", "two"));
+        assert_eq!(added, ["b", "c"]);
     }
 }

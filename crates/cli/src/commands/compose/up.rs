@@ -81,7 +81,7 @@ impl Command for Up {
 
     async fn run(self, call: Call) -> Result<u8> {
         self.check()?;
-        let options = self.options(&call)?;
+        let mut options = self.options(&call)?;
         let mut loaded = loaded(&call, &call.operands)?;
         remote::confirm(&call, &loaded, self.making.yes)?;
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
@@ -90,6 +90,9 @@ impl Command for Up {
         if self.undo {
             lately = history::lately(&loaded);
             loaded = history::before(&loaded)?;
+            if call.operands.is_empty() {
+                options.wishes.leaving = history::added(&loaded);
+            }
             scene.project = Project::of(&loaded).map_err(load_failure)?;
         }
         scene.project.select(&call.operands, !self.no_deps);
@@ -109,7 +112,7 @@ impl Command for Up {
         if call.globals.compose.is_dry_run() {
             return self.rehearse(&scene, &options).await;
         }
-        history::begin(&loaded, &scaled);
+        history::begin(&loaded, &scaled, &scene.client).await;
         scene
             .engine()
             .create_all(&options)
