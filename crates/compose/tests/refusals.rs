@@ -210,6 +210,14 @@ const VALUES: &[(&str, &str)] = &[
     ),
     ("scale: -2", "services.a.scale: `-2` is negative ()"),
     (
+        "scale: 10001",
+        "services.a.scale: `10001` is more than 10000 ()",
+    ),
+    (
+        "deploy: {replicas: 99999999999}",
+        "services.a.deploy.replicas: `99999999999` is more than 10000 ()",
+    ),
+    (
         "deploy: {update_config: {parallelism: -2}}",
         "services.a.deploy.update_config.parallelism: `-2` is negative ()",
     ),

@@ -7,6 +7,7 @@ use hull_oci::{InvalidReference, Reference};
 
 use super::shape::not_one_of;
 use crate::error::{LoadError, Result};
+use crate::model::REPLICAS_MAX;
 use crate::node::{Map, Node};
 
 const RESTARTS: [&str; 5] = [
@@ -118,7 +119,25 @@ fn counts(service: &Map, path: &dyn Fn(&str) -> String) -> Result<()> {
         }
     }
     not_negative(service.get("scale"), &path("scale"))?;
+    not_too_many(service.get("scale"), &path("scale"))?;
+    let replicas = deploy.and_then(|deploy| deploy.get("replicas"));
+    not_too_many(replicas, &path("deploy.replicas"))?;
     not_negative(service.get("stop_grace_period"), &path("stop_grace_period"))
+}
+
+/// So many containers of a service are a slip: planning them alone would take all memory.
+fn not_too_many(node: Option<&Node>, path: &str) -> Result<()> {
+    let Some(node) = node else {
+        return Ok(());
+    };
+    let text = node.scalar_text().unwrap_or_default();
+    match text.parse::<i128>() {
+        Ok(count) if count > i128::from(REPLICAS_MAX) => Err(LoadError::at(
+            node,
+            format!("{path}: `{text}` is more than {REPLICAS_MAX}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn not_negative(node: Option<&Node>, path: &str) -> Result<()> {

@@ -21,7 +21,7 @@ pub use build::{Build, Develop, Trigger};
 pub use network::Network;
 pub(crate) use resources::{DeviceRequest, Throttle};
 pub(crate) use service::HealthCheck;
-pub use service::{Dependency, Hook, Provider, Service};
+pub use service::{Dependency, Hook, Provider, REPLICAS_MAX, Service};
 pub(crate) use storage::Mount;
 pub use storage::{FileObject, FileReference, Volume};
 pub(crate) use update::{Manner, OnFailure};

@@ -14,6 +14,9 @@ use super::update::Own;
 use crate::node::{Map, Node, Place};
 use crate::render;
 
+/// How many containers a service may have.
+pub const REPLICAS_MAX: i64 = 10_000;
+
 /// A service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

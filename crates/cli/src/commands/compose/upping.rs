@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hull_compose::apply::{Pull, UpOptions};
-use hull_compose::model::Project;
+use hull_compose::model::{Project, REPLICAS_MAX};
 use hull_compose::plan::{Recreate, Wishes};
 
 use super::project::no_such_service;
@@ -115,6 +115,11 @@ pub(super) fn scale(project: &mut Project, wanted: &[String]) -> Result<BTreeMap
         let Some(service) = project.services.get_mut(name) else {
             return Err(no_such_service(name, project.services.keys()));
         };
+        if count > REPLICAS_MAX {
+            return Err(Error::new(format!(
+                "{name}={count}: a service has at most {REPLICAS_MAX} containers"
+            )));
+        }
         if count > 1 && !service.container_name.is_empty() {
             return Err(Error::new(format!(
                 "the service {name} has the container name {} and cannot be scaled",
