@@ -192,6 +192,7 @@ impl Found<'_> {
                 self.note(place(&format!("build.{key}")), &*joined);
             }
         }
+        self.each(&place("build.entitlements"), &build.rights());
         if !build.ssh.is_empty() {
             self.note(place("build.ssh"), "your keys, by their agent");
         }
@@ -302,7 +303,7 @@ mod tests {
             services:
               a:
                 image: x
-                build: {context: /usr/src, ssh: [default], network: host}
+                build: {context: /usr/src, ssh: [default], network: host, entitlements: [network.host], privileged: true}
                 volumes: ['/:/host:ro', './out/ssl:/e', './own/../../x:/f', 'data:/c', 'disk:/d']
                 privileged: true
                 cap_add: [SYS_ADMIN]
@@ -334,6 +335,8 @@ mod tests {
             "services.a.pid: the container other",
             "services.a.build.context: /usr/src",
             "services.a.build.dockerfile: /usr/src/Dockerfile",
+            "services.a.build.entitlements: network.host",
+            "services.a.build.entitlements: security.insecure",
             "services.a.build.ssh: your keys, by their agent",
             "services.a.build.network: this machine's own",
             "services.b.logging: syslog tcp://h:1",

@@ -8,6 +8,9 @@ use super::Texts;
 use super::service::Hook;
 use super::storage::FileReference;
 
+/// The right to have all.
+const INSECURE: &str = "security.insecure";
+
 /// How an image is built.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -40,12 +43,27 @@ pub struct Build {
     pub secrets: Vec<FileReference>,
     /// SSH agents of its steps.
     pub ssh: Vec<String>,
+    /// Rights that its steps may ask for.
+    pub entitlements: Vec<String>,
+    /// Steps may ask for all rights.
+    pub privileged: bool,
     /// Shared memory of its steps.
     pub shm_size: String,
     /// More names of the image.
     pub tags: Vec<String>,
     /// Platforms to build for.
     pub platforms: Vec<String>,
+}
+
+impl Build {
+    /// The rights that its steps may ask for, each once.
+    pub fn rights(&self) -> Vec<String> {
+        let mut rights = self.entitlements.clone();
+        if self.privileged && !rights.iter().any(|right| right == INSECURE) {
+            rights.push(INSECURE.to_owned());
+        }
+        rights
+    }
 }
 
 /// What is watched while developing.

@@ -462,3 +462,30 @@ application!(names_can_be_those_of_before("
         assert_eq!(app.field("old_made_1", "/Config/Image"), "old_made");
         app.ok("--compatibility down -t 0 --rmi local");
 });
+
+#[test]
+fn a_build_has_the_rights_that_its_file_grants() {
+    let file = |grants: &str| {
+        format!(
+            "
+    name: rights
+    services:
+      web:
+        build:
+          context: .
+          dockerfile_inline: |
+            FROM busybox
+            RUN --security=insecure mkdir /m && mount -t tmpfs none /m
+          {grants}
+"
+        )
+    };
+    Application::play(Driver::Hull, &file("no_cache: true"), |app| {
+        let complaint = app.fails(1, "build");
+        assert!(complaint.contains("security.insecure"), "{complaint}");
+        for grants in ["privileged: true", "entitlements: [security.insecure]"] {
+            app.write("compose.yaml", &file(grants));
+            app.ok("build --no-cache");
+        }
+    });
+}

@@ -289,6 +289,7 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
         ("build-arg", &more.arguments),
         ("cache-from", &build.cache_from),
         ("platform", &build.platforms),
+        ("allow", &build.rights()),
         ("ssh", &build.ssh),
         ("ssh", &more.ssh),
         ("builder", &vec![more.builder.clone()]),
