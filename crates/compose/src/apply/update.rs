@@ -120,8 +120,12 @@ impl Engine<'_> {
                 true => "all are replaced".to_owned(),
                 false => format!("what was before stays in {}", stay.join(", ")),
             };
+            let others = match failures.len() < olds.len() {
+                true => ", and the others were all the same",
+                false => "",
+            };
             let message = format!(
-                "{} of {} were not updated well, and the others were all the same; {stay}: {why}",
+                "{} of {} were not updated well{others}; {stay}: {why}",
                 failures.len(),
                 olds.len()
             );
