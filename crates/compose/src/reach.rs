@@ -11,6 +11,9 @@ use crate::model::{FileObject, Project, Service};
 /// Drivers whose logs stay where the container is.
 const OWN_LOGS: [&str; 4] = ["", "json-file", "local", "none"];
 
+/// Drivers whose networks are within this machine.
+const OWN_NETWORKS: [&str; 3] = ["", "bridge", "none"];
+
 /// A thing it reaches for: the key that says so, and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
@@ -76,12 +79,12 @@ impl Found<'_> {
                     true => "to read",
                     false => "to read and write",
                 };
-                self.note(place("volumes"), format!("{} {how}", mount.source));
+                self.note(place("volumes"), format!("{} {how}", shown(&mount.source)));
             }
         }
         for trigger in service.develop.iter().flat_map(|develop| &develop.watch) {
             if self.is_elsewhere(&trigger.path) {
-                self.note(place("develop.watch"), &trigger.path);
+                self.note(place("develop.watch"), shown(&trigger.path));
             }
         }
     }
@@ -181,6 +184,8 @@ impl Found<'_> {
             ("dockerfile", &build.dockerfile),
         ]
         .into_iter()
+        // What is written in the file itself is no file.
+        .filter(|(key, _)| *key != "dockerfile" || build.dockerfile_inline.is_empty())
         .chain(contexts.map(|(_, path)| ("additional_contexts", path)));
         for (key, path) in paths {
             let joined = match key {
@@ -189,7 +194,7 @@ impl Found<'_> {
             };
             let joined = joined.to_string_lossy();
             if joined.starts_with('/') && self.is_elsewhere(&joined) {
-                self.note(place(&format!("build.{key}")), &*joined);
+                self.note(place(&format!("build.{key}")), shown(&joined));
             }
         }
         self.each(&place("build.entitlements"), &build.rights());
@@ -210,6 +215,12 @@ impl Found<'_> {
                     format!("the network {}", network.name),
                 );
             }
+            if !OWN_NETWORKS.contains(&network.driver.as_str()) {
+                let parent = network.driver_opts.get("parent");
+                let on = parent.map_or_else(String::new, |parent| format!(" on {parent}"));
+                let what = format!("the driver {}{on}", network.driver);
+                self.note(format!("networks.{key}.driver"), what);
+            }
         }
         for (key, volume) in &project.volumes {
             if !own(&volume.name, key) {
@@ -218,18 +229,39 @@ impl Found<'_> {
                     format!("the volume {}", volume.name),
                 );
             }
-            if let Some(device) = volume.driver_opts.get("device") {
-                self.note(format!("volumes.{key}.driver_opts"), device);
+            if !["", "local"].contains(&volume.driver.as_str()) {
+                let what = format!("the driver {}", volume.driver);
+                self.note(format!("volumes.{key}.driver"), what);
+            }
+            let option = |key: &str| volume.driver_opts.get(key).map_or("", String::as_str);
+            let (kind, device) = (option("type"), option("device"));
+            if !device.is_empty() && kind != "tmpfs" {
+                // Where an overlay leads is in its options.
+                let what = match kind {
+                    "overlay" => format!("{device} {}", option("o")),
+                    _ => shown(device),
+                };
+                self.note(format!("volumes.{key}.driver_opts"), what);
             }
         }
         for (section, objects) in [("secrets", &project.secrets), ("configs", &project.configs)] {
             let files = |object: &&FileObject| !object.external && !object.file.is_empty();
             for (key, object) in objects {
                 if Some(object).filter(files).is_some() && self.is_elsewhere(&object.file) {
-                    self.note(format!("{section}.{key}.file"), &object.file);
+                    self.note(format!("{section}.{key}.file"), shown(&object.file));
                 }
             }
         }
+    }
+}
+
+/// A path, and where it leads if it goes by links.
+fn shown(path: &str) -> String {
+    let real = real(Path::new(path));
+    let is_same = !path.starts_with('/') || Path::new(path).components().eq(real.components());
+    match is_same || path.split('/').any(|part| part == "..") {
+        true => path.to_owned(),
+        false => format!("{path} (that is {})", real.display()),
     }
 }
 
@@ -304,7 +336,7 @@ mod tests {
               a:
                 image: x
                 build: {context: /usr/src, ssh: [default], network: host, entitlements: [network.host], privileged: true}
-                volumes: ['/:/host:ro', './out/ssl:/e', './own/../../x:/f', 'data:/c', 'disk:/d']
+                volumes: ['/:/host:ro', './out/ssl:/e', './own/../../x:/f', 'data:/c', 'disk:/d', 'fast:/g', 'over:/h', 'plug:/i']
                 privileged: true
                 cap_add: [SYS_ADMIN]
                 devices: ['/dev/kvm:/dev/kvm']
@@ -313,15 +345,20 @@ mod tests {
                 pid: container:other
                 post_start: [{command: 'true', privileged: true}]
                 secrets: [s]
-              b: {image: x, networks: [n], logging: {driver: syslog, options: {syslog-address: 'tcp://h:1'}}}
-            volumes: {data: {external: true, name: \"other\\e[2J\"}, disk: {driver_opts: {type: none, o: bind, device: /srv}}}
-            networks: {n: {name: office}}
+              b: {image: x, networks: [n, lan], logging: {driver: syslog, options: {syslog-address: 'tcp://h:1'}}}
+            volumes:
+              data: {external: true, name: \"other\\e[2J\"}
+              disk: {driver_opts: {type: none, o: bind, device: /srv}}
+              fast: {driver_opts: {type: tmpfs, device: tmpfs}}
+              over: {driver_opts: {type: overlay, o: 'lowerdir=/etc,upperdir=/root/u', device: overlay}}
+              plug: {driver: someplugin}
+            networks: {n: {name: office}, lan: {driver: macvlan, driver_opts: {parent: eth0}}}
             secrets: {s: {file: /etc/shadow}}
         ";
         let parent = std::env::temp_dir();
         let expected = [
             "services.a.volumes: / to read",
-            "services.a.volumes: ROOT/out/ssl to read and write",
+            "services.a.volumes: ROOT/out/ssl (that is /etc/ssl) to read and write",
             &format!(
                 "services.a.volumes: {}/x to read and write",
                 parent.display()
@@ -340,9 +377,12 @@ mod tests {
             "services.a.build.ssh: your keys, by their agent",
             "services.a.build.network: this machine's own",
             "services.b.logging: syslog tcp://h:1",
+            "networks.lan.driver: the driver macvlan on eth0",
             "networks.n: the network office",
             "volumes.data: the volume other\\u{1b}[2J",
             "volumes.disk.driver_opts: /srv",
+            "volumes.over.driver_opts: overlay lowerdir=/etc,upperdir=/root/u",
+            "volumes.plug.driver: the driver someplugin",
             "secrets.s.file: /etc/shadow",
         ];
         assert_eq!(reached(text), expected);

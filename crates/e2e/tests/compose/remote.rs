@@ -239,7 +239,7 @@ fn a_project_of_somebody_elses_is_brought_up_only_if_that_is_meant() {
                 "#main:asks.yaml is kept in ",
                 "TOKEN      the environment",
                 "HOW        its default",
-                "used only if that is confirmed\nhint: add `--yes`",
+                "brought up only if all that is confirmed\nhint: add `--yes`",
             ] {
                 assert!(complaint.contains(told), "{told} is not in {complaint}");
             }
@@ -258,7 +258,7 @@ fn a_project_of_somebody_elses_is_brought_up_only_if_that_is_meant() {
             "services.a.volumes        /etc to read\n",
             "services.a.cap_add        SYS_ADMIN\n",
             "services.a.network_mode   this machine's own\n",
-            "used only if that is confirmed\nhint: add `--yes`",
+            "brought up only if all that is confirmed\nhint: add `--yes`",
         ] {
             assert!(complaint.contains(told), "{told} is not in {complaint}");
         }

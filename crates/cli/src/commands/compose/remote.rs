@@ -39,10 +39,10 @@ pub(super) fn confirm(call: &Call, loaded: &Loaded, yes: bool) -> Result<()> {
         return Ok(());
     }
     if !ui::in_is_terminal() {
-        return Err(
-            Error::new("what is not of this machine is used only if that is confirmed")
-                .with_hint("add `--yes`"),
-        );
+        return Err(Error::new(
+            "a project of somebody else is brought up only if all that is confirmed",
+        )
+        .with_hint("add `--yes`"));
     }
     match ui::confirm("Go on with that?")? {
         true => Ok(()),
