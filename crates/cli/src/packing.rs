@@ -181,7 +181,7 @@ fn attributes(file: &File) -> Vec<(String, Vec<u8>)> {
     };
     let names = names[..length].split(|byte| *byte == 0);
     let names = names.filter_map(|name| std::str::from_utf8(name).ok());
-    let names = names.filter(|name| name.starts_with("user.") || *name == "security.capability");
+    let names = names.filter(|name| is_portable(name));
     let value = |name: &str| {
         let mut value = vec![0; ATTRIBUTE_MAX];
         let length = rustix::fs::fgetxattr(file, name, &mut value[..]).ok()?;
@@ -191,10 +191,15 @@ fn attributes(file: &File) -> Vec<(String, Vec<u8>)> {
     names.filter_map(value).collect()
 }
 
+/// What means something elsewhere: not what a host's kernel goes by.
+fn is_portable(name: &str) -> bool {
+    name.starts_with("user.") || name == "security.capability"
+}
+
 /// Gives a file the attributes that a tar has of it, as far as this user and file system may.
 pub(crate) fn set_attributes(file: &File, found: &[(String, Vec<u8>)]) {
     for (name, value) in found {
-        if let Some(name) = name.strip_prefix(ATTRIBUTE) {
+        if is_portable(name) {
             let _ = rustix::fs::fsetxattr(file, name, value, XattrFlags::empty());
         }
     }

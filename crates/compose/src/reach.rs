@@ -160,6 +160,11 @@ impl Found<'_> {
                 self.note(place(key), "this machine's own");
             } else if let Some(name) = mode.strip_prefix("container:") {
                 self.note(place(key), format!("the container {name}"));
+            } else if key == "network_mode"
+                && !["", "none", "bridge", "default"].contains(&mode)
+                && !mode.starts_with("service:")
+            {
+                self.note(place(key), format!("the network {mode}"));
             }
         }
         for from in &service.volumes_from {
@@ -209,7 +214,7 @@ impl Found<'_> {
     fn objects(&mut self, project: &Project) {
         let own = |name: &str, key: &str| name == format!("{}_{key}", project.name);
         for (key, network) in &project.networks {
-            if !own(&network.name, key) {
+            if network.external || !own(&network.name, key) {
                 self.note(
                     format!("networks.{key}"),
                     format!("the network {}", network.name),
@@ -223,7 +228,7 @@ impl Found<'_> {
             }
         }
         for (key, volume) in &project.volumes {
-            if !own(&volume.name, key) {
+            if volume.external || !own(&volume.name, key) {
                 self.note(
                     format!("volumes.{key}"),
                     format!("the volume {}", volume.name),

@@ -28,7 +28,10 @@ pub struct Engine {
 impl Engine {
     /// What a container waits for that is to start and does not yet, in words; nothing: it does not wait.
     pub fn waits_for(&self, id: &ContainerId) -> Option<String> {
-        self.services.waits.of(id)
+        let gate = self.services.waits.of(id)?;
+        let handle = self.services.registry.find(id.as_str()).ok()?;
+        let is_off = handle.called_off.load(std::sync::atomic::Ordering::Relaxed);
+        (!is_off && !handle.record().state.is_running()).then_some(gate)
     }
 
     /// Opens the data root and takes up what runs. Must be called inside a tokio runtime.

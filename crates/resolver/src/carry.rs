@@ -298,11 +298,13 @@ impl Carried {
             }
             self.is_connected = true;
         }
-        let there = self
-            .there
-            .carry(&self.client.stream, &self.server, buffer)?;
-        let back = self.back.carry(&self.server, &self.client.stream, buffer)?;
-        let goes_on = there == Turn::GoesOn || back == Turn::GoesOn;
+        let there = self.there.carry(&self.client.stream, &self.server, buffer);
+        // Who takes no more may have answered before: that goes back first.
+        let mut back = self.back.carry(&self.server, &self.client.stream, buffer)?;
+        while there.is_err() && back == Turn::GoesOn {
+            back = self.back.carry(&self.server, &self.client.stream, buffer)?;
+        }
+        let goes_on = there? == Turn::GoesOn || back == Turn::GoesOn;
         Ok(if goes_on { Turn::GoesOn } else { Turn::Waits })
     }
 }

@@ -353,13 +353,10 @@ mod tests {
         let server = TcpListener::bind(local()).unwrap();
         let target = server.local_addr().unwrap();
         let echo = thread::spawn(move || {
-            for stream in server.incoming().take(2) {
-                let mut stream = stream.unwrap();
-                let mut all = Vec::new();
-                if stream.read_to_end(&mut all).is_ok() {
-                    let _ = stream.write_all(&all);
-                }
-            }
+            let (mut stream, _) = server.accept().unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).unwrap();
+            stream.write_all(&all).unwrap();
         });
         let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap();

@@ -40,8 +40,20 @@ fn what_took_an_entry_s_place_does_not_pass_for_it() {
         .symlink(Path::new("l"), b"d", meta(0o777, 1))
         .unwrap();
     put(&mut writer, "d/f", "inside", 1);
+    writer
+        .directory(Path::new("d/sub"), meta(0o755, 1))
+        .unwrap();
     let tree = writer.finish().unwrap();
     assert_eq!(tree.read("l/f", 10).unwrap().unwrap(), b"inside");
+    drop(tree);
+    let mut writer = trees.writer("client").unwrap();
+    put(&mut writer, "d", "a file", 1);
+    for path in ["d", "d/sub"] {
+        writer.directory(Path::new(path), meta(0o755, 1)).unwrap();
+    }
+    put(&mut writer, "d/sub/f", "below", 1);
+    let tree = writer.finish().unwrap();
+    assert_eq!(tree.read("d/sub/f", 10).unwrap().unwrap(), b"below");
 }
 
 #[test]

@@ -280,6 +280,14 @@ impl TreeWriter {
             for gone in below {
                 self.now.remove(&gone);
             }
+            // And what lay there before is gone from the disk.
+            let below = self.before.range(path.to_owned()..);
+            let below = below.map(|(other, _)| other.clone());
+            let below = below.take_while(|other| other.starts_with(path));
+            let below: Vec<PathBuf> = below.filter(|other| other != path).collect();
+            for gone in below {
+                self.before.remove(&gone);
+            }
         }
         self.now.insert(path.to_owned(), Entry { kind, meta });
     }

@@ -36,17 +36,27 @@ impl Engine<'_> {
         let mut bytes = Vec::new();
         if found.config.tty {
             while let Some(Ok(piece)) = stream.next_piece().await {
-                bytes.extend_from_slice(&piece);
+                keep_end(&mut bytes, &piece);
             }
         } else {
             let mut frames = stream.frames();
             while let Some(Ok(frame)) = frames.next_frame().await {
-                bytes.extend_from_slice(&frame.bytes);
+                keep_end(&mut bytes, &frame.bytes);
             }
         }
-        let end = &bytes[bytes.len().saturating_sub(BYTES_MAX)..];
         // What programs write is not for this terminal to obey.
         let plain = |c: &char| *c == '\n' || *c == '\t' || !c.is_control();
-        Some(String::from_utf8_lossy(end).chars().filter(plain).collect())
+        Some(
+            String::from_utf8_lossy(&bytes)
+                .chars()
+                .filter(plain)
+                .collect(),
+        )
     }
+}
+
+/// Adds what comes, and lets go of what nobody will be told.
+fn keep_end(bytes: &mut Vec<u8>, piece: &[u8]) {
+    bytes.extend_from_slice(piece);
+    bytes.drain(..bytes.len().saturating_sub(BYTES_MAX));
 }

@@ -203,7 +203,15 @@ impl Engine<'_> {
                 return Ok(());
             };
             let own = state.of_service(&service.name).into_iter();
-            for container in own.filter(|container| container.is_running()) {
+            let steps = plan.services.get(&service.name).into_iter().flatten();
+            let gone: Vec<&str> = steps
+                .filter_map(|step| match step {
+                    Step::Remove { old, .. } => Some(old.id()),
+                    _ => None,
+                })
+                .collect();
+            let stays = |one: &&Container| one.is_running() && !gone.contains(&one.id());
+            for container in own.filter(stays) {
                 self.stop_one(container, options.timeout_s).await?;
                 self.start_container(service, container.id(), container.name())
                     .await?;

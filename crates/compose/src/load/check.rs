@@ -26,6 +26,7 @@ pub(super) fn check(project: &Map, disabled: &Map, with_values: bool) -> Result<
             continue;
         };
         let check = Check {
+            with_values,
             project,
             services,
             disabled,
@@ -62,6 +63,8 @@ pub(super) fn check(project: &Map, disabled: &Map, with_values: bool) -> Result<
 }
 
 struct Check<'c> {
+    /// Variables are replaced.
+    with_values: bool,
     project: &'c Map,
     services: &'c Map,
     disabled: &'c Map,
@@ -230,7 +233,7 @@ impl Check<'_> {
         let empty = Map::default();
         let objects = self.project.map(section).unwrap_or(&empty);
         // A variable that stands for itself may become any of them.
-        if objects.get(name).is_some() || name.contains('$') {
+        if objects.get(name).is_some() || (!self.with_values && name.contains('$')) {
             return Ok(());
         }
         let error = LoadError::at(

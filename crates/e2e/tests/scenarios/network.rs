@@ -235,6 +235,13 @@ scenario!(who_is_in_no_network_can_leave_that_for_another(scene) {
     scene.ok("network disconnect front box");
     scene.ok("network connect none box");
     assert_eq!(scene.ok(names), "none");
+    // So can who was in another from the beginning; and it is in none after a restart, too.
+    scene.ok("run -d --name other --network front busybox sleep 1000");
+    scene.ok("network disconnect front other");
+    scene.ok("network connect none other");
+    scene.ok("restart -t 0 other");
+    assert_eq!(scene.ok("exec other ls /sys/class/net"), "lo");
+    scene.fails(1, "network connect front other");
 });
 
 scenario!(a_macvlan_is_on_the_hosts_own_wire(scene) {

@@ -44,7 +44,8 @@ impl Actor {
     pub(super) async fn disconnect(&mut self, network: Network) -> Result<()> {
         self.networks_may_change()?;
         attach::may_change(&self.record, &network)?;
-        let is_in_none = self.is_main_network(&network) && !self.record.left_main_network;
+        let is_in_none = (self.is_main_network(&network) && !self.record.left_main_network)
+            || self.record.endpoint_configs.contains_key(&network.name);
         if !is_in_none && !sandbox::networks_of(&self.record).contains(&network.name) {
             return Err(Error::Internal(format!(
                 "container {} is not connected to network {}",

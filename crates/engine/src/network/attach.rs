@@ -83,7 +83,8 @@ pub(crate) fn may_join(record: &Record, network: &Network, config: &EndpointConf
             return refuse("user specified IP address is supported on user defined networks only");
         }
     }
-    let is_alone = record.host.network_mode == NetworkMode::None && !record.left_main_network;
+    let is_alone = (record.host.network_mode == NetworkMode::None && !record.left_main_network)
+        || record.endpoint_configs.contains_key(NONE);
     let is_elsewhere = !sandbox::networks_of(record).is_empty();
     if is_alone || (network.name == NONE && is_elsewhere) {
         return refuse(

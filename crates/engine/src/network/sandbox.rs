@@ -223,7 +223,8 @@ pub(crate) fn networks_of(record: &Record) -> Vec<String> {
     };
     let main_itself = (!record.left_main_network).then_some(main);
     let further = record.endpoint_configs.keys().map(String::as_str);
-    let further = further.filter(|name| *name != main);
+    // In none there is nothing to be joined.
+    let further = further.filter(|name| *name != main && *name != NONE);
     main_itself
         .into_iter()
         .chain(further)

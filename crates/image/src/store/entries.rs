@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use hull_oci::{Descriptor, Digest, Index, Manifest, Reference, media_type};
 use jiff::Timestamp;
@@ -26,6 +27,8 @@ const LIST: &str = "dev.hull.list";
 pub(super) const RESERVE: &str = "reserve";
 /// A list of a few hundred images, with its successor.
 const RESERVE_BYTES: u64 = 256 << 10;
+/// How long the disk need not know that a name was given again.
+const RENEW_EVERY: Duration = Duration::from_secs(3600);
 const OWN: [&str; 5] = [NAME, SHORT_NAME, TAGGED, PARENT, LIST];
 
 /// One line of the list: an image, and one of its names.
@@ -140,8 +143,11 @@ impl Entries {
         let bytes = serde_json::to_vec(&index)
             .map_err(std::io::Error::from)
             .context(|| "write index.json")?;
-        if !is_renewed(&self.all(), &entries) && fs::read(&self.path).ok().as_ref() != Some(&bytes)
-        {
+        // What the disk knows may be this old.
+        let written = fs::metadata(&self.path).and_then(|found| found.modified());
+        let is_fresh = written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < RENEW_EVERY));
+        let may_wait = is_fresh && is_renewed(&self.all(), &entries);
+        if !may_wait && fs::read(&self.path).ok().as_ref() != Some(&bytes) {
             self.write(&bytes)?;
         }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(entries);
@@ -174,8 +180,8 @@ impl Entries {
 }
 
 /// Whether nothing but times differs: names that were given again to what they named. That goes to
-/// the disk with the next change, and a crash until then loses when it was. A build of which all is
-/// known already waits for no disk.
+/// the disk with the next change, or when an hour has passed: a restart until then loses up to an hour of
+/// it. A build of which all is known already waits for no disk.
 fn is_renewed(before: &[Entry], now: &[Entry]) -> bool {
     let same = |(before, now): (&Entry, &Entry)| {
         let now = Entry {

@@ -50,11 +50,22 @@ impl Networks {
         };
         let failed = || Error::kernel(format!("set up interface {parent}"));
         let mut route = self.route();
+        let pair = own_pair(&record.id);
         if route.link(parent).map_err(failed())?.is_some() {
+            // Whoever made it may have died before it was up.
+            let ends = if parent == pair[0] {
+                &pair[..]
+            } else {
+                &[][..]
+            };
+            for name in ends.iter().map(String::as_str).chain([parent]) {
+                let link = route.link(name).map_err(failed())?;
+                let up = link.map(|link| route::set_up(link.index, None));
+                route.apply(up.as_slice()).map_err(failed())?;
+            }
             return Ok(());
         }
         let mark = crate::bridge::mark(&self.config.table(), &record.id);
-        let pair = own_pair(&record.id);
         if parent == pair[0] {
             let [near, far] = &pair;
             let made = [route::create_wire(near, far), route::set_alias(near, &mark)];

@@ -188,7 +188,12 @@ pub(crate) fn is_insecure(authority: &str, settings: &Settings) -> bool {
 }
 
 fn addresses_of(host: &str) -> Vec<IpAddr> {
-    let found = (host, 0).to_socket_addrs();
+    let look = || (host, 0).to_socket_addrs();
+    // May take long: the runtime's other tasks do not wait for it.
+    let found = match tokio::runtime::Handle::try_current().map(|it| it.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(look),
+        _ => look(),
+    };
     found.map_or_else(|_| Vec::new(), |all| all.map(|one| one.ip()).collect())
 }
 

@@ -58,9 +58,9 @@ impl Authority {
         }
     }
 
-    fn realm(&self, host: &str) -> String {
+    fn realm(&self, host: &str, is_forwarded_tls: bool) -> String {
         match self {
-            Self::Own(tokens) => tokens.realm(host),
+            Self::Own(tokens) => tokens.realm(host, is_forwarded_tls),
             Self::Foreign(issuer) => issuer.realm().to_owned(),
         }
     }
@@ -165,13 +165,13 @@ impl Access {
             return if is_right {
                 Ok(())
             } else {
-                Err(self.challenge(need, host))
+                Err(self.challenge(headers, need, host))
             };
         }
         if self.is_allowed(headers, need) {
             Ok(())
         } else {
-            Err(self.challenge(need, host))
+            Err(self.challenge(headers, need, host))
         }
     }
 
@@ -217,14 +217,18 @@ impl Access {
             }
     }
 
-    fn challenge(&self, need: &Need, host: &str) -> Refusal {
+    fn challenge(&self, headers: &HeaderMap, need: &Need, host: &str) -> Refusal {
+        // A proxy in front may speak TLS for us.
+        let is_forwarded_tls = headers
+            .get("x-forwarded-proto")
+            .is_some_and(|scheme| scheme == "https");
         let refusal = Refusal::new(Code::Unauthorized, "authentication required");
         let Some(tokens) = &self.tokens else {
             return refusal.with(header::WWW_AUTHENTICATE, "Basic realm=\"Hull registry\"");
         };
         let mut text = format!(
             "Bearer realm=\"{}\",service=\"{}\"",
-            tokens.realm(host),
+            tokens.realm(host, is_forwarded_tls),
             tokens.service()
         );
         match need {

@@ -118,8 +118,12 @@ impl Tokens {
     }
 
     /// Where tokens are to be had, for a client that reached us as `host`.
-    pub(crate) fn realm(&self, host: &str) -> String {
-        let scheme = if self.is_tls { "https" } else { "http" };
+    pub(crate) fn realm(&self, host: &str, is_forwarded_tls: bool) -> String {
+        let scheme = if self.is_tls || is_forwarded_tls {
+            "https"
+        } else {
+            "http"
+        };
         self.realm
             .clone()
             .unwrap_or_else(|| format!("{scheme}://{host}/token"))

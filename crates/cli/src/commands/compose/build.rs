@@ -79,7 +79,7 @@ impl Command for Build {
         if self.print {
             return self.printed(&call);
         }
-        let mut scene = Scene::of_files(&call, &call.operands).await?;
+        let mut scene = Scene::of_confirmed_files(&call, &call.operands).await?;
         scene.project.select(&call.operands, self.with_dependencies);
         let services: Vec<&Service> = scene
             .project

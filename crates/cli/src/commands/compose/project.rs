@@ -292,6 +292,14 @@ impl Scene {
         Self::of_loaded(call, &loaded).await
     }
 
+    /// The same, for a verb that makes what the files say: what a project of somebody else reaches for
+    /// is asked about.
+    pub(super) async fn of_confirmed_files(call: &Call, services: &[String]) -> Result<Self> {
+        let loaded = loaded(call, services)?;
+        super::remote::confirm(call, &loaded, false)?;
+        Self::of_loaded(call, &loaded).await
+    }
+
     /// From what was loaded.
     pub(super) async fn of_loaded(call: &Call, loaded: &Loaded) -> Result<Self> {
         let project = Project::of(loaded).map_err(load_failure)?;

@@ -42,7 +42,7 @@ pub(super) fn confirm(call: &Call, loaded: &Loaded, yes: bool) -> Result<()> {
         return Err(Error::new(
             "a project of somebody else is brought up only if all that is confirmed",
         )
-        .with_hint("add `--yes`"));
+        .with_hint("`up`, `create` and `run` take `--yes`"));
     }
     match ui::confirm("Go on with that?")? {
         true => Ok(()),
@@ -65,8 +65,10 @@ fn variables(loaded: &Loaded, project: &Project) -> String {
         known.insert(name);
         let from = from(name, default);
         text.push_str(&format!(
-            "{name}\t{from}\t{}\t{default}\n",
-            variable.required
+            "{}\t{from}\t{}\t{}\n",
+            name.escape_debug(),
+            variable.required,
+            default.escape_debug()
         ));
     }
     let objects = project.secrets.values().chain(project.configs.values());
@@ -74,7 +76,11 @@ fn variables(loaded: &Loaded, project: &Project) -> String {
     let mut by_name: BTreeSet<&str> = loaded.taken.iter().map(String::as_str).collect();
     by_name.extend(objects.filter(|name| !name.is_empty()));
     for name in by_name.difference(&known) {
-        text.push_str(&format!("{name}\t{}\tfalse\t\n", from(name, "")));
+        text.push_str(&format!(
+            "{}\t{}\tfalse\t\n",
+            name.escape_debug(),
+            from(name, "")
+        ));
     }
     match text.is_empty() {
         true => text,

@@ -36,7 +36,7 @@ impl Command for Scale {
             .map(|text| text.split('=').next().unwrap_or(text).to_owned())
             .collect();
         let options = Making::default().options(&names)?;
-        let mut scene = Scene::of_files(&call, &names).await?;
+        let mut scene = Scene::of_confirmed_files(&call, &names).await?;
         let _hold = Hold::of(&call, &scene).await?;
         scene.project.select(&names, !self.no_deps);
         super::provider::provide(&call.globals, &mut scene)?;

@@ -61,7 +61,7 @@ impl Command for Watch {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        let mut scene = Scene::of_files(&call, &call.operands).await?;
+        let mut scene = Scene::of_confirmed_files(&call, &call.operands).await?;
         scene.project.select(&call.operands, true);
         if !self.no_up {
             let _hold = Hold::of(&call, &scene).await?;

@@ -3,6 +3,7 @@
 mod flow;
 mod local;
 mod plan;
+mod records;
 pub(in crate::commands) mod remote;
 
 use hull_api::client::FilesOf;

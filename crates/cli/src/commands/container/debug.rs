@@ -72,7 +72,11 @@ impl Command for Debug {
             container.name.trim_start_matches('/')
         ));
         line.push("--label=hull.debug=true".to_owned());
-        let beside = format!("debug-{}-{}", &id[..12.min(id.len())], std::process::id());
+        // Nobody else's, whatever numbers processes have there.
+        let mut random = [0_u8; 8];
+        let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+        let random = u64::from_ne_bytes(random);
+        let beside = format!("debug-{}-{random:016x}", &id[..12.min(id.len())]);
         line.push(format!("--name={beside}"));
         if self.privileged {
             line.push("--privileged".to_owned());

@@ -10,6 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tar::{Archive, Builder, Entry, EntryType, Header};
 
 use super::plan::{Kind, Rename};
+use super::records::{Plain, attribute};
 use crate::packing::{Packer, set_attributes};
 
 /// What is looked at at a time for holes, which file systems keep in blocks of 4 KiB and more.
@@ -64,7 +65,7 @@ pub(super) fn unpack(
     rename: Option<&Rename>,
     keep_owner: bool,
 ) -> io::Result<u64> {
-    let mut archive = Archive::new(input);
+    let mut archive = Archive::new(Plain::new(input));
     archive.set_preserve_ownerships(keep_owner);
     let mut directories = Vec::new();
     let mut copied = 0;
@@ -78,13 +79,24 @@ pub(super) fn unpack(
         check_parents(directory, &name)?;
         if entry.header().entry_type().is_dir() {
             make_directory(&target)?;
-            directories.push((target, entry.header().mode()?));
+            let whose = match keep_owner {
+                true => Some(owner(entry.header())?),
+                false => None,
+            };
+            directories.push((target, entry.header().mode()?, whose));
             continue;
         }
         replace(&mut entry, &target, directory, rename, keep_owner)?;
     }
     // Last, because a directory that may not be written still takes its content.
-    for (path, mode) in directories.into_iter().rev() {
+    for (path, mode, whose) in directories.into_iter().rev() {
+        // A link, the user's own or the archive's: what it leads to is not the archive's to change.
+        if !fs::symlink_metadata(&path)?.is_dir() {
+            continue;
+        }
+        if let Some(whose) = whose {
+            std::os::unix::fs::lchown(&path, whose.0, whose.1)?;
+        }
         fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777))?;
     }
     Ok(copied)
@@ -169,7 +181,15 @@ fn write_file(entry: &mut Entry<'_, impl Read>, target: &Path, keep_owner: bool)
         set_attributes(&file, &attributes);
     }
     file.set_permissions(fs::Permissions::from_mode(header.mode()? & 0o7777))?;
-    let modified = UNIX_EPOCH + Duration::from_secs(header.mtime()?);
+    let seconds = header.mtime()?.cast_signed();
+    let length = Duration::from_secs(seconds.unsigned_abs());
+    let modified = match seconds < 0 {
+        true => UNIX_EPOCH.checked_sub(length),
+        false => UNIX_EPOCH.checked_add(length),
+    };
+    let Some(modified) = modified else {
+        return Ok(());
+    };
     file.set_times(
         fs::FileTimes::new()
             .set_accessed(modified)
@@ -182,7 +202,7 @@ fn attributes_of(entry: &mut Entry<'_, impl Read>) -> io::Result<Vec<(String, Ve
     for one in entry.pax_extensions()?.into_iter().flatten() {
         let one = one?;
         if let Ok(key) = one.key() {
-            found.push((key.to_owned(), one.value_bytes().to_owned()));
+            found.extend(attribute(key, one.value_bytes()));
         }
     }
     Ok(found)
@@ -296,7 +316,7 @@ mod tests {
         fs::write(source.join("d/f"), "text").unwrap();
         fs::hard_link(source.join("d/f"), source.join("h")).unwrap();
         let file = fs::File::open(source.join("d/f")).unwrap();
-        set_attributes(&file, &[("SCHILY.xattr.user.a".to_owned(), b"b".to_vec())]);
+        set_attributes(&file, &[("user.a".to_owned(), b"b\nc".to_vec())]);
         std::os::unix::fs::symlink("/etc/passwd", source.join("l")).unwrap();
         fs::set_permissions(source.join("d"), fs::Permissions::from_mode(0o555)).unwrap();
         let mut tar = Vec::new();
@@ -359,6 +379,33 @@ mod tests {
         let copied = fs::metadata(target.join("file")).unwrap();
         assert!(copied.blocks() * 512 < 1 << 20, "{}", copied.blocks());
         assert!(fs::read(source.join("file")).unwrap() == fs::read(target.join("file")).unwrap());
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_changed() {
+        let scratch = Scratch::new("modes");
+        let (inside, outside) = (scratch.0.join("in"), scratch.0.join("out"));
+        fs::create_dir(&inside).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o700)).unwrap();
+        let mut builder = Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        builder.append_link(&mut header, "l", &outside).unwrap();
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(0o777);
+        // No time that there is.
+        header.set_mtime(u64::MAX);
+        builder.append_data(&mut header, "l", io::empty()).unwrap();
+        let tar = builder.into_inner().unwrap();
+        unpack(tar.as_slice(), &inside, None, false).unwrap();
+        assert_eq!(
+            fs::metadata(&outside).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
     }
 
     #[test]
