@@ -42,7 +42,7 @@ pub(super) fn confirm(call: &Call, loaded: &Loaded, yes: bool) -> Result<()> {
         return Err(Error::new(
             "a project of somebody else is brought up only if all that is confirmed",
         )
-        .with_hint("`up`, `create` and `run` take `--yes`"));
+        .with_hint("add `--yes` (`up`, `create` and `run` take it)"));
     }
     match ui::confirm("Go on with that?")? {
         true => Ok(()),
