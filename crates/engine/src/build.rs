@@ -51,10 +51,20 @@ const HOSTNAME: &str = "buildkitsandbox";
 /// The largest piece of output that a frame announces and is read at once.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// Held while a builder is opened.
+static OPENING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 impl Engine {
     /// The builder.
     pub fn builder(&self) -> Result<&Arc<Builder>> {
         let services = self.services();
+        if let Some(builder) = services.builder.get() {
+            return Ok(builder);
+        }
+        // A second one that opens would take what the first one's builds are writing for remains.
+        let _alone = OPENING
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(builder) = services.builder.get() {
             return Ok(builder);
         }
