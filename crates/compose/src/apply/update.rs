@@ -142,8 +142,9 @@ impl Engine<'_> {
     /// Those of the old containers that are still there, by name.
     async fn unreplaced(&self, olds: &[&Container]) -> Result<Vec<String>> {
         let now = super::containers(self.client, &self.project.name).await?;
-        let same = |one: &&Container| olds.iter().any(|old| one.id() == old.id());
-        let stay = now.iter().filter(same);
+        // The engine's order is of when they were made, which may be one and the same moment.
+        let named = |old: &&Container| now.iter().find(|one| one.id() == old.id());
+        let stay = olds.iter().filter_map(named);
         Ok(stay.map(|one| one.name().to_owned()).collect())
     }
 
