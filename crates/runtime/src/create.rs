@@ -23,6 +23,7 @@ use crate::{
     error::{Context, Error, invalid},
     hooks::{self, HookState},
     init::{Init, Joined, RuntimeSide, name},
+    net_devices::{self, NetDevices},
     options::{Root, StartSignal, Stdio},
     plan::{
         MachinePlan, NamespacePlan, ProcessPlan, mappings, plan_machine, plan_namespaces,
@@ -135,6 +136,8 @@ pub fn create(options: CreateOptions<'_>) -> Result<Created, Error> {
         let _ = process::signal(&copy, libc::SIGKILL);
         let _ = process::wait(&copy);
     });
+    map_users(pid, options.spec)?;
+    net_devices::hand_on(&plan.net_devices, pid, &joined, &mut undo)?;
     let console = converse(&ours, pid, options.spec, options.id, options.bundle)?;
     apply_limits(pid, &plan.process)?;
     undo.keep();
@@ -154,6 +157,7 @@ struct Plan {
     machine: MachinePlan,
     seccomp: Option<Program>,
     listener: Option<OwnedFd>,
+    net_devices: NetDevices,
     root: OwnedFd,
     root_at: Option<std::path::PathBuf>,
     mounts: Vec<prepare::Prepared>,
@@ -190,6 +194,7 @@ impl Plan {
             machine: plan_machine(spec)?,
             seccomp,
             listener,
+            net_devices: net_devices::plan(spec, &namespaces)?,
             root: prepare::root(spec, options.bundle, &options.root, &owners)?,
             root_at,
             mounts: prepare::mounts(spec, options.bundle, &owners)?,
@@ -489,7 +494,6 @@ fn converse(
     id: &str,
     bundle: &Path,
 ) -> Result<Option<OwnedFd>, Error> {
-    map_users(pid, spec)?;
     // Not everybody listens; who does not may have failed already, and is heard below.
     let _ = channel.say(&Word::Go(pid.to_string()));
     loop {

@@ -17,6 +17,7 @@ mod create;
 mod error;
 mod exec;
 mod init;
+mod net_devices;
 mod notice;
 mod options;
 mod plan;

@@ -52,6 +52,40 @@ fn bundles_of_other_runtimes_run_unchanged() {
 }
 
 #[test]
+fn a_device_of_the_hosts_network_becomes_the_containers() {
+    let run = |bundle: &Bundle| {
+        bundle.write();
+        let script = format!(
+            "ip link add given mtu 1400 type veth peer name other && ip addr add 10.77.0.2/24 dev given && \
+             ip link set given up && {RUNTIME} --root {} run {}; code=$?; ip addr show given; exit $code",
+            bundle.state_root().display(),
+            bundle.id
+        );
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--net", "--mount", "--", "sh", "-c", &script]);
+        outcome(command.current_dir(&bundle.directory).output().unwrap())
+    };
+    let mut bundle = Bundle::new("busybox ip addr show eth7");
+    bundle.spec["linux"]["netDevices"] = json!({ "given": { "name": "eth7" } });
+    let ran = run(&bundle);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for told in ["eth7", "10.77.0.2/24", "mtu 1400", "UP"] {
+        assert!(ran.stdout.contains(told), "{told}: {}", ran.stdout);
+    }
+    // It went with the container's network.
+    assert!(ran.stderr.contains("does not exist"), "{}", ran.stderr);
+    bundle.assert_gone();
+    // A container that fails gives it back as it was.
+    bundle.spec["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] });
+    let failed = run(&bundle);
+    assert_ne!(failed.code, 0);
+    for told in ["given", "10.77.0.2/24", "UP"] {
+        assert!(failed.stdout.contains(told), "{told}: {}", failed.stdout);
+    }
+    bundle.assert_gone();
+}
+
+#[test]
 fn an_exit_code_is_passed_on_and_nothing_is_left() {
     let bundle = Bundle::new("exit 7");
     assert_eq!(bundle.run().code, 7);

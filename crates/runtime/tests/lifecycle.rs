@@ -152,10 +152,18 @@ fn a_hook_that_fails_or_hangs_stops_a_start_but_not_an_end() {
         outcome.stderr
     );
     bundle.assert_gone();
-    bundle.spec["hooks"] = json!({
-        "poststart": [{ "path": "/bin/false" }], "poststop": [{ "path": "/bin/false" }]
-    });
+    // What follows the end changes nothing of it; what follows the start ends it.
+    bundle.spec["hooks"] = json!({ "poststop": [{ "path": "/bin/false" }] });
     assert_eq!(bundle.run().code, 0);
+    bundle.spec["process"]["args"] = json!(["sleep", "1000"]);
+    bundle.spec["hooks"] = json!({ "poststart": [{ "path": "/bin/false" }] });
+    let outcome = bundle.run();
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("poststart hook #0"),
+        "{}",
+        outcome.stderr
+    );
     bundle.assert_gone();
 }
 

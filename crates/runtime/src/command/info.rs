@@ -349,7 +349,7 @@ pub(super) fn features() -> Result<(), String> {
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
             "memoryPolicy": { "enabled": true },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } }
         }
     });

@@ -238,7 +238,7 @@ pub(super) fn run(global: &Global, rest: &[String]) -> Result<ExitCode, String> 
     let making = Making::new(global, rest)?;
     if making.args.has("detach") {
         let container = create_detached(global, &making).inspect_err(|_| making.abandon(None))?;
-        let started = start_container(global, &container);
+        let started = start_container(&container);
         return match started {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => {
@@ -270,7 +270,12 @@ fn run_foreground(global: &Global, making: &Making) -> Result<ExitCode, String> 
         let _ = destroy(global, &container, true);
         return Err(start_text(error));
     }
-    poststart(global, &container);
+    if let Err(error) = poststart(&container) {
+        let _ = process::signal(&created.pidfd, libc::SIGKILL);
+        let _ = process::wait(&created.pidfd);
+        let _ = destroy(global, &container, true);
+        return Err(error);
+    }
     let ended = foreground::wait(&guard, &created.pidfd, created.console.as_ref()).map_err(text)?;
     if !making.args.has("keep") {
         destroy(global, &container, true)?;
@@ -282,13 +287,13 @@ pub(super) fn start(global: &Global, rest: &[String]) -> Result<(), String> {
     let args = Args::parse_mixed(&[], rest)?;
     let container = Container::load(&global.root, args.id()?)?;
     match container.status()? {
-        Status::Created => start_container(global, &container),
+        Status::Created => start_container(&container),
         Status::Stopped => Err("cannot start a container that has stopped".into()),
         _ => Err("cannot start an already running container".into()),
     }
 }
 
-fn start_container(global: &Global, container: &Container) -> Result<(), String> {
+fn start_container(container: &Container) -> Result<(), String> {
     let connection = in_directory(&container.directory, |path| {
         let socket = std::os::unix::net::UnixStream::connect(path)?;
         Ok(OwnedFd::from(socket))
@@ -296,21 +301,23 @@ fn start_container(global: &Global, container: &Container) -> Result<(), String>
     // From here on the container counts as started, whatever comes of it.
     let _ = fs::remove_file(container.socket());
     start_through(connection).map_err(start_text)?;
-    poststart(global, container);
-    Ok(())
+    poststart(container).inspect_err(|_| {
+        if let Some(pidfd) = container.pidfd() {
+            let _ = process::signal(&pidfd, libc::SIGKILL);
+        }
+    })
 }
 
-/// A failure is told, and changes nothing.
-fn poststart(global: &Global, container: &Container) {
+/// Who fails here ends the container.
+fn poststart(container: &Container) -> Result<(), String> {
     let list = container
         .spec
         .hooks()
         .as_ref()
         .and_then(|hooks| hooks.poststart().as_ref());
-    if list.is_some()
-        && let Err(error) = hooks::run(list, "poststart", &container.hook_state("running"))
-    {
-        global.log.warn(&error.to_string());
+    match list {
+        None => Ok(()),
+        list => hooks::run(list, "poststart", &container.hook_state("running")).map_err(text),
     }
 }
 

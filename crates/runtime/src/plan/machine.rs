@@ -21,13 +21,6 @@ pub(crate) fn plan_machine(spec: &Spec) -> Result<MachinePlan, Error> {
     if linux.intel_rdt().is_some() {
         return Err(unsupported("intelRdt is not supported"));
     }
-    if linux
-        .net_devices()
-        .as_ref()
-        .is_some_and(|devices| !devices.is_empty())
-    {
-        return Err(unsupported("netDevices is not supported"));
-    }
     let personality = linux
         .personality()
         .as_ref()
@@ -93,7 +86,6 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused() {
-        assert!(plan(r#"{"netDevices":{"eth1":{}}}"#).is_err());
         assert!(plan(r#"{"intelRdt":{"closID":"x"}}"#).is_err());
         assert_eq!(plan("{}").unwrap(), MachinePlan::default());
     }

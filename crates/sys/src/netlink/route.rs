@@ -41,6 +41,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
 const IFA_F_NODAD: u32 = 2;
+const IFA_F_PERMANENT: u8 = 0x80;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -54,6 +55,7 @@ const ROUTE_FIXED: usize = 12;
 const TABLE_MAIN: u8 = 254;
 const MADE_AT_RUN_TIME: u8 = 3;
 const UNICAST: u8 = 1;
+const EVERYWHERE: u8 = 0;
 
 /// Notification groups: links, IPv4 addresses, IPv6 addresses.
 pub const LINK_GROUP: u32 = 1;
@@ -366,7 +368,6 @@ pub fn move_link(index: u32, namespace: std::os::fd::BorrowedFd<'_>, name: &str)
 
 /// Sends packets for a range by a link: to a gateway there, or to the link itself.
 pub fn add_route(index: u32, (to, length): Prefix, gateway: Option<IpAddr>) -> Message {
-    const EVERYWHERE: u8 = 0;
     const ON_LINK: u8 = 253;
     let scope = if gateway.is_some() {
         EVERYWHERE
@@ -415,7 +416,6 @@ pub fn delete_link(index: u32) -> Message {
 
 /// Gives a link an address. No duplicate detection: the pool is the only giver.
 pub fn add_address(index: u32, prefix: Prefix) -> Message {
-    const EVERYWHERE: u8 = 0;
     address_in_scope(index, prefix, EVERYWHERE)
 }
 
@@ -603,6 +603,17 @@ impl Route {
             .collect())
     }
 
+    /// The addresses of one link that are valid everywhere and do not run out.
+    pub fn lasting_addresses(&mut self, index: u32) -> Result<Vec<Prefix>, Error> {
+        let ask = Message::new("list addresses", GET_ADDRESS, DUMP, &[0; ADDRESS_FIXED]);
+        let answers = self.0.exchange(&[ask])?;
+        let lasting = answers.iter().filter(|answer| is_lasting(&answer.payload));
+        Ok(lasting
+            .filter_map(|answer| parse_address(&answer.payload))
+            .filter_map(|(of, prefix)| (of == index).then_some(prefix))
+            .collect())
+    }
+
     /// The destinations of all routes of the main table, but for default routes.
     pub fn destinations(&mut self) -> Result<Vec<Prefix>, Error> {
         let ask = Message::new("list routes", GET_ROUTE, DUMP, &[0; ROUTE_FIXED]);
@@ -651,6 +662,12 @@ fn parse_address(payload: &[u8]) -> Option<(u32, Prefix)> {
         .get(IFA_LOCAL)
         .or_else(|| attributes.get(IFA_ADDRESS))?;
     Some((u32_at(payload, 4)?, (address(data)?, *payload.get(1)?)))
+}
+
+fn is_lasting(payload: &[u8]) -> bool {
+    // Family, prefix length, flags, scope.
+    let (flags, scope) = (payload.get(2), payload.get(3));
+    flags.is_some_and(|flags| flags & IFA_F_PERMANENT != 0) && scope == Some(&EVERYWHERE)
 }
 
 fn parse_destination(payload: &[u8]) -> Option<Prefix> {
