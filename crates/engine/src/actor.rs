@@ -248,7 +248,7 @@ pub(crate) fn launch(
 
 impl Actor {
     async fn run(mut self) {
-        self.resume();
+        self.resume().await;
         while !self.gone {
             let wake_at = self.wake_at;
             let due = async move {
@@ -270,9 +270,17 @@ impl Actor {
 
     /// After a daemon's restart: what was due is due at once, but for a restart, which is
     /// [ordered](crate::order) when what it waits for is there.
-    fn resume(&mut self) {
-        if self.record.state.is_running() && self.events.is_none() {
+    async fn resume(&mut self) {
+        if !self.record.state.is_running() {
+            return;
+        }
+        if self.events.is_none() {
             self.wake_at = Some(Instant::now());
+        }
+        let health = self.record.health.as_ref().map(|health| health.status);
+        if health == Some(HealthStatus::Unhealthy) {
+            // Who was about to act on it is gone.
+            self.act_on_unhealthy().await;
         }
     }
 
@@ -359,21 +367,34 @@ impl Actor {
 
     async fn start_asked(&mut self) -> Result<()> {
         self.permitted(Command::Start)?;
-        self.wake_at = None;
+        let due = self.wake_at.take();
         self.record.restarts = 0;
         self.backoff_step = 0;
         self.record.asked_to_stop = false;
-        self.start().await
+        let outcome = self.start().await;
+        if outcome.is_err() && matches!(self.record.state, State::Restarting { .. }) {
+            // Nothing came of it: its policy goes on.
+            self.wake_at = due;
+        }
+        outcome
     }
 
-    /// The daemon ended it, so nobody's wish is undone by this, and it is counted like any other restart.
+    /// The daemon ended it: it is counted like any other restart, and tried again if the host is what is wrong.
     async fn revive(&mut self, reply: Reply<()>) {
         let outcome = match self.permitted(Command::Start) {
+            // Somebody stopped it meanwhile: that wish stands.
+            Ok(()) if self.record.asked_to_stop => Err(self.refused(Refusal::NotRunning)),
             Ok(()) => {
                 self.wake_at = None;
-                self.record.restarts += 1;
-                self.record.asked_to_stop = false;
-                self.start().await
+                if let State::Exited { exit, .. } = &self.record.state {
+                    self.record.state = State::Restarting {
+                        started_at_ns: exit.started_at_ns,
+                        exit: exit.clone(),
+                    };
+                    self.save();
+                }
+                self.restart().await;
+                Ok(())
             }
             Err(refused) => Err(refused),
         };
@@ -405,7 +426,16 @@ impl Actor {
                 ..
             }
         );
-        if !is_final && !self.gone && !self.record.asked_to_stop {
+        let has_tries = match self.record.host.restart_policy {
+            RestartPolicy::No => false,
+            RestartPolicy::OnFailure { retries_max } => {
+                retries_max == 0 || self.record.restarts < retries_max
+            }
+            RestartPolicy::Always | RestartPolicy::UnlessStopped | RestartPolicy::OnUnhealthy => {
+                true
+            }
+        };
+        if !is_final && has_tries && !self.gone && !self.record.asked_to_stop {
             self.record.state = before;
             self.save();
             self.wake_at = Some(Instant::now() + backoff(self.backoff_step));
@@ -433,34 +463,25 @@ impl Actor {
                 "the start broke off: {panic}"
             ))),
         };
-        let outcome = outcome.and_then(|started| {
-            let events = EventStream::new(started.events)
-                .map_err(|error| start::Failed::internal(error.to_string()))?;
-            let health = started.has_probe.then(unknown_health);
-            Ok((
-                started.run,
-                started.endpoints,
-                started.published,
-                health,
-                events,
-                started.claim,
-            ))
-        });
         match outcome {
-            Ok((run, endpoints, published, health, events, claim)) => {
-                self.events = Some(events);
-                self.record.endpoints = endpoints;
-                self.record.published = published;
+            Ok(started) => {
+                // It runs, whatever happens here: if it cannot be followed yet, that is tried again.
+                self.events = EventStream::new(started.events)
+                    .inspect_err(|error| tracing::warn!(%error, "cannot follow a shim yet"))
+                    .ok();
+                self.wake_at = self.events.is_none().then(|| Instant::now() + SILENCE);
+                self.record.endpoints = started.endpoints;
+                self.record.published = started.published;
                 // Who looks before the first probe must find that there will be one.
-                self.record.health = health;
+                self.record.health = started.has_probe.then(unknown_health);
                 if let State::Exited { exit, .. } | State::Restarting { exit, .. } =
                     &self.record.state
                 {
                     self.record.last_end_ns = exit.finished_at_ns;
                 }
-                self.record.state = State::Running(run);
+                self.record.state = State::Running(started.run);
                 self.save();
-                drop(claim);
+                drop(started.claim);
                 self.services.say_volumes("mount", &self.record);
                 self.services
                     .say_attachments("connect", &self.record.endpoints);
@@ -502,11 +523,13 @@ impl Actor {
         } else {
             Command::Stop
         };
-        self.permitted(command)?;
-        if matches!(self.record.state, State::Restarting { .. }) {
-            self.cancel_restart();
+        let is_restarting = matches!(self.record.state, State::Restarting { .. });
+        // As with Docker, who kills it while it waits for its restart calls that off.
+        if is_restarting && (intent != Intent::Signal || self.means_stop(signal)) {
+            self.cancel_restart(intent);
             return Ok(());
         }
+        self.permitted(command)?;
         if intent != Intent::Signal {
             self.intent = intent;
         }
@@ -563,8 +586,8 @@ impl Actor {
         signal == libc::SIGKILL || signal == libc::SIGTERM || signal == self.record.stop_signal()
     }
 
-    fn cancel_restart(&mut self) {
-        self.record.asked_to_stop = true;
+    fn cancel_restart(&mut self, intent: Intent) {
+        self.record.asked_to_stop |= intent != Intent::Restart;
         if let State::Restarting { exit, .. } = &self.record.state {
             self.record.state = State::Exited {
                 exit: exit.clone(),
@@ -699,10 +722,11 @@ impl Actor {
         self.services.shim_of(&self.record.id)
     }
 
-    /// Stores the record and shows it.
-    fn save(&self) {
-        self.services.save(&self.record);
+    /// Stores the record and shows it; says whether it is stored.
+    fn save(&self) -> bool {
+        let stored = self.services.save(&self.record);
         self.publish();
+        stored
     }
 
     fn publish(&self) {

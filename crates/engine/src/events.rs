@@ -18,6 +18,12 @@ use crate::{error::Result, store::Store, time::now_ns};
 /// How many events are kept in memory.
 const RING: usize = 512;
 
+/// How many events wait at most for a file that takes none.
+const UNSTORED_MAX: usize = 20_000;
+
+/// How long until a file that took none is asked again.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
 /// How many events a slow watcher reads from the file at once.
 const BATCH: usize = 256;
 
@@ -245,6 +251,18 @@ impl Shared {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A full disk may have room again by and by. Until then, what the file would not keep either is let go.
+    fn pause<'a>(&'a self, mut ring: MutexGuard<'a, Ring>) -> MutexGuard<'a, Ring> {
+        while ring.events.len() > UNSTORED_MAX {
+            if let Some((seq, _)) = ring.events.pop_front() {
+                ring.stored = ring.stored.max(seq);
+            }
+        }
+        let waiting = |ring: &mut Ring| !ring.closed;
+        let waited = self.to_store.wait_timeout_while(ring, STORE_AGAIN, waiting);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// The thread: copies the ring to the file, a batch at a time.
     fn write_out(&self) {
         let mut ring = self.lock();
@@ -271,12 +289,19 @@ impl Shared {
                     Some((*seq, event.time_ns, serde_json::to_string(&**event).ok()?))
                 })
                 .collect();
-            if let Err(error) = self.store.append_events(&rows) {
-                tracing::error!(%error, "cannot store events");
-            }
+            let outcome = self.store.append_events(&rows);
             ring = self.lock();
-            if let Some((seq, _)) = batch.last() {
+            if let Some((seq, _)) = batch.last()
+                && outcome.is_ok()
+            {
                 ring.stored = *seq;
+            }
+            if let Err(error) = outcome {
+                tracing::error!(%error, "cannot store events");
+                if ring.closed {
+                    return;
+                }
+                ring = self.pause(ring);
             }
         }
     }

@@ -153,7 +153,10 @@ impl Starts {
         }
         self.services.waits.all().remove(&handle.id);
         let is_coming = self.is_coming(&handle.id);
-        let outcome = if is_coming && handle.called_off.load(Ordering::Relaxed) {
+        // Who has run meanwhile was started by somebody: what follows is theirs.
+        let has_run = handle.lifecycle().borrow().exits > 0;
+        let is_off = has_run || handle.called_off.load(Ordering::Relaxed);
+        let outcome = if is_coming && is_off {
             Ok(())
         } else if is_coming {
             handle.order(Order::Start).await

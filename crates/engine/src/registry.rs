@@ -99,7 +99,11 @@ impl Registry {
 
     /// Remembers whose an exec session is.
     pub(crate) fn insert_exec(&self, exec: ExecId, owner: ContainerId) {
-        self.write().execs.insert(exec, owner);
+        let mut tables = self.write();
+        // Its container may be gone by now.
+        if tables.handles.contains_key(&owner) {
+            tables.execs.insert(exec, owner);
+        }
     }
 
     /// Forgets an exec session.

@@ -51,8 +51,16 @@ pub(crate) async fn take_up(services: &Arc<Services>) -> Result<()> {
         let id = record.id.clone();
         if let Err(error) = services.registry.reserve(&record.name, &id) {
             tracing::error!(container = id.short(), %error, "its name is taken");
-            record.name = crate::names::random(1);
-            services.registry.reserve(&record.name, &id)?;
+            let mut attempt = 1;
+            loop {
+                record.name = crate::names::random(attempt);
+                if services.registry.reserve(&record.name, &id).is_ok() {
+                    break;
+                }
+                attempt += 1;
+            }
+            services.save(&record);
+            services.keep_copy(&record);
         }
         let events = match events.map(EventStream::new).transpose() {
             Ok(events) => events,
@@ -78,13 +86,15 @@ pub(crate) async fn take_up(services: &Arc<Services>) -> Result<()> {
 
 /// Whether its policy starts it together with the daemon.
 fn wants_start(record: &Record) -> bool {
-    let State::Exited { .. } = record.state else {
+    let State::Exited { exit, failure } = &record.state else {
         return false;
     };
     match record.host.restart_policy {
         RestartPolicy::Always => true,
         RestartPolicy::UnlessStopped => !record.asked_to_stop,
-        RestartPolicy::No | RestartPolicy::OnFailure { .. } | RestartPolicy::OnUnhealthy => false,
+        // The earlier daemon died between its end and its start.
+        RestartPolicy::OnUnhealthy => !record.asked_to_stop && exit.code != 0 && failure.is_none(),
+        RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
     }
 }
 

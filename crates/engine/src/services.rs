@@ -111,14 +111,15 @@ impl Services {
     }
 
     /// Stores a record. A full disk must not stop a container's owner: it is logged, the record is
-    /// stored again with the next change, and the shim holds what happened until then.
-    pub(crate) fn save(&self, record: &Record) {
-        if let Err(error) = self
-            .store
-            .put_always(Kind::Container, record.id.as_str(), record)
-        {
+    /// stored again with the next change, and the shim holds what happened until then. Says whether
+    /// it is stored.
+    pub(crate) fn save(&self, record: &Record) -> bool {
+        let id = record.id.as_str();
+        let stored = self.store.put_always(Kind::Container, id, record);
+        if let Err(error) = &stored {
             tracing::error!(container = record.id.short(), %error, "cannot store the record");
         }
+        stored.is_ok()
     }
 
     /// Lays a copy of the record beside what it describes, for the day the state file is lost.

@@ -215,12 +215,23 @@ impl Shim {
 
     /// Whether all that is left is to tell a daemon how it ended, and none is here.
     fn may_be_forgotten(&self) -> bool {
-        self.exit.is_some() && self.connections.is_empty() && self.leaving.is_none()
+        let is_idle = self.exit.is_some() || self.is_only_made();
+        is_idle && self.connections.is_empty() && self.leaving.is_none()
+    }
+
+    /// Its container was made and not started: whoever asked for it may have died meanwhile.
+    fn is_only_made(&self) -> bool {
+        self.processes.values().any(|process| {
+            process.role == Role::Init && matches!(process.stage, Stage::Created { .. })
+        })
     }
 
     /// Somebody took our socket away, so no daemon will ever come: there is nobody to wait for.
     fn leave_if_forgotten(&mut self) {
         if self.may_be_forgotten() && identity(&self.directory) != self.socket_identity {
+            if self.exit.is_none() {
+                self.abandon();
+            }
             self.leaving = Some(Instant::now());
         }
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use hull_api::{
     ApiVersion,
     types::{
-        ContainerInspect, FlatNetworkSettings, GraphDriver, NetworkSettings, PortBinding, PortMap,
-        SnapshotStorage, Storage,
+        ContainerInspect, FlatNetworkSettings, GraphDriver, HostConfig, NetworkSettings,
+        PortBinding, PortMap, SnapshotStorage, Storage,
     },
     version::Feature,
 };
@@ -70,7 +70,10 @@ pub(crate) fn to_wire(engine: &Engine, record: &Record, version: ApiVersion) -> 
         driver: DRIVER.to_owned(),
         platform: "linux".to_owned(),
         exec_ids: exec_ids(engine, record),
-        host_config: host::to_wire(&record.host, shown(engine)),
+        host_config: HostConfig {
+            links: null_if_empty(engine.links_of(record)),
+            ..host::to_wire(&record.host, shown(engine))
+        },
         graph_driver: (!snapshot).then(|| GraphDriver {
             data: None,
             name: DRIVER.to_owned(),

@@ -49,6 +49,38 @@ scenario!(kill_sends_any_signal(scene) {
     assert!(text.to_lowercase().contains("invalid signal"), "{text}");
 });
 
+scenario!(who_is_told_of_a_kill_finds_it_ended(scene) {
+    scene.ok("run -d --name box busybox sleep 1000");
+    for _ in 0..5 {
+        scene.ok("kill box");
+        assert_eq!(scene.inspect("box", "{{.State.Status}}"), "exited");
+        scene.ok("start box");
+        assert_eq!(scene.inspect("box", "{{.State.Running}}"), "true");
+    }
+    scene.ok("kill box");
+    assert_eq!(scene.ok("rm box"), "box");
+});
+
+scenario!(a_kill_calls_the_next_restart_off(scene) {
+    scene.ok("run -d --restart always --name box busybox false");
+    until("it waits for its restart", || scene.run("kill -s HUP box").stderr.contains("is restarting"));
+    scene.ok("kill box");
+    assert_eq!(scene.inspect("box", "{{.State.Status}}"), "exited");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(scene.inspect("box", "{{.State.Status}}"), "exited");
+});
+
+scenario!(a_link_is_to_a_container_and_not_to_its_name(scene) {
+    scene.ok("run -d --name db busybox sleep 1000");
+    scene.ok("create --name web --link db:store busybox grep -c store /etc/hosts");
+    scene.ok("rename db old");
+    assert_eq!(scene.inspect("web", "{{.HostConfig.Links}}"), "[/old:/web/store]");
+    assert_eq!(scene.ok("start -a web"), "1");
+    let text = scene.fails(125, "run --link nobody:store busybox true");
+    assert!(text.contains("could not get container for nobody"), "{text}");
+    assert!(!text.contains("Unable to find image"), "{text}");
+});
+
 scenario!(a_paused_container_stands_still(scene) {
     scene.ok("run -d --name box busybox sh -c 'n=0; while :; do n=$((n+1)); echo $n > /n; sleep 0.01; done'");
     until("it counts", || scene.run("exec box cat /n").code == 0);

@@ -33,6 +33,7 @@ impl Actor {
         }
         self.services.networks.rename(&self.record);
         self.save();
+        self.services.keep_copy(&self.record);
         self.say(
             "rename",
             BTreeMap::from([("oldName".to_owned(), format!("/{old}"))]),

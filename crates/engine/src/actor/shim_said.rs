@@ -56,18 +56,19 @@ impl Actor {
         let endpoints = std::mem::take(&mut self.record.endpoints);
         self.record.published.clear();
         // Stored before the shim is let go: until then the shim would tell it again.
-        self.save();
+        let stored = self.save();
         // Waiters are told the code together with the end, never the end first.
         self.lifecycle.send_if_modified(|life| {
             life.exits += 1;
             life.code = exit.code;
             false
         });
+        // Until it is, its shim is the only one who knows; it leaves when its place is taken.
         let dismissed = match events {
-            Some(events) => events.dismiss().await.is_ok(),
-            None => false,
+            Some(events) if stored => events.dismiss().await.is_ok(),
+            _ => false,
         };
-        if !dismissed {
+        if stored && !dismissed {
             self.link().dismiss().await;
         }
         self.services.release_network(endpoints.clone()).await;
@@ -176,6 +177,8 @@ impl Actor {
             HealthAction::None => return,
             // The exit that follows is not the user's wish, so the restart policy decides.
             HealthAction::Kill => self.link().ask(kill).await.map(drop),
+            // Its user has it ended already.
+            HealthAction::Restart if self.record.asked_to_stop => return,
             HealthAction::Restart | HealthAction::Stop => {
                 let stop = action == HealthAction::Stop;
                 let (services, id) = (Arc::clone(&self.services), self.record.id.to_string());

@@ -296,12 +296,31 @@ pub(crate) fn settle(
     {
         services.registry.find(reference)?;
     }
+    settle_links(services, host)?;
     if host.shm_size == 0 {
         host.shm_size = services.config.shm_size;
     }
     let warnings = crate::spec::validate(config, host, &services.host)?;
     services.check_remap(host)?;
     Ok(warnings)
+}
+
+/// Links of the default bridge are to containers, by id, so that a rename changes nothing; elsewhere they are to names.
+fn settle_links(services: &Services, host: &mut HostConfig) -> Result<()> {
+    if host.network_mode != NetworkMode::Bridge {
+        return Ok(());
+    }
+    for link in &mut host.links {
+        let (reference, alias) = link.split_once(':').unwrap_or((link, link));
+        let reference = reference.trim_start_matches('/');
+        let target = services.registry.find(reference).map_err(|error| {
+            // Not as something missing: clients would take that for the image.
+            Error::Invalid(format!("could not get container for {reference}: {error}"))
+        })?;
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        *link = format!("{}:{alias}", target.id);
+    }
+    Ok(())
 }
 
 /// How many bytes the container may write, if it says so.

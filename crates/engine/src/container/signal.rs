@@ -7,6 +7,8 @@ use crate::{
     model::Name,
 };
 
+use super::stop::KILLED_WITHIN;
+
 impl Engine {
     /// Runs it. [`Error::NotModified`] if it runs already.
     pub async fn start(&self, reference: &str) -> Result<()> {
@@ -17,6 +19,8 @@ impl Engine {
     pub async fn kill(&self, reference: &str, signal: Option<i32>) -> Result<()> {
         let handle = self.find(reference)?;
         let signal = signal.unwrap_or(libc::SIGKILL);
+        let mut life = handle.lifecycle();
+        let exits = life.borrow().exits;
         let order = handle.order(|reply| Order::Signal {
             signal,
             intent: Intent::Signal,
@@ -27,7 +31,18 @@ impl Engine {
                 Error::State(format!("cannot kill container: {reference}: {text}"))
             }
             other => other,
-        })
+        })?;
+        if signal != libc::SIGKILL {
+            return Ok(());
+        }
+        // As with Docker: who is answered finds it ended.
+        let over = life.wait_for(move |life| life.exits > exits || !life.running || life.removed);
+        match tokio::time::timeout(KILLED_WITHIN, over).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::Internal(format!(
+                "cannot kill container: {reference}: tried to kill container, but did not receive an exit event"
+            ))),
+        }
     }
 
     /// Freezes all of its processes.

@@ -159,6 +159,8 @@ fn start(
     let mut placed = record.clone();
     placed.endpoints.clone_from(&connected.endpoints);
     placed.published.clone_from(&connected.published);
+    // What the last run's probes said is nothing to act on.
+    placed.health = None;
     services.save(&placed);
 
     let planned = plan(services, record, &connected, undo)?;

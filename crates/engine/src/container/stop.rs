@@ -14,7 +14,7 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a killed process may take to be gone: longer only if it hangs in the kernel.
-const KILLED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Sends the stop signal, waits for the grace period, then kills. `signal` and `timeout_s`
@@ -100,7 +100,11 @@ async fn end(
     if intent == Intent::Stop && matches!(asked, Err(Error::NotModified(_))) {
         handle.called_off.store(true, Ordering::Relaxed);
     }
-    asked?;
+    let grace = match asked {
+        // Its shim is held up or gone: what follows needs none.
+        Err(Error::Unavailable(_)) => Some(Duration::ZERO),
+        asked => asked.map(|()| grace)?,
+    };
     let over = life.wait_for(move |life| life.exits > exits || !life.running || life.removed);
     match grace {
         None => {

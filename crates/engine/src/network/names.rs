@@ -21,6 +21,23 @@ use crate::{
     spec::Files,
 };
 
+impl crate::Engine {
+    /// What a container is linked with, as Docker shows it: `/TARGET:/ITSELF/ALIAS`.
+    pub fn links_of(&self, record: &Record) -> Vec<String> {
+        // Elsewhere links are to names, as they were given.
+        let is_default = record.host.network_mode == NetworkMode::Bridge;
+        let shown = |link: &String| {
+            let (id, alias) = link.split_once(':').filter(|_| is_default)?;
+            let target = self.find(id).ok()?.record();
+            Some(format!("/{}:/{}/{alias}", target.name, record.name))
+        };
+        let links = record.host.links.iter();
+        links
+            .map(|link| shown(link).unwrap_or_else(|| link.clone()))
+            .collect()
+    }
+}
+
 impl Services {
     /// Writes `hosts`, `hostname` and `resolv.conf` into the bundle; files that the user changed
     /// since they were made are kept.

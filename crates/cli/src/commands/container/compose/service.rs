@@ -72,7 +72,7 @@ pub(super) fn of(request: &Value) -> Map<String, Value> {
     put("gpus", json!(gpus(host)));
     put("blkio_config", blkio(host));
     put("logging", logging(host));
-    put("external_links", host["Links"].clone());
+    put("external_links", json!(links(host)));
     put("network_mode", json!(network_mode(host)));
     if let Some(networks) = networks(request) {
         let is_plain = networks.iter().all(|(_, place)| place.is_null());
@@ -391,4 +391,18 @@ fn is_said(value: &Value) -> bool {
         Value::Array(list) => !list.is_empty(),
         Value::Object(map) => !map.is_empty(),
     }
+}
+
+/// `TARGET:ALIAS`, whichever way the request or the daemon says it.
+fn links(host: &Value) -> Vec<String> {
+    let links = host["Links"].as_array().into_iter().flatten();
+    let plain = |link: &str| match link.split_once(':') {
+        Some((target, alias)) => format!(
+            "{}:{}",
+            target.trim_start_matches('/'),
+            alias.rsplit('/').next().unwrap_or(alias)
+        ),
+        None => link.to_owned(),
+    };
+    links.filter_map(Value::as_str).map(plain).collect()
 }
