@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::dir::{DEPTH_MAX, Dir, file_type};
@@ -18,6 +19,9 @@ use crate::error::{Context as _, Result};
 
 /// The unit of `st_blocks`, whatever the file system's own.
 const BLOCK_BYTES: u64 = 512;
+
+/// Room for the names that the kernel gives at a time.
+const NAMES_BYTES: usize = 32 << 10;
 
 /// Bytes of disk that `path` takes, with everything below it; 0: it is not there. What goes away
 /// meanwhile is left out.
@@ -29,12 +33,12 @@ pub fn allocated(path: &Path) -> Result<u64> {
     };
     let mut total = own.blocks() * BLOCK_BYTES;
     if own.is_dir() {
-        let mut seen = HashSet::new();
         match Dir::open(path) {
             Err(error) if is_gone(&error) => {}
             root => {
-                let device = own.dev();
-                total += below(&root.context(what)?, device, 0, &mut seen).context(what)?;
+                total += Walk::on(own.dev())
+                    .below(&root.context(what)?, 0)
+                    .context(what)?
             }
         }
     }
@@ -46,43 +50,58 @@ pub(crate) fn allocated_alone(path: &Path) -> u64 {
     fs::symlink_metadata(path).map_or(0, |meta| meta.blocks() * BLOCK_BYTES)
 }
 
-fn below(
-    directory: &Dir,
+/// A walk over a tree, of one file system.
+struct Walk {
     device: u64,
-    depth: usize,
-    seen: &mut HashSet<(u64, u64)>,
-) -> io::Result<u64> {
-    if depth > DEPTH_MAX {
-        return Err(Errno::NAMETOOLONG.into());
-    }
-    let mut total = 0;
-    for name in directory.names()? {
-        let Some(stat) = directory.stat_if_any(&name)? else {
-            continue;
-        };
-        // What is mounted there lies elsewhere.
-        if stat.st_dev != device {
-            continue;
-        }
-        total += of(&stat, seen);
-        if file_type(&stat) == FileType::Directory {
-            total += child(directory, &name, device, depth, seen)?;
-        }
-    }
-    Ok(total)
+    /// Files that have several names and were counted.
+    seen: HashSet<(u64, u64)>,
+    /// Where the kernel writes names; one directory is read at a time.
+    names: Vec<u8>,
 }
 
-fn child(
-    directory: &Dir,
-    name: &OsStr,
-    device: u64,
-    depth: usize,
-    seen: &mut HashSet<(u64, u64)>,
-) -> io::Result<u64> {
-    match directory.child(name) {
-        Ok(child) => below(&child, device, depth + 1, seen),
-        Err(error) if is_gone(&error) => Ok(0),
-        Err(error) => Err(error),
+impl Walk {
+    fn on(device: u64) -> Self {
+        Self {
+            device,
+            seen: HashSet::new(),
+            names: Vec::with_capacity(NAMES_BYTES),
+        }
+    }
+
+    /// What everything in a directory takes that was not read before.
+    fn below(&mut self, directory: &Dir, depth: usize) -> io::Result<u64> {
+        if depth > DEPTH_MAX {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        let mut total = 0;
+        let mut children = Vec::new();
+        let mut entries = RawDir::new(directory, self.names.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let Some(stat) = directory.stat_if_any(name)? else {
+                continue;
+            };
+            // What is mounted there lies elsewhere.
+            if stat.st_dev != self.device {
+                continue;
+            }
+            total += of(&stat, &mut self.seen);
+            if file_type(&stat) == FileType::Directory {
+                children.push(name.to_owned());
+            }
+        }
+        for name in children {
+            match directory.child(&name) {
+                Ok(child) => total += self.below(&child, depth + 1)?,
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
     }
 }
 

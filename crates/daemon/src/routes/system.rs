@@ -415,15 +415,26 @@ pub(super) async fn disk_usage(request: Request) -> Outcome {
     let per_kind = request.version.has(Feature::DiskUsagePerKind);
     let verbose = request.query.flag("verbose");
     let legacy = !per_kind || !request.query.contains("verbose");
-    let mut usage = DiskUsage::default();
-    if wants("image") {
-        images_usage(&request, &mut usage).await?;
-    }
+    let (mut usage, mut volumes) = (DiskUsage::default(), DiskUsage::default());
+    // The two that look at many files do so side by side.
+    tokio::try_join!(
+        async {
+            match wants("image") {
+                true => images_usage(&request, &mut usage).await,
+                false => Ok(()),
+            }
+        },
+        async {
+            match wants("volume") {
+                true => volumes_usage(&request, &mut volumes).await,
+                false => Ok(()),
+            }
+        }
+    )?;
+    usage.volumes = volumes.volumes;
+    usage.volume_usage = volumes.volume_usage;
     if wants("container") {
         containers_usage(&request, &mut usage).await?;
-    }
-    if wants("volume") {
-        volumes_usage(&request, &mut usage).await?;
     }
     if wants("build-cache") {
         cache_usage(&request, &mut usage).await?;

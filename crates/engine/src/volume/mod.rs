@@ -197,10 +197,30 @@ impl Engine {
         let own = |volume: &Arc<Volume>| self.services().volumes.directory_of(volume);
         let place = |volume: &Arc<Volume>| volume.is_local().then(|| own(volume));
         let places: Vec<_> = volumes.iter().map(place).collect();
-        let size = |place: Option<PathBuf>| hull_image::allocated(&place?).ok();
-        let measure = move || places.into_iter().map(size).collect();
-        self.services().block(measure).await
+        self.services().block(move || measured(&places)).await
     }
+}
+
+/// How many threads measure, at most: the disk is one.
+const MEASURERS: usize = 4;
+
+fn measured(places: &[Option<PathBuf>]) -> Vec<Option<u64>> {
+    let size = |place: &Option<PathBuf>| hull_image::allocated(place.as_ref()?).ok();
+    let threads =
+        std::thread::available_parallelism().map_or(1, |count| count.get().min(MEASURERS));
+    let share = places.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for share in places.chunks(share) {
+            let sizes = move || share.iter().map(size).collect::<Vec<_>>();
+            workers.push((share.len(), scope.spawn(sizes)));
+        }
+        let sizes = workers.into_iter().map(|(count, worker)| {
+            let unknown = |_| vec![None; count];
+            worker.join().unwrap_or_else(unknown)
+        });
+        sizes.flatten().collect()
+    })
 }
 
 pub(crate) fn create(
