@@ -14,6 +14,8 @@ scenario!(a_published_port_answers_on_the_host_and_outside(scene) {
     until("the port answers", || host.fetch("http://127.0.0.1:8080/").as_deref() == Some("web\n"));
     assert_eq!(host.fetch("http://10.99.0.1:8080/").as_deref(), Some("web\n"));
     assert_eq!(outside.fetch("http://10.99.0.1:8080/").as_deref(), Some("web\n"));
+    let text = scene.fails(1, "network create --subnet 10.99.0.0/25 x");
+    assert!(text.contains("10.99.0.1 is the host's own address"), "{text}");
     scene.ok("rm -f web");
     assert_eq!(host.fetch("http://127.0.0.1:8080/"), None);
     assert_eq!(outside.fetch("http://10.99.0.1:8080/"), None);
@@ -42,6 +44,16 @@ scenario!(networks_that_cannot_be_are_refused(scene) {
     refused("network create default", "operation is not permitted on predefined default network");
     refused("network create -o com.docker.network.bridge.name=br%d x", "invalid interface name");
     refused("network create --subnet 10.1.0.0/24 --subnet 10.1.0.0/16 x", "overlap");
+    for (subnet, why) in [
+        ("10.1.0.0/32", "it has one address"),
+        ("255.255.255.0/24", "nobody's"),
+        ("239.1.0.0/24", "multicast"),
+        ("127.8.0.0/16", "loopback"),
+    ] {
+        refused(&format!("network create --subnet {subnet} x"), why);
+    }
+    refused("network create --ipv6 --subnet fe80::/64 x", "each link has");
+    refused("network create --ipv6 --subnet ::ffff:10.5.0.0/120 x", "written as IPv6");
     refused("network create --subnet 10.1.0.0/24 --gateway 10.1.0.1 --aux-address me=10.1.0.1 x", "gateway's");
     scene.ok("network create front");
     scene.ok("run -d --name box busybox sleep 1000");

@@ -167,6 +167,37 @@ impl Networks {
         }
     }
 
+    /// What is the host's own address elsewhere cannot be its address on a bridge, too.
+    fn check_gateways(&self, wanted: &Network) -> Result<(), Error> {
+        // A bridge that is there has its addresses already.
+        if wanted.driver != Driver::Bridge || wanted.bridge().is_some() {
+            return Ok(());
+        }
+        let mut route = self.route();
+        let failed = || Error::kernel("look at the host's addresses");
+        let held = route.addresses().map_err(failed())?;
+        let ours = bridge::mark_of_all(&self.config.table());
+        for part in &wanted.subnets {
+            let is_taken = wanted.has_gateway(part.gateway.is_ipv6());
+            let holder = held.iter().find(|(_, (held, _))| *held == part.gateway);
+            let Some((index, _)) = holder.filter(|_| is_taken) else {
+                continue;
+            };
+            let link = route.link_by_index(*index).map_err(failed())?;
+            let Some(link) = link.filter(|link| !link.alias.starts_with(&ours)) else {
+                continue;
+            };
+            return Err(Error::Invalid {
+                what: "gateway",
+                value: format!(
+                    "{} is the host's own address on {}: choose another subnet, or a --gateway nobody has",
+                    part.gateway, link.name
+                ),
+            });
+        }
+        Ok(())
+    }
+
     fn complete(&self, wanted: &mut Network) -> Result<(), Error> {
         if wanted.id.is_empty() {
             name_it(wanted)?;
@@ -202,6 +233,7 @@ impl Networks {
                 return Err(Error::ManySubnets(part.subnet));
             }
         }
+        self.check_gateways(wanted)?;
         taken.extend(others);
         fill_subnets(&self.config, wanted, &taken)?;
         if wanted.driver != Driver::Bridge {
@@ -398,6 +430,26 @@ fn first(subnet: IpNet) -> IpAddr {
     }
 }
 
+/// Why no container can have an address of a subnet.
+fn unfit(subnet: IpNet) -> Option<&'static str> {
+    let is_within = |all: &str| all.parse().is_ok_and(|all: IpNet| all.contains(&subnet));
+    if subnet.prefix_len() == subnet.max_prefix_len() {
+        return Some("it has one address, and that is the gateway's");
+    }
+    let kinds = [
+        ("0.0.0.0/8", "these addresses are of this host itself"),
+        ("127.0.0.0/8", "these addresses are of the loopback"),
+        ("224.0.0.0/4", "these addresses are of multicast groups"),
+        ("240.0.0.0/4", "these addresses are nobody's"),
+        ("::/96", "these addresses are of this host itself"),
+        ("::ffff:0:0/96", "these are IPv4 addresses, written as IPv6 ones"),
+        ("fe80::/10", "each link has these addresses of its own"),
+        ("ff00::/8", "these addresses are of multicast groups"),
+    ];
+    let kind = kinds.iter().find(|(all, _)| is_within(all));
+    kind.map(|(_, why)| *why)
+}
+
 fn check(part: &Subnet) -> Result<(), Error> {
     if let (IpNet::V4(own), IpAddr::V4(gateway)) = (part.subnet, part.gateway)
         && own.prefix_len() < 31
@@ -408,6 +460,12 @@ fn check(part: &Subnet) -> Result<(), Error> {
             value: format!(
                 "{gateway} is the network's own or its broadcast address: choose another one of {own}"
             ),
+        });
+    }
+    if let Some(why) = unfit(part.subnet) {
+        return Err(Error::Invalid {
+            what: "subnet",
+            value: format!("{}: {why}: choose another one", part.subnet),
         });
     }
     if !part.subnet.contains(&part.gateway) {
