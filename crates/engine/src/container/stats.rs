@@ -56,7 +56,7 @@ fn read(services: &Services, record: &Record) -> Result<Stats> {
     let cgroup = services.cgroup_of(record)?.stats()?;
     let table = match record.host.network_mode {
         NetworkMode::Host => String::new(),
-        _ => fs::read_to_string(format!("/proc/{}/net/dev", run.pid)).unwrap_or_default(),
+        _ => network_table(record, run.pid),
     };
     Ok(Stats {
         read_ns: now_ns(),
@@ -69,6 +69,15 @@ fn read(services: &Services, record: &Record) -> Result<Stats> {
         cgroup,
         networks: interfaces(&table),
     })
+}
+
+/// What the interfaces counted; nothing if the process has ended meanwhile, and its number is another's.
+fn network_table(record: &Record, pid: i32) -> String {
+    let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let table = read("net/dev");
+    // Looked at afterwards: who is in the container's cgroup now was so before.
+    let is_its_own = read("cgroup").contains(record.id.as_str());
+    if is_its_own { table } else { String::new() }
 }
 
 /// All processors' time since boot, from the first line of `/proc/stat`.

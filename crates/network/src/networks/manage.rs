@@ -442,7 +442,10 @@ fn unfit(subnet: IpNet) -> Option<&'static str> {
         ("224.0.0.0/4", "these addresses are of multicast groups"),
         ("240.0.0.0/4", "these addresses are nobody's"),
         ("::/96", "these addresses are of this host itself"),
-        ("::ffff:0:0/96", "these are IPv4 addresses, written as IPv6 ones"),
+        (
+            "::ffff:0:0/96",
+            "these are IPv4 addresses, written as IPv6 ones",
+        ),
         ("fe80::/10", "each link has these addresses of its own"),
         ("ff00::/8", "these addresses are of multicast groups"),
     ];
