@@ -55,6 +55,37 @@ fn what_arrived_is_kept_for_the_next_attempt() {
 }
 
 #[test]
+fn a_blob_that_came_by_another_way_stays() {
+    use std::os::unix::fs::MetadataExt as _;
+    let lab = Lab::new();
+    let bytes = layer("a");
+    let digest = Digest::of(&bytes);
+    let lease = lab.store.lease();
+    let mut slow = lab.store.resume_blob(&lease, &digest).unwrap().unwrap();
+    slow.write_all(&bytes).unwrap();
+    let mut arriving = slow.reader().unwrap();
+    let mut quick = lab.store.write_blob(&lease, &digest).unwrap();
+    quick.write_all(&bytes).unwrap();
+    quick.commit().unwrap();
+    let inode = || {
+        lab.store
+            .open_blob(&digest)
+            .unwrap()
+            .metadata()
+            .unwrap()
+            .ino()
+    };
+    let before = inode();
+    assert_eq!(slow.commit().unwrap(), bytes.len() as u64);
+    assert_eq!(inode(), before, "the disk may have that one");
+    let mut read = Vec::new();
+    arriving.read_to_end(&mut read).unwrap();
+    assert_eq!(read, bytes);
+    let left = std::fs::read_dir(lab.path("image/partial")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
 fn a_wrong_digest_is_refused_and_not_gone_on_with() {
     let lab = Lab::new();
     let digest = Digest::of(b"right");

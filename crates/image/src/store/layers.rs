@@ -341,7 +341,9 @@ impl Layers {
         Ok((number, path))
     }
 
-    /// Makes an unpacked layer visible.
+    /// Makes an unpacked layer visible, unless the same one came from elsewhere meanwhile (a build, say):
+    /// containers may stand on that, so it stays the one that is known, and the newcomer is left to the caller's
+    /// undo.
     fn complete(&self, number: u64, record: Record) -> Result<Arc<Layer>> {
         let (from, to) = (
             self.dir.join(format!("{NEW}{number}")),
@@ -349,8 +351,14 @@ impl Layers {
         );
         write_record(&from, &record)?;
         self.settler.mark(&from)?;
-        fs::rename(&from, &to).context(|| format!("complete {}", to.display()))?;
-        let layer = self.lock().add(Layer { number, record });
+        let layer = {
+            let mut state = self.lock();
+            if let Some(known) = state.same(&record) {
+                return Ok(known);
+            }
+            fs::rename(&from, &to).context(|| format!("complete {}", to.display()))?;
+            state.add(Layer { number, record })
+        };
         self.settler.settle(number);
         Ok(layer)
     }
@@ -392,6 +400,15 @@ impl State {
             self.last = self.last.max(number);
             self.built.insert(number);
         }
+    }
+
+    /// The layer that is known by what this one would be known by.
+    fn same(&self, record: &Record) -> Option<Arc<Layer>> {
+        let known = match &record.chain_id {
+            Some(chain_id) => self.by_chain_id.get(chain_id),
+            None => self.by_diff_id.get(&record.diff_id),
+        };
+        known.cloned()
     }
 
     fn add(&mut self, layer: Layer) -> Arc<Layer> {
@@ -635,4 +652,38 @@ fn read_layer(path: &Path) -> Option<Layer> {
     let bytes = fs::read(path.join("layer.json")).ok()?;
     let record = serde_json::from_slice(&bytes).ok()?;
     path.join("fs").is_dir().then_some(Layer { number, record })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_is_completed_twice_stays_the_first_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let trash = Trash::open(directory.path()).unwrap();
+        let dir = directory.path().join("layers");
+        let layers = Layers::open(&dir, trash.clone()).unwrap();
+        let diff_id = Digest::of(b"layer");
+        for chain_id in [None, Some(Digest::of(b"chain"))] {
+            let record = Record {
+                diff_id: diff_id.clone(),
+                chain_id,
+                bytes: 0,
+                entries: 0,
+            };
+            let complete = || {
+                let (number, path) = layers.begin().unwrap();
+                let layer = layers.complete(number, record.clone()).unwrap();
+                (number, path, layer)
+            };
+            let (first, _, layer) = complete();
+            assert_eq!(layer.number, first);
+            let (second, left, layer) = complete();
+            assert_eq!(layer.number, first, "a container may stand on it");
+            assert!(left.exists() && !dir.join(second.to_string()).exists());
+            assert!(layers.path(&layer).exists());
+        }
+        assert_eq!(layers.all().len(), 2);
+    }
 }

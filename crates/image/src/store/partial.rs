@@ -192,7 +192,7 @@ impl PartialBlob {
     pub fn commit(self) -> Result<u64> {
         let checked = check(&self.digest, self.hasher.clone().finish());
         let placed = checked.and_then(|()| {
-            fs::rename(&self.path, &self.place)
+            self.put_in_place()
                 .context(|| format!("place the blob {}", self.digest))
         });
         match placed {
@@ -204,6 +204,15 @@ impl PartialBlob {
             }
         }
         Ok(self.arrived())
+    }
+
+    /// One that is there already stays: the disk may have that one, and rely on it an image that has a name.
+    fn put_in_place(&self) -> io::Result<()> {
+        let here = fs::metadata(&self.place);
+        if here.is_ok_and(|known| known.len() == self.arrived()) {
+            return fs::remove_file(&self.path);
+        }
+        fs::rename(&self.path, &self.place)
     }
 }
 
