@@ -6,7 +6,7 @@ mod support;
 use hull_image::Kind;
 use hull_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 use serde_json::{Value, json};
-use support::{Lab, Tar, gzip};
+use support::{Lab, Tar, gzip, small};
 use tar::EntryType;
 
 /// An OCI layout under construction.
@@ -123,6 +123,13 @@ fn lies() -> Vec<(&'static str, Vec<u8>)> {
     case("is too large", &|layout| {
         layout.blob(media_type::MANIFEST, &vec![b' '; 9 << 20])
     });
+    case("invalid tag", &|layout| {
+        let mut target = layout.image();
+        let name = format!("docker.io/library/nginx@{}", Digest::of(b"the good one"));
+        let key = "io.containerd.image.name".to_owned();
+        target.annotations.insert(key, name);
+        target
+    });
     cases.extend(older_lies());
     cases
 }
@@ -158,6 +165,21 @@ fn older_lies() -> Vec<(&'static str, Vec<u8>)> {
             manifest(r#"[{"Config":"c"}]"#).file("c", b"[]").end(),
         ),
         ("unexpected EOF", manifest("[]").end()[..700].to_vec()),
+        ("invalid tag", {
+            let name = format!("nginx@{}", Digest::of(b"the good one"));
+            small(&[&name], "the bad one", "{}")
+        }),
+        ("too long", {
+            let long = "x".repeat(1 << 20);
+            let mut builder = tar::Builder::new(Vec::new());
+            for at in 0..20 {
+                let mut header = Tar::header(EntryType::Symlink, 0o777, 0);
+                builder
+                    .append_link(&mut header, at.to_string(), &long)
+                    .unwrap();
+            }
+            builder.into_inner().unwrap()
+        }),
     ]
 }
 

@@ -214,6 +214,49 @@ fn a_platform_is_removed_with_what_only_it_needed() {
 }
 
 #[test]
+fn a_platform_that_is_pulled_at_the_moment_is_not_removed() {
+    let lab = Lab::new();
+    let host = host();
+    several(&lab, "app:1", &[&host, "linux/s390x"]);
+    let manifests = lab.store.manifests_of("app:1").unwrap();
+    let remove = || {
+        let wanted = [platform("linux/s390x")];
+        lab.store
+            .remove_platforms("app:1", &wanted, &|_| Vec::new())
+    };
+    let pull = lab.store.lease();
+    // The statement about it, of which the pull has only just found that it is here.
+    pull.protect(&manifests[3]);
+    let error = remove().unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(error.to_string().contains("pulled or pushed"), "{error}");
+    assert_eq!(here(&lab, "app:1").0.len(), 2, "all or nothing");
+    drop(pull);
+    assert_eq!(remove().unwrap().len(), 2);
+    assert_eq!(here(&lab, "app:1"), (vec![host], 1));
+}
+
+#[test]
+fn what_a_pull_relies_on_stays_when_less_is_loaded() {
+    let lab = Lab::new();
+    let host = host();
+    several(&lab, "app:1", &[&host, "linux/s390x"]);
+    let manifests = lab.store.manifests_of("app:1").unwrap();
+    let mut whole = Vec::new();
+    lab.store.save(&["app:1"], &[], &mut whole).unwrap();
+    let other = Lab::new();
+    let pull = other.store.lease();
+    pull.protect(&manifests[2]);
+    let wanted = [Platform::host()];
+    other.store.load(&whole[..], &wanted, &mut |_| {}).unwrap();
+    assert!(other.store.has_blob(&manifests[2]));
+    assert!(
+        !other.store.has_blob(&manifests[3]),
+        "nobody wants that one"
+    );
+}
+
+#[test]
 fn a_manifest_another_image_needs_is_not_removed() {
     let lab = Lab::new();
     let host = host();

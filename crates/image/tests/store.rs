@@ -106,6 +106,40 @@ fn an_image_without_a_name_is_kept_and_found_by_its_id() {
 }
 
 #[test]
+fn a_name_with_a_digest_is_never_given_to_another_image() {
+    let mut lab = Lab::new();
+    lab.load(&small(&["good:1"], "good", "{}"));
+    lab.load(&small(&["bad:1"], "bad", "{}"));
+    let good = lab.store.id("good:1").unwrap();
+    let pinned = format!("good@{good}");
+    let error = lab.store.tag("bad:1", &reference(&pinned)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.to_string().contains("digest reference"), "{error}");
+    let bad = lab.store.descriptor("bad:1").unwrap();
+    assert!(lab.store.set_name(&reference(&pinned), bad).is_err());
+    let users = |_: &hull_oci::Digest| Vec::new();
+    let list = lab
+        .store
+        .create_list(&reference(&pinned), &[], false, &users);
+    assert!(list.is_err(), "{list:?}");
+    assert_eq!(lab.store.id(&pinned).unwrap(), good);
+    // Nor is it believed where it stands all the same.
+    let path = lab.path("image/index.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lie = text.replace(
+        "docker.io/library/bad:1",
+        &format!("docker.io/library/bad@{good}"),
+    );
+    assert_ne!(lie, text);
+    std::fs::write(&path, lie).unwrap();
+    lab.reopen();
+    let name = format!("bad@{good}");
+    let error = lab.store.resolve(&name, None).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    assert_eq!(lab.store.named(&reference(&name)), None);
+}
+
+#[test]
 fn what_is_missing_is_said_in_dockers_words() {
     let lab = Lab::new();
     lab.load(&busybox(&["busybox"]));
@@ -272,6 +306,54 @@ fn a_name_that_moves_leaves_its_old_image_dangling() {
     assert_eq!(pruned.removed, [Removed::Deleted(old.to_string())]);
     assert!(pruned.reclaimed_bytes > 0);
     assert_eq!((lab.blob_count(), lab.layer_count()), (3, 1));
+}
+
+#[test]
+fn an_image_that_is_named_while_images_are_pruned_stays() {
+    let lab = Lab::new();
+    lab.load(&small(&[], "one", "{}"));
+    let list = lab.store.list(&ListFilter::default()).unwrap();
+    let id = list[0].id.clone();
+    // Who looks for containers gives somebody else the time to name it.
+    let users = |id: &hull_oci::Digest| {
+        lab.store.tag(id.as_str(), &reference("kept:1")).unwrap();
+        Vec::new()
+    };
+    let pruned = lab.store.prune(&PruneFilter::default(), &users).unwrap();
+    assert_eq!(pruned.removed, []);
+    assert_eq!(lab.store.id("kept:1").unwrap(), id);
+    assert!(lab.store.resolve("kept:1", None).is_ok());
+}
+
+#[test]
+fn by_its_digest_an_image_loses_all_names_of_a_repository() {
+    let stopped = |_: &hull_oci::Digest| {
+        vec![User {
+            container: "0123456789abcdef".into(),
+            is_running: false,
+            platform: String::new(),
+        }]
+    };
+    let lab = Lab::new();
+    lab.load(&small(&["app:1", "app:2"], "one", "{}"));
+    let id = lab.store.id("app:1").unwrap();
+    let name = format!("app@{id}");
+    // Nothing would be left: the container counts.
+    let used = Removal {
+        force: false,
+        users: &stopped,
+    };
+    let error = lab.store.remove(&name, &used).unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    let removed = lab.store.remove(&name, &unused(false)).unwrap();
+    let untagged = ["app:1", "app:2"].map(|name| Removed::Untagged(name.into()));
+    assert_eq!(removed[..2], untagged);
+    assert_eq!(removed[2..], [Removed::Deleted(id.to_string())]);
+    assert_eq!((lab.blob_count(), lab.layer_count()), (0, 0));
+    // Names in other repositories keep it.
+    lab.load(&small(&["app:1", "app:2", "other:1"], "one", "{}"));
+    assert_eq!(lab.store.remove(&name, &used).unwrap(), untagged);
+    assert!(lab.store.resolve("other:1", None).is_ok());
 }
 
 #[test]

@@ -217,6 +217,15 @@ impl Entry {
         }
     }
 
+    /// Whether that is its name. One with a digest stands for the image with that digest alone, whatever
+    /// the list says.
+    pub(super) fn is_named(&self, name: &Reference) -> bool {
+        self.name.as_ref() == Some(name)
+            && name
+                .digest()
+                .is_none_or(|digest| *digest == self.target.digest)
+    }
+
     fn from_descriptor(mut target: Descriptor) -> Self {
         let mut take = |key: &str| target.annotations.remove(key);
         let (name, short) = (take(NAME), take(SHORT_NAME));

@@ -203,9 +203,7 @@ fn target_of(entries: &[Entry], digest: &Digest, name: Option<Reference>) -> Opt
 
 fn by_name(entries: &[Entry], reference: &Reference) -> Option<Digest> {
     let target = |entry: &Entry| entry.target.digest.clone();
-    let exact = entries
-        .iter()
-        .find(|entry| entry.name.as_ref() == Some(reference));
+    let exact = entries.iter().find(|entry| entry.is_named(reference));
     if let Some(entry) = exact {
         return Some(target(entry));
     }

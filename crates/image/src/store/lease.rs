@@ -44,6 +44,12 @@ impl Lease {
             .unwrap_or_else(PoisonError::into_inner)
             .push(digest.clone());
     }
+
+    /// How often it protects this digest.
+    pub(super) fn count(&self, digest: &Digest) -> usize {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.iter().filter(|known| *known == digest).count()
+    }
 }
 
 impl Drop for Lease {

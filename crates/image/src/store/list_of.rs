@@ -6,7 +6,7 @@ use super::Store;
 use super::entries::Entry;
 use super::find::Target;
 use super::remove::User;
-use super::tag::keep;
+use super::tag::{DIGEST_REFERENCE, keep};
 use crate::error::{Error, Result};
 
 /// What a list is made of.
@@ -53,7 +53,10 @@ impl Store {
         users: Users<'_>,
     ) -> Result<Digest> {
         let lease = self.lease();
-        let name = name.clone().or_latest().exact();
+        if name.digest().is_some() {
+            return Err(Error::Invalid(DIGEST_REFERENCE.to_owned()));
+        }
+        let name = name.clone().or_latest();
         let mut manifests = match self.find(&name.familiar()) {
             Ok(_) if !amend => {
                 return Err(Error::Conflict(format!(
@@ -130,8 +133,10 @@ impl Store {
     ) -> Result<Digest> {
         let lease = self.lease();
         let target = self.find(name)?;
-        let Some(reference) = target.name.clone() else {
-            return Err(Error::Invalid(format!("{name} is an id: lists are named")));
+        let tagged = target.name.clone().filter(|name| name.digest().is_none());
+        let Some(reference) = tagged else {
+            let message = format!("{name} is an id or a digest: a list is changed under its name");
+            return Err(Error::Invalid(message));
         };
         let mut index = self.list_at(&target)?;
         let mut found: Vec<&mut Descriptor> = index

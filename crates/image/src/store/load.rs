@@ -31,6 +31,8 @@ use crate::tar::read::Reader;
 const DOCUMENTS: [&str; 3] = ["index.json", "manifest.json", "oci-layout"];
 /// The most files an archive may have: each becomes a blob for the time being.
 const FILES_MAX: usize = 100_000;
+/// The most bytes of memory that the names of its files and what links point at may take.
+const NAMES_BYTES_MAX: usize = 16 << 20;
 const LINKS_MAX: usize = 8;
 /// Advances of a layer that come faster are not told.
 const EVERY: Duration = Duration::from_millis(100);
@@ -147,7 +149,8 @@ impl Store {
             }
         }
         for image in found.iter().filter(|_| !platforms.is_empty()) {
-            self.keep_platforms(&image.shown(), &image.target, platforms, &archive.fresh)?;
+            let shown = image.shown();
+            self.keep_platforms(lease, &shown, &image.target, platforms, &archive.fresh)?;
         }
         let mut loaded = Vec::new();
         for Found { target, names } in found {
@@ -180,8 +183,15 @@ impl Store {
         let (_, plain) = decompress(source).context(|| "read the archive")?;
         let mut reader = Reader::new(plain);
         let mut archive = Archive::default();
+        let mut names_bytes = 0;
         while let Some(entry) = reader.next()? {
             let path = clean(&entry.path)?;
+            names_bytes += entry.path.len() + entry.link.len();
+            if names_bytes > NAMES_BYTES_MAX {
+                return Err(Error::Invalid(
+                    "the names in the archive are too long".to_owned(),
+                ));
+            }
             match entry.kind {
                 EntryKind::File if DOCUMENTS.iter().any(|name| path == Path::new(name)) => {
                     if entry.size > DOCUMENT_BYTES_MAX {
@@ -279,7 +289,7 @@ impl Store {
         let index: Index = archive.document("index.json")?;
         let mut found: Vec<Found> = Vec::new();
         for mut target in index.manifests {
-            let name = name_of(&target);
+            let name = name_of(&target)?;
             strip(&mut target);
             if !media_type::is_index(&target.media_type)
                 && !media_type::is_manifest(&target.media_type)
@@ -335,7 +345,11 @@ impl Store {
             .iter()
             .flatten()
             .filter(|tag| !tag.is_empty());
-        let names = tags.map(|tag| Ok(tag.parse::<Reference>()?.or_latest()));
+        let names = tags.map(|tag| match tag.parse::<Reference>()?.or_latest() {
+            // A digest is no tag: it would be a promise that nobody checks.
+            name if name.digest().is_some() => Err(invalid_tag(tag)),
+            name => Ok(name),
+        });
         Ok(Found {
             target,
             names: names.collect::<Result<_>>()?,
@@ -535,14 +549,26 @@ fn skim(digest: &Digest, mut source: impl Read) -> Result<Digest> {
     Ok(digest.clone())
 }
 
-/// The name an archive gives an image. A bare tag, which many tools write, is none.
-fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+/// The name an archive gives an image. A bare tag, which many tools write, is none; one with the digest
+/// of another image is a lie.
+fn name_of(descriptor: &Descriptor) -> Result<Option<Reference>> {
     let full = descriptor.annotations.get(NAME);
     let short = descriptor
         .annotations
         .get("org.opencontainers.image.ref.name");
-    let name = full.or_else(|| short.filter(|name| name.contains([':', '/'])))?;
-    Some(name.parse::<Reference>().ok()?.or_latest().exact())
+    let text = full.or_else(|| short.filter(|name| name.contains([':', '/'])));
+    let Some((text, Ok(name))) = text.map(|text| (text, text.parse::<Reference>())) else {
+        return Ok(None);
+    };
+    match name.digest() {
+        Some(digest) if *digest != descriptor.digest => Err(invalid_tag(text)),
+        _ => Ok(Some(name.or_latest().exact())),
+    }
+}
+
+/// In Docker's words.
+fn invalid_tag(text: &str) -> Error {
+    Error::Invalid(format!("invalid tag {text:?}"))
 }
 
 /// The digest in a file's name: `blobs/sha256/<hex>`, `<hex>.tar`, or `<hex>/layer.tar` in older archives. Where there

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 
 use hull_oci::{Descriptor, Digest, Platform};
 
-use super::Store;
 use super::remove::{Removed, User, short};
 use super::tree::Member;
+use super::{Lease, Store};
 use crate::error::{Error, Result};
 
 impl Store {
@@ -45,27 +45,49 @@ impl Store {
             let about = statements_about(&members, &member.descriptor.digest);
             gone.extend(about.map(|member| member.descriptor.digest.clone()));
         }
-        let elsewhere = self.reached_by_others(&target.descriptor)?;
-        let mut removed = Vec::new();
-        for digest in gone {
-            if elsewhere.contains(&digest) {
-                return Err(Error::Conflict(format!(
-                    "unable to delete the manifest {} of {name}: another image needs it",
-                    digest.short()
-                )));
-            }
-            self.trees.forget(&digest);
-            self.blobs.remove(&digest)?;
-            removed.push(Removed::Deleted(digest.to_string()));
-        }
+        let removed = self.remove_manifests(name, &target.descriptor, gone)?;
         self.collect_garbage()?;
         Ok(removed)
     }
 
+    /// All of them or none: not one that another image needs, or whoever pulls or pushes now.
+    fn remove_manifests(
+        &self,
+        name: &str,
+        target: &Descriptor,
+        gone: Vec<Digest>,
+    ) -> Result<Vec<Removed>> {
+        // Held to the end: who protects a manifest later finds that it is not here.
+        let leased = self.leases.lock();
+        let elsewhere = self.reached_by_others(target)?;
+        for digest in &gone {
+            let why = if elsewhere.contains(digest) {
+                "another image needs it"
+            } else if leased.contains_key(digest) {
+                "it is pulled or pushed at this moment"
+            } else {
+                continue;
+            };
+            return Err(Error::Conflict(format!(
+                "unable to delete the manifest {} of {name}: {why}",
+                digest.short()
+            )));
+        }
+        let mut removed = Vec::new();
+        for digest in gone {
+            self.trees.forget(&digest);
+            self.blobs.remove(&digest)?;
+            removed.push(Removed::Deleted(digest.to_string()));
+        }
+        Ok(removed)
+    }
+
     /// Of an image that is brought in, keeps only the members for these platforms; all of them must
-    /// be there. Only manifests in `fresh` are dropped: others were here before.
+    /// be there. Only manifests in `fresh` are dropped: others were here before. Nor are those that somebody
+    /// else than `lease` protects: a pull took them for what is here.
     pub(super) fn keep_platforms(
         &self,
+        lease: &Lease,
         shown: &str,
         target: &Descriptor,
         platforms: &[Platform],
@@ -79,9 +101,12 @@ impl Store {
             kept.extend(about.map(|member| member.descriptor.digest.clone()));
             kept.insert(member.descriptor.digest);
         }
+        let leased = self.leases.lock();
         for member in members {
             let digest = &member.descriptor.digest;
-            if member.manifest.is_some() && fresh.contains(digest) && !kept.contains(digest) {
+            let is_ours = leased.get(digest).copied().unwrap_or(0) <= lease.count(digest);
+            let goes = is_ours && fresh.contains(digest) && !kept.contains(digest);
+            if member.manifest.is_some() && goes {
                 self.trees.forget(digest);
                 self.blobs.remove(digest)?;
             }

@@ -50,8 +50,13 @@ impl Store {
             if !users(&image.id).is_empty() {
                 continue;
             }
-            let removal = Removal { force: true, users };
-            match self.remove(image.id.as_str(), &removal) {
+            let removed = if filter.all {
+                let removal = Removal { force: true, users };
+                self.remove(image.id.as_str(), &removal)
+            } else {
+                self.remove_dangling(&image.id)
+            };
+            match removed {
                 Ok(removed) => pruned.removed.extend(removed),
                 // A container or another call came first.
                 Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}

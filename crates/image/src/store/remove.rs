@@ -60,6 +60,25 @@ impl Store {
         Ok(report)
     }
 
+    /// Removes an image that has no name. One that was given a name since it was looked at is a conflict.
+    pub(super) fn remove_dangling(&self, id: &Digest) -> Result<Vec<Removed>> {
+        self.entries.update(|entries| {
+            let is_named = |entry: &Entry| entry.target.digest == *id && entry.name.is_some();
+            if entries.iter().any(is_named) {
+                let message = format!("the image {} has a name by now", id.short());
+                return Err(Error::Conflict(message));
+            }
+            let before = entries.len();
+            entries.retain(|entry| entry.target.digest != *id);
+            if entries.len() == before {
+                return Err(Error::NoSuchImage(id.to_string()));
+            }
+            Ok(())
+        })?;
+        self.collect_garbage()?;
+        Ok(vec![Removed::Deleted(id.to_string())])
+    }
+
     fn remove_name(
         &self,
         typed: &str,
@@ -68,12 +87,13 @@ impl Store {
         removal: &Removal<'_>,
         users: &[User],
     ) -> Result<(Vec<String>, bool)> {
-        let is_last = target
-            .entries
-            .iter()
-            .filter(|entry| entry.name.is_some())
-            .count()
-            <= 1;
+        // By its digest, the image loses all names it has in the repository.
+        let goes = |entry: &Entry| {
+            entry.name.as_ref() == Some(reference)
+                || reference.digest().is_some() && same_repository(entry, reference)
+        };
+        let mut named = target.entries.iter().filter(|entry| entry.name.is_some());
+        let is_last = named.all(goes);
         if is_last && let Some(user) = users.iter().max_by_key(|user| user.is_running) {
             let (container, image) = (short(&user.container), target.id().short());
             if !removal.force {
@@ -83,14 +103,7 @@ impl Store {
                 )));
             }
         }
-        let names = self.forget(
-            target,
-            |entry| {
-                entry.name.as_ref() == Some(reference)
-                    || reference.digest().is_some() && same_repository(entry, reference)
-            },
-            !users.is_empty(),
-        )?;
+        let names = self.forget(target, goes, !users.is_empty())?;
         Ok((names, is_last && users.is_empty()))
     }
 

@@ -7,29 +7,41 @@ use jiff::Timestamp;
 
 use super::Store;
 use super::entries::{Entry, strip};
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// A digest promises which image it is: no name may give it to another one. The words are Docker's.
+pub(super) const DIGEST_REFERENCE: &str = "refusing to create a tag with a digest reference";
 
 impl Store {
     /// Gives the image `name` another name. An image that loses its last name by this stays,
     /// dangling.
     pub fn tag(&self, name: &str, new: &Reference) -> Result<Digest> {
+        if new.digest().is_some() {
+            return Err(Error::Invalid(DIGEST_REFERENCE.to_owned()));
+        }
         let target = self.find(name)?.descriptor;
         let id = target.digest.clone();
-        let new = new.clone().or_latest().exact();
+        self.name_again(name, target, new.clone().or_latest())?;
+        Ok(id)
+    }
+
+    /// Names an image that was found as `shown`, and may have gone since: nothing protects it.
+    fn name_again(&self, shown: &str, target: Descriptor, new: Reference) -> Result<()> {
         self.entries.update(|entries| {
+            let is_here = |entry: &Entry| entry.target.digest == target.digest;
+            if !entries.iter().any(is_here) {
+                return Err(Error::NoSuchImage(shown.to_owned()));
+            }
             set_name(entries, new, target, None);
             Ok(())
-        })?;
-        Ok(id)
+        })
     }
 
     /// What exactly this name points at, if it is known.
     pub fn named(&self, name: &Reference) -> Option<Descriptor> {
         let name = name.clone().or_latest().exact();
         let entries = self.entries.all();
-        let entry = entries
-            .iter()
-            .find(|entry| entry.name.as_ref() == Some(&name));
+        let entry = entries.iter().find(|entry| entry.is_named(&name));
         entry.map(|entry| entry.target.clone())
     }
 
@@ -79,6 +91,11 @@ impl Store {
     ) -> Result<()> {
         strip(&mut target);
         let name = name.map(|name| name.clone().or_latest().exact());
+        if let Some(digest) = name.as_ref().and_then(Reference::digest)
+            && *digest != target.digest
+        {
+            return Err(Error::Invalid(DIGEST_REFERENCE.to_owned()));
+        }
         // What the entry reaches must outlive a power cut if the entry does.
         self.settle(&target)?;
         self.entries.update(|entries| {
@@ -146,5 +163,32 @@ pub(super) fn keep(entries: &mut Vec<Entry>, dangling: Entry) {
         .any(|entry| entry.target.digest == dangling.target.digest)
     {
         entries.push(dangling);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_has_gone_gets_no_further_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("image")).unwrap();
+        let lease = store.lease();
+        let target = store.put_index(&lease, Vec::new()).unwrap();
+        store.keep_unnamed(target.clone()).unwrap();
+        let new: Reference = "app:1".parse().unwrap();
+        // It was found, and then somebody else removed it.
+        let removal = crate::store::Removal {
+            force: false,
+            users: &|_| Vec::new(),
+        };
+        store.remove(target.digest.as_str(), &removal).unwrap();
+        let again = store.name_again("app", target.clone(), new.clone());
+        assert!(matches!(again, Err(Error::NoSuchImage(_))), "{again:?}");
+        assert_eq!(store.named(&new), None);
+        store.keep_unnamed(target.clone()).unwrap();
+        store.name_again("app", target, new.clone()).unwrap();
+        assert!(store.named(&new).is_some());
     }
 }
