@@ -53,6 +53,12 @@ impl Store {
         Ok(self.find(name)?.descriptor.digest)
     }
 
+    /// Whether an image with this id is in the list. What was protected before this look, and is of it, stays.
+    pub(super) fn has_entry(&self, id: &Digest) -> bool {
+        let entries = self.entries.all();
+        entries.iter().any(|entry| entry.target.digest == *id)
+    }
+
     /// What the name points at: to push it, or to see what it is.
     pub fn descriptor(&self, name: &str) -> Result<Descriptor> {
         Ok(self.find(name)?.descriptor)

@@ -1,12 +1,14 @@
 //! Lists of manifests made of images that are here: one name for several platforms.
 
+use std::collections::HashSet;
+
 use hull_oci::{Descriptor, Digest, Index, Platform, Reference, media_type};
 
-use super::Store;
 use super::entries::Entry;
 use super::find::Target;
 use super::remove::User;
 use super::tag::{DIGEST_REFERENCE, keep};
+use super::{Lease, Store};
 use crate::error::{Error, Result};
 
 /// What a list is made of.
@@ -71,10 +73,7 @@ impl Store {
         let mut sources = Vec::new();
         for member in members {
             let found = match member {
-                ListMember::Here(member) => {
-                    let target = self.find(member)?;
-                    self.manifests_here(member, &target)?
-                }
+                ListMember::Here(member) => self.protected_here(&lease, member)?,
                 ListMember::Elsewhere {
                     repository,
                     manifests,
@@ -220,6 +219,23 @@ impl Store {
             "{} is an image for one platform, no list of manifests",
             target.id().short()
         )))
+    }
+
+    /// As [`manifests_here`](Self::manifests_here), kept from the collector with all they need.
+    fn protected_here(&self, lease: &Lease, shown: &str) -> Result<Vec<Descriptor>> {
+        loop {
+            let target = self.find(shown)?;
+            let found = self.manifests_here(shown, &target)?;
+            let mut reached = HashSet::new();
+            for descriptor in &found {
+                self.reach(descriptor, &mut reached)?;
+            }
+            reached.iter().for_each(|digest| lease.protect(digest));
+            // An image that was removed between the look and the lease may have lost something.
+            if self.has_entry(target.id()) {
+                return Ok(found);
+            }
+        }
     }
 
     /// Members whose content is here, with the statements about them.

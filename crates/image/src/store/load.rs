@@ -289,7 +289,7 @@ impl Store {
         let index: Index = archive.document("index.json")?;
         let mut found: Vec<Found> = Vec::new();
         for mut target in index.manifests {
-            let name = name_of(&target)?;
+            let name = name_of(&target);
             strip(&mut target);
             if !media_type::is_index(&target.media_type)
                 && !media_type::is_manifest(&target.media_type)
@@ -549,21 +549,19 @@ fn skim(digest: &Digest, mut source: impl Read) -> Result<Digest> {
     Ok(digest.clone())
 }
 
-/// The name an archive gives an image. A bare tag, which many tools write, is none; one with the digest
-/// of another image is a lie.
-fn name_of(descriptor: &Descriptor) -> Result<Option<Reference>> {
+/// The name an archive gives an image. A bare tag, which many tools write, is none; nor is one with the
+/// digest of another image: of an index, say, of which the archive holds one member.
+fn name_of(descriptor: &Descriptor) -> Option<Reference> {
     let full = descriptor.annotations.get(NAME);
     let short = descriptor
         .annotations
         .get("org.opencontainers.image.ref.name");
-    let text = full.or_else(|| short.filter(|name| name.contains([':', '/'])));
-    let Some((text, Ok(name))) = text.map(|text| (text, text.parse::<Reference>())) else {
-        return Ok(None);
-    };
-    match name.digest() {
-        Some(digest) if *digest != descriptor.digest => Err(invalid_tag(text)),
-        _ => Ok(Some(name.or_latest().exact())),
-    }
+    let name = full.or_else(|| short.filter(|name| name.contains([':', '/'])))?;
+    let name = name.parse::<Reference>().ok()?.or_latest().exact();
+    let is_true = name
+        .digest()
+        .is_none_or(|digest| *digest == descriptor.digest);
+    is_true.then_some(name)
 }
 
 /// In Docker's words.

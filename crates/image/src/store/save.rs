@@ -40,15 +40,22 @@ impl Store {
     /// several, the whole index and only their content. The same images give the same bytes.
     pub fn save(&self, names: &[&str], platforms: &[Platform], out: impl Write) -> Result<()> {
         let lease = self.lease();
-        let mut plan = Plan::default();
-        for name in names {
-            for name in self.all_tags(name)? {
-                let target = self.find(&name)?;
-                self.plan(&name, &target, platforms, &mut plan)?;
+        loop {
+            let mut plan = Plan::default();
+            let mut images = HashSet::new();
+            for name in names {
+                for name in self.all_tags(name)? {
+                    let target = self.find(&name)?;
+                    self.plan(&name, &target, platforms, &mut plan)?;
+                    images.insert(target.id().clone());
+                }
+            }
+            plan.blobs.iter().for_each(|digest| lease.protect(digest));
+            // One that was removed between the look and the lease may have lost something.
+            if images.iter().all(|id| self.has_entry(id)) {
+                return self.write_archive(plan, out);
             }
         }
-        plan.blobs.iter().for_each(|digest| lease.protect(digest));
-        self.write_archive(plan, out)
     }
 
     /// Whether [`save`](Self::save) will find what it needs.
@@ -149,7 +156,9 @@ impl Store {
         }
         plan.blobs
             .extend(reached.into_iter().filter(|digest| self.blobs.has(digest)));
-        if let Some(name) = &target.name {
+        // A digest names the whole: of one member of it, it would be a lie.
+        let is_true = |name: &&Reference| name.digest().is_none_or(|own| *own == descriptor.digest);
+        if let Some(name) = target.name.as_ref().filter(is_true) {
             descriptor
                 .annotations
                 .insert(NAME.to_owned(), name.to_string());
