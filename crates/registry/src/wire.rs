@@ -49,6 +49,41 @@ pub(crate) fn parse_content_range(text: &str) -> Option<(u64, u64)> {
     (first <= last).then_some((first, last))
 }
 
+/// Pairs as forms and queries have them.
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
+    let encoded = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", percent(value)));
+    encoded.collect::<Vec<_>>().join("&")
+}
+
+fn percent(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Undoes the encoding of one part of an address. What is no code stands for itself.
+pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let hex = tail
+            .get(..2)
+            .filter(|two| first == b'%' && two.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        bytes.push(hex.unwrap_or(first));
+        rest = if hex.is_some() { &tail[2..] } else { tail };
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -176,6 +176,45 @@ async fn a_wrong_digest_is_never_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rotten_layer_that_breaks_off_each_time_comes_to_an_end() {
+    // Nobody is asked as often as this.
+    const ENDLESS: usize = 60;
+    let image = Image::new(12);
+    let rotten = |image: &Image| {
+        let (served, asked) = (image.clone(), AtomicUsize::new(0));
+        Fake::start(move |seen| {
+            let is_rotten = seen.is_for(&served.layer) && seen.method == "GET";
+            if !is_rotten || asked.fetch_add(1, Ordering::SeqCst) > ENDLESS {
+                return served.answer(seen);
+            }
+            let mut bytes = served.bytes(&served.layer);
+            bytes[1000] ^= 1;
+            match seen.first_byte() {
+                0 => Answer::Cut(200, Vec::new(), bytes, BREAK_AT),
+                first => partial(&bytes, first),
+            }
+        })
+    };
+    let alone = rotten(&image);
+    let lab = Lab::new();
+    let error = lab
+        .pull(settings(), &alone.reference("app:1"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+    assert!(!lab.store.has_blob(&image.layer));
+    // Beside somebody who has it whole, it is no reason to fail.
+    let (mirror, good) = (rotten(&image), image.clone());
+    let origin = Fake::start(move |seen| good.answer(seen));
+    let reference = origin.reference("app:1");
+    let (_certs, settings) = with_mirrors(&reference, &[&mirror]);
+    let lab = Lab::new();
+    lab.pull(settings, &reference).await.unwrap();
+    assert_eq!(lab.layers(), 1);
+    assert!(mirror.asked_for(&image.layer).len() < ENDLESS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_waited_for_and_what_does_not_is_told() {
     for (code, again) in [
         (429, true),

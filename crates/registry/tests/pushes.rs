@@ -6,7 +6,7 @@ mod fake;
 use std::sync::Mutex;
 
 use fake::{Answer, Fake, Image, Lab, Seen, ok, settings, status};
-use hull_oci::{Descriptor, Index, Platform, Reference, media_type};
+use hull_oci::{Descriptor, Index, Manifest, Platform, Reference, media_type};
 use hull_registry::pull::Pull;
 use hull_registry::push::Push;
 use hull_registry::{Client, Credentials, Error, Progress, Settings};
@@ -168,4 +168,46 @@ async fn an_index_that_names_no_platform_is_judged_by_the_configuration() {
     let error = pull("linux/s390x").await.unwrap_err();
     assert!(error.to_string().contains("s390x"), "{error}");
     pull(&Platform::host().to_string()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_a_broken_push_left_out_is_written_by_the_next_one() {
+    let lab = Lab::new();
+    let lease = lab.store.lease();
+    let config = lab.store.put_blob(&lease, "a/b", b"{}").unwrap();
+    let subject = Descriptor::of(media_type::MANIFEST, b"subject");
+    let mut manifest = serde_json::to_value(Manifest::new(config, Vec::new())).unwrap();
+    manifest["subject"] = serde_json::to_value(&subject).unwrap();
+    let manifest = manifest.to_string();
+    let target = lab
+        .store
+        .put_blob(&lease, media_type::MANIFEST, manifest.as_bytes())
+        .unwrap();
+    // It has the signature, and keeps no lists: nobody had the time to write one.
+    let digest = target.digest.clone();
+    let registry = Fake::start(move |seen| {
+        let is_there = ("Docker-Content-Digest", digest.to_string());
+        match (seen.method.as_str(), seen.path.ends_with("/manifests/sig")) {
+            ("HEAD", true) => Answer::Reply(200, vec![is_there], Vec::new()),
+            ("GET", _) => status(404),
+            _ => takes_all(seen, "/u"),
+        }
+    });
+    let reference = registry.reference("app:sig");
+    lab.store.set_name(&reference, target.clone()).unwrap();
+    let order = Push {
+        reference,
+        platform: None,
+        whole: false,
+        credentials: None,
+    };
+    // The fake forgets the list at once: that it was written is what counts.
+    let client = Client::new(in_pieces());
+    let _ = hull_registry::push::push(&client, &lab.store, &order, &Progress::default()).await;
+    let tag = subject.digest.as_str().replace(':', "-");
+    let written = registry
+        .seen()
+        .into_iter()
+        .find(|seen| seen.method == "PUT" && seen.path.ends_with(&format!("/manifests/{tag}")));
+    assert!(written.unwrap().body.contains(target.digest.as_str()));
 }

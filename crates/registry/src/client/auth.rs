@@ -16,6 +16,7 @@ use super::challenge::Challenge;
 use super::hosts::Host;
 use super::request::{Call, Payload, words};
 use super::{Client, Credentials};
+use crate::wire::form;
 use crate::{Error, Result};
 
 /// Tokens that say nothing about how long they are good for (the specification's number).
@@ -362,26 +363,6 @@ fn bearer(token: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// Pairs as forms and queries have them.
-pub(super) fn form(pairs: &[(&str, &str)]) -> String {
-    let encoded = pairs
-        .iter()
-        .map(|(name, value)| format!("{name}={}", percent(value)));
-    encoded.collect::<Vec<_>>().join("&")
-}
-
-fn percent(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 fn nonsense(host: &Host, what: &'static str, why: &str) -> Error {

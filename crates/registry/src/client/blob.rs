@@ -163,7 +163,7 @@ impl Session {
     ) -> Result<()> {
         let mut sources = self.sources(descriptor);
         let policy = self.client.policy();
-        let (mut at, mut failures) = (0, 0);
+        let (mut at, mut failures, mut mixed) = (0, 0, 0);
         let mut partial = None;
         loop {
             let writer = match partial.take() {
@@ -201,7 +201,16 @@ impl Session {
                     (error, None)
                 }
                 Setback::Nothing(error, pause) => (error, pause),
-                Setback::Mixed(error) => (error, None),
+                Setback::Mixed(error) => {
+                    // It begins anew. Who sent the last of it sends all of it now, which shows whose fault it is; if
+                    // that breaks off, too, then not for ever: what comes is no progress.
+                    mixed += 1;
+                    match policy.after_break(mixed) {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => return Err(blob_error(&descriptor.digest, Some(error))),
+                    }
+                    continue;
+                }
             };
             tracing::debug!(host = source.host.authority, digest = %descriptor.digest, %error, "a transfer broke off");
             at += 1;

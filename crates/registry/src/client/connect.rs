@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::Uri;
+use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::pem::PemObject as _;
@@ -23,6 +23,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::hosts::{Trust, in_network};
 use super::verify::{Anybody, Listed};
+use crate::wire::percent_decoded;
 use crate::{Error, Result};
 
 /// How long a connection or a handshake may take.
@@ -66,7 +67,7 @@ impl Connector {
         let is_tls = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap_or_default().to_owned();
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let proxy = self.proxies.for_host(is_tls, &host);
+        let proxy = self.proxies.for_host(is_tls, &host)?;
         let tcp = match &proxy {
             None => dial(&host, port).await?,
             Some(proxy) => {
@@ -161,40 +162,79 @@ async fn tunnel(mut tcp: TcpStream, host: &str, port: u16, proxy: &Proxy) -> io:
     Err(io::Error::other(format!("proxyconnect tcp: {line}")))
 }
 
+/// A way out.
 #[derive(Debug, PartialEq, Eq)]
 struct Proxy {
     host: String,
     port: u16,
+    /// Name and password, as `Basic` has them.
     credentials: Option<String>,
 }
 
-impl Proxies {
-    fn for_host(&self, is_tls: bool, host: &str) -> Option<Proxy> {
-        let address = if is_tls {
-            self.https.as_ref()
-        } else {
-            self.http.as_ref()
-        }?;
-        if self.is_direct(host) {
-            return None;
+impl Proxy {
+    /// Reads `http://user:password@host:port`. An error never shows the address: it may hold a password.
+    fn parse(address: &str) -> io::Result<Self> {
+        let wrong =
+            |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("the proxy {why}"));
+        let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+        if !scheme.eq_ignore_ascii_case("http") {
+            return Err(wrong(&format!(
+                "is one for {scheme:?}, and only http:// ones are spoken to: set one of those, or name the registry \
+                 in NO_PROXY"
+            )));
         }
-        let rest = address
-            .split_once("://")
-            .map_or(address.as_str(), |(_, rest)| rest);
         let rest = rest.trim_end_matches('/');
-        let (credentials, authority) = match rest.rsplit_once('@') {
-            Some((credentials, authority)) => (Some(STANDARD.encode(credentials)), authority),
+        let (user, authority) = match rest.rsplit_once('@') {
+            Some((user, authority)) => (Some(user), authority),
             None => (None, rest),
         };
+        // The two parts are encoded on their own: a password may hold a colon.
+        let credentials = user.map(|user| {
+            let (name, password) = user.split_once(':').unwrap_or((user, ""));
+            let parts = [percent_decoded(name), percent_decoded(password)];
+            STANDARD.encode(parts.join(&b':'))
+        });
         let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+            Some((host, port)) if !port.contains(']') => {
+                let port = port.parse();
+                (host, port.map_err(|_| wrong("has a port that is none"))?)
+            }
             _ => (authority, 80),
         };
-        Some(Proxy {
+        if host.is_empty() {
+            return Err(wrong("names no host"));
+        }
+        Ok(Self {
             host: host.to_owned(),
             port,
             credentials,
         })
+    }
+}
+
+impl Proxies {
+    /// What a proxy on the way to a plain host wants to be told of who asks. (For TLS, the tunnel says it.)
+    pub(super) fn authorization(&self, uri: &Uri) -> io::Result<Option<HeaderValue>> {
+        if uri.scheme_str() == Some("https") {
+            return Ok(None);
+        }
+        let proxy = self.for_host(false, uri.host().unwrap_or_default())?;
+        let Some(credentials) = proxy.and_then(|proxy| proxy.credentials) else {
+            return Ok(None);
+        };
+        let value = HeaderValue::from_str(&format!("Basic {credentials}"));
+        let mut value = value.map_err(io::Error::other)?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// `None`: the host is reached directly.
+    fn for_host(&self, is_tls: bool, host: &str) -> io::Result<Option<Proxy>> {
+        let address = if is_tls { &self.https } else { &self.http };
+        match address {
+            Some(address) if !self.is_direct(host) => Proxy::parse(address).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn is_direct(&self, host: &str) -> bool {
@@ -360,10 +400,11 @@ mod tests {
                 .map(Into::into)
                 .into(),
         };
-        let proxy = proxies.for_host(true, "ghcr.io").unwrap();
+        let way = |is_tls, host| proxies.for_host(is_tls, host).unwrap();
+        let proxy = way(true, "ghcr.io").unwrap();
         assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example", 3128));
         assert_eq!(proxy.credentials.as_deref(), Some("bWU6c2VjcmV0"));
-        assert_eq!(proxies.for_host(false, "ghcr.io"), None);
+        assert_eq!(way(false, "ghcr.io"), None);
         for host in [
             "direct.example",
             "a.direct.example",
@@ -372,8 +413,39 @@ mod tests {
             "127.0.0.1",
             "10.1.2.3",
         ] {
-            assert_eq!(proxies.for_host(true, host), None, "{host}");
+            assert_eq!(way(true, host), None, "{host}");
         }
-        assert!(proxies.for_host(true, "indirect.example").is_some());
+        assert!(way(true, "indirect.example").is_some());
+    }
+
+    #[test]
+    fn a_proxy_is_told_who_asks_and_nobody_else_is() {
+        let address = "http://me%40home:a%3Ab%25@proxy.example:3128";
+        let proxies = Proxies {
+            http: Some(address.into()),
+            https: Some(address.into()),
+            none: vec!["direct.example".into()],
+        };
+        let told = |uri: &str| proxies.authorization(&uri.parse().unwrap()).unwrap();
+        let expected = format!("Basic {}", STANDARD.encode("me@home:a:b%"));
+        assert_eq!(told("http://ghcr.io/v2/").unwrap(), expected.as_str());
+        assert_eq!(told("http://direct.example/v2/"), None);
+        assert_eq!(told("https://ghcr.io/v2/"), None, "the tunnel says it");
+    }
+
+    #[test]
+    fn a_proxy_of_another_kind_is_refused_by_name() {
+        for (address, words) in [
+            ("https://me:secret@proxy.example", "\"https\""),
+            ("socks5://me:secret@proxy.example:1080", "\"socks5\""),
+            ("http://me:secret@proxy.example:port", "port"),
+            ("http://me:secret@:3128", "no host"),
+        ] {
+            let error = Proxy::parse(address).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let bare = Proxy::parse("proxy.example").unwrap();
+        assert_eq!((bare.host.as_str(), bare.port), ("proxy.example", 80));
     }
 }

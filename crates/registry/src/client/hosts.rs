@@ -18,6 +18,8 @@ use crate::{Error, Result};
 pub(crate) const HUB: &str = "docker.io";
 const HUB_HOST: &str = "registry-1.docker.io";
 const DEFAULT_DIRECTORY: &str = "_default";
+/// What a host can do, in containerd's words. (Referrers are asked of the origin alone.)
+const CAPABILITIES: [&str; 4] = ["pull", "resolve", "push", "referrers"];
 
 /// How a host may be spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -337,6 +339,13 @@ fn with_fields(
     directory: &Path,
 ) -> Result<Host> {
     if let Some(capabilities) = fields.capabilities {
+        let unknown = |own: &&String| !CAPABILITIES.contains(&own.as_str());
+        if let Some(unknown) = capabilities.iter().find(unknown) {
+            return Err(Error::Setting {
+                what: format!("the capabilities of {address}"),
+                why: format!("{unknown:?} is none: there are {}", CAPABILITIES.join(", ")),
+            });
+        }
         let can = |what: &str| capabilities.iter().any(|own| own == what);
         host.can_pull = can("pull");
         (host.can_resolve, host.can_push) = (can("resolve"), can("push"));
@@ -504,6 +513,24 @@ mod tests {
                 hosts[2].can_push
             ),
             ("quay.internal", true, true)
+        );
+    }
+
+    #[test]
+    fn a_capability_that_is_none_is_refused_by_name() {
+        let certs = tempfile::tempdir().unwrap();
+        let path = certs.path().join("_default");
+        fs::create_dir(&path).unwrap();
+        let hosts = "[host.\"https://mirror.example\"]\ncapabilities = [\"pull\", \"reslove\"]\n";
+        fs::write(path.join("hosts.toml"), hosts).unwrap();
+        let settings = Settings {
+            certs: Some(certs.path().to_owned()),
+            ..Settings::default()
+        };
+        let error = plan("quay.io", &settings).unwrap_err().to_string();
+        assert!(
+            error.contains("\"reslove\"") && error.contains("resolve"),
+            "{error}"
         );
     }
 

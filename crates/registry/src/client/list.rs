@@ -1,7 +1,8 @@
 //! Tags of a repository.
 
-use http::header;
+use http::{Response, header};
 use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::Session;
@@ -29,10 +30,7 @@ impl Session {
         for _ in 0..PAGES_MAX {
             let call = Call::get(&path);
             let (host, answer) = self.first_answer(&call, |host| host.is_origin).await?;
-            let next = answer
-                .headers()
-                .get(header::LINK)
-                .and_then(|value| next_page(value.to_str().ok()?));
+            let next = next_page(&answer);
             let nonsense = |why: String| Error::Nonsense {
                 host: host.authority.clone(),
                 what: "a list of tags that cannot be read",
@@ -62,8 +60,13 @@ impl Session {
     }
 }
 
+/// The query of the page after this answer.
+pub(super) fn next_page(answer: &Response<Incoming>) -> Option<String> {
+    next_query(answer.headers().get(header::LINK)?.to_str().ok()?)
+}
+
 /// The query of `</v2/x/tags/list?n=…&last=…>; rel="next"`.
-fn next_page(link: &str) -> Option<String> {
+fn next_query(link: &str) -> Option<String> {
     let (address, rest) = link.strip_prefix('<')?.split_once('>')?;
     let is_next = rest.contains("rel=\"next\"") || rest.contains("rel=next");
     let query = address.split_once('?')?.1;
@@ -72,19 +75,19 @@ fn next_page(link: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::next_page;
+    use super::next_query;
 
     #[test]
     fn the_next_page_is_known_by_its_query() {
         assert_eq!(
-            next_page("</v2/a/tags/list?n=2&last=b>; rel=\"next\"").as_deref(),
+            next_query("</v2/a/tags/list?n=2&last=b>; rel=\"next\"").as_deref(),
             Some("n=2&last=b")
         );
         assert_eq!(
-            next_page("<https://r/v2/a/tags/list?last=b>; rel=next").as_deref(),
+            next_query("<https://r/v2/a/tags/list?last=b>; rel=next").as_deref(),
             Some("last=b")
         );
-        assert_eq!(next_page("</v2/a/tags/list?n=2>; rel=\"prev\""), None);
-        assert_eq!(next_page("nonsense"), None);
+        assert_eq!(next_query("</v2/a/tags/list?n=2>; rel=\"prev\""), None);
+        assert_eq!(next_query("nonsense"), None);
     }
 }

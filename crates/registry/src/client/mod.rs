@@ -35,6 +35,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use connect::Proxies;
 pub use search::{Found, SearchFilter};
 
+pub(crate) use referrers::is_about_something;
 pub(crate) use session::Session;
 pub(crate) use upload::Uploaded;
 

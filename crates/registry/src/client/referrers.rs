@@ -3,11 +3,14 @@
 //! Registries before version 1.1 of the specification keep no lists of referrers. There, each client
 //! keeps the list under a tag made of the subject's digest: `sha256-<hex>`.
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hull_oci::{Descriptor, Digest, Index, media_type};
+use hyper::body::Incoming;
 
 use super::Session;
+use super::list::next_page;
 use super::request::Call;
 use super::session::Intent;
 use crate::wire::MANIFEST_BYTES_MAX;
@@ -16,6 +19,9 @@ use crate::{Error, Result};
 /// The specification's limits of the two parts of such a tag.
 const ALGORITHM_LENGTH_MAX: usize = 32;
 const HEX_LENGTH_MAX: usize = 64;
+/// What is read of all pages of a list; one without anything in it counts, too: a list has an end.
+const LIST_BYTES_MAX: usize = 32 << 20;
+const PAGE_BYTES_MIN: usize = 4 << 10;
 /// How often a list that somebody else changes at the same time is written again.
 const ATTEMPTS: usize = 3;
 
@@ -33,27 +39,54 @@ struct About {
 impl Session {
     /// What is about `subject`: by the registry's own list, else by the one clients keep.
     pub(crate) async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
-        let call = Call::get(format!("/referrers/{subject}"));
-        let answer = self.send(self.origin(), Intent::Pull, &call).await?;
-        match answer.status() {
-            StatusCode::OK => {
-                let nonsense = |why: String| Error::Nonsense {
-                    host: self.origin().authority.clone(),
-                    what: "a list of referrers that cannot be read",
-                    why,
-                };
-                let body = Limited::new(answer.into_body(), MANIFEST_BYTES_MAX).collect();
-                let body = tokio::time::timeout(self.client.settings().patience, body).await;
-                let body = body.map_err(|_| nonsense("timeout".to_owned()))?;
-                let body = body.map_err(|error| nonsense(error.to_string()))?;
-                let index: Index = serde_json::from_slice(&body.to_bytes())
-                    .map_err(|error| nonsense(error.to_string()))?;
-                Ok(index.manifests)
+        let place = format!("/referrers/{subject}");
+        let (mut path, mut found, mut bytes) = (place.clone(), Vec::new(), 0);
+        loop {
+            let call = Call::get(&path);
+            let answer = self.send(self.origin(), Intent::Pull, &call).await?;
+            match answer.status() {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED if path == place => {
+                    return Ok(self.tagged_list(subject).await?.manifests);
+                }
+                _ => return Err(self.error(Intent::Pull, &call, answer).await),
             }
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                Ok(self.tagged_list(subject).await?.manifests)
+            let next = next_page(&answer);
+            let page = self.page_of_referrers(answer).await?;
+            bytes += page.len().max(PAGE_BYTES_MIN);
+            found.extend(self.read_referrers(&page)?);
+            match next {
+                None => return Ok(found),
+                Some(_) if bytes > LIST_BYTES_MAX => {
+                    return Err(Error::Invalid(format!(
+                        "there is more about {subject} in {} than anybody can list",
+                        self.repository
+                    )));
+                }
+                Some(query) => path = format!("{place}?{query}"),
             }
-            _ => Err(self.error(Intent::Pull, &call, answer).await),
+        }
+    }
+
+    async fn page_of_referrers(&self, answer: Response<Incoming>) -> Result<Bytes> {
+        let body = Limited::new(answer.into_body(), MANIFEST_BYTES_MAX).collect();
+        let body = tokio::time::timeout(self.client.settings().patience, body).await;
+        let body = body.map_err(|_| self.unread("timeout".to_owned()))?;
+        let body = body.map_err(|error| self.unread(error.to_string()))?;
+        Ok(body.to_bytes())
+    }
+
+    fn read_referrers(&self, page: &[u8]) -> Result<Vec<Descriptor>> {
+        let index = serde_json::from_slice::<Index>(page);
+        let index = index.map_err(|error| self.unread(error.to_string()))?;
+        Ok(index.manifests)
+    }
+
+    fn unread(&self, why: String) -> Error {
+        Error::Nonsense {
+            host: self.origin().authority.clone(),
+            what: "a list of referrers that cannot be read",
+            why,
         }
     }
 
@@ -109,6 +142,11 @@ impl Session {
             })
         })
     }
+}
+
+/// Whether a manifest says that it is about another one.
+pub(crate) fn is_about_something(bytes: &[u8]) -> bool {
+    serde_json::from_slice(bytes).is_ok_and(|about: About| about.subject.is_some())
 }
 
 /// What a manifest is about, and its line in the list of that.

@@ -170,6 +170,12 @@ impl Client {
                     .headers_mut()
                     .extend(authorization.map(|value| (header::AUTHORIZATION, value.clone())));
             }
+            let to_proxy = self.settings().proxies.authorization(&uri);
+            let to_proxy =
+                to_proxy.map_err(|error| connect_error(call, &uri, error.to_string(), true))?;
+            request
+                .headers_mut()
+                .extend(to_proxy.map(|value| (header::PROXY_AUTHORIZATION, value)));
             let answer = self.once(&http, request, &uri, call).await?;
             if !is_redirect(answer.status()) || !matches!(call.method, Method::GET | Method::HEAD) {
                 return Ok(answer);
@@ -347,6 +353,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
                 io::ErrorKind::ConnectionRefused
                     | io::ErrorKind::NotFound
                     | io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
             );
         }
         match innermost.source() {

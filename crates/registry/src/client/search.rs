@@ -84,7 +84,7 @@ impl Client {
         } else {
             filter.limit
         };
-        let query = super::auth::form(&[("q", words_sought), ("n", &count.to_string())]);
+        let query = crate::wire::form(&[("q", words_sought), ("n", &count.to_string())]);
         let call = Call::get(format!("/v1/search?{query}"));
         let authorization = match credentials.filter(|own| !own.username.is_empty()) {
             Some(own) => {

@@ -166,7 +166,7 @@ impl Session {
         let mut path = format!("{}/{}{}", host.base, self.repository.path(), call.path);
         if let Some(namespace) = &host.namespace {
             path.push(if path.contains('?') { '&' } else { '?' });
-            path.push_str(&super::auth::form(&[("ns", namespace)]));
+            path.push_str(&crate::wire::form(&[("ns", namespace)]));
         }
         path
     }

@@ -8,11 +8,10 @@ use hull_oci::Descriptor;
 use hyper::body::Incoming;
 
 use super::Session;
-use super::auth::form;
 use super::hosts::Scheme;
 use super::request::{Call, Payload, join, without_secrets};
 use super::session::Intent;
-use crate::wire::parse_content_range;
+use crate::wire::{form, parse_content_range};
 use crate::{Error, Result};
 
 /// How a blob got there.

@@ -71,9 +71,16 @@ async fn copy_from(
         }
     }
     let which = member.digest.to_string();
-    session
-        .put_manifest(&which, &fetched.media_type, fetched.bytes)
+    let keeps_referrers = session
+        .put_manifest(&which, &fetched.media_type, fetched.bytes.clone())
         .await?;
+    if !keeps_referrers {
+        let copied = Descriptor {
+            media_type: fetched.media_type,
+            ..member.clone()
+        };
+        session.list_as_referrer(&copied, &fetched.bytes).await?;
+    }
     Ok(true)
 }
 

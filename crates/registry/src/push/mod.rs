@@ -11,7 +11,7 @@ use hull_oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, media_t
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::client::{Client, Credentials, Session, Uploaded};
+use crate::client::{Client, Credentials, Session, Uploaded, is_about_something};
 use crate::progress::{Counter, Event, Progress, Stage};
 use crate::{Error, Result};
 
@@ -125,13 +125,20 @@ async fn prepare(
     let (store, lease, order) = (Arc::clone(store), Arc::clone(lease), order.clone());
     let planned = tokio::task::spawn_blocking(move || {
         let reference = order.reference.or_latest();
-        let mut plan = plan(&store, &reference, target, order.platform.as_ref(), extent)?;
-        let documents = plan.documents.iter().map(|(descriptor, _)| descriptor);
-        for descriptor in plan.blobs.iter().chain(documents) {
-            lease.protect(&descriptor.digest);
+        loop {
+            let named = store.named(&reference);
+            let wanted = target.clone();
+            let mut plan = plan(&store, &reference, wanted, order.platform.as_ref(), extent)?;
+            let documents = plan.documents.iter().map(|(descriptor, _)| descriptor);
+            for descriptor in plan.blobs.iter().chain(documents) {
+                lease.protect(&descriptor.digest);
+            }
+            // One that lost its name between the look and the lease may have lost more.
+            if target.is_some() || store.named(&reference) == named {
+                plan.sources = sources(&store, &reference, &plan);
+                return Ok(plan);
+            }
         }
-        plan.sources = sources(&store, &reference, &plan);
-        Ok(plan)
     });
     planned.await?
 }
@@ -151,7 +158,8 @@ async fn put_documents(session: &Session, plan: &Plan, name: &str) -> Result<()>
         } else {
             descriptor.digest.to_string()
         };
-        if session.has_manifest(&which, &descriptor.digest).await? {
+        // What is about something else is put again: a push that broke off may have put it, and not listed it.
+        if !is_about_something(bytes) && session.has_manifest(&which, &descriptor.digest).await? {
             continue;
         }
         let keeps_referrers = session
