@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake::{Image, Lab, settings};
-use hull_oci::{Digest, Reference, media_type};
+use hull_oci::{Descriptor, Digest, Index, Reference, media_type};
 use hull_registry::server::{Options, Registry, UpstreamOptions};
 use hull_registry::{Error, Settings};
 
@@ -256,6 +256,9 @@ async fn an_upload_goes_on_after_the_registry_was_killed() {
         .header("location")
         .to_owned();
     let half = bytes.len() / 2;
+    let endless = ("Content-Range", "0-18446744073709551615");
+    let refused = served.ask("PATCH", &place, &[endless], b"abc").await;
+    assert_eq!(refused.status, 416, "{}", refused.text());
     let first = served
         .ask(
             "PATCH",
@@ -354,6 +357,99 @@ async fn what_nobody_needs_is_collected_while_it_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_older_builders_cache_is_kept_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::at(directory.path()).await;
+    let blob = |text: &str| Descriptor::of("a/b", text.as_bytes());
+    let (layer, part) = (blob("a layer of the cache"), blob("a part of an artifact"));
+    // An index whose members are blobs, and a manifest of the time before OCI's 1.1.
+    let index = serde_json::to_string(&Index::new(vec![layer.clone()])).unwrap();
+    let artifact = "application/vnd.oci.artifact.manifest.v1+json";
+    let parts = serde_json::json!({"schemaVersion": 2, "mediaType": artifact, "blobs": [part]});
+    let put = async |tag: &str, kind: &str, text: &str| {
+        let (path, kind) = (format!("/v2/app/manifests/{tag}"), ("Content-Type", kind));
+        served.ask("PUT", &path, &[kind], text.as_bytes()).await
+    };
+    let put_both = async || {
+        let cache = put("cache", media_type::INDEX, &index).await;
+        let artifact = put("artifact", artifact, &parts.to_string()).await;
+        (cache.status, artifact.status)
+    };
+    assert_eq!(put_both().await, (404, 404), "they are not here yet");
+    for text in ["a layer of the cache", "a part of an artifact"] {
+        let path = format!("/v2/app/blobs/uploads/?digest={}", blob(text).digest);
+        let sent = served.ask("POST", &path, &[], text.as_bytes()).await;
+        assert_eq!(sent.status, 201);
+    }
+    assert_eq!(put_both().await, (201, 201));
+    let collected = served.registry.storage().collect(Duration::ZERO).unwrap();
+    assert_eq!(collected.blobs, 0);
+    for digest in [&layer.digest, &part.digest] {
+        let path = format!("/v2/app/blobs/{digest}");
+        assert_eq!(served.ask("GET", &path, &[], b"").await.status, 200);
+    }
+}
+
+/// What is about a subject, page by page.
+async fn referrers(served: &Served, subject: &Digest, query: &str) -> Vec<Vec<Digest>> {
+    let mut path = format!("/v2/app/referrers/{subject}{query}");
+    let mut pages = Vec::new();
+    loop {
+        let answer = served.ask("GET", &path, &[], b"").await;
+        assert!(answer.body.len() <= 4 << 20, "no client takes more");
+        let index: Index = serde_json::from_slice(&answer.body).unwrap();
+        pages.push(index.manifests.into_iter().map(|one| one.digest).collect());
+        let Some((next, _)) = answer.header("link").split_once('>') else {
+            return pages;
+        };
+        path = next.trim_start_matches('<').to_owned();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_of_referrers_is_told_in_pages_through_a_cache_too() {
+    let (origin_root, cache_root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let origin = Served::at(origin_root.path()).await;
+    let config = Descriptor::of("a/b", b"{}");
+    let path = format!("/v2/app/blobs/uploads/?digest={}", config.digest);
+    assert_eq!(origin.ask("POST", &path, &[], b"{}").await.status, 201);
+    let subject = Descriptor::of(media_type::MANIFEST, b"subject");
+    let mut expected = Vec::new();
+    for number in 0..6 {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": [],
+            "artifactType": format!("kind/{}", number % 2), "subject": subject,
+            "annotations": {"number": number.to_string(), "note": "x".repeat(1 << 20)},
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let path = format!("/v2/app/manifests/{}", Digest::of(&manifest));
+        let kind = ("Content-Type", media_type::MANIFEST);
+        assert_eq!(
+            origin.ask("PUT", &path, &[kind], &manifest).await.status,
+            201
+        );
+        expected.push(Digest::of(&manifest));
+    }
+    expected.sort();
+    let cache = Served::start(Options {
+        root: cache_root.path().to_owned(),
+        upstream: Some(UpstreamOptions {
+            host: origin.address.to_string(),
+            settings: settings(),
+            ..UpstreamOptions::default()
+        }),
+        ..Options::default()
+    })
+    .await;
+    for served in [&origin, &cache] {
+        let pages = referrers(served, &subject.digest, "").await;
+        assert_eq!((pages.len(), pages.concat()), (2, expected.clone()));
+        let some = referrers(served, &subject.digest, "?artifactType=kind%2F1").await;
+        assert_eq!(some.concat().len(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quota_and_read_only_are_kept_to() {
     let directory = tempfile::tempdir().unwrap();
     let image = Image::new(34);
@@ -413,6 +509,19 @@ async fn a_cache_fetches_once_and_serves_without_its_upstream() {
         ..Options::default()
     })
     .await;
+    let tags = async |name: &str| {
+        let answer = cache
+            .ask("GET", &format!("/v2/{name}/tags/list"), &[], b"")
+            .await;
+        (answer.status, answer.text())
+    };
+    let all = (200, r#"{"name":"team/app","tags":["1"]}"#.to_owned());
+    assert_eq!(
+        tags("team/app").await,
+        all,
+        "of what nobody has pulled yet, too"
+    );
+    assert_eq!(tags("team/nosuch").await.0, 404);
     for _ in 0..2 {
         Lab::new()
             .pull(settings(), &cache.reference("team/app:1"))
@@ -445,6 +554,7 @@ async fn a_cache_fetches_once_and_serves_without_its_upstream() {
         .pull(settings(), &cache.reference("team/app:1"))
         .await
         .unwrap();
+    assert_eq!(tags("team/app").await, all);
     assert_eq!(
         cache
             .ask("POST", "/v2/team/app/blobs/uploads/", &[], b"")

@@ -302,15 +302,21 @@ impl Users {
         // An unknown name takes as long as a wrong password.
         let nobody = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
         let is_right = bcrypt::verify(password, hash.as_deref().unwrap_or(nobody)).unwrap_or(false);
-        if is_right && hash.is_some() {
-            let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-            if verified.len() >= REMEMBERED_MAX {
-                verified.clear();
-            }
-            verified.insert(key(name, password), Instant::now());
-            return true;
+        if !is_right || hash.is_none() {
+            return false;
         }
-        false
+        // The file may have changed meanwhile: what was right by the old one is not remembered. While this is held,
+        // it does not change.
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.hashes.get(name) != hash.as_ref() {
+            return false;
+        }
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified.len() >= REMEMBERED_MAX {
+            verified.clear();
+        }
+        verified.insert(key(name, password), Instant::now());
+        true
     }
 
     fn is_remembered(&self, name: &str, password: &str) -> bool {

@@ -6,6 +6,7 @@ use hull_oci::Digest;
 use super::answer::{Code, Refusal};
 use super::name::{RepositoryName, Tag};
 use super::storage::UploadId;
+use crate::wire::percent_decoded;
 
 /// Which manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,29 +146,9 @@ pub(crate) fn query<'a>(query: &'a str, key: &'a str) -> impl Iterator<Item = St
     })
 }
 
-/// Undoes percent-encoding.
+/// A form writes a space as `+`.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail
-            .get(..2)
-            .and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            (b'+', _) => {
-                bytes.push(b' ');
-                rest = tail;
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
+    let bytes = percent_decoded(&text.replace('+', " "));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -207,13 +207,14 @@ pub(crate) async fn give(
     };
     let asked = if parts.method == Method::POST {
         let body = http_body_util::Limited::new(body, FORM_BYTES_MAX);
-        let body = http_body_util::BodyExt::collect(body).await;
-        let body = body.map_err(|error| {
-            Refusal::new(
-                Code::Unknown,
-                format!("the form did not come whole: {error}"),
-            )
-        })?;
+        let body = http_body_util::BodyExt::collect(body);
+        let broken = |why: &dyn std::fmt::Display| {
+            let message = format!("the form did not come whole: {why}");
+            Refusal::new(Code::Unknown, message)
+        };
+        let body = tokio::time::timeout(registry.patience, body).await;
+        let body = body.map_err(|_| broken(&"timeout"))?;
+        let body = body.map_err(|error| broken(&error))?;
         String::from_utf8_lossy(&body.to_bytes()).into_owned()
     } else {
         parts.uri.query().unwrap_or_default().to_owned()

@@ -109,24 +109,39 @@ impl Upstream {
             .map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// Adds what the upstream knows to be about a manifest. When it cannot be asked, what is here
-    /// will do.
-    pub(crate) async fn add_referrers(
+    /// What the upstream knows to be about a manifest. When it cannot be asked, what is here will do.
+    pub(crate) async fn referrers(
         &self,
         name: &RepositoryName,
         subject: &Digest,
-        found: &mut Vec<Descriptor>,
-    ) {
+    ) -> Vec<Descriptor> {
         let asked = async { self.session(name)?.referrers(subject).await };
+        asked.await.unwrap_or_else(|error| {
+            tracing::warn!(repository = %name, %error, "the upstream cannot be asked for referrers");
+            Vec::new()
+        })
+    }
+
+    /// The tags the upstream has, in order: one that stands here alone is not served either. When it cannot be
+    /// asked, those that are `here` will do. `None`: there is no such repository.
+    pub(crate) async fn tags(
+        &self,
+        name: &RepositoryName,
+        here: Option<Vec<String>>,
+    ) -> Result<Option<Vec<String>>, Refusal> {
+        let asked = async { self.session(name)?.tags().await };
         match asked.await {
-            Ok(more) => {
-                found.retain(|known| more.iter().all(|other| other.digest != known.digest));
-                found.extend(more);
-                found.sort_by(|one, two| one.digest.cmp(&two.digest));
+            Ok(mut tags) => {
+                tags.sort();
+                tags.dedup();
+                Ok(Some(tags))
             }
-            Err(error) => {
-                tracing::warn!(repository = %name, %error, "the upstream cannot be asked for referrers");
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) if here.is_some() => {
+                tracing::warn!(repository = %name, %error, "the upstream cannot be asked: telling the tags that are here");
+                Ok(here)
             }
+            Err(error) => Err(refusal(&error)),
         }
     }
 

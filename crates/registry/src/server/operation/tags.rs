@@ -25,13 +25,16 @@ struct Catalog<'a> {
 }
 
 pub(super) async fn list(request: Request) -> Outcome {
-    let all = request
+    let mut all = request
         .store(|storage, name| {
             let tags = storage.tags(name)?;
             Ok((!tags.is_empty() || storage.has_repository(name)).then_some(tags))
         })
         .await?;
     let name = &request.name;
+    if let Some(upstream) = &request.registry.upstream {
+        all = upstream.tags(name, all).await?;
+    }
     let Some(all) = all else {
         return Err(Refusal::new(
             Code::NameUnknown,

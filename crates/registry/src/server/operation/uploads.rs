@@ -137,7 +137,8 @@ async fn receive(request: Request, upload: Upload) -> Result<Upload, Refusal> {
     if let Some(range) = request.header(header::CONTENT_RANGE) {
         let range = parse_content_range(range);
         let fits = range.is_some_and(|(first, last)| {
-            first == size && length.is_none_or(|length| length == last - first + 1)
+            first == size
+                && length.is_none_or(|length| (last - first).checked_add(1) == Some(length))
         });
         if !fits {
             upload.pause();

@@ -51,7 +51,9 @@ impl Storage {
             if let Some((media_type, bytes)) = self.manifest(name, &digest)?
                 && let Ok(document) = Document::parse(&media_type, &bytes)
             {
-                needed.extend(document.blobs().map(|blob| blob.digest.clone()));
+                // Members of some indexes are blobs: a builder's cache, of older ones.
+                let parts = document.blobs().chain(document.manifests());
+                needed.extend(parts.map(|part| part.digest.clone()));
             }
             linked.insert(digest);
         }
@@ -133,7 +135,15 @@ impl Storage {
                 continue;
             };
             let data = directory.join("data");
-            if self.is_uploading(&id) || is_younger(&data, grace) || is_younger(&directory, grace) {
+            let is_young = || is_younger(&data, grace) || is_younger(&directory, grace);
+            if is_young() {
+                continue;
+            }
+            // To the end: what a request did meanwhile would be counted, or taken away, twice.
+            let Some(_held) = self.hold(&id) else {
+                continue;
+            };
+            if is_young() || !directory.exists() {
                 continue;
             }
             let size = fs::metadata(&data).map_or(0, |meta| meta.len());

@@ -20,6 +20,8 @@ pub(crate) struct Document {
     artifact_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
+    /// Of manifests of artifacts, which came before OCI's 1.1.
+    blobs: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
     #[serde(default)]
@@ -71,10 +73,12 @@ impl Document {
 
     /// Blobs it needs.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        self.config.iter().chain(self.layers.iter().flatten())
+        let layers = self.layers.iter().flatten();
+        let parts = self.blobs.iter().flatten();
+        self.config.iter().chain(layers).chain(parts)
     }
 
-    /// Manifests it needs.
+    /// Manifests it needs. (Of an older builder's cache, they are blobs.)
     pub(crate) fn manifests(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifests.iter().flatten()
     }
@@ -128,26 +132,12 @@ impl Storage {
     ) -> Result<Document> {
         let document = Document::parse(put.media_type, put.bytes)?;
         let _linking = self.linking();
-        for blob in document.blobs() {
-            let is_here = self.link_path(name, &blob.digest).exists()
-                && self.blob_path(&blob.digest).exists();
-            if !is_here && blob.urls.as_ref().is_none_or(Vec::is_empty) {
-                return Err(unknown(&blob.digest));
-            }
+        if let Some(part) = self.first_lost(name, &document) {
+            return Err(unknown(&part.digest));
         }
-        for child in document.manifests() {
-            if !self.manifest_path(name, &child.digest).exists()
-                && child.urls.as_ref().is_none_or(Vec::is_empty)
-            {
-                return Err(unknown(&child.digest));
-            }
-        }
-        let blob = self.blob_path(&put.digest);
-        if !blob.exists() {
-            let bytes = put.bytes.len() as u64;
-            self.reserve(bytes)?;
-            let written = self.write_file(&blob, put.bytes);
-            written.inspect_err(|_| self.release(bytes))?;
+        if !self.blob_path(&put.digest).exists() {
+            self.reserve(put.bytes.len() as u64)?;
+            self.place_document(put)?;
         }
         self.write_file(
             &self.manifest_path(name, &put.digest),
@@ -162,16 +152,46 @@ impl Storage {
         Ok(document)
     }
 
+    /// The first part of a document that the repository lacks, and that is not to be had elsewhere.
+    fn first_lost<'d>(
+        &self,
+        name: &RepositoryName,
+        document: &'d Document,
+    ) -> Option<&'d Descriptor> {
+        let has_blob = |part: &Descriptor| {
+            self.link_path(name, &part.digest).exists() && self.blob_path(&part.digest).exists()
+        };
+        let has_manifest = |part: &Descriptor| self.manifest_path(name, &part.digest).exists();
+        let mut blobs = document.blobs().filter(|part| !has_blob(part));
+        let mut members = document
+            .manifests()
+            .filter(|part| !has_manifest(part) && !has_blob(part));
+        let is_lost = |part: &&Descriptor| part.urls.as_ref().is_none_or(Vec::is_empty);
+        blobs.find(is_lost).or_else(|| members.find(is_lost))
+    }
+
+    /// Puts the bytes where blobs lie. They are counted already: no longer if they are not kept, or were kept by
+    /// another push at the same time.
+    fn place_document(&self, put: &PutManifest<'_>) -> Result<()> {
+        let place = self.blob_path(&put.digest);
+        let written = self.write_new(put.bytes);
+        let placed = written.and_then(|new| self.place(&new, &place));
+        if !matches!(placed, Ok(true)) {
+            self.release(put.bytes.len() as u64);
+        }
+        let placed = placed.during(|| format!("store the manifest {}", put.digest));
+        placed.map(drop)
+    }
+
     /// Stores a copy of another registry's manifest, whose blobs follow when they are asked for.
     pub(crate) fn put_copy(&self, name: &RepositoryName, put: &PutManifest<'_>) -> Result<()> {
         let _linking = self.linking();
-        let blob = self.blob_path(&put.digest);
-        if !blob.exists() {
+        if !self.blob_path(&put.digest).exists() {
             // Small, and without it nothing can be passed on: also of a cache that is full.
-            self.write_file(&blob, put.bytes)?;
             let bytes = put.bytes.len() as u64;
             self.used
                 .fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+            self.place_document(put)?;
         }
         self.write_file(
             &self.manifest_path(name, &put.digest),

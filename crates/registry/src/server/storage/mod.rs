@@ -30,6 +30,7 @@ use hull_oci::Digest;
 
 pub use collect::Collected;
 pub(crate) use manifests::{Document, PutManifest};
+pub(crate) use referrers::Wanted;
 pub(crate) use uploads::{Upload, UploadId};
 
 use super::name::{RepositoryName, Tag};
@@ -73,6 +74,8 @@ pub struct Storage {
     serial: AtomicU64,
     /// Held for reading by what makes links, for writing by what takes blobs away.
     links: RwLock<()>,
+    /// Held while a blob is put in its place, by one at a time: of two that are the same, one is counted.
+    placing: Mutex<()>,
     /// Uploads somebody writes to or was just writing to.
     uploads: Mutex<uploads::Open>,
     _lock: OwnedFd,
@@ -92,6 +95,7 @@ impl Storage {
             used: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             links: RwLock::default(),
+            placing: Mutex::default(),
             uploads: Mutex::default(),
             _lock: lock,
         };
@@ -110,11 +114,18 @@ impl Storage {
 
     /// Whether so many bytes may still come.
     pub(crate) fn reserve(&self, bytes: u64) -> Result<()> {
-        if self.quota > 0 && self.used().saturating_add(bytes) > self.quota {
-            return Err(StorageError::Quota { quota: self.quota });
+        // In one step: many ask at the same time.
+        let more = |used: u64| {
+            let after = used.saturating_add(bytes);
+            (self.quota == 0 || after <= self.quota).then_some(after)
+        };
+        let reserved = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        match reserved {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StorageError::Quota { quota: self.quota }),
         }
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-        Ok(())
     }
 
     fn release(&self, bytes: u64) {
@@ -208,29 +219,55 @@ impl Storage {
 
     /// Writes a small file whole, so that it outlives a power cut.
     fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let new = self.root.join("new").join(serial.to_string());
         let write = || -> io::Result<()> {
-            let mut file = File::create(&new)?;
-            file.write_all(bytes)?;
-            file.sync_data()?;
-            rename_into(&new, path)
+            rename_into(&self.write_new(bytes)?, path)?;
+            sync_parent(path)
         };
         write().during(|| format!("write {}", path.display()))
     }
+
+    /// A file that has no place yet.
+    fn write_new(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let new = self.root.join("new").join(serial.to_string());
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        Ok(new)
+    }
+
+    /// Puts a blob's file in its place. False: there is one already, and this one is gone.
+    fn place(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        {
+            let _placing = self
+                .placing
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if to.exists() {
+                fs::remove_file(from)?;
+                return Ok(false);
+            }
+            rename_into(from, to)?;
+        }
+        sync_parent(to)?;
+        Ok(true)
+    }
 }
 
-/// Renames a file into a directory that may be missing, for good.
+/// Renames a file into a directory that may be missing.
 fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
-    let directory = to.parent().unwrap_or(Path::new("/"));
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(directory)?;
-            fs::rename(from, to)?;
+            fs::create_dir_all(to.parent().unwrap_or(Path::new("/")))?;
+            fs::rename(from, to)
         }
-        outcome => outcome?,
+        outcome => outcome,
     }
-    File::open(directory)?.sync_all()
+}
+
+/// A rename is for good once the directory is on the disk.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// The paths in a directory; none if it is missing.

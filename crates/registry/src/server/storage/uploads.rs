@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use hull_oci::{Algorithm, Digest, Hasher};
 
-use super::{During, Result, Storage, StorageError, rename_into};
+use super::{During, Result, Storage, StorageError};
 use crate::server::answer::Code;
 use crate::server::name::RepositoryName;
 
@@ -17,9 +17,13 @@ use crate::server::name::RepositoryName;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct UploadId(String);
 
-/// Uploads by id. Their hashes are remembered between requests; after a restart, computed again.
+/// Uploads by id. Their hashes are remembered between requests; after a restart, computed again. Who holds an
+/// upload's place is alone with its file.
 #[derive(Debug, Default)]
 pub(super) struct Open(HashMap<UploadId, Arc<tokio::sync::Mutex<Option<Progress>>>>);
+
+/// The right to an upload's file.
+type Held = tokio::sync::OwnedMutexGuard<Option<Progress>>;
 
 /// How far an upload is.
 pub(super) struct Progress {
@@ -37,15 +41,16 @@ impl std::fmt::Debug for Progress {
 pub(crate) struct Upload {
     pub(crate) id: UploadId,
     writer: UploadWriter,
-    guard: tokio::sync::OwnedMutexGuard<Option<Progress>>,
 }
 
-/// Takes an upload's bytes in.
+/// Takes an upload's bytes in. It holds the upload itself: its request may end (the client left) while a thread
+/// still writes, and until that has ended nobody else may.
 pub(crate) struct UploadWriter {
     file: File,
     hasher: Hasher,
     size: u64,
     storage: Arc<Storage>,
+    held: Held,
 }
 
 impl UploadId {
@@ -100,40 +105,41 @@ impl Storage {
         {
             return Ok(None);
         }
-        let slot = {
-            let mut open = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(open.0.entry(id.clone()).or_default())
-        };
-        let mut guard = slot.lock_owned().await;
-        let progress = guard.take();
+        let held = self.slot(id).lock_owned().await;
         let (storage, id) = (Arc::clone(self), id.clone());
         let opened = tokio::task::spawn_blocking(move || {
-            storage
-                .open_writer(&id, progress)
-                .map(|writer| (id, writer))
+            let writer = storage.open_writer(&id, held)?;
+            Ok(writer.map(|writer| Upload { id, writer }))
         });
-        let (id, writer) = opened
+        opened
             .await
             .map_err(io::Error::other)
-            .during(|| "open an upload".to_owned())??;
-        // It may have ended while this request waited for its turn.
-        Ok(writer.map(|writer| Upload { id, writer, guard }))
+            .during(|| "open an upload".to_owned())?
     }
 
+    fn slot(&self, id: &UploadId) -> Arc<tokio::sync::Mutex<Option<Progress>>> {
+        let mut open = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(open.0.entry(id.clone()).or_default())
+    }
+
+    /// `None`: it ended while this request waited for its turn.
     fn open_writer(
         self: &Arc<Self>,
         id: &UploadId,
-        progress: Option<Progress>,
+        mut held: Held,
     ) -> Result<Option<UploadWriter>> {
         let path = self.upload_path(id).join("data");
         let what = || format!("open the upload {}", id.as_str());
         let mut file = match File::options().read(true).append(true).open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.forget_slot(id);
+                return Ok(None);
+            }
             Err(error) => return Err(error).during(what),
         };
         let length = file.metadata().during(what)?.len();
-        let Progress { hasher, size } = match progress {
+        let Progress { hasher, size } = match held.take() {
             Some(progress) if progress.size == length => progress,
             // A restart, or a request that ended without giving its hash back.
             _ => hash(&mut file, Algorithm::Sha256).during(what)?,
@@ -144,13 +150,15 @@ impl Storage {
             hasher,
             size,
             storage,
+            held,
         }))
     }
 
     /// Gives an upload up.
     pub(crate) fn cancel_upload(&self, upload: Upload) -> Result<()> {
+        self.forget_upload(&upload.id)?;
         self.release(upload.size());
-        self.forget_upload(&upload.id)
+        Ok(())
     }
 
     /// Makes an upload a blob of the repository, if its digest is right.
@@ -160,11 +168,7 @@ impl Storage {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<()> {
-        let Upload {
-            id,
-            mut writer,
-            guard: _guard,
-        } = upload;
+        let Upload { id, mut writer } = upload;
         let what = || format!("store the blob {digest}");
         let actual = if digest.algorithm() == Algorithm::Sha256 {
             writer.hasher.clone().finish()
@@ -176,8 +180,8 @@ impl Storage {
                 .finish()
         };
         if actual != *digest {
-            self.release(writer.size);
             self.forget_upload(&id)?;
+            self.release(writer.size);
             return Err(StorageError::Refused {
                 code: Code::DigestInvalid,
                 message: format!("the content has the digest {actual}, not {digest}"),
@@ -185,33 +189,34 @@ impl Storage {
         }
         writer.file.sync_data().during(what)?;
         let _linking = self.linking();
-        let place = self.blob_path(digest);
-        if place.exists() {
+        let data = self.upload_path(&id).join("data");
+        if !self.place(&data, &self.blob_path(digest)).during(what)? {
             self.release(writer.size);
-        } else {
-            rename_into(&self.upload_path(&id).join("data"), &place).during(what)?;
         }
         self.link(name, digest)?;
         self.forget_upload(&id)
     }
 
+    /// For who holds the upload: whoever waits for that finds that there is none any more. So the file goes
+    /// first, and the place last.
     pub(super) fn forget_upload(&self, id: &UploadId) -> Result<()> {
-        self.uploads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .remove(id);
         let directory = self.upload_path(id);
         match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome.during(|| format!("remove {}", directory.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.during(|| format!("remove {}", directory.display()))?,
         }
+        self.forget_slot(id);
+        Ok(())
     }
 
-    /// Whether a request works on it now.
-    pub(super) fn is_uploading(&self, id: &UploadId) -> bool {
-        let open = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        open.0.get(id).is_some_and(|slot| slot.try_lock().is_err())
+    fn forget_slot(&self, id: &UploadId) {
+        let mut open = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        open.0.remove(id);
+    }
+
+    /// Holds an upload, unless a request works on it.
+    pub(super) fn hold(&self, id: &UploadId) -> Option<Held> {
+        self.slot(id).try_lock_owned().ok()
     }
 
     fn upload_path(&self, id: &UploadId) -> PathBuf {
@@ -227,16 +232,19 @@ impl Upload {
 
     /// Takes the writer out; it must be given back.
     pub(crate) fn take_writer(self) -> (UploadWriter, impl FnOnce(UploadWriter) -> Self) {
-        let Self { id, writer, guard } = self;
-        (writer, move |writer| Self { id, writer, guard })
+        let Self { id, writer } = self;
+        (writer, move |writer| Self { id, writer })
     }
 
     /// Remembers how far it is for the next request.
-    pub(crate) fn pause(mut self) {
-        *self.guard = Some(Progress {
-            hasher: self.writer.hasher,
-            size: self.writer.size,
-        });
+    pub(crate) fn pause(self) {
+        let UploadWriter {
+            hasher,
+            size,
+            mut held,
+            ..
+        } = self.writer;
+        *held = Some(Progress { hasher, size });
     }
 }
 
@@ -273,5 +281,88 @@ fn hash(file: &mut File, algorithm: Algorithm) -> io::Result<Progress> {
         }
         hasher.update(&buffer[..got]);
         size += got as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn storage() -> (tempfile::TempDir, Arc<Storage>, RepositoryName) {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(Storage::open(directory.path(), 0).unwrap());
+        (directory, storage, RepositoryName::parse("app").unwrap())
+    }
+
+    async fn upload_of(storage: &Arc<Storage>, name: &RepositoryName, bytes: &[u8]) -> Upload {
+        let id = storage.begin_upload(name).unwrap();
+        let mut upload = storage.open_upload(name, &id).await.unwrap().unwrap();
+        upload.writer.write_all(bytes).unwrap();
+        upload
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_on_with_an_upload_that_a_thread_still_writes_to() {
+        let (_directory, storage, name) = storage();
+        let upload = upload_of(&storage, &name, b"half").await;
+        let id = upload.id.clone();
+        let (mut writer, give_back) = upload.take_writer();
+        // The request ends; what it gave to a thread does not.
+        drop(give_back);
+        assert!(storage.hold(&id).is_none());
+        writer.write_all(b" and half").unwrap();
+        drop(writer);
+        let upload = storage.open_upload(&name, &id).await.unwrap().unwrap();
+        assert_eq!(upload.size(), 13);
+        let digest = Digest::of(b"half and half");
+        storage.finish_upload(upload, &name, &digest).unwrap();
+        assert!(storage.open_blob(&name, &digest).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_same_blob_twice_at_once_is_counted_once() {
+        let (_directory, storage, name) = storage();
+        let (bytes, digest) = (vec![7; 100_000], Digest::of(&[7; 100_000]));
+        for _ in 0..20 {
+            let mut finishing = Vec::new();
+            let barrier = Arc::new(std::sync::Barrier::new(4));
+            for _ in 0..4 {
+                let upload = upload_of(&storage, &name, &bytes).await;
+                let (storage, name, digest) = (storage.clone(), name.clone(), digest.clone());
+                let barrier = Arc::clone(&barrier);
+                finishing.push(std::thread::spawn(move || {
+                    barrier.wait();
+                    storage.finish_upload(upload, &name, &digest).unwrap();
+                }));
+            }
+            finishing.into_iter().for_each(|it| it.join().unwrap());
+            assert_eq!(storage.used(), 100_000);
+            fs::remove_file(storage.blob_path(&digest)).unwrap();
+            storage.release(100_000);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_given_up_once() {
+        let (_directory, storage, name) = storage();
+        let kept = upload_of(&storage, &name, b"kept").await;
+        let upload = upload_of(&storage, &name, b"given up").await;
+        let id = upload.id.clone();
+        assert_eq!(storage.used(), 12);
+        // Others wait for their turn: to give it up, and to collect it.
+        let waiting = {
+            let (storage, name, id) = (storage.clone(), name.clone(), id.clone());
+            tokio::spawn(async move { storage.open_upload(&name, &id).await.unwrap().is_some() })
+        };
+        tokio::task::yield_now().await;
+        let collected = storage.collect(std::time::Duration::ZERO).unwrap();
+        assert_eq!(collected.uploads, 0, "somebody works on both");
+        storage.cancel_upload(upload).unwrap();
+        assert!(!waiting.await.unwrap());
+        assert_eq!(storage.used(), 4);
+        assert!(!storage.uploads.lock().unwrap().0.contains_key(&id));
+        drop(kept);
+        let collected = storage.collect(std::time::Duration::ZERO).unwrap();
+        assert_eq!((collected.uploads, storage.used()), (1, 0));
     }
 }
