@@ -123,6 +123,23 @@ fn what_nobody_needs_is_found_and_removed() {
 }
 
 #[test]
+fn a_changed_byte_of_a_plain_layers_blob_is_one_finding() {
+    let lab = Lab::new();
+    lab.load(&small(&["one:1"], "content", "{}"));
+    let blobs = fs::read_dir(lab.path("image/blobs/sha256")).unwrap();
+    let is_layer = |path: &std::path::PathBuf| fs::read(path).unwrap().starts_with(b"text");
+    let mut paths = blobs.map(|entry| entry.unwrap().path());
+    let path = paths.find(is_layer).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(7).position(|seven| seven == b"content");
+    bytes[at.unwrap()] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let found = look(&lab, false);
+    assert_eq!(kinds(&found), [(Trouble::Damaged, false)], "{found:?}");
+    assert!(found[0].object.starts_with("blob "), "{found:?}");
+}
+
+#[test]
 fn a_damaged_blob_is_taken_away_and_comes_again() {
     let lab = Lab::new();
     let archive = layered("layered:1");

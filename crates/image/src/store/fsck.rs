@@ -108,8 +108,9 @@ impl Store {
     /// Compares the whole store with itself. Slow with `contents`: every byte is read.
     pub fn fsck(&self, order: &Fsck<'_>) -> Result<Vec<Finding>> {
         let mut found = self.check_list(order)?;
-        found.extend(self.check_blobs(order)?);
-        found.extend(self.check_layers(order)?);
+        let (blobs, damaged) = self.check_blobs(order)?;
+        found.extend(blobs);
+        found.extend(self.check_layers(order, &damaged)?);
         found.extend(self.check_images()?);
         found.extend(self.check_orphans(order)?);
         Ok(found)
@@ -130,8 +131,9 @@ impl Store {
         Ok(vec![finding])
     }
 
-    fn check_blobs(&self, order: &Fsck<'_>) -> Result<Vec<Finding>> {
-        let mut found = Vec::new();
+    /// Also which of them are damaged: nothing can be compared with those.
+    fn check_blobs(&self, order: &Fsck<'_>) -> Result<(Vec<Finding>, HashSet<Digest>)> {
+        let (mut found, mut damaged) = (Vec::new(), HashSet::new());
         for path in self.blobs.foreign()? {
             let object = path.display().to_string();
             let finding = Finding::new(Trouble::Orphan, object, "is no blob")
@@ -166,11 +168,12 @@ impl Store {
                     },
                 );
             found.push(finding);
+            damaged.insert(digest);
         }
-        Ok(found)
+        Ok((found, damaged))
     }
 
-    fn check_layers(&self, order: &Fsck<'_>) -> Result<Vec<Finding>> {
+    fn check_layers(&self, order: &Fsck<'_>, damaged: &HashSet<Digest>) -> Result<Vec<Finding>> {
         let mut found = Vec::new();
         for path in self.layers.foreign()? {
             let object = path.display().to_string();
@@ -192,7 +195,7 @@ impl Store {
                 }
                 Err(error) => self.damaged(&path, format!("cannot be read: {error}")),
                 Ok(_) if !order.contents => continue,
-                Ok(_) => match self.difference(&layer, &path)? {
+                Ok(_) => match self.difference(&layer, &path, damaged)? {
                     Some(difference) => self.damaged(&path, difference),
                     None => continue,
                 },
@@ -217,10 +220,16 @@ impl Store {
         )
     }
 
-    /// What in the layer's directory is not as in its blob; a layer whose blob is not here cannot be
-    /// compared.
-    fn difference(&self, layer: &Layer, path: &Path) -> Result<Option<String>> {
-        let Some(origin) = self.origin(layer)? else {
+    /// What in the layer's directory is not as in its blob; a layer whose blob is not here, or damaged, cannot
+    /// be compared.
+    fn difference(
+        &self,
+        layer: &Layer,
+        path: &Path,
+        damaged: &HashSet<Digest>,
+    ) -> Result<Option<String>> {
+        let origin = self.origin(layer)?;
+        let Some(origin) = origin.filter(|origin| !damaged.contains(&origin.blob.digest)) else {
             return Ok(None);
         };
         let Ok(file) = self.blobs.open_file(&origin.blob.digest) else {
