@@ -215,6 +215,18 @@ async fn a_rotten_layer_that_breaks_off_each_time_comes_to_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mirrors_refusal_is_told_where_the_registry_is_out_of_reach() {
+    let mirror = Fake::start(|_| status(403));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = nobody.local_addr().unwrap();
+    drop(nobody);
+    let reference = format!("{place}/app:1").parse().unwrap();
+    let (_certs, settings) = with_mirrors(&reference, &[&mirror]);
+    let error = Lab::new().pull(settings, &reference).await.unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_waited_for_and_what_does_not_is_told() {
     for (code, again) in [
         (429, true),

@@ -667,6 +667,43 @@ async fn everybody_reads_and_users_write() {
     assert_eq!(refused.status, 401);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_pushes_nothing_that_everybody_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users");
+    let line = format!("me:{}\n", bcrypt::hash("secret", 4).unwrap());
+    std::fs::write(&users, line).unwrap();
+    let options = |htpasswd| Options {
+        root: directory.path().join("root"),
+        htpasswd,
+        anonymous_pull: true,
+        ..Options::default()
+    };
+    let image = Image::new(37);
+    let open = Served::start(options(None)).await;
+    open.put("app", "1", &image).await;
+    open.stop().await;
+    let served = Served::start(options(Some(users))).await;
+    let (lab, reference) = (Lab::new(), served.reference("app:1"));
+    lab.pull(settings(), &reference).await.unwrap();
+    let client = hull_registry::Client::new(settings());
+    let push = async |credentials| {
+        let order = hull_registry::push::Push {
+            reference: reference.clone(),
+            platform: None,
+            whole: false,
+            credentials,
+        };
+        let progress = hull_registry::Progress::default();
+        hull_registry::push::push(&client, &lab.store, &order, &progress).await
+    };
+    let me = hull_registry::Credentials::basic("me", "secret");
+    push(Some(me)).await.unwrap();
+    // Who was just logged in, and is no longer.
+    let error = push(None).await.unwrap_err();
+    assert!(matches!(error, Error::PushDenied { .. }), "{error}");
+}
+
 /// A certificate of its own for 127.0.0.1, and its key.
 fn certify(directory: &std::path::Path) {
     let line = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry -addext subjectAltName=IP:127.0.0.1";

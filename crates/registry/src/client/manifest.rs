@@ -91,7 +91,7 @@ impl Session {
                 Ok(fetched) => return Ok(fetched),
                 Err(error) => {
                     tracing::debug!(host = host.authority, %error, "no manifest from this host");
-                    last = Some(error);
+                    last = Some(telling(last, error));
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Session {
                 Ok(answer) => return Ok((host.clone(), answer)),
                 Err(error) => {
                     tracing::debug!(host = host.authority, path = call.path, %error, "no answer from this host");
-                    last = Some(error);
+                    last = Some(telling(last, error));
                 }
             }
         }
@@ -215,6 +215,23 @@ impl Session {
             return Ok(answer.headers().contains_key("oci-subject"));
         }
         Err(self.error(Intent::Push, &call, answer).await)
+    }
+}
+
+/// Which of two hosts' errors is told: the later one, but for a mirror's refusal where the registry itself is out
+/// of reach. Then that is what there is to mend.
+fn telling(earlier: Option<Error>, later: Error) -> Error {
+    match (earlier, later) {
+        (
+            Some(
+                refusal @ (Error::Denied { .. }
+                | Error::TooManyRequests { .. }
+                | Error::Status { .. }
+                | Error::Mismatch { .. }),
+            ),
+            Error::Connect { .. },
+        ) => refusal,
+        (_, later) => later,
     }
 }
 

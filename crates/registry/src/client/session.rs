@@ -51,6 +51,11 @@ impl Session {
         self
     }
 
+    /// Whether nobody says who asks.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.credentials.is_none()
+    }
+
     /// The registry itself.
     pub(super) fn origin(&self) -> &Host {
         let origin = self.hosts.iter().find(|host| host.is_origin);

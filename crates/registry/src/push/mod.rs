@@ -159,7 +159,9 @@ async fn put_documents(session: &Session, plan: &Plan, name: &str) -> Result<()>
             descriptor.digest.to_string()
         };
         // What is about something else is put again: a push that broke off may have put it, and not listed it.
-        if !is_about_something(bytes) && session.has_manifest(&which, &descriptor.digest).await? {
+        // And the name by a stranger: where everybody reads, nothing else would show that he may not push.
+        let may_stay = !is_about_something(bytes) && (at < last || !session.is_anonymous());
+        if may_stay && session.has_manifest(&which, &descriptor.digest).await? {
             continue;
         }
         let keeps_referrers = session

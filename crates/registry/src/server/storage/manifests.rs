@@ -139,7 +139,7 @@ impl Storage {
             self.reserve(put.bytes.len() as u64)?;
             self.place_document(put)?;
         }
-        self.write_file(
+        self.update_file(
             &self.manifest_path(name, &put.digest),
             put.media_type.as_bytes(),
         )?;
@@ -193,7 +193,7 @@ impl Storage {
                 .fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
             self.place_document(put)?;
         }
-        self.write_file(
+        self.update_file(
             &self.manifest_path(name, &put.digest),
             put.media_type.as_bytes(),
         )?;

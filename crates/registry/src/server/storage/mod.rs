@@ -226,6 +226,15 @@ impl Storage {
         write().during(|| format!("write {}", path.display()))
     }
 
+    /// As [`write_file`](Self::write_file), unless it says that already: a push of what is here writes nothing.
+    fn update_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        if fs::read(path).is_ok_and(|known| known == bytes) {
+            // Whoever wrote it may not have come that far.
+            return sync_parent(path).during(|| format!("write {}", path.display()));
+        }
+        self.write_file(path, bytes)
+    }
+
     /// A file that has no place yet.
     fn write_new(&self, bytes: &[u8]) -> io::Result<PathBuf> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);

@@ -116,7 +116,7 @@ impl Storage {
             .referrers_path(name, subject)
             .join(about.digest.as_str());
         let text = serde_json::to_vec(about).map_err(std::io::Error::from);
-        self.write_file(&path, &text.during(|| format!("write {}", path.display()))?)
+        self.update_file(&path, &text.during(|| format!("write {}", path.display()))?)
     }
 
     pub(super) fn remove_referrer(

@@ -31,7 +31,7 @@ impl Storage {
 
     /// Must be called while links may be made.
     pub(super) fn set_tag(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<()> {
-        self.write_file(&self.tag_path(name, tag), digest.as_str().as_bytes())
+        self.update_file(&self.tag_path(name, tag), digest.as_str().as_bytes())
     }
 
     /// Takes a tag away; false: there was none.
