@@ -20,6 +20,7 @@ use super::Registry;
 use super::answer::{self, Code, Outcome, Refusal, With as _};
 use super::auth::Need;
 use super::name::RepositoryName;
+use super::operation::small_body;
 use super::route::{Action, query};
 
 /// Seconds a token is good for: a long push asks again.
@@ -206,16 +207,14 @@ pub(crate) async fn give(
         ));
     };
     let asked = if parts.method == Method::POST {
-        let body = http_body_util::Limited::new(body, FORM_BYTES_MAX);
-        let body = http_body_util::BodyExt::collect(body);
-        let broken = |why: &dyn std::fmt::Display| {
-            let message = format!("the form did not come whole: {why}");
+        let body = small_body(body, FORM_BYTES_MAX, registry.patience).await;
+        let body = body.map_err(|error| {
+            let message = format!("the form did not come whole: {error}");
             Refusal::new(Code::Unknown, message)
-        };
-        let body = tokio::time::timeout(registry.patience, body).await;
-        let body = body.map_err(|_| broken(&"timeout"))?;
-        let body = body.map_err(|error| broken(&error))?;
-        String::from_utf8_lossy(&body.to_bytes()).into_owned()
+        })?;
+        let too_large = || Refusal::new(Code::SizeInvalid, "the form is too large");
+        let body = body.ok_or_else(too_large)?;
+        String::from_utf8_lossy(&body).into_owned()
     } else {
         parts.uri.query().unwrap_or_default().to_owned()
     };

@@ -20,6 +20,7 @@ use super::storage::StorageError;
 
 pub(super) use blobs::described;
 pub(super) use tags::catalog;
+pub(super) use uploads::small_body;
 
 /// A request within a repository that was let through.
 pub(super) struct Request {

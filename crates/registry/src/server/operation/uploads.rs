@@ -235,7 +235,7 @@ fn created(name: &RepositoryName, digest: &Digest) -> Answer {
 }
 
 /// Reads a small body whole; `None`: it is larger than that.
-pub(super) async fn small_body(
+pub(crate) async fn small_body(
     body: hyper::body::Incoming,
     max: usize,
     patience: std::time::Duration,
