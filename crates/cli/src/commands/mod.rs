@@ -260,10 +260,10 @@ fn start<C: Command>(mut globals: Globals, name: &str, arguments: &[String]) -> 
         ui::out(&page(&globals, &full, &C::ABOUT, &description, &set))?;
         return Ok(0);
     }
+    since::check(globals.program, name, C::ABOUT.names, &parsed.changed)?;
     if !parsed.changed.contains(&C::ABOUT.freed_by) {
         check_operands(&full, &C::ABOUT, &parsed.operands, globals.program.name())?;
     }
-    since::check(globals.program, name, &C::ABOUT, &parsed.changed)?;
     if general.dry_run {
         compose::rehearse(&mut globals, verb::<C>())?;
     }

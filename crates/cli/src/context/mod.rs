@@ -319,7 +319,8 @@ impl Globals {
         })
     }
 
-    fn tls_files(&self) -> Option<TlsFiles> {
+    /// The files that flags and environment name, if a daemon is reached by TLS.
+    pub(crate) fn tls_files(&self) -> Option<TlsFiles> {
         let verify = self
             .tls_verify
             .unwrap_or_else(|| environment("DOCKER_TLS_VERIFY").is_some());

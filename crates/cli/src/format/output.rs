@@ -4,7 +4,7 @@ use super::fit::fit;
 use super::tabwriter::align;
 use super::template::{Kind, Object, Template, Value};
 use crate::error::{Error, Result};
-use crate::terminal;
+use crate::{terminal, ui};
 
 /// What an error in a template begins with.
 pub(crate) const BAD_TEMPLATE: &str = "template parsing error: ";
@@ -53,11 +53,15 @@ impl Listing<'_> {
             None if self.format.is_empty() => (self.table, true),
             None => (self.format.trim_matches(' '), false),
         };
-        let template = parse(template)?;
+        // Docker counts from where the template begins.
+        let typed_before = match self.format.find(template) {
+            Some(at) if ui::explains() => at,
+            _ => 0,
+        };
+        let template = parse_behind(typed_before, template)?;
         let mut text = String::new();
         if is_table {
-            // What is of rows and not of headings leaves the line empty.
-            text.push_str(&template.render_heading(&self.heading()).unwrap_or_default());
+            text.push_str(&template.render_heading(&self.heading()));
             text.push('\n');
         }
         for row in rows {
@@ -78,19 +82,22 @@ impl Listing<'_> {
 /// # Errors
 /// A template that cannot be read.
 pub(crate) fn parse(template: &str) -> Result<Template> {
-    let text = template.replace("\\t", "\t").replace("\\n", "\n");
-    Template::parse(&text).map_err(|error| Error::new(format!("{BAD_TEMPLATE}{error}")))
+    parse_behind(0, template)
 }
 
-/// As [`parse`], for the commands that have their own words and exit code for a bad template.
+fn parse_behind(typed_before: usize, template: &str) -> Result<Template> {
+    let text = template.replace("\\t", "\t").replace("\\n", "\n");
+    Template::parse_behind(typed_before, &text).map_err(failed)
+}
+
+/// Reads the template of a command that shows one thing: it has its own words for a bad one, and its own exit code, and
+/// `\t` is no tab in it.
 ///
 /// # Errors
 /// A template that cannot be read.
 pub(crate) fn parse_for(words: &str, template: &str) -> Result<Template> {
-    parse(template).map_err(|error| {
-        let text = error.message().replace(BAD_TEMPLATE, words);
-        Error::new(text).with_code(EXIT_BAD_FORMAT)
-    })
+    Template::parse(template)
+        .map_err(|error| Error::new(format!("{words}{error}")).with_code(EXIT_BAD_FORMAT))
 }
 
 fn failed(error: super::template::TemplateError) -> Error {
@@ -156,7 +163,7 @@ mod tests {
         };
         let labels = vec![("com.x.long-name".to_owned(), "v".to_owned())];
         listing.render(&[row(
-            "*T",
+            "*formatter.volumeContext",
             vec![("Name", "n".into()), ("ID", "1".into())],
             labels,
         )])
@@ -186,6 +193,14 @@ mod tests {
         assert_eq!(
             listing("table {{json .ID}} {{.Label \"com.x.long-name\"}}").unwrap(),
             "THING ID long name\n\"1\" v\n"
+        );
+        assert_eq!(
+            listing("table {{.Name}} {{json .}}").unwrap(),
+            "NAME \nn {\"ID\":\"1\",\"Name\":\"n\"}\n"
+        );
+        assert_eq!(
+            listing("table  {{.Nope}}").unwrap_err().message(),
+            "template parsing error: template: :1:9: executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.volumeContext"
         );
         assert_eq!(
             listing("{{.Foo").unwrap_err().message(),

@@ -11,8 +11,8 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
-use crate::format::output::{BAD_TEMPLATE, Listing, joined, row, short_id, shortened};
-use crate::format::template::Value;
+use crate::format::output::{Listing, joined, row, short_id, shortened};
+use crate::format::template::{Template, Value, quote};
 use crate::format::{ports, size, time};
 use crate::settings::Settings;
 use crate::ui;
@@ -150,9 +150,9 @@ impl Command for Ls {
             headings: &HEADINGS,
         };
         // A template that cannot be read is told before the daemon is asked.
-        listing
-            .render(&[])
-            .map_err(|error| reworded(&error, "failed to parse template: "))?;
+        let typed = Template::parse(&self.format)
+            .map_err(|error| Error::new(format!("failed to parse template: {error}")))?;
+        listing.render(&[])?;
         let limit = if self.latest {
             1
         } else {
@@ -186,15 +186,15 @@ impl Command for Ls {
             return Ok(0);
         }
         let rows: Vec<Value> = containers.iter().map(|c| self.row(c)).collect();
-        let text = listing.shown(&rows, self.no_trunc);
-        ui::out(&text.map_err(|error| reworded(&error, "failed to execute template: "))?)?;
+        if rows.is_empty() && call.globals.is_docker() {
+            self.try_out(&typed)?;
+        }
+        match listing.shown(&rows, self.no_trunc) {
+            Ok(text) => ui::out(&text)?,
+            Err(error) => return self.try_out(&typed).and(Err(error)),
+        }
         Ok(0)
     }
-}
-
-/// The error of a template as this command begins it.
-fn reworded(error: &Error, words: &str) -> Error {
-    Error::new(error.message().replace(BAD_TEMPLATE, words))
 }
 
 /// A container in a list, for programs.
@@ -259,6 +259,14 @@ pub(crate) fn whole_row(container: &ContainerSummary) -> Value {
 }
 
 impl Ls {
+    /// Tries a template as it was typed on a container without anything, as Docker does before it asks for any.
+    fn try_out(&self, typed: &Template) -> Result<()> {
+        let tried = typed.render(&self.row(&ContainerSummary::default()));
+        tried
+            .map(|_| ())
+            .map_err(|error| Error::new(format!("failed to execute template: {error}")))
+    }
+
     /// When it was made. The table does not show that, and reading the zone's rules is not for nothing.
     fn created(&self, container: &ContainerSummary) -> String {
         match self.format.trim() {
@@ -314,10 +322,7 @@ impl Ls {
             ("ID", id.to_owned()),
             ("Names", self.names(container)),
             ("Image", self.image(&container.image)),
-            (
-                "Command",
-                format!("{:?}", cut(&container.command, COMMAND_LENGTH)),
-            ),
+            ("Command", quote(&cut(&container.command, COMMAND_LENGTH))),
             ("CreatedAt", self.created(container)),
             ("RunningFor", time::ago(container.created)),
             ("Ports", ports::displayed(&container.ports)),

@@ -1,7 +1,7 @@
 //! `context create`
 
 use super::place::{HELP, Words};
-use super::{DEFAULT_DESCRIPTION, metadata};
+use super::{DEFAULT_DESCRIPTION, keys, metadata};
 use crate::commands::{About, Call, Command, Operands};
 use crate::context::DEFAULT;
 use crate::context::store::{Metadata, check_name};
@@ -60,7 +60,7 @@ impl Command for Create {
             if from == DEFAULT {
                 DEFAULT_DESCRIPTION.clone_into(&mut made.metadata.description);
             }
-            (made, store.keys(&from)?)
+            (made, keys(&call.globals, &from)?)
         };
         name.clone_into(&mut made.name);
         if !self.description.is_empty() {

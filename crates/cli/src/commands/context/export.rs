@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
-use super::archive;
+use super::{archive, keys, metadata};
 use crate::commands::{About, Call, Command, Operands};
+use crate::context::DEFAULT;
 use crate::context::store::check_name;
 use crate::error::{Error, Result};
 use crate::ui;
@@ -22,9 +23,10 @@ impl Command for Export {
 
     async fn run(self, call: Call) -> Result<u8> {
         let name = call.operand(0);
-        check_name(name)?;
-        let store = call.globals.contexts();
-        let bytes = archive::write(&store.get(name)?, &store.keys(name)?)?;
+        if name != DEFAULT {
+            check_name(name)?;
+        }
+        let bytes = archive::write(&metadata(&call.globals, name)?, &keys(&call.globals, name)?)?;
         let path = match call.operand(1) {
             "-" => {
                 if ui::out_is_terminal() {

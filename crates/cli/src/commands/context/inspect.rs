@@ -47,7 +47,7 @@ impl Command for Inspect {
             false => call.operands.clone(),
         };
         let (mut documents, mut rendered) = (Vec::new(), String::new());
-        let mut failure = None;
+        let mut failures = Vec::new();
         for name in &names {
             match value(&call, name) {
                 Ok((document, typed)) => {
@@ -55,18 +55,14 @@ impl Command for Inspect {
                         match template.render(&typed) {
                             Ok(text) => rendered.push_str(&(text + "\n")),
                             Err(error) => {
-                                failure =
-                                    Some(Error::new(format!("template parsing error: {error}")));
+                                failures.push(format!("template parsing error: {error}"));
                                 break;
                             }
                         }
                     }
                     documents.push(document);
                 }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
+                Err(error) => failures.push(error.message().to_owned()),
             }
         }
         let array = format!("[{}]", documents.join(","));
@@ -76,7 +72,10 @@ impl Command for Inspect {
             None if self.format == "json" => array + "\n",
             None => indent(&array, "    ") + "\n",
         })?;
-        failure.map_or(Ok(0), Err)
+        match failures.is_empty() {
+            true => Ok(0),
+            false => Err(Error::new(failures.join("\n"))),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::commands::{About, Call, Command, Operands};
 use crate::context::DEFAULT;
 use crate::error::Result;
 use crate::flags::FlagSet;
-use crate::format::output::{Listing, typed_row};
+use crate::format::output::{Listing, shortened, typed_row};
 use crate::format::template::Value;
 use crate::settings::Settings;
 use crate::ui;
@@ -23,6 +23,8 @@ const HEADINGS: [(&str, &str); 5] = [
     ("Error", "ERROR"),
     ("Current", ""),
 ];
+/// Characters an error takes at most.
+const ERROR_LENGTH: usize = 45;
 const OVERRIDDEN: &str = "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the global --context flag, or unset DOCKER_HOST environment variable.";
 
 static FIELDS: [Field; 5] = [
@@ -133,10 +135,18 @@ impl Line {
                 ("Current", Value::Bool(self.is_current)),
                 ("Description", Value::text(self.description.as_str())),
                 ("DockerEndpoint", Value::text(self.host.as_str())),
-                ("Error", Value::text(self.error.as_str())),
+                ("Error", Value::text(self.told())),
                 ("Name", Value::text(self.name.as_str())),
             ],
         )
+    }
+
+    /// Docker cuts it, whatever the format.
+    fn told(&self) -> String {
+        match ui::explains() {
+            true => self.error.clone(),
+            false => shortened(&self.error, ERROR_LENGTH),
+        }
     }
 
     fn record(&self) -> Json {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::metadata;
+use super::{keys, metadata};
 use crate::context::Globals;
 use crate::context::store::{Keys, Place};
 use crate::error::{Error, Result};
@@ -59,8 +59,7 @@ impl Words {
             return Err(Error::new(format!("unrecognized config key: {key}")));
         }
         if let Some(from) = self.get("from") {
-            let keys = globals.contexts().keys(from)?;
-            return Ok((metadata(globals, from)?.place(), keys));
+            return Ok((metadata(globals, from)?.place(), keys(globals, from)?));
         }
         let mut keys = Keys::new();
         for (key, file) in [("ca", "ca.pem"), ("cert", "cert.pem"), ("key", "key.pem")] {

@@ -3,6 +3,7 @@
 use super::is_overridden;
 use crate::commands::{About, Call, Command, Operands};
 use crate::context::DEFAULT;
+use crate::context::store::check_name;
 use crate::error::Result;
 use crate::settings::Settings;
 use crate::ui;
@@ -21,6 +22,7 @@ impl Command for Use {
     async fn run(self, call: Call) -> Result<u8> {
         let name = call.operand(0);
         if name != DEFAULT {
+            check_name(name)?;
             call.globals.contexts().get(name)?;
         }
         Settings::read(&call.globals.config_directory).edit(|document| match name {

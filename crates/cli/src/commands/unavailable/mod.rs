@@ -9,7 +9,7 @@ use hull_api::query::Query;
 
 use super::container::ls::FORMAT as LIST_FORMAT;
 use super::inspection::FORMAT;
-use super::{About, Operands, check_operands, json, page, parse};
+use super::{About, Operands, check_operands, json, page, parse, since};
 use crate::connection::{connect, failure};
 use crate::context::Globals;
 use crate::error::{Error, Result};
@@ -174,6 +174,7 @@ pub(super) fn run(
             .iter()
             .any(|word| word == "--help" || word == "-h")
     {
+        since::check(globals.program, name, command.names, &[])?;
         return Err(
             refusal(globals, name, arguments, "")?.unwrap_or_else(|| unavailable(&sentence, name))
         );
@@ -192,6 +193,7 @@ pub(super) fn run(
         }
         return Ok(0);
     }
+    since::check(globals.program, name, command.names, &parsed.changed)?;
     check_operands(&full, &about, &parsed.operands, program)?;
     let format = text_of("f,format", command.flags, &sinks);
     let refused = refusal(globals, name, &parsed.operands, format)?;

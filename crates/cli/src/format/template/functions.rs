@@ -5,13 +5,11 @@ use std::cmp::Ordering;
 use super::print;
 use super::value::{Kind, Value};
 
-/// Why a call did not work.
-pub(super) enum Failure {
-    Arguments { want: String },
-    Call(String),
-}
+/// Nobody pads a text by more blanks; Go ends for want of memory then.
+const PAD_MAX: usize = 1 << 20;
 
-type Outcome = Result<Value, Failure>;
+/// A value, or why there is none.
+type Outcome = Result<Value, String>;
 
 const NAMES: [&str; 27] = [
     "and", "or", "not", "len", "index", "slice", "print", "printf", "println", "html", "js",
@@ -22,6 +20,80 @@ const NAMES: [&str; 27] = [
 /// What templates of plugins' hints may ask besides, of the command they follow.
 const HOOKS: [&str; 2] = ["flag", "arg"];
 
+/// Docker's functions that give headings back as they are.
+const OF_HEADINGS: [&str; 7] = [
+    "json", "split", "join", "title", "lower", "upper", "truncate",
+];
+
+/// What a function takes in a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameter {
+    Any,
+    Text,
+    Int,
+    Texts,
+}
+
+impl Parameter {
+    /// Go's name of the type.
+    pub(super) fn type_name(self) -> &'static str {
+        match self {
+            Self::Any => "reflect.Value",
+            Self::Text => "string",
+            Self::Int => "int",
+            Self::Texts => "[]string",
+        }
+    }
+}
+
+/// What a function takes: so many, and as many more as one likes if it has a rest.
+pub(super) struct Signature {
+    fixed: &'static [Parameter],
+    pub(super) rest: Option<Parameter>,
+}
+
+impl Signature {
+    /// What it takes in a place.
+    pub(super) fn at(&self, place: usize) -> Parameter {
+        let fixed = self.fixed.get(place).copied();
+        fixed.or(self.rest).unwrap_or(Parameter::Any)
+    }
+
+    /// How many it wants, if it cannot be called with so many.
+    pub(super) fn misses(&self, count: usize) -> Option<String> {
+        let want = self.fixed.len();
+        match self.rest {
+            Some(_) => (count < want).then(|| format!("at least {want}")),
+            None => (count != want).then(|| want.to_string()),
+        }
+    }
+}
+
+/// What a function takes; over headings Docker's take other things.
+pub(super) fn signature(name: &str, is_heading: bool) -> Signature {
+    use Parameter::{Any, Int, Text, Texts};
+    let (fixed, has_rest): (&'static [Parameter], bool) = match name {
+        "json" if is_heading => (&[Text], false),
+        "join" if is_heading => (&[Text, Text], false),
+        "print" | "println" | "html" | "js" | "urlquery" => (&[], true),
+        "and" | "or" | "call" | "index" | "slice" | "eq" => (&[Any], true),
+        "printf" => (&[Text], true),
+        "not" | "len" | "json" => (&[Any], false),
+        "ne" | "lt" | "le" | "gt" | "ge" => (&[Any, Any], false),
+        "split" => (&[Text, Text], false),
+        "join" => (&[Texts, Text], false),
+        "pad" => (&[Text, Int, Int], false),
+        "truncate" => (&[Text, Int], false),
+        "flag" => (&[Any, Text], false),
+        "arg" => (&[Any, Int], false),
+        _ => (&[Text], false),
+    };
+    Signature {
+        fixed,
+        rest: has_rest.then_some(Any),
+    }
+}
+
 /// Whether a plugin's hint may call the function.
 pub(super) fn is_hooks(name: &str) -> bool {
     HOOKS.contains(&name)
@@ -31,47 +103,50 @@ pub(super) fn exists(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// Whether Docker added the function.
-pub(super) fn is_dockers(name: &str) -> bool {
-    NAMES[19..].contains(&name)
+/// Whether the function gives a heading back as it is.
+pub(super) fn is_left_in_headings(name: &str) -> bool {
+    OF_HEADINGS.contains(&name)
 }
 
-pub(super) fn call(name: &str, arguments: &[Value]) -> Outcome {
-    match name {
-        "and" | "or" => arguments.last().cloned().ok_or_else(|| want("at least 1")),
-        "not" => one(arguments).map(|value| Value::Bool(!value.is_true())),
-        "len" => length(one(arguments)?),
-        "index" => index(arguments),
-        "slice" => slice(arguments),
-        "print" => Ok(Value::text(sprint(arguments))),
-        "println" => Ok(Value::text(sprintln(arguments))),
-        "printf" => match arguments {
-            [Value::Text(format), rest @ ..] => Ok(Value::text(print::printf(format, rest))),
-            [] => Err(want("at least 1")),
-            [other, ..] => Err(wrong_type(other, "string")),
-        },
-        "html" => Ok(Value::text(html(&sprint(arguments)))),
-        "js" => Ok(Value::text(javascript(&sprint(arguments)))),
-        "urlquery" => Ok(Value::text(url_query(&sprint(arguments)))),
-        "call" => Err(Failure::Call("call of non-function".into())),
-        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => compare(name, arguments),
-        "flag" | "arg" => of_command(name, arguments),
+/// Calls a function with arguments that its [`signature`] allows; `texts` is how they are written.
+pub(super) fn call(name: &str, arguments: &[Value], texts: &[&str]) -> Outcome {
+    match (name, arguments) {
+        ("and" | "or", [.., last]) => Ok(last.clone()),
+        ("not", [value]) => Ok(Value::Bool(!value.is_true())),
+        ("len", [value]) => length(value),
+        ("index", [value, keys @ ..]) => index(value, keys),
+        ("slice", [value, bounds @ ..]) => slice(value, bounds),
+        ("print", values) => Ok(Value::text(sprint(values))),
+        ("println", values) => Ok(Value::text(sprintln(values))),
+        ("printf", [Value::Text(format), rest @ ..]) => {
+            Ok(Value::text(print::printf(format, rest)))
+        }
+        ("html", values) => Ok(Value::text(html(&plain(values)))),
+        ("js", values) => Ok(Value::text(javascript(&plain(values)))),
+        ("urlquery", values) => Ok(Value::text(url_query(&plain(values)))),
+        ("call", [Value::Missing, ..]) => Err("call of nil".to_owned()),
+        ("call", [value, ..]) => {
+            let shown = texts.first().copied().unwrap_or_default();
+            let kind = value.type_name();
+            Err(format!("non-function {shown} of type {kind}"))
+        }
+        ("eq", [left, rest @ ..]) => any_equal(left, rest).map(Value::Bool),
+        ("ne", [left, right]) => equal(left, right).map(|is_equal| Value::Bool(!is_equal)),
+        ("lt" | "le" | "gt" | "ge", [left, right]) => ordered(name, left, right).map(Value::Bool),
+        ("flag" | "arg", [command, key]) => of_command(name, command, key),
         _ => docker(name, arguments),
     }
 }
 
 /// A flag or an operand of the command a hint follows.
-fn of_command(name: &str, arguments: &[Value]) -> Outcome {
-    let [command, key] = arguments else {
-        return Err(want("2"));
-    };
+fn of_command(name: &str, command: &Value, key: &Value) -> Outcome {
     match (name, key) {
         ("flag", Value::Text(flag)) => {
             let flags = command.field("flags");
             let found = flags.and_then(|flags| flags.field(flag)).cloned();
-            found.ok_or_else(|| Failure::Call("failed to parse hook template".into()))
+            found.ok_or_else(|| "failed to parse hook template".to_owned())
         }
-        ("arg", Value::Int(at)) => {
+        (_, Value::Int(at)) => {
             let Some(Value::List(Some(operands))) = command.field("args") else {
                 return Ok(Value::text(""));
             };
@@ -79,69 +154,52 @@ fn of_command(name: &str, arguments: &[Value]) -> Outcome {
             let found = at.and_then(|at| operands.get(at)).cloned();
             Ok(found.unwrap_or_else(|| Value::text("")))
         }
-        ("flag", other) => Err(wrong_type(other, "string")),
-        (_, other) => Err(wrong_type(other, "int")),
+        _ => Ok(Value::text("")),
     }
 }
 
 fn docker(name: &str, arguments: &[Value]) -> Outcome {
     Ok(match (name, arguments) {
+        ("json", [Value::Complex(..)]) => {
+            return Err("json: unsupported type: complex128".to_owned());
+        }
         ("json", [value]) => Value::text(value.to_json()),
         ("split", [Value::Text(text), Value::Text(separator)]) => split(text, separator),
-        ("join", [list, Value::Text(separator)]) => join(list, separator)?,
+        ("join", [list, Value::Text(separator)]) => join(list, separator),
         ("title", [Value::Text(text)]) => Value::text(title(text)),
         ("lower", [Value::Text(text)]) => Value::text(text.to_lowercase()),
         ("upper", [Value::Text(text)]) => Value::text(text.to_uppercase()),
         ("pad", [Value::Text(text), Value::Int(before), Value::Int(after)]) => {
-            let blanks = |count: i64| {
-                let count = usize::try_from(count);
-                let bad = |_| Failure::Call("strings: negative Repeat count".into());
-                count.map(|count| " ".repeat(count)).map_err(bad)
-            };
-            match &**text {
-                "" => Value::text(""),
-                text => Value::text(format!("{}{text}{}", blanks(*before)?, blanks(*after)?)),
-            }
+            pad(text, *before, *after)?
         }
-        ("truncate", [Value::Text(text), Value::Int(length)]) => {
-            let length = usize::try_from(*length).map_err(|_| {
-                let why = format!("runtime error: slice bounds out of range [:{length}]");
-                Failure::Call(why)
-            })?;
-            Value::text(text.chars().take(length).collect::<String>())
-        }
-        ("json" | "title" | "lower" | "upper", list) if list.len() != 1 => return Err(want("1")),
-        ("split" | "join" | "truncate", list) if list.len() != 2 => return Err(want("2")),
-        ("pad", list) if list.len() != 3 => return Err(want("3")),
-        ("pad" | "truncate", [text @ Value::Text(_), other, ..]) => {
-            let other = if text == other { text } else { other };
-            return Err(wrong_type(other, "int"));
-        }
-        (_, list) => {
-            let wrong = list.iter().find(|value| !matches!(value, Value::Text(_)));
-            return Err(wrong_type(wrong.unwrap_or(&Value::Nil), "string"));
-        }
+        ("truncate", [Value::Text(text), Value::Int(length)]) => truncate(text, *length)?,
+        _ => Value::Missing,
     })
 }
 
-fn want(want: &str) -> Failure {
-    Failure::Arguments {
-        want: want.to_owned(),
+fn pad(text: &str, before: i64, after: i64) -> Outcome {
+    let blanks = |count: i64| match usize::try_from(count) {
+        Ok(count) if count <= PAD_MAX => Ok(" ".repeat(count)),
+        Ok(_) => Err("strings: Repeat output length overflow".to_owned()),
+        Err(_) => Err("strings: negative Repeat count".to_owned()),
+    };
+    match text {
+        "" => Ok(Value::text("")),
+        text => Ok(Value::text(format!(
+            "{}{text}{}",
+            blanks(before)?,
+            blanks(after)?
+        ))),
     }
 }
 
-fn wrong_type(value: &Value, expected: &str) -> Failure {
-    let got = value.type_name();
-    Failure::Call(format!(
-        "wrong type for value; expected {expected}; got {got}"
-    ))
-}
-
-fn one(arguments: &[Value]) -> Result<&Value, Failure> {
-    match arguments {
-        [value] => Ok(value),
-        _ => Err(want("1")),
-    }
+/// Cuts to so many bytes: what is left of a character that was cut through is not shown.
+fn truncate(text: &str, length: i64) -> Outcome {
+    let size = usize::try_from(length)
+        .map_err(|_| format!("runtime error: slice bounds out of range [:{length}]"))?;
+    let bytes = text.as_bytes();
+    let cut = bytes.get(..size).unwrap_or(bytes);
+    Ok(Value::text(String::from_utf8_lossy(cut)))
 }
 
 fn length(value: &Value) -> Outcome {
@@ -151,57 +209,81 @@ fn length(value: &Value) -> Outcome {
         // An answer's null stands for a slice or a map that is nil.
         Value::Nil => 0,
         Value::Object(object) if !matches!(object.kind, Kind::Row(_)) => object.fields.len(),
-        Value::Missing => return Err(Failure::Call("len of nil pointer".into())),
-        other => return Err(Failure::Call(format!("len of type {}", other.type_name()))),
+        Value::Missing => {
+            return Err("reflect: call of reflect.Value.Type on zero Value".to_owned());
+        }
+        other => {
+            // Of a pointer it is what that points to.
+            let kind = other.type_name().trim_start_matches('*');
+            return Err(format!("len of type {kind}"));
+        }
     };
     Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 
-fn index(arguments: &[Value]) -> Outcome {
-    let [value, keys @ ..] = arguments else {
-        return Err(want("at least 1"));
-    };
+fn index(value: &Value, keys: &[Value]) -> Outcome {
+    if *value == Value::Missing {
+        return Err("index of untyped nil".to_owned());
+    }
     keys.iter()
         .try_fold(value.clone(), |value, key| element(&value, key))
 }
 
+/// A place in something of so many: from none to all of them.
+fn place(key: &Value, whole: usize) -> Result<usize, String> {
+    match key {
+        Value::Int(at) => usize::try_from(*at)
+            .ok()
+            .filter(|at| *at <= whole)
+            .ok_or_else(|| format!("index out of range: {at}")),
+        Value::Missing => Err("cannot index slice/array with nil".to_owned()),
+        other => {
+            let kind = other.type_name();
+            Err(format!("cannot index slice/array with type {kind}"))
+        }
+    }
+}
+
 fn element(value: &Value, key: &Value) -> Outcome {
     match (value, key) {
-        (Value::List(values), Value::Int(at)) => {
+        (Value::List(values), key) => {
             let values = values.as_ref().map_or(&[][..], |values| values.as_slice());
-            let found = usize::try_from(*at).ok().and_then(|at| values.get(at));
-            found
-                .cloned()
-                .ok_or_else(|| Failure::Call(format!("index out of range: {at}")))
+            let found = values.get(place(key, values.len())?);
+            let none = || "reflect: slice index out of range".to_owned();
+            found.cloned().ok_or_else(none)
         }
-        (Value::Text(text), Value::Int(at)) => {
-            let found = usize::try_from(*at)
-                .ok()
-                .and_then(|at| text.as_bytes().get(at));
-            let byte = found.ok_or_else(|| Failure::Call(format!("index out of range: {at}")))?;
-            Ok(Value::Int(i64::from(*byte)))
+        (Value::Text(text), key) => {
+            let found = text.as_bytes().get(place(key, text.len())?);
+            let none = || "reflect: string index out of range".to_owned();
+            found
+                .map(|byte| Value::Int(i64::from(*byte)))
+                .ok_or_else(none)
         }
         (Value::Object(object), Value::Text(key)) if object.kind == Kind::Raw => {
             Ok(object.get(key).cloned().unwrap_or_default())
         }
-        (Value::Object(object), Value::Text(key)) => Ok(object
-            .get(key)
-            .cloned()
-            .unwrap_or_else(|| zero_like(object.fields.first().map(|(_, value)| value)))),
-        (Value::Missing | Value::Nil, _) => Err(Failure::Call("index of untyped nil".into())),
-        (Value::List(_) | Value::Text(_), other) => Err(Failure::Call(format!(
-            "cannot index slice/array with type {}",
-            other.type_name()
-        ))),
-        (Value::Object(_), other) => Err(Failure::Call(format!(
-            "value has type {}; should be string",
-            other.type_name()
-        ))),
-        (other, _) => Err(Failure::Call(format!(
-            "can't index item of type {}",
-            other.type_name()
-        ))),
+        (Value::Object(object), Value::Text(key)) if is_map(object.kind) => {
+            let neighbour = object.fields.first().map(|(_, value)| value);
+            let found = object.get(key).cloned();
+            Ok(found.unwrap_or_else(|| zero_like(neighbour)))
+        }
+        (Value::Missing | Value::Nil, _) => Err("index of untyped nil".to_owned()),
+        (Value::Object(object), Value::Missing) if is_map(object.kind) => {
+            Err("value is nil; should be of type string".to_owned())
+        }
+        (Value::Object(object), other) if is_map(object.kind) => {
+            let kind = other.type_name();
+            Err(format!("value has type {kind}; should be string"))
+        }
+        (other, _) => {
+            let kind = other.type_name().trim_start_matches('*');
+            Err(format!("can't index item of type {kind}"))
+        }
     }
+}
+
+fn is_map(kind: Kind) -> bool {
+    matches!(kind, Kind::Map | Kind::NilMap | Kind::Raw)
 }
 
 /// Whether a value is a map by ports.
@@ -231,46 +313,45 @@ fn zero_like(neighbour: Option<&Value>) -> Value {
     }
 }
 
-fn slice(arguments: &[Value]) -> Outcome {
-    let [value, bounds @ ..] = arguments else {
-        return Err(want("at least 1"));
-    };
+fn slice(value: &Value, bounds: &[Value]) -> Outcome {
+    if *value == Value::Missing {
+        return Err("slice of untyped nil".to_owned());
+    }
     if bounds.len() > 3 {
-        return Err(Failure::Call(format!(
-            "too many slice indexes: {}",
-            bounds.len()
-        )));
+        return Err(format!("too many slice indexes: {}", bounds.len()));
     }
     let whole = match value {
+        Value::Text(_) if bounds.len() == 3 => {
+            return Err("cannot 3-index slice a string".to_owned());
+        }
         Value::Text(text) => text.len(),
         Value::List(values) => values.as_ref().map_or(0, |values| values.len()),
-        other => {
-            return Err(Failure::Call(format!(
-                "can't slice item of type {}",
-                other.type_name()
-            )));
+        other => return Err(format!("can't slice item of type {}", other.type_name())),
+    };
+    let mut ends = [0, whole, whole];
+    for (end, bound) in ends.iter_mut().zip(bounds) {
+        *end = place(bound, whole)?;
+    }
+    let [from, to, most] = ends;
+    for (low, high) in [(from, to), (to, most)] {
+        if low > high {
+            return Err(format!("invalid slice index: {low} > {high}"));
         }
-    };
-    let bound = |at: usize, otherwise: usize| match bounds.get(at) {
-        None => Ok(otherwise),
-        Some(Value::Int(number)) => usize::try_from(*number)
-            .ok()
-            .filter(|number| *number <= whole)
-            .ok_or_else(|| Failure::Call(format!("index out of range: {number}"))),
-        Some(other) => Err(Failure::Call(format!(
-            "cannot index slice/array with type {}",
-            other.type_name()
-        ))),
-    };
-    let (from, to) = (bound(0, 0)?, bound(1, whole)?);
-    if from > to {
-        return Err(Failure::Call(format!("invalid slice index: {from} > {to}")));
     }
     Ok(match value {
         Value::Text(text) => Value::text(String::from_utf8_lossy(&text.as_bytes()[from..to])),
         Value::List(Some(values)) => Value::list(values[from..to].to_vec()),
         _ => Value::List(None),
     })
+}
+
+/// What Go's functions for other languages work on: nothing has words there.
+fn plain(arguments: &[Value]) -> String {
+    let told = |value: &Value| match value {
+        Value::Missing => Value::text("<no value>"),
+        other => other.clone(),
+    };
+    sprint(&arguments.iter().map(told).collect::<Vec<_>>())
 }
 
 /// `fmt.Sprint`: a blank between neighbours of which neither is a string.
@@ -317,7 +398,8 @@ fn javascript(text: &str) -> String {
             '<' | '>' | '&' | '=' | '\0'..='\x1f' => {
                 out.push_str(&format!("\\u{:04X}", u32::from(character)));
             }
-            other => out.push(other),
+            other if other.is_ascii() || print::is_printable(other) => out.push(other),
+            other => out.push_str(&format!("\\u{:04X}", u32::from(other))),
         }
         out
     })
@@ -336,47 +418,78 @@ fn url_query(text: &str) -> String {
     })
 }
 
-fn compare(name: &str, arguments: &[Value]) -> Outcome {
-    let (left, rest) = match arguments {
-        [left, rest @ ..] if !rest.is_empty() && (name == "eq" || rest.len() == 1) => (left, rest),
-        [_] if name == "eq" => return Err(Failure::Call("missing argument for comparison".into())),
-        _ if name == "eq" => return Err(want("at least 1")),
-        _ => return Err(want("2")),
-    };
-    let incompatible = || Failure::Call("incompatible types for comparison".into());
-    if name == "eq" || name == "ne" {
-        let mut is_equal = false;
-        for right in rest {
-            is_equal |= equal(left, right).ok_or_else(incompatible)?;
-        }
-        return Ok(Value::Bool(is_equal == (name == "eq")));
+const INCOMPATIBLE: &str = "incompatible types for comparison";
+
+fn any_equal(left: &Value, rest: &[Value]) -> Result<bool, String> {
+    if rest.is_empty() {
+        return Err("missing argument for comparison".to_owned());
     }
-    let ordering = match (left, &rest[0]) {
+    for right in rest {
+        if equal(left, right)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn equal(left: &Value, right: &Value) -> Result<bool, String> {
+    let is_missing = |value: &Value| *value == Value::Missing;
+    #[expect(clippy::float_cmp, reason = "Go compares them exactly")]
+    Ok(match (left, right) {
+        (Value::Bool(left), Value::Bool(right)) => left == right,
+        (Value::Int(left), Value::Int(right)) => left == right,
+        (Value::Float(left), Value::Float(right)) => left == right,
+        (Value::Complex(..), Value::Complex(..)) => left == right,
+        (Value::Text(left), Value::Text(right)) => left == right,
+        (left, right) if is_basic(left) || is_basic(right) => {
+            match is_missing(left) || is_missing(right) {
+                true => false,
+                false => return Err(INCOMPATIBLE.to_owned()),
+            }
+        }
+        (left, right) if left.is_nil() || right.is_nil() => left.is_nil() == right.is_nil(),
+        // Rows are pointers, which are compared as such.
+        (Value::Object(left), Value::Object(right)) if matches!(right.kind, Kind::Row(_)) => {
+            std::rc::Rc::ptr_eq(left, right)
+        }
+        (Value::Object(left), Value::Object(right))
+            if (left.kind, right.kind) == (Kind::Struct, Kind::Struct) =>
+        {
+            left == right
+        }
+        (_, right) => {
+            let (shown, kind) = (print::value(right), right.type_name());
+            return Err(format!("non-comparable type {shown}: {kind}"));
+        }
+    })
+}
+
+/// Whether Go's functions of comparison know the kind.
+fn is_basic(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Complex(..) | Value::Text(_)
+    )
+}
+
+fn ordered(name: &str, left: &Value, right: &Value) -> Result<bool, String> {
+    if !is_basic(left) || !is_basic(right) {
+        return Err("invalid type for comparison".to_owned());
+    }
+    let ordering = match (left, right) {
         (Value::Int(left), Value::Int(right)) => Some(left.cmp(right)),
         (Value::Float(left), Value::Float(right)) => left.partial_cmp(right),
         (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
-        (Value::Int(_) | Value::Float(_) | Value::Text(_), _) => return Err(incompatible()),
-        _ => return Err(Failure::Call("invalid type for comparison".into())),
+        (Value::Bool(_), Value::Bool(_)) | (Value::Complex(..), Value::Complex(..)) => {
+            return Err("invalid type for comparison".to_owned());
+        }
+        _ => return Err(INCOMPATIBLE.to_owned()),
     };
-    let holds = match name {
+    Ok(match name {
         "lt" => ordering == Some(Ordering::Less),
         "le" => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
         "gt" => ordering == Some(Ordering::Greater),
         _ => matches!(ordering, Some(Ordering::Greater | Ordering::Equal)),
-    };
-    Ok(Value::Bool(holds))
-}
-
-fn equal(left: &Value, right: &Value) -> Option<bool> {
-    Some(match (left, right) {
-        (Value::Bool(left), Value::Bool(right)) => left == right,
-        (Value::Int(left), Value::Int(right)) => left == right,
-        #[expect(clippy::float_cmp, reason = "Go compares them exactly")]
-        (Value::Float(left), Value::Float(right)) => left == right,
-        (Value::Text(left), Value::Text(right)) => left == right,
-        (Value::Missing | Value::Nil, Value::Missing | Value::Nil) => true,
-        (Value::Missing | Value::Nil, _) | (_, Value::Missing | Value::Nil) => false,
-        _ => return None,
     })
 }
 
@@ -387,30 +500,27 @@ fn split(text: &str, separator: &str) -> Value {
     Value::list(text.split(separator).map(Value::text).collect())
 }
 
-fn join(list: &Value, separator: &str) -> Outcome {
-    let values = match list {
-        Value::List(values) => values.as_ref().map_or(&[][..], |values| values.as_slice()),
-        other => return Err(wrong_type(other, "[]string")),
+fn join(list: &Value, separator: &str) -> Value {
+    let Value::List(Some(values)) = list else {
+        return Value::text("");
     };
-    let mut parts = Vec::new();
-    for value in values {
-        match value {
-            Value::Text(text) => parts.push(text.to_string()),
-            _ => return Err(wrong_type(list, "[]string")),
-        }
-    }
-    Ok(Value::text(parts.join(separator)))
+    let parts: Vec<String> = values.iter().map(print::value).collect();
+    Value::text(parts.join(separator))
 }
 
 /// Capitalises the first letter of every word.
 fn title(text: &str) -> String {
+    let parts_words = |character: char| match character {
+        '_' => false,
+        _ if character.is_ascii() => !character.is_ascii_alphanumeric(),
+        _ => character.is_whitespace(),
+    };
     let mut previous = ' ';
     let mut out = String::new();
     for character in text.chars() {
-        if previous.is_alphanumeric() || previous == '_' || previous == '\'' {
-            out.push(character);
-        } else {
-            out.extend(character.to_uppercase());
+        match parts_words(previous) {
+            true => out.extend(character.to_uppercase()),
+            false => out.push(character),
         }
         previous = character;
     }

@@ -16,6 +16,7 @@ use std::fmt;
 
 use crate::ui;
 
+pub(crate) use print::quote;
 pub(crate) use value::{Kind, Object, Value};
 
 /// A template that could not be read or carried out, with its place. Of what is no template Go names the line alone: so do
@@ -48,11 +49,26 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
+impl TemplateError {
+    /// The same where the first line began as many bytes earlier.
+    fn behind(mut self, shift: usize) -> Self {
+        if let Self::Unread {
+            line: 1, column, ..
+        } = &mut self
+        {
+            *column += shift;
+        }
+        self
+    }
+}
+
 /// A template that has been read.
 #[derive(Debug)]
 pub(crate) struct Template {
     tree: parse::Tree,
     source: String,
+    /// How many bytes were typed before it: errors count them.
+    shift: usize,
 }
 
 impl Template {
@@ -61,9 +77,19 @@ impl Template {
     /// # Errors
     /// The first thing that is no template, with its place.
     pub(crate) fn parse(source: &str) -> Result<Self, TemplateError> {
+        Self::parse_behind(0, source)
+    }
+
+    /// Reads a template before which as many bytes were typed.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub(crate) fn parse_behind(shift: usize, source: &str) -> Result<Self, TemplateError> {
+        let tree = parse::parse(source, false).map_err(|error| error.behind(shift))?;
         Ok(Self {
-            tree: parse::parse(source, false)?,
+            tree,
             source: source.to_owned(),
+            shift,
         })
     }
 
@@ -75,6 +101,7 @@ impl Template {
         Ok(Self {
             tree: parse::parse(source, true)?,
             source: source.to_owned(),
+            shift: 0,
         })
     }
 
@@ -83,15 +110,14 @@ impl Template {
     /// # Errors
     /// The first field, function or comparison that cannot be carried out.
     pub(crate) fn render(&self, data: &Value) -> Result<String, TemplateError> {
-        evaluate::render(&self.tree, &self.source, data, false)
+        let (text, ended) = evaluate::render(self, data, false);
+        ended.map(|()| text)
     }
 
-    /// Applies the template to the headings of a table: Docker's functions leave them as they are.
-    ///
-    /// # Errors
-    /// As [`render`](Self::render).
-    pub(crate) fn render_heading(&self, data: &Value) -> Result<String, TemplateError> {
-        evaluate::render(&self.tree, &self.source, data, true)
+    /// Applies the template to the headings of a table: Docker's functions leave them as they are. What is of rows and not
+    /// of headings ends the line.
+    pub(crate) fn render_heading(&self, data: &Value) -> String {
+        evaluate::render(self, data, true).0
     }
 }
 

@@ -50,24 +50,34 @@ pub(super) fn length(text: &str) -> Result<usize, usize> {
 /// # Errors
 /// What is wrong with it, in Go's words.
 pub(super) fn read(text: &str) -> Result<Token, String> {
-    if text.ends_with('i') {
-        return Err(format!("complex numbers cannot be used: {text:?}"));
+    let illegal = || format!("illegal number syntax: {text:?}");
+    if let Some(size) = text.strip_suffix('i') {
+        let imaginary = Some(size).filter(|size| are_separators(size));
+        let imaginary = imaginary.and_then(float).ok_or_else(illegal)?;
+        return Ok(Token::Complex(0.0, imaginary));
     }
-    if let Some(number) = integer(text)? {
-        return Ok(Token::Int(number));
+    if let Some(token) = integer(text) {
+        return Ok(token);
     }
     let is_float = text.contains(['.', 'e', 'E', 'p', 'P']);
     match float(text).filter(|_| are_separators(text)) {
         Some(_) if !is_float => Err(format!("integer overflow: {text:?}")),
         Some(number) => Ok(Token::Float(number)),
-        None => Err(format!("illegal number syntax: {text:?}")),
+        None => Err(illegal()),
     }
 }
 
-/// The number as an integer, if it is one.
-fn integer(text: &str) -> Result<Option<i64>, String> {
+/// A complex number of its two parts, the second with its sign and its `i`.
+pub(super) fn complex(real: &str, imaginary: &str) -> Option<Token> {
+    let real = float(real)?;
+    let imaginary = float(imaginary.strip_suffix('i')?)?;
+    Some(Token::Complex(real, imaginary))
+}
+
+/// The number as an integer, if it is one. What is too large for Go's `int` and not for its `uint64` is one.
+fn integer(text: &str) -> Option<Token> {
     if !are_separators(text) {
-        return Ok(None);
+        return None;
     }
     let plain = text.replace('_', "");
     let (sign, digits) = signed(&plain);
@@ -78,12 +88,12 @@ fn integer(text: &str) -> Result<Option<i64>, String> {
         two if two.starts_with('0') => (8, &digits[1..]),
         _ => (10, digits),
     };
-    let Ok(magnitude) = u64::from_str_radix(digits, base) else {
-        return Ok(None);
-    };
-    let number = i128::from(sign) * i128::from(magnitude);
-    let fits = i64::try_from(number).map_err(|_| format!("{text} overflows int"))?;
-    Ok(Some(fits))
+    let magnitude = u64::from_str_radix(digits, base).ok()?;
+    match i64::try_from(i128::from(sign) * i128::from(magnitude)) {
+        Ok(number) => Some(Token::Int(number)),
+        Err(_) if plain.starts_with(['+', '-']) => None,
+        Err(_) => Some(Token::TooLarge),
+    }
 }
 
 /// The number as one with a fraction or an exponent, if it is one.
@@ -193,15 +203,21 @@ mod tests {
             ("1_", "illegal number syntax: \"1_\""),
             ("0x", "illegal number syntax: \"0x\""),
             ("08", "integer overflow: \"08\""),
-            ("9223372036854775808", "9223372036854775808 overflows int"),
+            (
+                "-9223372036854775809",
+                "integer overflow: \"-9223372036854775809\"",
+            ),
             (
                 "99999999999999999999",
                 "integer overflow: \"99999999999999999999\"",
             ),
-            ("3i", "complex numbers cannot be used: \"3i\""),
+            ("1__0i", "illegal number syntax: \"1__0i\""),
         ] {
             assert_eq!(whole(text), Err(why.to_owned()), "{text}");
         }
+        assert_eq!(whole("9223372036854775808"), Ok(Token::TooLarge));
+        assert_eq!(whole("0x1p4i"), Ok(Token::Complex(0.0, 16.0)));
+        assert_eq!(complex("1.5", "-2i"), Some(Token::Complex(1.5, -2.0)));
         assert_eq!(length("0b12"), Err(4));
         assert_eq!(length("12abc"), Err(3));
         assert_eq!(length("12)"), Ok(2));

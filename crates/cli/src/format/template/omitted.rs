@@ -69,8 +69,33 @@ const FIELDS: [(&str, Empty); 52] = [
     ("Volumes", Empty::Map),
 ];
 
+/// Fields that belong to a part of what is described, and never to the whole.
+const OF_PARTS: [&str; 18] = [
+    "Binds",
+    "Cmd",
+    "Domainname",
+    "Entrypoint",
+    "Env",
+    "ExposedPorts",
+    "Gateway",
+    "Health",
+    "Healthcheck",
+    "Hostname",
+    "IPRange",
+    "Init",
+    "Labels",
+    "OnBuild",
+    "Shell",
+    "StopSignal",
+    "Tmpfs",
+    "Volumes",
+];
+
 /// The value of a field that was left out, if it is one of these.
-pub(super) fn omitted(name: &str) -> Option<Value> {
+pub(super) fn omitted(name: &str, is_root: bool) -> Option<Value> {
+    if is_root && OF_PARTS.contains(&name) {
+        return None;
+    }
     let place = FIELDS
         .binary_search_by_key(&name, |(known, _)| known)
         .ok()?;
@@ -98,7 +123,8 @@ mod tests {
     #[test]
     fn the_list_can_be_searched() {
         assert!(FIELDS.is_sorted_by(|(one, _), (next, _)| one < next));
-        assert_eq!(omitted("Health"), Some(Value::Nil));
-        assert_eq!(omitted("Nope"), None);
+        assert_eq!(omitted("Health", false), Some(Value::Nil));
+        assert_eq!(omitted("Health", true), None);
+        assert_eq!(omitted("Nope", false), None);
     }
 }

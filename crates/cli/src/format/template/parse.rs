@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::TemplateError;
-use super::functions;
 use super::lex::{Lexeme, Token, fail, lex};
 use super::value::Value;
+use super::{functions, print};
+
+/// How much of a token errors show.
+const SHOWN_MAX: usize = 10;
 
 /// The template and those it defines.
 #[derive(Debug, Default)]
@@ -48,18 +51,32 @@ pub(super) struct Pipeline {
 impl Pipeline {
     /// How Go writes it in errors.
     pub(super) fn text(&self) -> String {
-        let words = |command: &Command| {
-            let words: Vec<&str> = command.operands.iter().map(|o| o.text.as_str()).collect();
-            words.join(" ")
-        };
-        let commands: Vec<String> = self.commands.iter().map(words).collect();
-        commands.join(" | ")
+        let commands: Vec<String> = self.commands.iter().map(Command::text).collect();
+        let commands = commands.join(" | ");
+        if self.variables.is_empty() {
+            return commands;
+        }
+        let names: Vec<String> = self
+            .variables
+            .iter()
+            .map(|name| format!("${name}"))
+            .collect();
+        let sign = if self.assigns { "=" } else { ":=" };
+        format!("{} {sign} {commands}", names.join(", "))
     }
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Command {
     pub(super) operands: Vec<Operand>,
+}
+
+impl Command {
+    /// How Go writes it in errors.
+    pub(super) fn text(&self) -> String {
+        let words: Vec<&str> = self.operands.iter().map(|o| o.text.as_str()).collect();
+        words.join(" ")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +97,8 @@ pub(super) enum Term {
     Variable(String),
     Function(String),
     Constant(Value),
+    /// An integer too large for Go's.
+    TooLarge,
     Pipeline(Box<Pipeline>),
 }
 
@@ -88,28 +107,37 @@ pub(super) fn parse(source: &str, of_hook: bool) -> Result<Tree, TemplateError> 
     let mut parser = Parser {
         source,
         of_hook,
-        tokens: lex(source)?,
+        tokens: lex(source),
         next: 0,
         variables: vec![String::new()],
         loops: 0,
         tree: Tree::default(),
     };
-    let (root, end) = parser.list()?;
-    parser.tree.root = root;
-    match end {
-        Stop::Source => Ok(parser.tree),
-        Stop::Else(_) => parser.fail("unexpected {{else}}"),
-        Stop::End => parser.fail("unexpected {{end}}"),
-    }
+    parser.tree.root = parser.root()?;
+    Ok(parser.tree)
 }
 
 /// What a list of nodes ended with.
+#[derive(Clone, Copy)]
 enum Stop {
-    Source,
     End,
-    /// `{{else}}`, or `{{else if …}}` with the word that follows.
-    Else(Option<&'static str>),
+    /// `{{else}}`, or the beginning of `{{else if …}}`.
+    Else,
 }
+
+impl Stop {
+    fn text(self) -> &'static str {
+        match self {
+            Self::End => "{{end}}",
+            Self::Else => "{{else}}",
+        }
+    }
+}
+
+/// Words that begin an action, and are nothing else.
+const KEYWORDS: [&str; 10] = [
+    "block", "break", "continue", "define", "else", "end", "if", "range", "template", "with",
+];
 
 struct Parser<'s> {
     source: &'s str,
@@ -157,87 +185,92 @@ impl Parser<'_> {
         }
     }
 
+    /// The whole template: only here others are defined.
+    fn root(&mut self) -> Parse<Vec<Node>> {
+        let mut nodes = Vec::new();
+        while self.peek().is_some() {
+            let start = self.next;
+            if self.peek() == Some(&Token::Open) {
+                self.next += 1;
+                self.spaces();
+                if self.word() == "define" {
+                    self.next += 1;
+                    self.define()?;
+                    continue;
+                }
+                self.next = start;
+            }
+            match self.element()? {
+                Element::Node(node) => nodes.push(node),
+                Element::Stopped(end) => return self.fail(&format!("unexpected {}", end.text())),
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// The nodes up to what ends them.
     fn list(&mut self) -> Parse<(Vec<Node>, Stop)> {
         let mut nodes = Vec::new();
-        loop {
-            match self.peek() {
-                None => return Ok((nodes, Stop::Source)),
-                Some(Token::Text(text)) => {
-                    nodes.push(Node::Text(text.clone()));
-                    self.next += 1;
-                }
-                Some(_) => {
-                    self.next += 1;
-                    self.spaces();
-                    match self.action()? {
-                        Action::Node(node) => nodes.push(node),
-                        Action::Nothing => {}
-                        Action::Stopped(end) => return Ok((nodes, end)),
-                    }
-                }
+        while self.peek().is_some() {
+            match self.element()? {
+                Element::Node(node) => nodes.push(node),
+                Element::Stopped(end) => return Ok((nodes, end)),
             }
+        }
+        self.fail("unexpected EOF")
+    }
+
+    fn element(&mut self) -> Parse<Element> {
+        match self.peek() {
+            Some(Token::Text(text)) => {
+                let node = Node::Text(text.clone());
+                self.next += 1;
+                Ok(Element::Node(node))
+            }
+            Some(Token::Open) => {
+                self.next += 1;
+                self.spaces();
+                self.action()
+            }
+            _ => self.unexpected("input"),
         }
     }
 
-    fn action(&mut self) -> Parse<Action> {
+    fn action(&mut self) -> Parse<Element> {
         let word = self.word().to_owned();
-        if matches!(
-            word.as_str(),
-            "if" | "range"
-                | "with"
-                | "else"
-                | "end"
-                | "define"
-                | "block"
-                | "template"
-                | "break"
-                | "continue"
-        ) {
+        if KEYWORDS.contains(&word.as_str()) && word != "define" {
             self.next += 1;
         }
-        Ok(match word.as_str() {
-            "if" => Action::Node(Node::If(self.branch("if")?)),
-            "range" => Action::Node(Node::Range(self.branch("range")?)),
-            "with" => Action::Node(Node::With(self.branch("with")?)),
+        Ok(Element::Node(match word.as_str() {
+            "if" => Node::If(self.branch("if")?),
+            "range" => Node::Range(self.branch("range")?),
+            "with" => Node::With(self.branch("with")?),
             "end" => {
                 self.close("end")?;
-                Action::Stopped(Stop::End)
+                return Ok(Element::Stopped(Stop::End));
             }
-            "else" => Action::Stopped(self.otherwise()?),
+            "else" => {
+                self.spaces();
+                // What follows is another condition, if there may be one here.
+                if !matches!(self.word(), "if" | "with") {
+                    self.close("else")?;
+                }
+                return Ok(Element::Stopped(Stop::Else));
+            }
             "break" | "continue" => {
-                self.close(&word)?;
+                self.close(&format!("{{{{{word}}}}}"))?;
                 if self.loops == 0 {
                     return self.fail(&format!("{{{{{word}}}}} outside {{{{range}}}}"));
                 }
-                Action::Node(if word == "break" {
-                    Node::Break
-                } else {
-                    Node::Continue
-                })
+                match word.as_str() {
+                    "break" => Node::Break,
+                    _ => Node::Continue,
+                }
             }
-            "template" => Action::Node(self.call()?),
-            "define" => {
-                self.define()?;
-                Action::Nothing
-            }
-            "block" => Action::Node(self.block()?),
-            _ => Action::Node(Node::Print(self.pipeline("command", true)?)),
-        })
-    }
-
-    fn otherwise(&mut self) -> Parse<Stop> {
-        self.spaces();
-        let chained = match self.word() {
-            "if" => Some("if"),
-            "with" => Some("with"),
-            _ => None,
-        };
-        if chained.is_some() {
-            self.next += 1;
-        } else {
-            self.close("else")?;
-        }
-        Ok(Stop::Else(chained))
+            "template" => self.call()?,
+            "block" => self.block()?,
+            _ => Node::Print(self.pipeline("command", true)?),
+        }))
     }
 
     fn close(&mut self, context: &str) -> Parse<()> {
@@ -250,12 +283,32 @@ impl Parser<'_> {
     }
 
     fn unexpected<T>(&mut self, context: &str) -> Parse<T> {
-        let token = match self.peek() {
-            None => return self.fail("unclosed action"),
-            Some(token) => shown(token),
+        let Some(lexeme) = self.tokens.get(self.next) else {
+            return self.fail("unclosed action");
+        };
+        let message = match &lexeme.token {
+            Token::Bad(message) => message.clone(),
+            _ => format!("unexpected {} in {context}", self.shown(lexeme)),
         };
         self.next += 1;
-        self.fail(&format!("unexpected {token} in {context}"))
+        self.fail(&message)
+    }
+
+    /// A token as Go shows it in an error.
+    fn shown(&self, lexeme: &Lexeme) -> String {
+        let text = &self.source[lexeme.at..lexeme.end];
+        match &lexeme.token {
+            Token::Close => "\"}}\"".to_owned(),
+            Token::Dot => "<.>".to_owned(),
+            Token::Word(word) if word == "nil" || KEYWORDS.contains(&word.as_str()) => {
+                format!("<{word}>")
+            }
+            _ if text.len() > SHOWN_MAX => {
+                let begin: String = text.chars().take(SHOWN_MAX).collect();
+                format!("{}...", print::quote(&begin))
+            }
+            _ => print::quote(text),
+        }
     }
 
     fn branch(&mut self, context: &'static str) -> Parse<Branch> {
@@ -266,20 +319,7 @@ impl Parser<'_> {
         self.loops -= usize::from(context == "range");
         let otherwise = match end {
             Stop::End => Vec::new(),
-            Stop::Source => return self.fail("unexpected EOF"),
-            Stop::Else(Some(chained)) => {
-                let branch = self.branch(chained)?;
-                vec![if chained == "if" {
-                    Node::If(branch)
-                } else {
-                    Node::With(branch)
-                }]
-            }
-            Stop::Else(None) => match self.list()? {
-                (nodes, Stop::End) => nodes,
-                (_, Stop::Else(_)) => return self.fail("expected end; found {{else}}"),
-                (_, Stop::Source) => return self.fail("unexpected EOF"),
-            },
+            Stop::Else => self.otherwise(context)?,
         };
         self.variables.truncate(scope);
         Ok(Branch {
@@ -287,6 +327,23 @@ impl Parser<'_> {
             body,
             otherwise,
         })
+    }
+
+    fn otherwise(&mut self, context: &'static str) -> Parse<Vec<Node>> {
+        match (context, self.word()) {
+            ("if", "if") => {
+                self.next += 1;
+                Ok(vec![Node::If(self.branch("if")?)])
+            }
+            ("with", "with") => {
+                self.next += 1;
+                Ok(vec![Node::With(self.branch("with")?)])
+            }
+            _ => match self.list()? {
+                (nodes, Stop::End) => Ok(nodes),
+                (_, Stop::Else) => self.fail("expected end; found {{else}}"),
+            },
+        }
     }
 
     fn name(&mut self, context: &str) -> Parse<String> {
@@ -318,25 +375,36 @@ impl Parser<'_> {
     fn define(&mut self) -> Parse<()> {
         let name = self.name("define clause")?;
         self.close("define clause")?;
-        self.body(name)
+        self.body(name, "define clause")
     }
 
     fn block(&mut self) -> Parse<Node> {
+        self.spaces();
         let at = self.at();
         let name = self.name("block clause")?;
         let argument = Some(self.pipeline("block clause", true)?);
-        self.body(name.clone())?;
+        self.body(name.clone(), "block clause")?;
         Ok(Node::Call { name, argument, at })
     }
 
-    fn body(&mut self, name: String) -> Parse<()> {
+    /// The nodes of a template that is defined: nothing of what is around it is known there.
+    fn body(&mut self, name: String, context: &str) -> Parse<()> {
         let outer = std::mem::replace(&mut self.variables, vec![String::new()]);
+        let loops = std::mem::take(&mut self.loops);
         let (nodes, end) = self.list()?;
-        self.variables = outer;
-        if !matches!(end, Stop::End) {
-            return self.fail("unexpected EOF");
+        (self.variables, self.loops) = (outer, loops);
+        if let Stop::Else = end {
+            return self.fail(&format!("unexpected {{{{else}}}} in {context}"));
         }
-        self.tree.defined.insert(name, nodes);
+        // One with nothing in it may be defined anew, and defines none anew.
+        match self.tree.defined.get(&name) {
+            Some(known) if !is_empty(known) && !is_empty(&nodes) => {
+                let told = print::quote(&name);
+                return self.fail(&format!("template: multiple definition of template {told}"));
+            }
+            Some(known) if !is_empty(known) => {}
+            _ => _ = self.tree.defined.insert(name, nodes),
+        }
         Ok(())
     }
 
@@ -350,6 +418,9 @@ impl Parser<'_> {
             match self.peek() {
                 Some(Token::Close) if is_action => break,
                 Some(Token::Right) if !is_action => break,
+                Some(Token::Word(word)) if KEYWORDS.contains(&word.as_str()) => {
+                    return self.unexpected(context);
+                }
                 Some(
                     Token::Dot
                     | Token::Field(_)
@@ -357,6 +428,8 @@ impl Parser<'_> {
                     | Token::Word(_)
                     | Token::Int(_)
                     | Token::Float(_)
+                    | Token::Complex(..)
+                    | Token::TooLarge
                     | Token::Text1(_)
                     | Token::Left,
                 ) => commands.push(self.command()?),
@@ -380,7 +453,10 @@ impl Parser<'_> {
         for (index, command) in commands.iter().enumerate().skip(1) {
             let operand = &command.operands[0];
             let is_plain = operand.fields.is_empty()
-                && matches!(operand.term, Term::Dot | Term::Nil | Term::Constant(_));
+                && matches!(
+                    operand.term,
+                    Term::Dot | Term::Nil | Term::Constant(_) | Term::TooLarge
+                );
             if is_plain {
                 let stage = index + 1;
                 return self.fail(&format!("non executable command in pipeline stage {stage}"));
@@ -390,31 +466,45 @@ impl Parser<'_> {
     }
 
     fn declaration(&mut self, context: &str) -> Parse<(Vec<String>, bool)> {
-        let start = self.next;
         let mut names = Vec::new();
-        while let Some(Token::Variable(name)) = self.peek() {
-            names.push(name.clone());
+        loop {
+            let start = self.next;
+            let Some(Token::Variable(name)) = self.peek() else {
+                break;
+            };
+            let name = name.clone();
             self.next += 1;
             self.spaces();
             match self.peek() {
-                Some(Token::Declare) => {
+                Some(Token::Declare | Token::Assign) => {
+                    let assigns = self.peek() == Some(&Token::Assign);
                     self.next += 1;
-                    self.variables.extend(names.iter().cloned());
-                    return Ok((names, false));
+                    self.variables.push(name.clone());
+                    names.push(name);
+                    return Ok((names, assigns));
                 }
-                Some(Token::Assign) => {
+                Some(Token::Comma) => {
                     self.next += 1;
-                    return Ok((names, true));
-                }
-                Some(Token::Comma) if context == "range" && names.len() < 2 => {
-                    self.next += 1;
+                    self.variables.push(name.clone());
+                    names.push(name);
+                    if context != "range" || names.len() > 1 {
+                        return self.fail(&format!("too many declarations in {context}"));
+                    }
                     self.spaces();
+                    if !matches!(
+                        self.peek(),
+                        Some(Token::Variable(_) | Token::Close | Token::Right)
+                    ) {
+                        return self.fail("range can only initialize variables");
+                    }
                 }
-                _ => break,
+                _ => {
+                    self.next = start;
+                    break;
+                }
             }
         }
-        self.next = start;
-        Ok((Vec::new(), false))
+        Ok((names, false))
     }
 
     fn command(&mut self) -> Parse<Command> {
@@ -429,10 +519,6 @@ impl Parser<'_> {
                 Some(Token::Close | Token::Right) => break,
                 Some(Token::Pipe) => {
                     self.next += 1;
-                    self.spaces();
-                    if matches!(self.peek(), None | Some(Token::Close | Token::Right)) {
-                        return self.fail("missing value for command");
-                    }
                     break;
                 }
                 _ => return self.unexpected("operand"),
@@ -446,21 +532,57 @@ impl Parser<'_> {
 
     fn operand(&mut self) -> Parse<Option<Operand>> {
         let at = self.at();
-        let Some(token) = self.peek().cloned() else {
-            return self.fail("unclosed action");
+        let start = self.next;
+        let Some(term) = self.term()? else {
+            return Ok(None);
         };
         let mut operand = Operand {
-            term: Term::Dot,
+            term,
             fields: Vec::new(),
             at,
             text: String::new(),
         };
-        operand.term = match token {
-            Token::Dot => Term::Dot,
-            Token::Field(name) => {
-                operand.fields.push(name);
-                Term::Dot
-            }
+        if let Some(Token::Field(name)) = self.tokens.get(start).map(|lexeme| &lexeme.token) {
+            operand.fields.push(name.clone());
+        }
+        let text = self.written(start, &operand.term);
+        // More fields of a field or a variable are of the same node; of anything else they are a chain.
+        let joins = !operand.fields.is_empty() || matches!(operand.term, Term::Variable(_));
+        let takes_fields = joins || matches!(operand.term, Term::Pipeline(_) | Term::Function(_));
+        let begin = self.at();
+        let known = operand.fields.len();
+        while let Some(Token::Field(name)) = self.peek() {
+            operand.fields.push(name.clone());
+            self.next += 1;
+        }
+        let more = &operand.fields[known..];
+        if !more.is_empty() && !takes_fields {
+            return self.fail(&format!("unexpected . after term {}", print::quote(&text)));
+        }
+        if !more.is_empty() && joins {
+            operand.at = begin;
+        }
+        let text = more.iter().fold(text, |text, name| text + "." + name);
+        operand.text = text;
+        Ok(Some(operand))
+    }
+
+    /// How Go writes what a term was read from.
+    fn written(&self, start: usize, term: &Term) -> String {
+        match term {
+            Term::Pipeline(pipeline) => format!("({})", pipeline.text()),
+            _ => self.tokens.get(start).map_or(String::new(), |lexeme| {
+                self.source[lexeme.at..lexeme.end].to_owned()
+            }),
+        }
+    }
+
+    fn term(&mut self) -> Parse<Option<Term>> {
+        let Some(token) = self.peek().cloned() else {
+            return self.fail("unclosed action");
+        };
+        let term = match token {
+            Token::Dot | Token::Field(_) => Term::Dot,
             Token::Variable(name) => {
                 if !self.variables.contains(&name) {
                     self.next += 1;
@@ -468,35 +590,22 @@ impl Parser<'_> {
                 }
                 Term::Variable(name)
             }
+            Token::Word(word) if KEYWORDS.contains(&word.as_str()) => return Ok(None),
             Token::Word(word) => self.named(&word)?,
             Token::Int(value) => Term::Constant(Value::Int(value)),
             Token::Float(value) => Term::Constant(Value::Float(value)),
+            Token::Complex(real, imaginary) => Term::Constant(Value::Complex(real, imaginary)),
+            Token::TooLarge => Term::TooLarge,
             Token::Text1(text) => Term::Constant(Value::text(text)),
             Token::Left => {
                 self.next += 1;
                 let pipeline = self.pipeline("parenthesized pipeline", false)?;
-                self.next -= 1;
-                Term::Pipeline(Box::new(pipeline))
+                return Ok(Some(Term::Pipeline(Box::new(pipeline))));
             }
             _ => return Ok(None),
         };
         self.next += 1;
-        let had_field = !operand.fields.is_empty();
-        let mut first = true;
-        while let Some(Token::Field(name)) = self.peek().cloned() {
-            if first && had_field {
-                operand.at = self.at();
-            }
-            first = false;
-            operand.fields.push(name);
-            self.next += 1;
-        }
-        let end = self
-            .tokens
-            .get(self.next)
-            .map_or(self.source.len(), |lexeme| lexeme.at);
-        operand.text = self.source[at..end].to_owned();
-        Ok(Some(operand))
+        Ok(Some(term))
     }
 
     fn named(&mut self, word: &str) -> Parse<Term> {
@@ -515,33 +624,14 @@ impl Parser<'_> {
     }
 }
 
-enum Action {
+enum Element {
     Node(Node),
-    Nothing,
     Stopped(Stop),
 }
 
-/// A token as Go shows it in an error.
-fn shown(token: &Token) -> String {
-    match token {
-        Token::Close => "\"}}\"".into(),
-        Token::Open => "\"{{\"".into(),
-        Token::Pipe => "\"|\"".into(),
-        Token::Comma => "\",\"".into(),
-        Token::Left => "\"(\"".into(),
-        Token::Right => "\")\"".into(),
-        Token::Declare => "\":=\"".into(),
-        Token::Assign => "\"=\"".into(),
-        Token::Dot => "<.>".into(),
-        Token::Field(name) => format!("<.{name}>"),
-        Token::Variable(name) => format!("\"${name}\""),
-        Token::Word(name) => match name.as_str() {
-            "end" | "else" | "if" | "range" | "with" | "define" | "template" => format!("<{name}>"),
-            _ => format!("{name:?}"),
-        },
-        Token::Int(value) => format!("\"{value}\""),
-        Token::Float(value) => format!("\"{value}\""),
-        Token::Text(text) | Token::Text1(text) => format!("{text:?}"),
-        Token::Space => "space".into(),
-    }
+/// Whether a template has nothing but blanks in it.
+fn is_empty(nodes: &[Node]) -> bool {
+    nodes
+        .iter()
+        .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
 }

@@ -2,6 +2,11 @@
 
 use super::value::{Kind, Object, Value};
 
+/// Numbers of more digits than this have an exponent.
+const SHORT_MAX: i32 = 6;
+/// The same in JSON.
+const JSON_MAX: i32 = 21;
+
 /// What an action leaves in the output.
 pub(super) fn top(value: &Value) -> String {
     match value {
@@ -16,7 +21,16 @@ pub(super) fn value(value: &Value) -> String {
         Value::Missing | Value::Nil => "<nil>".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
-        Value::Float(value) => float(*value, 21),
+        Value::Float(value) => float(*value, SHORT_MAX),
+        Value::Complex(real, imaginary) => {
+            let imaginary = float(*imaginary, SHORT_MAX);
+            let sign = if imaginary.starts_with(['-', '+']) {
+                ""
+            } else {
+                "+"
+            };
+            format!("({}{sign}{imaginary}i)", float(*real, SHORT_MAX))
+        }
         Value::Text(text) => text.to_string(),
         Value::List(None) => "[]".to_owned(),
         Value::List(Some(values)) => {
@@ -67,7 +81,7 @@ fn float(value: f64, exponent_max: i32) -> String {
 pub(super) fn float_json(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-6..1e21).contains(&size) {
-        let text = float(value, 21);
+        let text = float(value, JSON_MAX);
         return match text.split_once("e-0") {
             Some((mantissa, exponent)) => format!("{mantissa}e-{exponent}"),
             None => text,
@@ -149,13 +163,16 @@ pub(super) fn printf(format: &str, arguments: &[Value]) -> String {
             continue;
         }
         match rest.next() {
-            Some(argument) => out.push_str(&pad(&verb, formatted(&verb, argument))),
+            Some(argument) => out.push_str(&formatted(&verb, argument)),
             None => out.push_str(&format!("%!{}(MISSING)", verb.letter)),
         }
     }
     let extra: Vec<String> = arguments[rest.at..]
         .iter()
-        .map(|argument| format!("{}={}", argument.type_name(), value(argument)))
+        .map(|argument| match argument {
+            Value::Missing | Value::Nil => "<nil>".to_owned(),
+            argument => format!("{}={}", argument.type_name(), value(argument)),
+        })
         .collect();
     if !extra.is_empty() && !rest.are_chosen {
         out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
@@ -221,30 +238,44 @@ fn pad(verb: &Verb, text: String) -> String {
     " ".repeat(missing) + &text
 }
 
+/// An argument by a verb; the width is of each part.
 fn formatted(verb: &Verb, argument: &Value) -> String {
-    if let Value::List(Some(values)) = argument
-        && verb.letter != 'v'
-        && verb.letter != 'T'
-    {
-        let parts: Vec<String> = values.iter().map(|value| formatted(verb, value)).collect();
-        return format!("[{}]", parts.join(" "));
+    let is_source = verb.letter == 'v' && verb.sharp;
+    match argument {
+        _ if verb.letter == 'T' => pad(verb, argument.type_name().to_owned()),
+        Value::List(values) if is_source => {
+            let values = values.iter().flat_map(|values| values.iter());
+            let parts: Vec<String> = values.map(|value| formatted(verb, value)).collect();
+            format!("{}{{{}}}", argument.type_name(), parts.join(", "))
+        }
+        Value::List(values) => {
+            let values = values.iter().flat_map(|values| values.iter());
+            let parts: Vec<String> = values.map(|value| formatted(verb, value)).collect();
+            format!("[{}]", parts.join(" "))
+        }
+        Value::Object(object) => members(verb, object, argument.type_name()),
+        Value::Complex(real, imaginary) if "vgGfFeE".contains(verb.letter) => {
+            let letter = if verb.letter == 'v' { 'g' } else { verb.letter };
+            let real = formatted(&Verb { letter, ..*verb }, &Value::Float(*real));
+            let signed = Verb {
+                plus: true,
+                letter,
+                ..*verb
+            };
+            format!("({real}{}i)", formatted(&signed, &Value::Float(*imaginary)))
+        }
+        _ => pad(verb, plain(verb, argument)),
     }
-    if let Value::Object(object) = argument
-        && verb.letter != 'v'
-        && verb.letter != 'T'
-    {
-        return members(verb, object);
-    }
+}
+
+/// What has no parts, by a verb and without its width.
+fn plain(verb: &Verb, argument: &Value) -> String {
     match (verb.letter, argument) {
         ('v', Value::Float(_)) if verb.precision.is_some() => float_verb(verb, argument),
         ('v', Value::Text(text)) if verb.sharp => quote(text),
         ('v', other) => signed(verb, value(other)),
-        ('T', other) => other.type_name().to_owned(),
-        ('s', Value::Text(text)) => match verb.precision {
-            Some(length) => text.chars().take(length).collect(),
-            None => text.to_string(),
-        },
-        ('q', Value::Text(text)) => quote(text),
+        ('s', Value::Text(text)) => cut(verb, text),
+        ('q', Value::Text(text)) => quoted(verb, &cut(verb, text)),
         ('x' | 'X', Value::Text(text)) => hex(verb, text),
         ('t', Value::Bool(value)) => value.to_string(),
         ('d', Value::Int(value)) => signed(verb, value.to_string()),
@@ -263,22 +294,57 @@ fn formatted(verb: &Verb, argument: &Value) -> String {
     }
 }
 
+/// As many characters of a text as the verb wants.
+fn cut(verb: &Verb, text: &str) -> String {
+    match verb.precision {
+        Some(length) => text.chars().take(length).collect(),
+        None => text.to_owned(),
+    }
+}
+
+/// A text in quotes, raw ones if they are wished and possible.
+fn quoted(verb: &Verb, text: &str) -> String {
+    let is_bare = |c: char| c == '\t' || (c != '`' && c != '\u{feff}' && !c.is_control());
+    if verb.sharp && text.chars().all(is_bare) {
+        return format!("`{text}`");
+    }
+    let quoted = quote(text);
+    match verb.plus {
+        true => quoted.chars().map(ascii).collect(),
+        false => quoted,
+    }
+}
+
+/// A character of a literal in ASCII.
+fn ascii(character: char) -> String {
+    match u32::from(character) {
+        0..=0x7f => character.to_string(),
+        code @ 0x80..=0xffff => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
+    }
+}
+
 /// Each member of a map or a struct by the verb.
-fn members(verb: &Verb, object: &Object) -> String {
+fn members(verb: &Verb, object: &Object, type_name: &str) -> String {
     let mut fields: Vec<_> = object.fields.iter().collect();
     let is_map = matches!(object.kind, Kind::Map | Kind::NilMap | Kind::Raw);
     if is_map {
         fields.sort_by(|left, right| left.0.cmp(&right.0));
     }
+    let is_plain = verb.letter == 'v';
     let member = |(key, value): &&(String, Value)| match is_map {
         true => {
             let key = formatted(verb, &Value::text(key.as_str()));
+            format!("{key}:{}", formatted(verb, value))
+        }
+        false if is_plain && (verb.plus || verb.sharp) => {
             format!("{key}:{}", formatted(verb, value))
         }
         false => formatted(verb, value),
     };
     let parts: Vec<String> = fields.iter().map(member).collect();
     match is_map {
+        _ if is_plain && verb.sharp => format!("{type_name}{{{}}}", parts.join(", ")),
         true => format!("map[{}]", parts.join(" ")),
         false => format!("{{{}}}", parts.join(" ")),
     }
@@ -287,7 +353,8 @@ fn members(verb: &Verb, object: &Object) -> String {
 fn signed(verb: &Verb, text: String) -> String {
     let numeric = text.starts_with(|c: char| c.is_ascii_digit());
     match numeric {
-        true if verb.plus => format!("+{text}"),
+        // With this letter it is names of fields that are wished.
+        true if verb.plus && verb.letter != 'v' => format!("+{text}"),
         true if verb.space => format!(" {text}"),
         _ => text,
     }
@@ -310,8 +377,12 @@ fn float_verb(verb: &Verb, argument: &Value) -> String {
         }
         _ => match verb.precision {
             Some(digits) => crate::format::size::general(number, digits),
-            None => float(number, 21),
+            None => float(number, SHORT_MAX),
         },
+    };
+    let text = match verb.letter {
+        'G' => text.to_uppercase(),
+        _ => text,
     };
     signed(verb, text)
 }
@@ -366,8 +437,15 @@ fn hex(verb: &Verb, text: &str) -> String {
     }
 }
 
+/// Whether a character shows something, as Go sees it.
+pub(super) fn is_printable(character: char) -> bool {
+    // Behind a letter also marks are shown as they are.
+    let shown = format!("a{character}");
+    matches!(character, '"' | '\'' | '\\') || shown.escape_debug().eq(shown.chars())
+}
+
 /// A Go string literal.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for character in text.chars() {
         match character {
@@ -380,7 +458,8 @@ pub(super) fn quote(text: &str) -> String {
             '\x08' => out.push_str("\\b"),
             '\x0c' => out.push_str("\\f"),
             '\x0b' => out.push_str("\\v"),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if !is_printable(c) => out.push_str(&ascii(c)),
             c => out.push(c),
         }
     }

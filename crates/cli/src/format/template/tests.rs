@@ -244,8 +244,160 @@ fn errors_point_where_go_points() {
     fails("{{0b12}}", ":1:2: bad number syntax: \"0b12\"");
     fails("{{\"a}}", ":1:2: unterminated quoted string");
     fails(
+        "{{(.State).Foo}}",
+        ":1:3: executing \"\" at <.State>: map has no entry for key \"Foo\"",
+    );
+    fails(
+        "{{$.Foo}}",
+        ":1:3: executing \"\" at <$.Foo>: map has no entry for key \"Foo\"",
+    );
+    fails(
+        "{{- .Foo -}}",
+        ":1:4: executing \"\" at <.Foo>: map has no entry for key \"Foo\"",
+    );
+    fails(
+        "{{define \"x\"}}{{.Foo}}{{end}}{{template \"x\" .}}",
+        ":1:16: executing \"x\" at <.Foo>: map has no entry for key \"Foo\"",
+    );
+    fails(
         "{{lt 1 \"a\"}}",
         ":1:2: executing \"\" at <lt 1 \"a\">: error calling lt: incompatible types for comparison",
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_in_gos_words() {
+    for (template, why) in [
+        ("{{..Id}}", ":1:3: unexpected . after term \".\""),
+        ("{{1.5.2}}", ":1:5: unexpected \".2\" in operand"),
+        ("{{print if}}", ":1:8: unexpected <if> in operand"),
+        ("{{.Id@}}", ":1:2: bad character U+0040 '@'"),
+        ("{{@}}", ":1:2: unexpected \"@\" in command"),
+        ("{{ /* c */}}", ":1:3: unexpected \"/\" in command"),
+        ("{{1+2}}", ":1:2: bad number syntax: \"1+2\""),
+        ("{{'ab'}}", ":1:2: malformed character constant: 'ab'"),
+        ("{{\"\\x4\"}}", ":1:2: invalid syntax"),
+        ("{{$x, $y := 1}}", ":1:4: too many declarations in command"),
+        ("{{break foo}}", ":1:8: unexpected \"foo\" in {{break}}"),
+        (
+            "{{range 2}}{{block \"b\" .}}{{break}}{{end}}{{end}}",
+            ":1:33: {{break}} outside {{range}}",
+        ),
+        (
+            "{{if 1}}{{define \"x\"}}{{end}}{{end}}",
+            ":1:10: unexpected <define> in command",
+        ),
+        (
+            "{{with 1}}{{else if 1}}{{end}}",
+            ":1:17: unexpected <if> in input",
+        ),
+        (
+            "{{define \"x\"}}a{{end}}{{define \"x\"}}b{{end}}",
+            ":1:42: template: multiple definition of template \"x\"",
+        ),
+        // What is wrong first is told first.
+        ("{{foo}}{{\"a}}", ":1:2: function \"foo\" not defined"),
+    ] {
+        fails(template, why);
+    }
+}
+
+#[test]
+fn arguments_have_types() {
+    for (template, why) in [
+        (
+            "{{upper 1}}",
+            ":1:8: executing \"\" at <1>: expected string; found 1",
+        ),
+        (
+            "{{upper nil}}",
+            ":1:8: executing \"\" at <nil>: cannot assign nil to string",
+        ),
+        (
+            "{{.State.Pid | upper}}",
+            ":1:15: executing \"\" at <upper>: wrong type for value; expected string; got int",
+        ),
+        (
+            "{{truncate .Id .Id}}",
+            ":1:15: executing \"\" at <.Id>: wrong type for value; expected int; got string",
+        ),
+        (
+            "{{join .Id \",\"}}",
+            ":1:7: executing \"\" at <.Id>: wrong type for value; expected []string; got string",
+        ),
+        (
+            "{{split .Id}}",
+            ":1:2: executing \"\" at <split>: wrong number of args for split: want 2 got 1",
+        ),
+        (
+            "{{call .Id}}",
+            ":1:2: executing \"\" at <call .Id>: error calling call: non-function .Id of type string",
+        ),
+        (
+            "{{.Label \"x\"}}",
+            ":1:2: executing \"\" at <.Label>: map has no entry for key \"Label\"",
+        ),
+        (
+            "{{9223372036854775808}}",
+            ":1:2: executing \"\" at <9223372036854775808>: 9223372036854775808 overflows int",
+        ),
+        (
+            "{{index .Config.Env 2}}",
+            ":1:2: executing \"\" at <index .Config.Env 2>: error calling index: reflect: slice index out of range",
+        ),
+        (
+            "{{slice .Id 1 2 3}}",
+            ":1:2: executing \"\" at <slice .Id 1 2 3>: error calling slice: cannot 3-index slice a string",
+        ),
+        (
+            "{{json 1i}}",
+            ":1:2: executing \"\" at <json 1i>: error calling json: json: unsupported type: complex128",
+        ),
+    ] {
+        fails(template, why);
+    }
+    gives("{{truncate .Id 2.0}} {{join nil \",\"}}", "ab ");
+}
+
+#[test]
+fn complex_numbers_and_rare_literals() {
+    gives(
+        "{{1i}} {{1+2i}} {{-1-0x1p-2i}} {{printf \"%T %.1f\" 1i 1.5i}} {{eq 1i 1i}}",
+        "(0+1i) (1+2i) (-1-0.25i) complex128 (0.0+1.5i) true",
+    );
+    gives(
+        r#"{{"\101\x41\u00e9\""}} {{'\''}} {{'\377'}}"#,
+        "AA\u{e9}\" 39 255",
+    );
+    gives(
+        "{{1e6}} {{1e5}} {{1e-5}} {{printf \"%v\" 1e21}}",
+        "1e+06 100000 1e-05 1e+21",
+    );
+}
+
+#[test]
+fn nothing_is_told_as_go_tells_it() {
+    gives(
+        "{{print nil}} {{html nil}} {{printf \"%T\" nil}} {{eq nil .Config.Cmd}} {{eq nil 1}}",
+        "<nil> &lt;no value&gt; <nil> true false",
+    );
+    gives(
+        "{{define \"x\"}}{{.}}{{end}}{{template \"x\"}}",
+        "<no value>",
+    );
+    gives("{{.Config.Labels.nope.deeper}}", "<no value>");
+    gives("{{eq 1 1 \"x\"}} {{print |}}", "true ");
+}
+
+#[test]
+fn parts_are_formatted_one_by_one() {
+    gives(
+        "{{printf \"%4s|%#v|%q\" .Config.Env .Config.Env .Config.Env}}",
+        "[ A=1  B=2]|[]string{\"A=1\", \"B=2\"}|[\"A=1\" \"B=2\"]",
+    );
+    gives(
+        "{{title \"o'neil a-b\"}} {{truncate \"\u{65e5}\u{672c}\" 3}}",
+        "O'Neil A-B \u{65e5}",
     );
 }
 

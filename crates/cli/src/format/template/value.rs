@@ -16,6 +16,8 @@ pub(crate) enum Value {
     Bool(bool),
     Int(i64),
     Float(f64),
+    /// The real and the imaginary part: only templates themselves have such.
+    Complex(f64, f64),
     Text(Rc<str>),
     /// A slice; `None` is the nil slice.
     List(Option<Rc<Vec<Value>>>),
@@ -126,6 +128,7 @@ impl Value {
             Self::Bool(value) => *value,
             Self::Int(value) => *value != 0,
             Self::Float(value) => *value != 0.0,
+            Self::Complex(real, imaginary) => (*real, *imaginary) != (0.0, 0.0),
             Self::Text(text) => !text.is_empty(),
             Self::List(Some(values)) => !values.is_empty(),
             Self::Object(object) => match object.kind {
@@ -138,16 +141,55 @@ impl Value {
     /// Go's name of the type.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
-            Self::Missing | Self::Nil => "nil",
+            Self::Missing | Self::Nil => "<nil>",
             Self::Bool(_) => "bool",
             Self::Int(_) => "int",
             Self::Float(_) => "float64",
+            Self::Complex(..) => "complex128",
             Self::Text(_) => "string",
-            Self::List(_) => "[]interface {}",
+            Self::List(None) => "[]string",
+            Self::List(Some(values)) => match values.iter().all(Self::is_text) {
+                true => "[]string",
+                false => "[]interface {}",
+            },
             Self::Object(object) => match object.kind {
                 Kind::Row(name) => name,
+                Kind::Map if object.fields.iter().all(|(_, value)| value.is_text()) => {
+                    "map[string]string"
+                }
                 _ => "map[string]interface {}",
             },
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// Whether it is Go's nil, of whatever type.
+    pub(super) fn is_nil(&self) -> bool {
+        match self {
+            Self::Missing | Self::Nil | Self::List(None) => true,
+            Self::Object(object) => object.kind == Kind::NilMap,
+            _ => false,
+        }
+    }
+
+    /// A constant as an integer, if it is a whole number.
+    pub(super) fn as_int(&self) -> Option<i64> {
+        match *self {
+            Self::Int(number) => Some(number),
+            Self::Float(number) | Self::Complex(number, 0.0) =>
+            {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_precision_loss,
+                    clippy::float_cmp,
+                    reason = "what is not the same as an integer is none"
+                )]
+                Some(number as i64).filter(|whole| *whole as f64 == number)
+            }
+            _ => None,
         }
     }
 
@@ -164,6 +206,8 @@ impl Value {
             Self::Bool(value) => _ = write!(out, "{value}"),
             Self::Int(value) => _ = write!(out, "{value}"),
             Self::Float(value) => out.push_str(&super::print::float_json(*value)),
+            // Refused before: JSON has none.
+            Self::Complex(..) => out.push_str(&super::print::value(self)),
             Self::Text(text) => write_string(text, out),
             Self::List(Some(values)) => {
                 out.push('[');

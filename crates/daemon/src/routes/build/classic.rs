@@ -15,7 +15,6 @@ const CLIPPED: &[u8] = b"\n[output clipped, log limit 2MiB reached]\n";
 
 /// Tells of a build.
 pub(super) struct Classic {
-    quiet: bool,
     /// Steps in the order in which they became known.
     order: Vec<VertexId>,
     steps: HashMap<VertexId, Step>,
@@ -53,9 +52,8 @@ impl Step {
 }
 
 impl Classic {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            quiet,
             order: Vec::new(),
             steps: HashMap::new(),
             at: 0,
@@ -116,9 +114,6 @@ impl Classic {
             }
             messages.push(format!(" ---> {}\n", short(id)));
             self.at += 1;
-        }
-        if self.quiet {
-            return Vec::new();
         }
         messages.into_iter().map(ProgressMessage::stream).collect()
     }

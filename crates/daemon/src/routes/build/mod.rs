@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use self::{classic::Classic, options::Options};
 use crate::http::{
-    answer::{Failure, Outcome, empty, flowing},
+    answer::{Answer, Failure, Outcome, empty, flowing},
     body,
     request::Request,
     router::BuildOp,
@@ -123,14 +123,19 @@ async fn build_until(mut request: Request, cancel: Cancel) -> Outcome {
     };
     let (sender, mut messages) = mpsc::channel::<ProgressMessage>(MESSAGES);
     let told = sender.clone();
+    let held = Held::default();
     let progress: Arc<dyn Progress> = if wants_events {
         Arc::new(move |event: Event| event::send(&told, &event))
     } else {
-        let classic = Mutex::new(Classic::new(options.quiet));
+        let classic = Mutex::new(Classic::new());
+        let held = options.quiet.then(|| held.clone());
         Arc::new(move |event: Event| {
             let mut classic = classic.lock().unwrap_or_else(PoisonError::into_inner);
             for message in classic.event(&event) {
-                let _ = told.blocking_send(message);
+                match &held {
+                    Some(held) => held.add(message),
+                    None => _ = told.blocking_send(message),
+                }
             }
         })
     };
@@ -148,25 +153,65 @@ async fn build_until(mut request: Request, cancel: Cancel) -> Outcome {
         }));
         outcome
     });
-    answer(job, messages.recv().await, messages, cancel, wants_events).await
+    let first = match messages.recv().await {
+        Some(first) => first,
+        None => return silent(job, &held).await,
+    };
+    Ok(answer(job, first, messages, cancel, wants_events))
 }
 
 type Job = tokio::task::JoinHandle<Result<(), hull_build::Error>>;
 
-/// An error before the first message is the answer; later ones are its last message.
-async fn answer(
+/// What a quiet build would have said: it does if it fails.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<Vec<ProgressMessage>>>);
+
+impl Held {
+    /// What is said beyond this many messages is lost.
+    const MESSAGES_MAX: usize = 1 << 14;
+
+    fn add(&self, message: ProgressMessage) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() < Self::MESSAGES_MAX {
+            held.push(message);
+        }
+    }
+
+    fn take(&self) -> Vec<ProgressMessage> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The answer to a build that ended without a word. An error before the first step is the answer itself; later ones end
+/// what would have been said, and tell the exit code of the step.
+async fn silent(job: Job, held: &Held) -> Outcome {
+    let Err(error) = joined(job).await else {
+        return Ok(empty(StatusCode::OK));
+    };
+    let mut messages = held.take();
+    if messages.is_empty() {
+        return Err(failure(&error));
+    }
+    messages.extend(classic::failed(&error, false));
+    let (sender, answer) = body::channel();
+    tokio::spawn(async move {
+        for message in messages {
+            if sender.send(message.to_line()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(flowing(JSON, answer))
+}
+
+/// The messages of a build; an error is the last of them.
+fn answer(
     job: Job,
-    first: Option<ProgressMessage>,
+    first: ProgressMessage,
     mut messages: mpsc::Receiver<ProgressMessage>,
     cancel: Cancel,
     wants_events: bool,
-) -> Outcome {
-    let Some(first) = first else {
-        return match joined(job).await {
-            Ok(()) => Ok(empty(StatusCode::OK)),
-            Err(error) => Err(failure(&error)),
-        };
-    };
+) -> Answer {
     let (sender, answer) = body::channel();
     tokio::spawn(async move {
         let mut next = Some(first);
@@ -196,7 +241,7 @@ async fn answer(
             }
         }
     });
-    Ok(flowing(JSON, answer))
+    flowing(JSON, answer)
 }
 
 async fn joined(job: Job) -> Result<(), hull_build::Error> {

@@ -14,6 +14,9 @@ use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::ui;
 
+/// As much of what a quiet build says is kept.
+const UNTOLD_MAX: usize = 1 << 20;
+
 /// What a build gave.
 pub(super) struct Outcome {
     /// The image's id; empty: there is none.
@@ -48,18 +51,23 @@ pub(super) async fn follow(
         archive: None,
         cache: None,
     };
+    // What a quiet build of before had to say is told if it fails.
+    let mut untold = String::new();
     while let Some(message) = stream.next_item().await {
         let message = message.map_err(failure)?;
         if let Some(detail) = message.error_detail {
             view.end()?;
+            ui::err_bytes(untold.as_bytes());
             return Err(match to.is_classic {
                 // The step's own exit code is the build's.
                 true => Error::new(detail.message).with_code(code(detail.code)),
                 false => Error::new(format!("ERROR: {}", detail.message)),
             });
         }
-        if to.is_classic && !quiet {
-            ui::out(&message.stream)?;
+        match (to.is_classic, quiet) {
+            (true, false) => ui::out(&message.stream)?,
+            (true, true) if untold.len() < UNTOLD_MAX => untold.push_str(&message.stream),
+            _ => {}
         }
         let Some(aux) = message.aux else { continue };
         match message.id.as_str() {
