@@ -230,6 +230,16 @@ fn damaged_archives_are_refused() {
 }
 
 #[test]
+fn a_last_block_that_is_not_filled_is_no_damage() {
+    let archive = Tar::new().file("f", &[1; 600]).end();
+    let victim = Victim::new();
+    victim
+        .unpack(&archive[..512 + 600])
+        .expect("all that the file holds is there");
+    assert!(victim.unpack(&archive[..512 + 599]).is_err());
+}
+
+#[test]
 fn a_container_that_renames_cannot_lead_copies_out() {
     let victim = Victim::new();
     let root_path = victim.path("root");

@@ -102,10 +102,14 @@ pub async fn push(
     let mut sent = uploads.end().await?;
     sent.parts = layers.len();
     let file = unnamed(&order.config).map_err(|source| disk("keep a configuration", source))?;
-    session
+    let uploaded = session
         .upload(&config, file, None, Arc::new(|_| {}))
         .await?;
-    progress.layer(&config.digest, Stage::Uploaded);
+    let stage = match (uploaded, sent.sent_parts) {
+        (Uploaded::Exists, 0) => Stage::AlreadyThere,
+        _ => Stage::Uploaded,
+    };
+    progress.layer(&config.digest, stage);
     let mut manifest = Manifest::new(config, layers);
     manifest.artifact_type = Some(order.kind.artifact.to_owned());
     let title = "org.opencontainers.image.title".to_owned();

@@ -9,7 +9,7 @@ use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::settings::{DOCKER_HUB, Settings};
-use crate::terminal::Mode;
+use crate::terminal::{Mode, ending};
 use crate::ui;
 
 #[derive(Default)]
@@ -58,6 +58,10 @@ impl Command for Login {
             ));
             auth = stored;
             are_stored = true;
+        }
+        if call.globals.is_docker() {
+            // Docker's client calls it a success if nobody wants to log in after all.
+            ending::choose(0);
         }
         ask_for_what_is_missing(&mut auth)?;
         let client = connect(&call.globals).await?;

@@ -7,8 +7,8 @@ use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use tokio::signal::unix::SignalKind;
 use tokio::task::JoinSet;
 
-use super::Signals;
 use super::signals::{holds, listen};
+use super::{Signals, ending};
 
 /// What ends a program that does not heed it.
 const ENDING: [i32; 4] = [1, 2, 3, 15];
@@ -64,7 +64,7 @@ fn watch() -> io::Result<()> {
             while signals.recv().await.is_some() {
                 if !holds(number) {
                     restore();
-                    exit(128 + number);
+                    exit(ending::code(number));
                 }
             }
         };

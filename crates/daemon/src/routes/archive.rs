@@ -164,6 +164,15 @@ pub(super) fn tar(outgoing: Outgoing) -> Answer {
     tar_of(outgoing, TAR)
 }
 
+/// Whether what went wrong is that the reader has gone.
+fn is_unread(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_pipe = |error: &(dyn std::error::Error + 'static)| {
+        let error = error.downcast_ref::<std::io::Error>();
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(of_pipe)
+}
+
 fn tar_of(outgoing: Outgoing, media: &'static str) -> Answer {
     let (sender, answer) = body::channel();
     tokio::spawn(async move {
@@ -173,7 +182,11 @@ fn tar_of(outgoing: Outgoing, media: &'static str) -> Answer {
         let failure = match (sent, written) {
             (Err(error), _) => error,
             (Ok(()), Ok(Err(error))) => {
-                tracing::error!(%error, "an archive broke off");
+                // That nobody takes it any more is no failure.
+                match is_unread(&error) {
+                    true => tracing::debug!(%error, "an archive broke off"),
+                    false => tracing::error!(%error, "an archive broke off"),
+                }
                 std::io::Error::other(error)
             }
             _ => return,

@@ -24,7 +24,7 @@ macro_rules! files {
 }
 
 files!(
-    pages, listing, containers, images, settings, objects, mistakes, flags
+    pages, listing, templates, containers, images, settings, objects, mistakes, flags
 );
 
 /// What the two are compared by is enough to call them alike.

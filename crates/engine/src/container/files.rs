@@ -2,8 +2,9 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Write},
+    io::{BufReader, BufWriter, ErrorKind, Write},
     os::fd::OwnedFd,
+    path::Path,
     sync::Arc,
     thread,
 };
@@ -120,7 +121,7 @@ impl Engine {
             let reader = BufReader::with_capacity(256 << 10, File::from(pipe));
             as_root_of(&root, || {
                 hull_image::archive::unpack(&root, &path, reader, put)
-                    .map_err(|error| no_path(error, &owner, &path))
+                    .map_err(|error| not_put(error, &services, &owner, &path))
             })
         })
         .await?;
@@ -183,9 +184,40 @@ fn as_root_of<T>(root: &View, job: impl FnOnce() -> Result<T>) -> Result<T> {
         .attempt(|| "become root of the container".to_owned())?
 }
 
-/// Docker's text for a path that is not there.
+/// What the kernel says of a path that somebody named is about that path, and no failure of the daemon's own.
+fn not_put(error: hull_image::Error, services: &Services, record: &Record, path: &str) -> Error {
+    let hull_image::Error::Io { what, source } = &error else {
+        return no_path(error, record, path);
+    };
+    let told = |why: &str| {
+        format!(
+            "cannot {what} in {path} of container {}: {why}",
+            record.name
+        )
+    };
+    match source.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            Error::NoSuchPath(told("no such file or directory"))
+        }
+        ErrorKind::PermissionDenied => Error::Forbidden(told("permission denied")),
+        // Where no room is left for what the kernel keeps besides, it mounts layers so that they can only be read.
+        ErrorKind::ReadOnlyFilesystem if is_full(services.paths.data()) => {
+            Error::Internal(told("no space left on device"))
+        }
+        ErrorKind::ReadOnlyFilesystem => Error::Forbidden(told("read-only file system")),
+        ErrorKind::StorageFull => Error::Internal(told("no space left on device")),
+        _ => error.into(),
+    }
+}
+
+fn is_full(directory: &Path) -> bool {
+    rustix::fs::statvfs(directory).is_ok_and(|found| found.f_bavail == 0 || found.f_favail == 0)
+}
+
+/// Docker's text for a path that is not there, also because what is above it is a file.
 fn no_path(error: hull_image::Error, record: &Record, path: &str) -> Error {
-    if error.kind() == hull_image::Kind::NotFound {
+    let is_below_file = |error: &hull_image::Error| matches!(error, hull_image::Error::Io { source, .. } if source.kind() == ErrorKind::NotADirectory);
+    if error.kind() == hull_image::Kind::NotFound || is_below_file(&error) {
         return Error::NoSuchPath(format!(
             "Could not find the file {} in container {}",
             path, record.name

@@ -10,7 +10,7 @@ use crate::connection::{connect, failure};
 use crate::error::{Error, Result};
 use crate::flags::{FlagSet, List};
 use crate::options::environment::{self, Variable};
-use crate::terminal::{self, Signals};
+use crate::terminal::{self, Signals, ending};
 
 /// Where nobody can tell how the process ended: no code of its own.
 const EXIT_UNKNOWN: u8 = 255;
@@ -112,6 +112,10 @@ impl Exec {
             console_size: body.console_size,
         };
         let stream = client.exec_start(id, &start).await.map_err(failure)?;
+        if call.globals.is_docker() {
+            // Docker's client calls a session that was broken off a success.
+            ending::choose(0);
+        }
         let _size = self
             .tty
             .then(|| follow_size(client, Resized::Exec(id.to_owned())));

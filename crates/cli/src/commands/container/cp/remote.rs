@@ -97,6 +97,11 @@ pub(in crate::commands) async fn send(
     keep_owner: bool,
 ) -> Result<u64> {
     let (target, at_target) = target(client, of, path).await?;
+    if path.is_empty() {
+        // Docker's words.
+        let error = Error::new("no such directory");
+        return Err(error.with_hint(format!("name a path, for example {}:/", of.name())));
+    }
     if from == "-" {
         if at_target != Kind::Directory {
             return Err(Error::new(format!(
