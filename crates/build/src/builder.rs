@@ -230,7 +230,7 @@ impl Builder {
             cancel,
             found: Mutex::default(),
         };
-        Ok(plan::plan(&input(&file, request, &bases, text))?.warnings)
+        plan::check(&input(&file, request, &bases, text))
     }
 
     /// What a Dockerfile offers: stages, arguments, secrets.

@@ -116,6 +116,20 @@ pub enum NamedContext {
     Url(String),
 }
 
+/// A name of `--build-context` in the form under which it is kept: one that is an image's, as people
+/// write it, without what goes without saying.
+pub fn context_name(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let Ok(reference) = lower.parse::<hull_oci::Reference>() else {
+        return lower;
+    };
+    let familiar = reference.familiar();
+    match familiar.strip_suffix(":latest") {
+        Some(short) => short.to_owned(),
+        None => familiar,
+    }
+}
+
 /// Paths of a context that a build needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {

@@ -176,7 +176,8 @@ pub(crate) fn heredoc(word: &str) -> Option<Heredoc> {
         Some(name) => (true, name),
         None => (false, rest),
     };
-    if name.is_empty() || name.contains('<') {
+    // A command may follow on the line of `RUN`: the heredoc is then what the shell makes of it.
+    if name.contains('<') || quoted(name, '\\').len() != 1 {
         return None;
     }
     let plain: String = name

@@ -208,12 +208,13 @@ pub(super) fn origin(
     if let Some(context) = input.request.named_contexts.get(&lower).cloned() {
         return named(planner, walk, state, &lower, &context, span);
     }
-    if let Some(index) = stages::by_reference(input.file, text, state.index) {
+    if let Some(index) = stages::by_reference(input.file, text) {
         stages::ensure(planner, walk, index, span)?;
         return Ok(Origin::Vertex(walk.done[&index].vertex));
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let message = format!("invalid stage index {text}: only earlier stages can be copied from");
+        let last = input.file.stages.len() - 1;
+        let message = format!("invalid stage index {text}: the last one is {last}");
         return Err(input.error(span, message));
     }
     if lower == "scratch" {

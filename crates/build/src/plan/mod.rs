@@ -235,12 +235,27 @@ pub struct Input<'a> {
 
 /// Plans.
 pub fn plan(input: &Input<'_>) -> Result<Plan> {
+    let target = stages::target(input)?;
+    planned(input, &[target])
+}
+
+/// What the linter says. Where no target is named, it looks at all stages.
+pub fn check(input: &Input<'_>) -> Result<Vec<Warning>> {
+    let target = stages::target(input)?;
+    let all: Vec<usize> = match input.request.target.as_str() {
+        "" => (0..=target).collect(),
+        _ => vec![target],
+    };
+    Ok(planned(input, &all)?.warnings)
+}
+
+/// Plans stages; the result is the last one.
+fn planned(input: &Input<'_>, targets: &[usize]) -> Result<Plan> {
     let platforms = if input.request.platforms.is_empty() {
         vec![input.host.clone()]
     } else {
         input.request.platforms.clone()
     };
-    let target = stages::target(input)?;
     let mut planner = Planner {
         input,
         vertices: Vec::new(),
@@ -251,7 +266,7 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
     };
     let mut results = Vec::new();
     for platform in platforms {
-        results.push(stages::walk(&mut planner, target, platform)?);
+        results.push(stages::walk(&mut planner, targets, platform)?);
     }
     let mut warnings = planner.warnings;
     warnings.sort_by_key(|warning| warning.place.span);

@@ -21,7 +21,7 @@ pub(crate) struct Walk {
     pub(crate) contexts: BTreeMap<String, usize>,
     pub(crate) needed: BTreeSet<usize>,
     /// Stages that are being walked, each named by the one before.
-    pub(crate) nested: usize,
+    pub(crate) nested: Vec<usize>,
 }
 
 /// What a stage is, so far.
@@ -214,6 +214,7 @@ pub(super) fn context_of(planner: &Planner<'_>, image: &str) -> Option<(String, 
     let full = full.map(|reference| reference.or_latest());
     let candidates = [
         Some(image.to_lowercase()),
+        Some(crate::request::context_name(image)),
         full.as_ref().map(hull_oci::Reference::familiar),
         full.as_ref().map(ToString::to_string),
     ];

@@ -8,7 +8,7 @@ use super::scope::Globals;
 use super::stage::{StageState, Walk};
 use super::{Input, Planner, Target};
 use crate::dockerfile::{Dockerfile, Instruction, Span, Stage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expand::Expander;
 
 /// Stages that are walked in the middle of others: each takes some of the stack.
@@ -39,7 +39,7 @@ pub(super) fn target(input: &Input<'_>) -> Result<usize> {
         format!(" (the stages are: {})", names.join(", "))
     };
     let message = format!("target stage {wanted:?} could not be found{hint}");
-    Err(crate::error::Error::invalid(message, None))
+    Err(Error::invalid(message, None))
 }
 
 /// The last stage of this name before `before`.
@@ -52,27 +52,33 @@ pub(super) fn by_name(file: &Dockerfile, name: &str, before: usize) -> Option<us
     })
 }
 
-/// The stage that `--from=text` means in stage `at`.
-pub(super) fn by_reference(file: &Dockerfile, text: &str, at: usize) -> Option<usize> {
-    by_name(file, text, at).or_else(|| text.parse().ok().filter(|number| *number < at))
+/// The stage that `--from=text` means: it may stand anywhere in the file.
+pub(super) fn by_reference(file: &Dockerfile, text: &str) -> Option<usize> {
+    let count = file.stages.len();
+    by_name(file, text, count).or_else(|| text.parse().ok().filter(|number| *number < count))
 }
 
-/// Walks the stages that `target` needs, and gives its result.
-pub(super) fn walk(planner: &mut Planner<'_>, target: usize, platform: Platform) -> Result<Target> {
+/// Walks the stages that `targets` need, and gives the result of the last one.
+pub(super) fn walk(
+    planner: &mut Planner<'_>,
+    targets: &[usize],
+    platform: Platform,
+) -> Result<Target> {
     let input = planner.input;
+    let target = targets.last().copied().unwrap_or_default();
     let target_name = input.file.stages[target]
         .name
         .clone()
         .unwrap_or_else(|| "default".to_owned());
     let globals = Globals::new(input, &platform, &target_name)?;
-    let needed = needed(input, &globals, target)?;
+    let needed = needed(input, &globals, targets)?;
     let mut walk = Walk {
         globals,
         platform: platform.clone(),
         done: BTreeMap::new(),
         contexts: BTreeMap::new(),
-        needed: needed.clone(),
-        nested: 0,
+        needed: needed.iter().copied().collect(),
+        nested: Vec::new(),
     };
     for index in needed {
         let span = input.file.stages[index].span;
@@ -95,15 +101,27 @@ pub(super) fn ensure(
     if walk.done.contains_key(&index) {
         return Ok(());
     }
-    if walk.nested > NESTED_MAX {
+    if walk.nested.contains(&index) {
+        return Err(circular(planner.input, index, span));
+    }
+    if walk.nested.len() > NESTED_MAX {
         let message = format!("stages name each other by variables more than {NESTED_MAX} deep");
         return Err(planner.input.error(span, message));
     }
-    walk.nested += 1;
+    walk.nested.push(index);
     let state = super::stage::walk(planner, walk, index)?;
-    walk.nested -= 1;
+    walk.nested.pop();
     walk.done.insert(index, state);
     Ok(())
+}
+
+fn circular(input: &Input<'_>, index: usize, span: Span) -> Error {
+    let name = input.file.stages[index].name.clone();
+    let name = name.unwrap_or_else(|| format!("stage-{index}"));
+    input.error(
+        span,
+        format!("circular dependency detected on stage: {name}"),
+    )
 }
 
 fn result(input: &Input<'_>, state: StageState, platform: Platform) -> Target {
@@ -118,30 +136,59 @@ fn result(input: &Input<'_>, state: StageState, platform: Platform) -> Target {
     }
 }
 
-/// The target and all stages it needs, in the file's order.
-fn needed(input: &Input<'_>, globals: &Globals, target: usize) -> Result<BTreeSet<usize>> {
-    let mut needed = BTreeSet::new();
-    let mut todo = vec![target];
+/// The targets and all stages they need: each after those that it needs itself, and else in the
+/// file's order.
+fn needed(input: &Input<'_>, globals: &Globals, targets: &[usize]) -> Result<Vec<usize>> {
+    let mut needs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut todo = targets.to_vec();
     while let Some(index) = todo.pop() {
-        if !needed.insert(index) {
+        if needs.contains_key(&index) {
             continue;
         }
-        let stage = &input.file.stages[index];
-        let image = expanded_image(input, globals, stage)?;
-        if !is_replaced(input, stage) {
-            todo.extend(by_name(input.file, &image, index));
-        }
-        for name in referenced(stage) {
-            if !input
-                .request
-                .named_contexts
-                .contains_key(&name.to_lowercase())
-            {
-                todo.extend(by_reference(input.file, &name, index));
+        let own = needs_of(input, globals, index)?;
+        todo.extend(&own);
+        needs.insert(index, own);
+    }
+    let mut ordered = Vec::new();
+    let mut done = BTreeSet::new();
+    for index in needs.keys() {
+        // Stages that wait for others, each with how many of them it has asked for.
+        let mut waiting = vec![(*index, 0)];
+        while let Some((index, asked)) = waiting.last_mut() {
+            let (index, next) = (*index, needs[&*index].get(*asked).copied());
+            *asked += 1;
+            match next {
+                _ if done.contains(&index) => drop(waiting.pop()),
+                None => {
+                    done.insert(index);
+                    ordered.push(index);
+                }
+                Some(next) if waiting.iter().any(|(other, _)| *other == next) => {
+                    return Err(circular(input, next, input.file.stages[index].span));
+                }
+                Some(next) => waiting.push((next, 0)),
             }
         }
     }
-    Ok(needed)
+    Ok(ordered)
+}
+
+/// The stages that one needs itself.
+fn needs_of(input: &Input<'_>, globals: &Globals, index: usize) -> Result<Vec<usize>> {
+    let stage = &input.file.stages[index];
+    let image = expanded_image(input, globals, stage)?;
+    if is_replaced(input, stage) {
+        return Ok(Vec::new());
+    }
+    let mut needs = Vec::from_iter(by_name(input.file, &image, index));
+    for name in referenced(stage) {
+        let contexts = &input.request.named_contexts;
+        if !contexts.contains_key(&name.to_lowercase()) {
+            needs.extend(by_reference(input.file, &name));
+        }
+    }
+    needs.sort_unstable();
+    Ok(needs)
 }
 
 /// Whether a named context stands for the stage.
@@ -225,7 +272,7 @@ pub struct StageInfo {
 pub fn usage(input: &Input<'_>) -> Result<Usage> {
     let target = target(input)?;
     let globals = Globals::new(input, &input.host, "default")?;
-    let needed = needed(input, &globals, target)?;
+    let needed = needed(input, &globals, &[target])?;
     let mut usage = Usage {
         stages: input.file.stages.iter().map(info).collect(),
         target,

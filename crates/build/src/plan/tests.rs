@@ -1,5 +1,6 @@
 use super::*;
 use crate::dockerfile;
+use crate::request::NamedContext;
 
 struct Images;
 
@@ -204,7 +205,7 @@ fn what_cannot_be_planned_says_why() {
         ),
         (
             "FROM a\nCOPY --from=3 a b",
-            "invalid stage index 3: only earlier stages can be copied from",
+            "invalid stage index 3: the last one is 0",
         ),
         (
             "FROM a\nCOPY --chmod=999 a b",
@@ -290,6 +291,11 @@ fn heredocs_are_scripts_or_files() {
     let Op::Run(run) = ops[3] else { panic!() };
     assert_eq!(run.args[2], "cat <<Y\ny\nY");
     let Op::Copy(copy) = ops[4] else { panic!() };
+    let shell = planned("FROM a\nRUN <<EOT sh -eux\nfalse\nEOT\n", |_| {}).unwrap();
+    let Op::Run(run) = &shell.vertices[1].op else {
+        panic!()
+    };
+    assert_eq!(run.args[2], "<<EOT sh -eux\nfalse\nEOT");
     let expected = vec![
         ("f".to_owned(), "yes\n".to_owned()),
         ("g".to_owned(), "$BASE\n".to_owned()),
@@ -309,6 +315,94 @@ fn stages_are_found_when_variables_or_triggers_name_them() {
         let error = error(&format!("FROM {image}\n"));
         assert!(error.contains("isn't allowed as a trigger"), "{error}");
     }
+}
+
+#[test]
+fn a_stage_that_stands_later_can_be_copied_from() {
+    let text = "FROM a AS one\nCOPY --from=two /x /x\nCOPY --from=2 /y /y\nRUN 1\n\
+                FROM b AS two\nRUN 2\nFROM c\nRUN 3\n";
+    let plan = planned(text, |request| request.target = "one".to_owned()).unwrap();
+    let names = names(&plan);
+    let at = |name: &str| names.iter().position(|one| one.ends_with(name)).unwrap();
+    assert!(at("RUN 2") < at("RUN 1") && at("RUN 3") < at("RUN 1"));
+    // However many wait for one another.
+    let many: String = (0..60)
+        .map(|at| format!("FROM a AS s{at}\nCOPY --from=s{} /x /x\n", at + 1))
+        .collect();
+    let target = |request: &mut BuildRequest| request.target = "s0".to_owned();
+    assert!(planned(&format!("{many}FROM a AS s60\n"), target).is_ok());
+}
+
+#[test]
+fn stages_that_need_each_other_are_refused_at_their_line() {
+    for (text, name, line) in [
+        ("FROM a AS one\nCOPY --from=one /x /x\n", "one", 1),
+        (
+            "FROM a AS one\nCOPY --from=two /x /x\nFROM one AS two\n",
+            "one",
+            3,
+        ),
+        (
+            "FROM a\nRUN --mount=type=bind,from=0,target=/x y\n",
+            "stage-0",
+            1,
+        ),
+        // Named by a variable: seen only when the stage is walked.
+        (
+            "FROM a AS one\nARG F=from=one\nRUN --mount=type=bind,target=/x,$F y\n",
+            "one",
+            3,
+        ),
+    ] {
+        let failure = planned(text, |_| {}).unwrap_err();
+        let expected = format!("circular dependency detected on stage: {name}");
+        assert_eq!(failure.to_string(), expected, "{text}");
+        assert_eq!(failure.place().unwrap().first(), line, "{text}");
+    }
+}
+
+#[test]
+fn names_of_images_and_of_contexts_mean_the_same_however_they_are_written() {
+    use crate::request::context_name;
+    for name in [
+        "busybox",
+        "busybox:latest",
+        "docker.io/library/busybox",
+        "docker.io/library/busybox:latest",
+    ] {
+        assert_eq!(context_name(name), "busybox");
+        let text = format!("FROM {name}\nRUN x\n");
+        let plan = planned(&text, |request| {
+            let other = NamedContext::Image("other:1".to_owned());
+            request
+                .named_contexts
+                .insert(context_name("busybox"), other);
+        });
+        assert!(names(&plan.unwrap())[0].ends_with("FROM other:1"), "{name}");
+    }
+    assert_eq!(context_name("busybox:1"), "busybox:1");
+    assert_eq!(context_name("Build"), "build");
+}
+
+#[test]
+fn a_check_looks_at_all_stages_unless_one_is_named() {
+    let text = "FROM a AS unused\nMAINTAINER m\nLABEL l=$nothing\nFROM b AS last\nRUN x\n";
+    let rules = |target: &str| -> Vec<String> {
+        let file = dockerfile::parse(text).unwrap();
+        let mut request = BuildRequest::new("Dockerfile", text);
+        request.target = target.to_owned();
+        let warnings = check(&Input {
+            file: &file,
+            request: &request,
+            bases: &Images,
+            host: Platform::new("linux", "amd64", ""),
+            text: text.into(),
+        });
+        let warnings = warnings.unwrap().into_iter();
+        warnings.map(|warning| warning.rule).collect()
+    };
+    assert_eq!(rules(""), ["MaintainerDeprecated", "UndefinedVar"]);
+    assert_eq!(rules("last"), ["MaintainerDeprecated"]);
 }
 
 #[test]
