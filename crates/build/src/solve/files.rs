@@ -65,6 +65,29 @@ pub(super) enum FoundKind {
 
 /// The path that `path` leads to, links followed inside the root. What does not exist is itself.
 pub(super) fn resolve(files: &dyn Files, path: &Path) -> io::Result<PathBuf> {
+    follow(path, |at| {
+        Ok(match files.look(at)?.map(|found| found.kind) {
+            Some(FoundKind::Symlink(target)) => Some(PathBuf::from(OsString::from_vec(target))),
+            _ => None,
+        })
+    })
+}
+
+/// As [`resolve`], in a root that is written to.
+pub(super) fn resolve_beneath(root: &Root, path: &Path) -> io::Result<PathBuf> {
+    use rustix::io::Errno;
+    follow(path, |at| match root.read_link(at) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) => match Errno::from_io_error(&error) {
+            // It is no link, or it is not there, or what should hold it is no directory.
+            Some(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            _ => Err(error),
+        },
+    })
+}
+
+/// Follows links; `link` says where what is at a path leads, if it is a link.
+fn follow(path: &Path, link: impl Fn(&Path) -> io::Result<Option<PathBuf>>) -> io::Result<PathBuf> {
     let mut links = 0;
     let mut todo: Vec<PathBuf> = vec![path.to_owned()];
     let mut done = PathBuf::new();
@@ -84,15 +107,15 @@ pub(super) fn resolve(files: &dyn Files, path: &Path) -> io::Result<PathBuf> {
             }
             Component::Normal(name) => {
                 let at = done.join(name);
-                match files.look(&at)?.map(|found| found.kind) {
-                    Some(FoundKind::Symlink(target)) => {
+                match link(&at)? {
+                    Some(target) => {
                         links += 1;
                         if links > LINKS_MAX {
                             return Err(rustix::io::Errno::LOOP.into());
                         }
-                        todo.push(PathBuf::from(OsString::from_vec(target)));
+                        todo.push(target);
                     }
-                    _ => done = at,
+                    None => done = at,
                 }
             }
             Component::CurDir | Component::Prefix(_) => {}

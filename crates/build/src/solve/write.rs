@@ -111,12 +111,15 @@ impl Writer<'_> {
                 .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
-    /// The path of a file of this name: in the destination, or the destination itself.
+    /// The path of a file of this name: in the destination, or the destination itself. That leads
+    /// where a link of its name leads, also if there is nothing yet.
     fn file_target(&mut self, name: &OsStr) -> Result<PathBuf> {
         if self.is_directory_target() {
             return Ok(self.directory_target()?.join(name));
         }
-        let path = Path::new(self.destination.trim_start_matches('/')).to_owned();
+        let path = super::files::resolve_beneath(self.root, Path::new(self.destination));
+        let path =
+            path.map_err(|error| Error::host(format!("write {}", self.destination), error))?;
         let parent = path.parent().unwrap_or(Path::new("")).to_owned();
         self.make_directories(&parent)?;
         Ok(path)
@@ -360,4 +363,66 @@ fn is_archive(file: &File) -> bool {
         hull_image::archive::Members::new(&mut copy).and_then(|mut archive| archive.has_member());
     let is_archive = matches!(first, Ok(true));
     copy.seek(SeekFrom::Start(0)).is_ok() && is_archive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copied(root: &Root, destination: &str, text: &str) -> Result<()> {
+        let op = CopyOp {
+            below: 0,
+            sources: Vec::new(),
+            destination: destination.to_owned(),
+            owner: None,
+            mode: None,
+            link: false,
+            parents: false,
+            excludes: Vec::new(),
+            unpack: Unpack::Never,
+            checksum: None,
+            keep_git_dir: false,
+        };
+        let mut writer = Writer {
+            root,
+            destination,
+            owner: None,
+            mode: None,
+            times: Vec::new(),
+            last: None,
+        };
+        let files = vec![("f".to_owned(), text.to_owned())];
+        writer.source(&Looked::Inline(files), &op)
+    }
+
+    #[test]
+    fn a_file_goes_where_a_link_of_its_name_leads_and_never_out() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let root_dir = dir.path().join("root");
+        std::fs::create_dir_all(root_dir.join("etc")).unwrap();
+        std::fs::write(root_dir.join("etc/real"), "old").unwrap();
+        for (link, target) in [
+            ("link", "etc/real"),
+            ("dangling", "/new/place"),
+            ("out", "../../../up"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, root_dir.join(link)).unwrap();
+        }
+        let root = Root::new(&root_dir).unwrap();
+        for (destination, real) in [
+            ("/link", "etc/real"),
+            ("/dangling", "new/place"),
+            ("/out", "up"),
+        ] {
+            copied(&root, destination, destination).unwrap();
+            let name = destination.trim_start_matches('/');
+            assert!(root_dir.join(name).is_symlink(), "{name}");
+            let text = std::fs::read_to_string(root_dir.join(real)).unwrap();
+            assert_eq!(text, destination);
+        }
+        assert!(!dir.path().join("up").exists());
+        assert!(copied(&root, "/loop", "x").is_err());
+    }
 }

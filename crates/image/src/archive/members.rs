@@ -100,3 +100,32 @@ fn member(entry: &Entry) -> Result<Member> {
         mtime: entry.mtime,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tar::{BLOCK, write::Writer};
+
+    /// As Docker's client sends a context whose Dockerfile lies elsewhere.
+    #[test]
+    fn an_archive_may_end_right_behind_its_last_file() {
+        let mut writer = Writer::new(Vec::new());
+        writer.append_bytes("a", b"one").unwrap();
+        writer.append_bytes("b", b"FROM x").unwrap();
+        let whole = writer.finish().unwrap();
+        let read = |bytes: usize| {
+            let mut members = Members::new(&whole[..bytes])?;
+            let mut names = Vec::new();
+            while let Some(member) = members.next_member()? {
+                names.push(member.path);
+            }
+            Ok::<_, Error>(names)
+        };
+        let end = 3 * BLOCK + b"FROM x".len();
+        assert_eq!(read(end).unwrap(), [PathBuf::from("a"), PathBuf::from("b")]);
+        for cut in [end - 1, end + 1, BLOCK - 1, BLOCK + 2] {
+            let error = read(cut).unwrap_err().to_string();
+            assert!(error.contains("unexpected EOF"), "{cut}: {error}");
+        }
+    }
+}

@@ -163,16 +163,23 @@ impl<R: Read> Reader<R> {
     }
 
     fn skip_rest(&mut self) -> Result<()> {
-        let content = self.remaining;
-        let rest = content.saturating_add(self.padding);
+        let (rest, padding) = (self.remaining, self.padding);
         (self.remaining, self.padding) = (0, 0);
-        let skipped = io::copy(&mut self.inner.by_ref().take(rest), &mut io::sink())
-            .context(|| "read the archive")?;
-        // What only fills the last block may be missing: Docker's client ends a context so whose Dockerfile lies outside it.
-        if skipped < content {
+        if self.skip(rest)? < rest {
+            return Err(Error::Tar("unexpected EOF".into()));
+        }
+        // An archive may end right behind the bytes of its last file: so Docker's client leaves it
+        // when it adds a Dockerfile from elsewhere to a context.
+        let skipped = self.skip(padding)?;
+        if skipped != 0 && skipped < padding {
             return Err(Error::Tar("unexpected EOF".into()));
         }
         Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<u64> {
+        io::copy(&mut self.inner.by_ref().take(bytes), &mut io::sink())
+            .context(|| "read the archive")
     }
 }
 
