@@ -239,6 +239,7 @@ impl Repository {
                 uid: 0,
                 gid: 0,
                 mtime_ns: seconds.saturating_mul(1_000_000_000),
+                ..Meta::default()
             };
             match &entry.kind {
                 EntryKind::Directory => writer.directory(&entry.path, look(0o755))?,

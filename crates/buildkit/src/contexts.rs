@@ -335,6 +335,7 @@ fn meta(look: Look) -> Meta {
         uid: 0,
         gid: 0,
         mtime_ns: look.mtime_ns,
+        ..Meta::default()
     }
 }
 

@@ -37,4 +37,5 @@ mod solved;
 
 pub use chew::chew;
 pub use control::Worker;
+pub use questions::{check_document, usage_document};
 pub use service::{Device, Front, Lender, Push, Pushing, Tell};

@@ -152,6 +152,33 @@ pub(crate) async fn answer(
     })
 }
 
+/// The answer to a check, as clients print it for programs.
+pub fn check_document(request: &BuildRequest, warnings: &[Warning]) -> String {
+    json_of(lint(file_of(request), Ok(warnings.to_vec())))
+}
+
+/// The answer to what a target takes, or to which targets there are, as clients print it for
+/// programs.
+pub fn usage_document(request: &BuildRequest, usage: &Usage, is_targets: bool) -> String {
+    let file = file_of(request);
+    json_of(match is_targets {
+        true => targets(file, usage),
+        false => outline(file, usage),
+    })
+}
+
+fn file_of(request: &BuildRequest) -> File<'_> {
+    File {
+        name: &request.dockerfile_name,
+        text: &request.dockerfile,
+    }
+}
+
+fn json_of(mut answer: HashMap<String, Vec<u8>>) -> String {
+    let json = answer.remove("result.json").unwrap_or_default();
+    String::from_utf8(json).unwrap_or_default()
+}
+
 fn unsupported(request: &str) -> Status {
     let mut status = Status::unimplemented(format!("unsupported request {request}"));
     let value = serde_json::json!({ "name": request });

@@ -18,6 +18,10 @@ pub struct Entry {
     pub mode: u32,
     /// Nanoseconds since 1970.
     pub mtime_ns: i64,
+    /// When it last changed in any way (nanoseconds since 1970). Nobody can set that time.
+    pub ctime_ns: i64,
+    /// Its number on its file system.
+    pub inode: u64,
 }
 
 /// What an entry is.
@@ -65,10 +69,9 @@ fn level(
             path: path.clone(),
             kind,
             mode: metadata.mode() & 0o7777,
-            mtime_ns: metadata
-                .mtime()
-                .saturating_mul(1_000_000_000)
-                .saturating_add(metadata.mtime_nsec()),
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
         };
         if metadata.is_dir() {
             // An ignored directory may hold files that are not, or that are always listed.
@@ -92,6 +95,10 @@ fn level(
         }
     }
     Ok(())
+}
+
+fn nanoseconds(seconds: i64, part: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(part)
 }
 
 /// What `look` tells of `base`/`path`; `None` if that went away meanwhile. Errors name the path, but for
@@ -135,6 +142,26 @@ mod tests {
         assert_eq!(listed[3].kind, EntryKind::Symlink("/etc".into()));
         let all = walk(dir.path(), &Ignore::default(), &[]).unwrap();
         assert_eq!(all.len(), 8);
+    }
+
+    #[test]
+    fn a_change_shows_though_size_and_time_are_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let write = |text: &str| {
+            fs::write(&path, text).unwrap();
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            walk(dir.path(), &Ignore::default(), &[]).unwrap().remove(0)
+        };
+        let before = write("AA");
+        let mut after = write("BB");
+        // The kernel's clock for files has ticks.
+        while after.ctime_ns == before.ctime_ns {
+            after = write("BB");
+        }
+        assert_eq!((after.mtime_ns, &after.kind), (0, &before.kind));
+        assert_ne!(after, before);
     }
 
     #[test]

@@ -100,6 +100,12 @@ pub struct ContextEntry {
     pub size: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub mtime_ns: i64,
+    /// When it last changed in any way; 0: it may have changed since in a way that shows nowhere.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ctime_ns: i64,
+    /// A file's number on its file system.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub inode: u64,
     /// The target of a link.
     #[serde(skip_serializing_if = "is_zero")]
     pub link: String,
@@ -135,6 +141,8 @@ pub struct BuildExtras {
     pub named: std::collections::BTreeMap<String, String>,
     /// The Dockerfile's text, if it is not in the context.
     pub dockerfile: Option<String>,
+    /// What is ignored, if a file beside the Dockerfile says so that is not in the context.
+    pub ignore: Option<String>,
     /// Secrets by id, base64. Kept in memory only.
     pub secrets: std::collections::BTreeMap<String, String>,
     /// Privileges granted.
@@ -145,8 +153,9 @@ pub struct BuildExtras {
     pub platforms: Vec<String>,
     /// `check`, `outline` or `targets` instead of a build.
     pub call: String,
-    /// `docker`, `oci`, `tar`, `cacheonly`; empty: an image in the store.
-    pub output: String,
+    /// Where the result goes; none: an image in the store. Archives come as messages whose id is
+    /// what [`build_data`] says.
+    pub outputs: Vec<BuildOutput>,
     /// `INCLUDE` is an instruction.
     pub include: bool,
     /// What is stated about the image: kinds and their settings.
@@ -161,6 +170,28 @@ pub struct BuildExtras {
     pub ssh: Vec<String>,
     /// What to log in with at registries, by server. Kept in memory only.
     pub auths: std::collections::BTreeMap<String, super::AuthConfig>,
+}
+
+/// A place where a build's result goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildOutput {
+    /// `image`, `docker`, `oci`, `tar` or `cacheonly`.
+    pub kind: String,
+    /// Its names besides those that all outputs have.
+    pub names: Vec<String>,
+    /// `gzip`, `zstd` or `uncompressed`; empty: as always.
+    pub compression: String,
+    /// Whether the files of each platform have a directory of their own.
+    pub platform_split: Option<bool>,
+}
+
+/// The `id` of messages with pieces of the archive of this output.
+pub fn build_data(output: usize) -> String {
+    match output {
+        0 => BUILD_DATA.to_owned(),
+        more => format!("{BUILD_DATA}.{more}"),
+    }
 }
 
 /// A build's cache that is elsewhere.

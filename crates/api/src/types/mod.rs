@@ -30,8 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use build::{
     BUILD_CACHE, BUILD_DATA, BUILD_EVENTS, BuildCache, BuildEvent, BuildExtras, BuildLog,
-    BuildResult, BuildStatus, BuildVertex, BuildWarning, ContextEntry, ContextListing,
-    ContextNeeds,
+    BuildOutput, BuildResult, BuildStatus, BuildVertex, BuildWarning, ContextEntry, ContextListing,
+    ContextNeeds, build_data,
 };
 pub use config::{Config, ContainerCreate, HealthConfig, NetworkingConfig};
 pub use container::{

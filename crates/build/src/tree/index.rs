@@ -13,7 +13,7 @@ use hull_oci::Digest;
 
 use super::{Entries, Entry, IdleTree, Kind, Meta};
 
-const MAGIC: &[u8] = b"hull tree 2\n";
+const MAGIC: &[u8] = b"hull tree 3\n";
 
 /// Where the index of the tree at `place` is.
 pub(super) fn of(place: &Path) -> PathBuf {
@@ -72,6 +72,8 @@ pub(super) fn write(place: &Path, entries: &Entries) -> io::Result<()> {
         bytes.extend_from_slice(&entry.meta.uid.to_le_bytes());
         bytes.extend_from_slice(&entry.meta.gid.to_le_bytes());
         bytes.extend_from_slice(&entry.meta.mtime_ns.to_le_bytes());
+        bytes.extend_from_slice(&entry.meta.change.0.to_le_bytes());
+        bytes.extend_from_slice(&entry.meta.change.1.to_le_bytes());
     }
     let new = place.join("index.new");
     let mut file = fs::File::create(&new)?;
@@ -107,6 +109,10 @@ fn parse(bytes: &[u8]) -> Option<Entries> {
             uid: u32::from_le_bytes(take(&mut rest)?),
             gid: u32::from_le_bytes(take(&mut rest)?),
             mtime_ns: i64::from_le_bytes(take(&mut rest)?),
+            change: (
+                i64::from_le_bytes(take(&mut rest)?),
+                u64::from_le_bytes(take(&mut rest)?),
+            ),
         };
         entries.insert(path, Entry { kind, meta });
     }

@@ -7,8 +7,8 @@
 //!                                       cut they are not trusted
 //! ```
 //! A front opens a tree by a key (the client's host and path, say), tells what the client has with
-//! [`TreeWriter::keep`], and brings only what that refuses: new files, and files whose size, mode or
-//! time changed. [`TreeWriter::finish`] removes the rest and gives a [`Tree`] to build from. Each
+//! [`TreeWriter::keep`], and brings only what that refuses: new files, and files whose size, mode,
+//! time or change changed. [`TreeWriter::finish`] removes the rest and gives a [`Tree`] to build from. Each
 //! tree has one user at a time; one without a key goes away with its user.
 //!
 //! A client chooses names and links: every path is cleaned, and nothing here follows a link.
@@ -69,6 +69,9 @@ pub struct Meta {
     pub gid: u32,
     /// Nanoseconds since 1970.
     pub mtime_ns: i64,
+    /// When a client's file last changed in any way, and its number there. Size and time may be as
+    /// before where the content is not; these are not. Zero: the client does not tell.
+    pub change: (i64, u64),
 }
 
 /// The mark of a tree that the disk may not have yet.

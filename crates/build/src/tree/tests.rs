@@ -79,6 +79,14 @@ fn only_what_changed_must_be_brought_again() {
         !writer.keep(Path::new("b/c"), 3, meta(0o755, 1)),
         "its mode"
     );
+    let changed = Meta {
+        change: (5, 7),
+        ..meta(0o644, 1)
+    };
+    assert!(
+        !writer.keep(Path::new("a"), 3, changed),
+        "written with its time put back"
+    );
     assert!(!writer.keep(Path::new("new"), 3, meta(0o644, 1)));
     put(&mut writer, "b/c", "TWO", 2);
     let tree = writer.finish().unwrap();
@@ -143,10 +151,10 @@ fn links_lead_nowhere_else() {
 
 #[test]
 fn a_damaged_index_counts_as_none() {
-    for bytes in [&b""[..], b"hull tree 2\nxx", b"hull tree 1\n", &[0xff; 64]] {
+    for bytes in [&b""[..], b"hull tree 3\nxx", b"hull tree 2\n", &[0xff; 64]] {
         assert!(super::index::parse_for_test(bytes).is_none());
     }
-    assert!(super::index::parse_for_test(b"hull tree 2\n").is_some());
+    assert!(super::index::parse_for_test(b"hull tree 3\n").is_some());
 }
 
 #[test]

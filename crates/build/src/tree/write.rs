@@ -174,6 +174,7 @@ impl TreeWriter {
                     .0
                     .saturating_mul(1_000_000_000)
                     .saturating_add(i64::from(member.mtime.1)),
+                ..Meta::default()
             };
             let path = member.path.as_path();
             if path.as_os_str().is_empty() {

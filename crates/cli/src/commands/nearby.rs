@@ -26,7 +26,12 @@ pub(super) async fn beside(globals: &Globals, error: Error) -> Error {
         };
         let known = names::asked(globals, thing).await;
         if let Some(near) = suggest::nearest(name, known.iter().map(String::as_str)) {
-            hints.push(format!("there is {near}: is that what was meant?"));
+            // Networks are called `none` and `host`.
+            let what = match thing {
+                Thing::Network => "the network ",
+                _ => "",
+            };
+            hints.push(format!("there is {what}{near}: is that what was meant?"));
         }
     }
     error.with_hints(&hints)

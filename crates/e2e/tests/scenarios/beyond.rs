@@ -224,7 +224,7 @@ fn a_name_that_is_not_there_brings_the_nearest_to_mind() {
             ("logs frontendd", "frontend"),
             ("rm nobody fortend", "frontend"),
             ("volume rm libary", "library"),
-            ("network connect backbon frontend", "backbone"),
+            ("network connect backbon frontend", "the network backbone"),
         ] {
             let text = scene.fails(1, line);
             let hint = format!("hint: there is {near}: is that what was meant?");

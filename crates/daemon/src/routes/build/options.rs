@@ -6,13 +6,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use hull_api::types::{AuthConfig, BuildCache, BuildExtras};
+use hull_api::types::{AuthConfig, BuildCache, BuildExtras, BuildOutput};
 use hull_build::{
     BuildRequest, Builder, Cancel, Contexts, Error, Login, NamedContext, Remote,
     export::Attest,
-    request::{CacheSource, RunDefaults, Wanted},
+    request::{CacheSource, RunDefaults, context_name},
     tree::Tree,
 };
+use hull_image::store::LayerCompression;
 use hull_oci::{Platform, Reference};
 use serde::de::DeserializeOwned;
 
@@ -56,9 +57,21 @@ pub(super) struct Prepared {
     pub(super) quiet: bool,
     /// `check`, `outline`, `targets`; empty: a build.
     pub(super) call: String,
-    pub(super) output: String,
+    /// None: an image in the store.
+    pub(super) outputs: Vec<Wanted>,
     pub(super) cache_to: Vec<CacheTarget>,
     pub(super) attest: Attest,
+}
+
+/// A place where the result goes.
+pub(super) struct Wanted {
+    /// `image`, `docker`, `oci`, `tar` or `cacheonly`.
+    pub(super) kind: String,
+    /// All its names.
+    pub(super) names: Vec<Reference>,
+    pub(super) compression: LayerCompression,
+    /// Files of each platform in a directory of its own.
+    pub(super) split: Option<bool>,
 }
 
 /// Where finished steps are to be taken.
@@ -182,7 +195,7 @@ impl Options {
             squash: self.squash,
             quiet: self.quiet,
             call: String::new(),
-            output: String::new(),
+            outputs: Vec::new(),
             cache_to: Vec::new(),
             attest: Attest::default(),
         }
@@ -264,7 +277,7 @@ pub(super) fn from_archive(
         }
     };
     let contexts = BTreeMap::from([(MAIN.to_owned(), tree)]);
-    let request = with_contexts(options, contexts, None)?;
+    let request = with_contexts(options, contexts, None, None)?;
     Ok(options.prepared(request))
 }
 
@@ -311,16 +324,16 @@ pub(super) fn from_extras(
     for (name, id) in &extras.contexts {
         contexts.insert(name.clone(), app.builds.contexts.take(id)?);
         if name != MAIN {
-            named.insert(name.to_lowercase(), NamedContext::Local(name.clone()));
+            named.insert(context_name(name), NamedContext::Local(name.clone()));
         }
     }
     for (name, value) in &extras.named {
-        named.insert(name.to_lowercase(), named_context(value)?);
+        named.insert(context_name(name), named_context(value)?);
     }
     let secrets = secrets(&extras.secrets)?;
     let platforms = extras.platforms.iter().map(|text| parse_platform(text));
     let platforms: Vec<Platform> = platforms.collect::<Result<_, _>>()?;
-    let mut request = with_contexts(options, contexts, extras.dockerfile)?;
+    let mut request = with_contexts(options, contexts, extras.dockerfile, extras.ignore)?;
     request.named_contexts = named;
     request.secrets = Arc::new(secrets);
     request.entitlements = extras.entitlements;
@@ -346,7 +359,11 @@ pub(super) fn from_extras(
     }
     Ok(Prepared {
         call: extras.call,
-        output: extras.output,
+        outputs: extras
+            .outputs
+            .into_iter()
+            .map(|output| wanted(options, output))
+            .collect::<Result<_, _>>()?,
         attest,
         cache_to: extras
             .cache_to
@@ -354,6 +371,28 @@ pub(super) fn from_extras(
             .map(cache_target)
             .collect::<Result<_, _>>()?,
         ..options.prepared(request)
+    })
+}
+
+fn wanted(options: &Options, output: BuildOutput) -> Result<Wanted, Failure> {
+    let mut names = options.names.clone();
+    for text in &output.names {
+        names.push(name(text)?);
+    }
+    names.dedup();
+    Ok(Wanted {
+        kind: output.kind,
+        names,
+        compression: match output.compression.as_str() {
+            "" | "gzip" => LayerCompression::Gzip,
+            "zstd" => LayerCompression::Zstd,
+            "uncompressed" => LayerCompression::None,
+            other => {
+                let message = format!("unsupported compression type: {other}");
+                return Err(Failure::invalid(message));
+            }
+        },
+        split: output.platform_split,
     })
 }
 
@@ -405,6 +444,7 @@ fn with_contexts(
     options: &Options,
     contexts: BTreeMap<String, Arc<Tree>>,
     text: Option<String>,
+    ignore: Option<String>,
 ) -> Result<BuildRequest, Error> {
     let invalid = |message: String| Error::Invalid {
         message,
@@ -422,6 +462,7 @@ fn with_contexts(
     let utf8 = |bytes: Vec<u8>| {
         String::from_utf8(bytes).map_err(|_| invalid(format!("{name} is not UTF-8 text")))
     };
+    let is_elsewhere = text.is_some();
     let text = match text {
         Some(text) => text,
         None => {
@@ -434,7 +475,13 @@ fn with_contexts(
             utf8(content.ok_or_else(missing)?)?
         }
     };
-    let ignore = match read(&format!("{name}.dockerignore"))? {
+    // A Dockerfile has its own beside it.
+    let own = match ignore {
+        Some(text) => Some(text.into_bytes()),
+        None if is_elsewhere => None,
+        None => read(&format!("{name}.dockerignore"))?,
+    };
+    let ignore = match own {
         None => read(".dockerignore")?,
         own => own,
     };
@@ -450,7 +497,7 @@ fn with_contexts(
 struct Local(BTreeMap<String, Arc<Tree>>);
 
 impl Contexts for Local {
-    fn tree(&self, name: &str, _: &Wanted) -> Result<Arc<Tree>, String> {
+    fn tree(&self, name: &str, _: &hull_build::request::Wanted) -> Result<Arc<Tree>, String> {
         let tree = self.0.get(name).cloned();
         tree.ok_or_else(|| format!("there is no context {name:?} in this build"))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use hull_api::{
     progress::ProgressMessage,
-    types::{BUILD_CACHE, BUILD_DATA, BuildResult},
+    types::{BUILD_CACHE, BuildResult, build_data},
 };
 use hull_build::{Builder, Built, Cancel, Error, Progress, export::ImageOutput};
 use hull_oci::Reference;
@@ -41,7 +41,7 @@ pub(super) fn run(
         }
     }
     let built = builder.build(&prepared.request, progress, cancel)?;
-    let output = ImageOutput {
+    let image = ImageOutput {
         names: prepared.names.clone(),
         squash: prepared.squash,
         attest: prepared.attest.clone(),
@@ -51,28 +51,39 @@ pub(super) fn run(
             .any(|cache| cache.kind == CacheKind::Inline),
         ..ImageOutput::default()
     };
-    match prepared.output.as_str() {
-        "" | "image" => {
-            let target = built.image(builder, &output)?;
-            tell_image(&prepared, &target.digest.to_string(), sender);
+    if prepared.outputs.is_empty() {
+        let target = built.image(builder, &image)?;
+        tell_image(&prepared, &image.names, &target.digest.to_string(), sender);
+    }
+    for (at, wanted) in prepared.outputs.iter().enumerate() {
+        let image = ImageOutput {
+            names: wanted.names.clone(),
+            compression: wanted.compression,
+            ..image.clone()
+        };
+        match wanted.kind.as_str() {
+            "image" => {
+                let target = built.image(builder, &image)?;
+                tell_image(&prepared, &image.names, &target.digest.to_string(), sender);
+            }
+            "cacheonly" => {}
+            "docker" | "oci" => {
+                let mut out = Data::new(sender, build_data(at));
+                built.archive(builder, &image, &mut out)?;
+                out.finish();
+            }
+            "tar" if prepared.attest.is_any() => {
+                return Err(invalid(
+                    "attestations belong to images: leave --output out, or --attest".to_owned(),
+                ));
+            }
+            "tar" => {
+                let mut out = Data::new(sender, build_data(at));
+                built.tar(builder, wanted.split, &mut out)?;
+                out.finish();
+            }
+            other => return Err(invalid(format!("unknown output {other:?}"))),
         }
-        "cacheonly" => {}
-        "docker" | "oci" => {
-            let mut out = Data::new(sender, BUILD_DATA);
-            built.archive(builder, &output, &mut out)?;
-            out.finish();
-        }
-        "tar" | "local" if prepared.attest.is_any() => {
-            return Err(invalid(
-                "attestations belong to images: leave --output out, or --attest".to_owned(),
-            ));
-        }
-        "tar" | "local" => {
-            let mut out = Data::new(sender, BUILD_DATA);
-            built.tar(builder, None, &mut out)?;
-            out.finish();
-        }
-        other => return Err(invalid(format!("unknown output {other:?}"))),
     }
     for target in &prepared.cache_to {
         match export_cache(builder, &built, &prepared, target, sender) {
@@ -105,7 +116,7 @@ fn export_cache(
         }
         CacheKind::Local => {
             let cache = built.cache(builder, target.all)?;
-            let mut out = Data::new(sender, BUILD_CACHE);
+            let mut out = Data::new(sender, BUILD_CACHE.to_owned());
             built.write_cache_layout(builder, &cache, &mut out)?;
             out.finish();
             Ok(())
@@ -120,7 +131,7 @@ fn invalid(message: String) -> Error {
     }
 }
 
-fn tell_image(prepared: &Prepared, id: &str, sender: &Sender) {
+fn tell_image(prepared: &Prepared, names: &[Reference], id: &str, sender: &Sender) {
     if prepared.quiet {
         send(sender, ProgressMessage::stream(format!("{id}\n")));
         return;
@@ -138,7 +149,7 @@ fn tell_image(prepared: &Prepared, id: &str, sender: &Sender) {
         sender,
         ProgressMessage::stream(format!("Successfully built {short}\n")),
     );
-    for name in &prepared.names {
+    for name in names {
         let text = format!("Successfully tagged {}\n", name.familiar());
         send(sender, ProgressMessage::stream(text));
     }
@@ -166,8 +177,12 @@ fn check(
     sender: &Sender,
 ) -> Result<(), Error> {
     let warnings = builder.check(&prepared.request, cancel)?;
+    let document = hull_buildkit::check_document(&prepared.request, &warnings);
     let warnings: Vec<_> = warnings.iter().map(event::warning).collect();
-    aux(sender, &serde_json::json!({ "warnings": warnings }));
+    aux(
+        sender,
+        &serde_json::json!({ "warnings": warnings, "document": document }),
+    );
     Ok(())
 }
 
@@ -195,6 +210,9 @@ fn outline(builder: &Builder, prepared: &Prepared, sender: &Sender) -> Result<()
             "args": args.collect::<Vec<_>>(),
             "secrets": needs(&usage.secrets),
             "ssh": needs(&usage.ssh),
+            "document": hull_buildkit::usage_document(
+                &prepared.request, &usage, prepared.call == "targets",
+            ),
         }),
     );
     Ok(())
@@ -204,12 +222,12 @@ fn outline(builder: &Builder, prepared: &Prepared, sender: &Sender) -> Result<()
 struct Data<'a> {
     sender: &'a Sender,
     /// What it is part of.
-    id: &'static str,
+    id: String,
     buffer: Vec<u8>,
 }
 
 impl<'a> Data<'a> {
-    fn new(sender: &'a Sender, id: &'static str) -> Self {
+    fn new(sender: &'a Sender, id: String) -> Self {
         Self {
             sender,
             id,
@@ -223,7 +241,7 @@ impl<'a> Data<'a> {
             let piece: Vec<u8> = self.buffer.drain(..length).collect();
             let text = base64::engine::general_purpose::STANDARD.encode(piece);
             let message = ProgressMessage {
-                id: self.id.to_owned(),
+                id: self.id.clone(),
                 aux: Some(serde_json::Value::String(text)),
                 ..ProgressMessage::default()
             };

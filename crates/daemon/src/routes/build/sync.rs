@@ -103,11 +103,12 @@ fn look(builder: &Builder, listing: &ContextListing) -> Result<(Transfer, Vec<us
             uid: 0,
             gid: 0,
             mtime_ns: entry.mtime_ns,
+            change: (entry.ctime_ns, entry.inode),
         };
         match entry.kind.as_str() {
             "d" => writer.directory(path, meta)?,
             "l" => writer.symlink(path, entry.link.as_bytes(), meta)?,
-            _ if writer.keep(path, entry.size, meta) => {}
+            _ if entry.ctime_ns != 0 && writer.keep(path, entry.size, meta) => {}
             _ => {
                 files.push(position);
                 missing.insert(path.to_owned(), meta);

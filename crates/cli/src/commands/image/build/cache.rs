@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use hull_api::types::BuildCache;
 
+use super::output::{self, Writing};
 use crate::error::{Error, Result};
+use crate::flags::parse_bool;
+use crate::ui;
 
 /// Caches to import.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,8 +20,8 @@ pub(super) struct Imports {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Exports {
     pub(super) caches: Vec<BuildCache>,
-    /// Where a layout goes.
-    pub(super) directory: Option<PathBuf>,
+    /// Where a layout goes, and whether the build is good without it.
+    pub(super) directory: Option<(PathBuf, bool)>,
 }
 
 /// One cache, as the command line has it.
@@ -56,7 +59,10 @@ impl Exports {
                 if given.destination.is_empty() {
                     return Err(Error::new("local cache exporter requires dest"));
                 }
-                let before = exports.directory.replace(PathBuf::from(given.destination));
+                let directory = PathBuf::from(given.destination);
+                let before = exports
+                    .directory
+                    .replace((directory, given.cache.ignore_error));
                 if before.is_some() {
                     return Err(Error::new(
                         "the cache goes into one local directory at most",
@@ -66,6 +72,31 @@ impl Exports {
             exports.caches.push(given.cache);
         }
         Ok(exports)
+    }
+
+    /// Begins to write the layout; `None`: that cannot be, and the build is good without it.
+    pub(super) fn begin(&self) -> Result<Option<Writing>> {
+        let Some((directory, ignore_error)) = &self.directory else {
+            return Err(Error::new("the daemon sent a cache unasked"));
+        };
+        excused(output::unpack(directory), *ignore_error)
+    }
+
+    /// Ends it.
+    pub(super) fn finish(&self, writing: Writing) -> Result<()> {
+        let ignore_error = self.directory.as_ref().is_some_and(|(_, ignore)| *ignore);
+        excused(output::finish(writing), ignore_error).map(drop)
+    }
+}
+
+/// A failure that matters to nobody is told all the same.
+fn excused<T>(outcome: Result<T>, ignore_error: bool) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if ignore_error => {
+            ui::warn(&format!("the cache is not exported: {}", error.message()));
+            Ok(None)
+        }
+        outcome => outcome.map(Some),
     }
 }
 
@@ -85,7 +116,11 @@ fn given(text: &str, what: &str) -> Result<Given> {
             "ref" => value.clone_into(&mut given.cache.reference),
             "src" => value.clone_into(&mut given.source),
             "dest" => value.clone_into(&mut given.destination),
-            "ignore-error" => given.cache.ignore_error = value == "true",
+            "ignore-error" => {
+                given.cache.ignore_error = parse_bool(value).map_err(|_| {
+                    Error::new(format!("invalid ignore-error {value:?}: true or false"))
+                })?;
+            }
             "mode" => {
                 given.cache.all = match value {
                     "max" => true,

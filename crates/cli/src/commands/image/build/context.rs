@@ -24,6 +24,8 @@ use crate::ui;
 const MAIN: &str = "context";
 /// Dockerfiles are short.
 const DOCKERFILE_BYTES_MAX: u64 = 4 << 20;
+/// Longer than a tick of the kernel's clock for files: within one, a file may change twice.
+const TICK_NS: i64 = 20_000_000;
 
 /// Where the files come from.
 enum Source {
@@ -42,6 +44,8 @@ pub(super) struct Context {
     name: String,
     /// Its text, if it is not in the context.
     text: Option<String>,
+    /// What a file beside it says is ignored, if it is not in the context.
+    own_ignore: Option<String>,
     /// Removed when the build is over.
     _clone: Option<Clone>,
 }
@@ -85,6 +89,10 @@ impl Context {
             }
         };
         let (name, text) = dockerfile(&source, file)?;
+        let own_ignore = match text {
+            Some(_) if file != "-" => ignore_beside(file)?,
+            _ => None,
+        };
         if let (Source::Directory(directory), None, None) = (&source, &clone, &text) {
             has_dockerfile(directory, &name)?;
         }
@@ -92,6 +100,7 @@ impl Context {
             source,
             name,
             text,
+            own_ignore,
             _clone: clone,
         })
     }
@@ -110,6 +119,7 @@ impl Context {
                 source: Source::Archive(bytes),
                 name: file.to_owned(),
                 text: None,
+                own_ignore: None,
                 _clone: None,
             });
         }
@@ -119,6 +129,7 @@ impl Context {
             source: Source::Nothing,
             name: "Dockerfile".to_owned(),
             text: Some(text),
+            own_ignore: None,
             _clone: None,
         })
     }
@@ -138,6 +149,7 @@ impl Context {
     /// Brings the context to the daemon.
     pub(super) async fn send(&self, client: &Client, extras: &mut BuildExtras) -> Result<()> {
         extras.dockerfile.clone_from(&self.text);
+        extras.ignore.clone_from(&self.own_ignore);
         let id = match &self.source {
             Source::Nothing | Source::Address(_) => return Ok(()),
             Source::Directory(directory) => {
@@ -152,8 +164,12 @@ impl Context {
     }
 
     fn ignore(&self, directory: &Path) -> Result<Ignore> {
+        if let Some(text) = &self.own_ignore {
+            return Ignore::parse(text)
+                .map_err(|error| Error::new(format!("{}.dockerignore: {error}", self.name)));
+        }
         let own = directory.join(format!("{}.dockerignore", self.name));
-        let path = if own.exists() {
+        let path = if self.text.is_none() && own.exists() {
             own
         } else {
             directory.join(".dockerignore")
@@ -207,6 +223,16 @@ fn dockerfile(source: &Source, file: &str) -> Result<(String, Option<String>)> {
     })?;
     let name = Path::new(file).file_name().unwrap_or_default();
     Ok((name.to_string_lossy().into_owned(), Some(text)))
+}
+
+/// What a file beside a Dockerfile says is ignored.
+fn ignore_beside(file: &str) -> Result<Option<String>> {
+    let path = format!("{file}.dockerignore");
+    match std::fs::read(&path) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", &path, &error)),
+    }
 }
 
 /// Refuses a directory without its Dockerfile before it is sent.
@@ -306,11 +332,13 @@ async fn send_directory(
     always: &[&str],
 ) -> Result<String> {
     let shown = directory.to_string_lossy();
+    let now_ns = jiff::Timestamp::now().as_nanosecond();
+    let settled = i64::try_from(now_ns).unwrap_or(0) - TICK_NS;
     let entries = hull_context::walk(directory, ignore, always)
         .map_err(|error| Error::io("read", &shown, &error))?;
     let listing = ContextListing {
         key: key(directory),
-        entries: entries.iter().map(listed).collect(),
+        entries: entries.iter().map(|entry| listed(entry, settled)).collect(),
     };
     let needs = client.build_context(&listing).await.map_err(failure)?;
     let needs = needs.ok_or_else(|| {
@@ -363,20 +391,32 @@ fn key(directory: &Path) -> String {
     format!("{host} {device} {}", path.display())
 }
 
-fn listed(entry: &hull_context::Entry) -> ContextEntry {
-    let (kind, size, link) = match &entry.kind {
-        EntryKind::File(size) => ("f", *size, String::new()),
-        EntryKind::Directory => ("d", 0, String::new()),
-        EntryKind::Symlink(target) => ("l", 0, target.to_string_lossy().into_owned()),
-    };
-    ContextEntry {
+/// What the daemon is told of an entry. One that changed after `settled` may change once more
+/// without another time.
+fn listed(entry: &hull_context::Entry, settled: i64) -> ContextEntry {
+    let mut listed = ContextEntry {
         path: entry.path.to_string_lossy().into_owned(),
-        kind: kind.to_owned(),
         mode: entry.mode,
-        size,
         mtime_ns: entry.mtime_ns,
-        link,
-    }
+        ..ContextEntry::default()
+    };
+    let kind = match &entry.kind {
+        EntryKind::File(size) => {
+            listed.size = *size;
+            listed.ctime_ns = Some(entry.ctime_ns)
+                .filter(|time| *time < settled)
+                .unwrap_or(0);
+            listed.inode = entry.inode;
+            "f"
+        }
+        EntryKind::Directory => "d",
+        EntryKind::Symlink(target) => {
+            listed.link = target.to_string_lossy().into_owned();
+            "l"
+        }
+    };
+    kind.clone_into(&mut listed.kind);
+    listed
 }
 
 /// The files as an archive, made on a thread of its own.

@@ -6,8 +6,11 @@ use base64::Engine as _;
 use hull_api::query::Query;
 use hull_api::types::BuildExtras;
 
+use crate::context::{DEFAULT, Globals};
 use crate::error::{Error, Result};
-use crate::flags::{FlagSet, List, Map, One, Value};
+use crate::flags::{FlagSet, List, Map, One, Value, parse_bool};
+use crate::options::csv;
+use crate::options::host::ExtraHost;
 use crate::options::limit::{self, Limit};
 use crate::options::number::{Bytes, SwapBytes};
 
@@ -37,9 +40,20 @@ impl Value for Progress {
     }
 }
 
+/// What is asked instead of a build.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// `check`, `outline` or `targets`; empty: nothing, it is a build.
+    pub(super) name: String,
+    /// The answer is a document.
+    pub(super) is_json: bool,
+    /// What a check finds is no failure.
+    pub(super) ignores_status: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Flags {
-    add_hosts: Vec<String>,
+    add_hosts: List<ExtraHost>,
     allow: Vec<String>,
     annotations: Vec<String>,
     attests: Vec<String>,
@@ -64,7 +78,7 @@ pub(super) struct Flags {
     include: bool,
     isolation: String,
     labels: Vec<String>,
-    load: bool,
+    pub(super) load: bool,
     memory: One<Bytes>,
     memory_swap: One<SwapBytes>,
     pub(super) metadata_file: String,
@@ -145,7 +159,7 @@ impl Flags {
     }
 
     /// What this version does not do is refused, not ignored.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, globals: &Globals) -> Result<()> {
         let absent = |flag: &str, why: &str| {
             Err(Error::new(format!(
                 "--{flag} is not available in this version{why}"
@@ -160,12 +174,32 @@ impl Flags {
         if !self.security_opt.is_empty() {
             return absent("security-opt", "");
         }
+        // A context's daemon is its builder.
+        let builder = self.builder.as_str();
+        let is_here = builder.is_empty() || [DEFAULT, &globals.context_name()].contains(&builder);
+        if !is_here {
+            let message = format!("no builder {builder:?} found");
+            return Err(match globals.contexts().has(builder) {
+                true => Error::new(message)
+                    .with_hint(format!("there is a context: `--context {builder}`")),
+                false => Error::new(message)
+                    .with_hint("here the daemon itself builds: leave --builder out"),
+            });
+        }
+        for entitlement in split(&self.allow) {
+            let is_device = entitlement == "device" || entitlement.starts_with("device=");
+            if !is_device && !matches!(&*entitlement, "network.host" | "security.insecure") {
+                let message = format!("unknown entitlement {entitlement:?}");
+                let hint = "there are network.host, security.insecure and device[=NAME]";
+                return Err(Error::new(message).with_hint(hint));
+            }
+        }
         Ok(())
     }
 
-    pub(super) fn query(&self, dockerfile: &str, names: &[String]) -> Result<Query> {
+    pub(super) fn query(&self, dockerfile: &str) -> Result<Query> {
         let mut query = Query::default();
-        for tag in names {
+        for tag in &self.tags {
             query.add("t", tag);
         }
         query
@@ -190,8 +224,9 @@ impl Flags {
                 query.add(name, value.to_string());
             }
         }
-        if !self.add_hosts.is_empty() {
-            query.add("extrahosts", json(&self.add_hosts));
+        let hosts: Vec<&String> = self.add_hosts.0.iter().map(|host| &host.0).collect();
+        if !hosts.is_empty() {
+            query.add("extrahosts", json(&hosts));
         }
         query.add("buildargs", json(&self.args()));
         query.add("labels", json(&pairs(&self.labels)));
@@ -220,6 +255,7 @@ impl Flags {
         let mut attests = Vec::new();
         for text in &self.attests {
             let fields: Vec<&str> = text.split(',').collect();
+            settings(text)?;
             let kind = fields.iter().find_map(|field| field.strip_prefix("type="));
             let kind = kind
                 .ok_or_else(|| Error::new(format!("attestation type not specified in {text:?}")))?;
@@ -234,28 +270,54 @@ impl Flags {
             match text.as_str() {
                 "" | "false" | "0" | "mode=none" => {}
                 "true" | "1" => attests.push((kind.to_owned(), String::new())),
-                settings => attests.push((kind.to_owned(), settings.to_owned())),
+                given => {
+                    settings(given)?;
+                    attests.push((kind.to_owned(), given.to_owned()));
+                }
             }
         }
         Ok(attests)
     }
 
+    /// What is asked instead of a build.
+    pub(super) fn call(&self) -> Result<Asked> {
+        if self.check && self.call.is_empty() {
+            return Ok(Asked {
+                name: "check".to_owned(),
+                ..Asked::default()
+            });
+        }
+        let mut asked = Asked::default();
+        for field in csv::fields(&self.call).map_err(Error::new)? {
+            let bad = || Error::new(format!("invalid --call {field:?}"));
+            match field.split_once('=') {
+                None if asked.name.is_empty() => field.clone_into(&mut asked.name),
+                Some(("format", "json")) => asked.is_json = true,
+                Some(("format", "text")) => asked.is_json = false,
+                Some(("ignorestatus", value)) => {
+                    asked.ignores_status = parse_bool(value).map_err(|_| bad())?;
+                }
+                _ => {
+                    return Err(bad().with_hint(
+                        "for example `--call check`, `--call targets,format=json`, \
+                         `--call check,ignorestatus=true`",
+                    ));
+                }
+            }
+        }
+        if asked.name == "build" {
+            asked.name.clear();
+        }
+        Ok(asked)
+    }
+
     pub(super) fn extras(&self) -> Result<BuildExtras> {
-        let call = if self.check {
-            "check"
-        } else {
-            self.call.trim_start_matches("build")
-        };
         let mut secrets = BTreeMap::new();
         for text in &self.secrets {
             let (id, content) = secret(text)?;
             let encoded = base64::engine::general_purpose::STANDARD.encode(content);
             secrets.insert(id, encoded);
         }
-        let split = |list: &[String]| -> Vec<String> {
-            let all = list.iter().flat_map(|text| text.split(','));
-            all.map(|text| text.trim().to_owned()).collect()
-        };
         Ok(BuildExtras {
             attests: self.attests()?,
             secrets,
@@ -265,11 +327,26 @@ impl Flags {
                 default if self.platforms.is_empty() && !default.is_empty() => split(&[default]),
                 _ => split(&self.platforms),
             },
-            call: call.to_owned(),
+            call: self.call()?.name,
             include: self.include,
             ..BuildExtras::default()
         })
     }
+}
+
+/// Refuses settings that are no pairs.
+fn settings(text: &str) -> Result<()> {
+    match text.split(',').find(|field| !field.contains('=')) {
+        Some(field) => Err(Error::new(format!(
+            "invalid attestation setting {field:?}: expected NAME=VALUE, for example mode=max"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn split(list: &[String]) -> Vec<String> {
+    let all = list.iter().flat_map(|text| text.split(','));
+    all.map(|text| text.trim().to_owned()).collect()
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {
@@ -318,4 +395,61 @@ fn secret(text: &str) -> Result<(String, Vec<u8>)> {
     let path = if source.is_empty() { &id } else { &source };
     let content = std::fs::read(path).map_err(|error| Error::io("read", path, &error))?;
     Ok((id, content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Program;
+
+    #[test]
+    fn what_is_asked_instead_of_a_build() {
+        let asked = |call: &str, check: bool| {
+            Flags {
+                call: call.to_owned(),
+                check,
+                ..Flags::default()
+            }
+            .call()
+        };
+        let targets = asked("targets,format=json", false).unwrap();
+        assert_eq!((targets.name.as_str(), targets.is_json), ("targets", true));
+        assert_eq!(asked("build", false).unwrap(), Asked::default());
+        assert_eq!(asked("", false).unwrap(), Asked::default());
+        assert_eq!(asked("", true).unwrap().name, "check");
+        assert!(
+            asked("check,ignorestatus=true", false)
+                .unwrap()
+                .ignores_status
+        );
+        for wrong in ["targets,format=xml", "check,outline", "check,x=y"] {
+            assert!(asked(wrong, false).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        let globals = Globals::new(Program::Hull);
+        let flags = |change: fn(&mut Flags)| {
+            let mut flags = Flags::default();
+            change(&mut flags);
+            let outcome = flags
+                .check(&globals)
+                .and_then(|()| flags.attests().map(drop));
+            outcome.map_err(|error| error.message().to_owned())
+        };
+        assert_eq!(flags(|flags| flags.builder = "default".to_owned()), Ok(()));
+        let allowed = |flags: &mut Flags| flags.allow.push("network.host,device=a/b=c".to_owned());
+        assert_eq!(flags(allowed), Ok(()));
+        let text = flags(|flags| flags.builder = "nosuch".to_owned()).unwrap_err();
+        assert_eq!(text, "no builder \"nosuch\" found");
+        let text = flags(|flags| flags.allow.push("foo".to_owned())).unwrap_err();
+        assert_eq!(text, "unknown entitlement \"foo\"");
+        let text = flags(|flags| flags.provenance = "xx".to_owned()).unwrap_err();
+        assert!(text.contains("\"xx\""), "{text}");
+        assert_eq!(
+            flags(|flags| flags.provenance = "mode=max".to_owned()),
+            Ok(())
+        );
+    }
 }

@@ -1,14 +1,15 @@
 //! Follows a build to its end.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use hull_api::client::JsonStream;
 use hull_api::progress::ProgressMessage;
-use hull_api::types::{BUILD_CACHE, BUILD_DATA, BUILD_EVENTS, BuildEvent, BuildResult};
+use hull_api::types::{BUILD_CACHE, BUILD_DATA, BUILD_EVENTS, BuildEvent, BuildResult, build_data};
 use serde_json::Value;
 
-use super::output::{Output, Writing, unpack};
+use super::cache::Exports;
+use super::output::{Output, Writing};
 use super::show::View;
 use crate::connection::failure;
 use crate::error::{Error, Result};
@@ -23,17 +24,16 @@ pub(super) struct Outcome {
     pub(super) id: String,
     /// The answer to a `--call`.
     pub(super) answer: Value,
-    /// What is being written.
-    pub(super) archive: Option<Writing>,
-    /// The cache that is being written.
-    pub(super) cache: Option<Writing>,
+    /// What is being written, by the output's position.
+    pub(super) archives: BTreeMap<usize, Writing>,
+    /// The cache that is being written; `Some(None)`: it cannot be, and need not.
+    pub(super) cache: Option<Option<Writing>>,
 }
 
 /// Where what comes out goes.
 pub(super) struct Destinations<'a> {
-    pub(super) output: &'a Output,
-    /// The directory of the cache.
-    pub(super) cache: Option<&'a Path>,
+    pub(super) outputs: &'a [Output],
+    pub(super) cache: &'a Exports,
     /// It is shown as the builder of before showed it.
     pub(super) is_classic: bool,
 }
@@ -48,7 +48,7 @@ pub(super) async fn follow(
     let mut outcome = Outcome {
         id: String::new(),
         answer: Value::Null,
-        archive: None,
+        archives: BTreeMap::new(),
         cache: None,
     };
     // What a quiet build of before had to say is told if it fails.
@@ -77,20 +77,27 @@ pub(super) async fn follow(
                     view.event(&event)?;
                 }
             }
-            BUILD_DATA => {
-                let writing = match outcome.archive.take() {
-                    Some(writing) => writing,
-                    None => to.output.begin()?,
-                };
-                outcome.archive = Some(writing.write(decoded(&aux)?)?);
-            }
             BUILD_CACHE => {
-                let writing = match (outcome.cache.take(), to.cache) {
-                    (Some(writing), _) => writing,
-                    (None, Some(directory)) => unpack(directory)?,
-                    (None, None) => return Err(Error::new("the daemon sent a cache unasked")),
+                let piece = decoded(&aux)?;
+                outcome.cache = match outcome.cache.take() {
+                    Some(Some(writing)) => Some(Some(writing.write(piece)?)),
+                    Some(None) => Some(None),
+                    None => Some(match to.cache.begin()? {
+                        Some(writing) => Some(writing.write(piece)?),
+                        None => None,
+                    }),
                 };
-                outcome.cache = Some(writing.write(decoded(&aux)?)?);
+            }
+            id if id.starts_with(BUILD_DATA) => {
+                let mut outputs = to.outputs.iter().enumerate();
+                let (at, output) = outputs
+                    .find(|(at, _)| build_data(*at) == id)
+                    .ok_or_else(|| Error::new("the daemon sent an archive unasked"))?;
+                let writing = match outcome.archives.remove(&at) {
+                    Some(writing) => writing,
+                    None => output.begin()?,
+                };
+                outcome.archives.insert(at, writing.write(decoded(&aux)?)?);
             }
             _ => match serde_json::from_value::<BuildResult>(aux.clone()) {
                 Ok(result) if !result.id.is_empty() => outcome.id = result.id,

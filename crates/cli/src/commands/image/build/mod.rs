@@ -3,6 +3,7 @@
 mod cache;
 mod classic;
 mod context;
+mod files;
 mod flags;
 mod messages;
 mod output;
@@ -15,6 +16,7 @@ use hull_api::types::BuildExtras;
 use self::context::Context;
 use self::flags::{Flags, Progress};
 use self::messages::Outcome;
+use self::output::Output;
 use super::{push, reference};
 use crate::commands::{About, Call, Command, Operands, trust};
 use crate::connection::{connect, failure};
@@ -44,21 +46,22 @@ impl Command for Build {
     async fn run(self, call: Call) -> Result<u8> {
         let is_classic = classic::is_wanted(&call)?;
         let flags = self.flags;
-        flags.check()?;
+        flags.check(&call.globals)?;
+        let asked = flags.call()?;
         trust::check_build(flags.disable_content_trust)?;
-        let output = output::Output::parse(&flags.outputs, flags.push)?;
+        let outputs = output::parse(&flags.outputs, flags.push, flags.load)?;
         let agents = ssh::parse(&flags.ssh)?;
         let imports = cache::Imports::parse(&flags.cache_from)?;
         let exports = cache::Exports::parse(&flags.cache_to)?;
-        let names = names(&flags, &output)?;
+        let pushed = pushed(&flags, &outputs)?;
         let context = Context::open(call.operand(0), &flags.file)?;
         let client = connect(&call.globals).await?;
         let mut extras = flags.extras()?;
-        extras.output = output.kind().to_owned();
+        extras.outputs = outputs.iter().map(Output::wanted).collect();
         let settings = Settings::read(&call.globals.config_directory);
         extras.auths = settings.all_credentials();
         let _offers = ssh::offer(&client, agents, &mut extras);
-        let mut query = flags.query(context.dockerfile_name(), &names)?;
+        let mut query = flags.query(context.dockerfile_name())?;
         query.add_flag("classic", is_classic);
         if let Some(url) = context.remote() {
             query.add("remote", url);
@@ -70,19 +73,21 @@ impl Command for Build {
             context::send_named(&client, name, value, &mut extras).await?;
         }
         let to = messages::Destinations {
-            output: &output,
-            cache: exports.directory.as_deref(),
+            outputs: &outputs,
+            cache: &exports,
             is_classic,
         };
         let outcome = build(&client, query, &extras, &flags, &to).await?;
         if !extras.call.is_empty() {
-            return output::tell(&extras.call, &outcome);
+            return output::tell(&asked, &outcome);
         }
-        output::finish(outcome.archive)?;
-        output::finish(outcome.cache)?;
-        if output.is_pushed() {
-            push_all(&client, &settings, &names, flags.quiet).await?;
+        for writing in outcome.archives.into_values() {
+            output::finish(writing)?;
         }
+        if let Some(Some(writing)) = outcome.cache {
+            exports.finish(writing)?;
+        }
+        push_all(&client, &settings, &pushed, flags.quiet).await?;
         if !flags.iidfile.is_empty() {
             std::fs::write(&flags.iidfile, &outcome.id)
                 .map_err(|error| Error::io("write", &flags.iidfile, &error))?;
@@ -99,17 +104,19 @@ impl Command for Build {
     }
 }
 
-/// All names of the image.
-fn names(flags: &Flags, output: &output::Output) -> Result<Vec<String>> {
-    let mut names = flags.tags.clone();
-    if let output::Output::Image { names: more, .. } = output {
-        names.extend(more.iter().cloned());
+/// All names that are pushed.
+fn pushed(flags: &Flags, outputs: &[Output]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for output in outputs.iter().filter(|output| output.is_pushed()) {
+        let own = flags.tags.iter().chain(&output.names);
+        names.extend(own.cloned());
+        if names.is_empty() {
+            return Err(Error::new(
+                "tag is needed when pushing to registry: give one with --tag",
+            ));
+        }
     }
-    if output.is_pushed() && names.is_empty() {
-        return Err(Error::new(
-            "tag is needed when pushing to registry: give one with --tag",
-        ));
-    }
+    names.dedup();
     Ok(names)
 }
 
