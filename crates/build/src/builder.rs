@@ -246,7 +246,10 @@ impl Builder {
 
     /// Takes parts of the cache away.
     pub fn prune(&self, filter: &CacheFilter) -> Result<CachePruned> {
-        self.cache.prune(filter, &self.trees)
+        let pruned = self.cache.prune(filter, &self.trees)?;
+        // What its layers were packed as, and documents of caches that were exported.
+        self.store.collect_garbage()?;
+        Ok(pruned)
     }
 
     /// After a build: what was remembered reaches the disk.
@@ -260,6 +263,10 @@ impl Builder {
 
     /// Has the cache keep to its budget. It may take a while, and nobody needs to wait for it.
     pub fn tidy(&self) {
+        // An image that was removed while it was built from.
+        if let Err(error) = self.store.collect_spared() {
+            tracing::warn!(%error, "cannot collect what builds held");
+        }
         if let Err(error) = self.keep_to_budget() {
             tracing::warn!(%error, "cannot have the build cache keep to its budget");
         }

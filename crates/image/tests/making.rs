@@ -3,7 +3,7 @@
 
 mod support;
 
-use hull_image::store::{LayerCompression, PackOptions};
+use hull_image::store::{LayerCompression, PackOptions, Removal};
 use hull_oci::{Digest, ImageConfig, Platform, RootFs};
 use support::Lab;
 
@@ -105,4 +105,27 @@ fn equal_trees_make_equal_layers_in_every_compression() {
         .store
         .pack_layer(&lease, &lab.path("empty"), &PackOptions::default());
     assert_eq!(nothing.unwrap(), None);
+}
+
+#[test]
+fn what_somebody_held_when_it_became_nobody_s_goes_once_they_let_go() {
+    let lab = Lab::new();
+    let lease = lab.store.lease();
+    let image = lab
+        .store
+        .put_image(&lease, &config(Vec::new()), Vec::new())
+        .unwrap();
+    let name = "made:1".parse().unwrap();
+    lab.store.publish(Some(&name), image, None).unwrap();
+    let before = lab.blob_count();
+    let removal = Removal {
+        force: true,
+        users: &|_| Vec::new(),
+    };
+    lab.store.remove("made:1", &removal).unwrap();
+    assert_eq!(lab.blob_count(), before, "it is held");
+    drop(lease);
+    assert!(lab.store.collect_spared().unwrap() > 0);
+    assert_eq!(lab.blob_count(), 0);
+    assert_eq!(lab.store.collect_spared().unwrap(), 0);
 }

@@ -41,14 +41,18 @@ impl Built {
         pushed.map_err(|error| Error::host(format!("export the cache to {reference}"), error))
     }
 
-    /// Writes a cache that was made as an OCI layout in a tar archive.
+    /// Writes a cache that was made as an OCI layout in a tar archive, under the name by which
+    /// BuildKit's clients look for one.
     pub fn write_cache_layout(
         &self,
         builder: &Builder,
         cache: &Descriptor,
         out: impl std::io::Write,
     ) -> Result<()> {
-        Ok(builder.store.save_document(cache, out)?)
+        let mut cache = cache.clone();
+        let name = "org.opencontainers.image.ref.name".to_owned();
+        cache.annotations.insert(name, "latest".to_owned());
+        Ok(builder.store.save_document(&cache, out)?)
     }
 
     fn write_cache(&self, builder: &Builder, all: bool) -> Result<Descriptor> {

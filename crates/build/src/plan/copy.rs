@@ -52,6 +52,9 @@ pub(super) fn apply(
         return Err(planner.input.error(span, message));
     }
     let checksum = expand(planner, &copy.checksum)?;
+    if let Some(text) = &checksum {
+        check_digest(planner, &sources, text, span)?;
+    }
     let unpack = match (copy.is_add, copy.unpack) {
         (false, _) | (true, Some(false)) => Unpack::Never,
         (true, None) => Unpack::Local,
@@ -83,6 +86,25 @@ pub(super) fn apply(
         Some(vertex),
     );
     Ok(())
+}
+
+/// Refuses a digest that nothing can have before anything is fetched. A repository's is a commit.
+fn check_digest(
+    planner: &Planner<'_>,
+    sources: &[CopySource],
+    text: &str,
+    span: Span,
+) -> Result<()> {
+    let is_file = |source: &CopySource| match &source.origin {
+        Origin::Urls(urls) => urls.iter().any(|url| !is_repository(url)),
+        _ => false,
+    };
+    let is_digest = text.starts_with("sha256:") && text.parse::<hull_oci::Digest>().is_ok();
+    if is_digest || !sources.iter().any(is_file) {
+        return Ok(());
+    }
+    let message = format!("invalid checksum {text:?}: expected sha256: and 64 hexadecimal digits");
+    Err(planner.input.error(span, message))
 }
 
 fn created_by(planner: &mut Planner<'_>, state: &StageState, copy: &Copy, step: &Step) -> String {

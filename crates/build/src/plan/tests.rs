@@ -208,6 +208,10 @@ fn what_cannot_be_planned_says_why() {
             "invalid stage index 3: the last one is 0",
         ),
         (
+            "FROM a\nADD --checksum=sha256:xx http://localhost/x /x",
+            "invalid checksum \"sha256:xx\": expected sha256: and 64 hexadecimal digits",
+        ),
+        (
             "FROM a\nCOPY --chmod=999 a b",
             "invalid chmod parameter: '999'. it should be octal string and between 0 and 07777",
         ),

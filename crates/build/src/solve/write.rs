@@ -95,6 +95,7 @@ impl Writer<'_> {
         let base = self.directory_target()?;
         let options = hull_image::archive::UnpackOptions {
             no_overwrite_dir_non_dir: false,
+            refuses_marks: true,
             owner: self.owner,
             ..Default::default()
         };

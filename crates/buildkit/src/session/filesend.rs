@@ -421,6 +421,10 @@ pub(crate) fn stat_of(directory: &OwnedFd, name: &OsStr, path: &Path) -> io::Res
             let target = rustix::fs::readlinkat(directory, name, Vec::new())?;
             stat.linkname = target.to_string_lossy().into_owned();
         }
+        FileType::CharacterDevice | FileType::BlockDevice => {
+            stat.devmajor = i64::from(rustix::fs::major(found.st_rdev));
+            stat.devminor = i64::from(rustix::fs::minor(found.st_rdev));
+        }
         _ => stat.size = found.st_size,
     }
     for attribute in xattr::list(directory, name)? {
@@ -453,4 +457,17 @@ fn unreadable(path: &Path, error: io::Error) -> Status {
         Code::Unknown,
         format!("cannot read {}: {error}", path.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_travels_with_its_number() {
+        let root = Root::new("/dev").unwrap();
+        let directory = root.open("", OFlags::RDONLY, Mode::empty()).unwrap();
+        let stat = stat_of(&directory, OsStr::new("null"), Path::new("null")).unwrap();
+        assert_eq!((stat.devmajor, stat.devminor), (1, 3));
+    }
 }

@@ -44,6 +44,8 @@ pub struct Project {
     pub environment: Texts,
     /// Services that are on.
     pub services: BTreeMap<String, Service>,
+    /// Services that are not, but whose images those that are on are built from.
+    pub bases: BTreeMap<String, Service>,
     /// Names of the services that are not.
     pub disabled: BTreeSet<String>,
     /// Networks.
@@ -78,6 +80,7 @@ impl Project {
                 .map(|entry| entry.key.clone())
                 .collect(),
             services: section(raw, "services")?,
+            bases: BTreeMap::new(),
             networks: section(raw, "networks")?,
             volumes: section(raw, "volumes")?,
             secrets: section(raw, "secrets")?,
@@ -161,7 +164,9 @@ impl Project {
             .cloned()
             .collect();
         for name in dropped {
-            self.services.remove(&name);
+            if let Some(service) = self.services.remove(&name) {
+                self.bases.insert(name.clone(), service);
+            }
             self.disabled.insert(name);
         }
         if !with_dependencies {
@@ -172,6 +177,44 @@ impl Project {
         if !self.keep_unused {
             self.drop_unused();
         }
+    }
+
+    /// The services whose images one is built from (`service:NAME` in `additional_contexts`), each
+    /// after those that it is built from itself.
+    ///
+    /// # Errors
+    /// A service that there is not, and services that are built from each other.
+    pub fn built_from<'p>(&'p self, service: &'p Service) -> Result<Vec<&'p Service>> {
+        let mut ordered = Vec::new();
+        let mut waiting = vec![(service, service.bases())];
+        while let Some((above, names)) = waiting.last_mut() {
+            let Some(name) = names.pop() else {
+                let (done, _) = waiting.pop().unwrap_or((service, Vec::new()));
+                ordered.push(done);
+                continue;
+            };
+            let wrong = |why: &str| {
+                let message = format!(
+                    "service {:?} is built from service {name:?}, {why}",
+                    above.name
+                );
+                Err(LoadError::project(message))
+            };
+            let Some(base) = self.services.get(name).or_else(|| self.bases.get(name)) else {
+                return wrong("which there is not");
+            };
+            if waiting.iter().any(|(other, _)| other.name == base.name) {
+                return wrong("which is built from it");
+            }
+            if ordered
+                .iter()
+                .all(|other: &&Service| other.name != base.name)
+            {
+                waiting.push((base, base.bases()));
+            }
+        }
+        ordered.pop();
+        Ok(ordered)
     }
 
     fn drop_unused(&mut self) {
@@ -206,4 +249,56 @@ fn section<T: for<'de> Deserialize<'de>>(project: &Map, name: &str) -> Result<BT
 
 fn shape_error(node: &Node, section: &str, name: &str, error: &serde_json::Error) -> LoadError {
     LoadError::at(node, format!("{section}.{name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Services, each built from others.
+    fn project(services: &[(&str, &[&str])]) -> Project {
+        let service = |(name, bases): &(&str, &[&str])| {
+            let contexts: Texts = bases
+                .iter()
+                .map(|base| (format!("of-{base}"), format!("service:{base}")))
+                .collect();
+            let service =
+                json!({"name": name, "build": {"context": "/c", "additional_contexts": contexts}});
+            let mut service: Service = serde_json::from_value(service).unwrap();
+            service.name = (*name).to_owned();
+            ((*name).to_owned(), service)
+        };
+        Project {
+            services: services.iter().map(service).collect(),
+            ..Project::default()
+        }
+    }
+
+    fn built_from(project: &Project, name: &str) -> std::result::Result<Vec<String>, String> {
+        let bases = project.built_from(&project.services[name]);
+        let bases = bases.map_err(|error| error.to_string())?;
+        Ok(bases.iter().map(|base| base.name.clone()).collect())
+    }
+
+    #[test]
+    fn a_service_is_built_from_others_though_they_are_not_wanted() {
+        let mut project = project(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[]), ("d", &[])]);
+        project.select(&["a".to_owned()], false);
+        assert_eq!(project.services.len(), 1);
+        assert_eq!(built_from(&project, "a").unwrap(), ["c", "b"]);
+    }
+
+    #[test]
+    fn what_cannot_be_built_from_each_other_is_refused() {
+        let project = project(&[("a", &["b"]), ("b", &["a"]), ("c", &["none"])]);
+        let circle = built_from(&project, "a").unwrap_err();
+        assert_eq!(
+            circle,
+            "service \"b\" is built from service \"a\", which is built from it"
+        );
+        let absent = built_from(&project, "c").unwrap_err();
+        assert!(absent.contains("\"none\", which there is not"), "{absent}");
+    }
 }

@@ -241,6 +241,17 @@ impl Service {
         }
     }
 
+    /// The services whose images it is built from itself.
+    pub(crate) fn bases(&self) -> Vec<&str> {
+        let contexts = self
+            .build
+            .iter()
+            .flat_map(|build| &build.additional_contexts);
+        contexts
+            .filter_map(|(_, place)| place.strip_prefix("service:"))
+            .collect()
+    }
+
     /// What stands between the parts of names.
     pub(crate) fn separator(&self) -> char {
         match self.compatible {

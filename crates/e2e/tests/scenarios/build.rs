@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hull_testkit::{Client, Output, Running, Scene, eventually, scenario, words};
 
 /// A directory with these files.
-fn context(scene: &Scene, files: &[(&str, &str)]) -> PathBuf {
+pub(super) fn context(scene: &Scene, files: &[(&str, &str)]) -> PathBuf {
     let directory = scene.daemon.path("context");
     let _ = fs::remove_dir_all(&directory);
     for (path, text) in files {
@@ -20,7 +20,7 @@ fn context(scene: &Scene, files: &[(&str, &str)]) -> PathBuf {
 }
 
 /// Runs `build LINE CONTEXT`.
-fn build(scene: &Scene, line: &str, context: &Path) -> Output {
+pub(super) fn build(scene: &Scene, line: &str, context: &Path) -> Output {
     let line = format!("build {line} {}", context.display());
     let mut command = scene.client.command(&scene.daemon, &words::split(&line));
     let output = command
@@ -35,21 +35,21 @@ fn build(scene: &Scene, line: &str, context: &Path) -> Output {
 }
 
 #[track_caller]
-fn built(scene: &Scene, line: &str, context: &Path) -> String {
+pub(super) fn built(scene: &Scene, line: &str, context: &Path) -> String {
     let output = build(scene, line, context);
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     output.stdout + &output.stderr
 }
 
 #[track_caller]
-fn fails(scene: &Scene, line: &str, context: &Path) -> String {
+pub(super) fn fails(scene: &Scene, line: &str, context: &Path) -> String {
     let output = build(scene, line, context);
     assert_ne!(output.code, 0, "{}{}", output.stdout, output.stderr);
     output.stdout + &output.stderr
 }
 
 /// The content of a file of the image `it`.
-fn read(scene: &Scene, path: &str) -> String {
+pub(super) fn read(scene: &Scene, path: &str) -> String {
     scene.ok(&format!("run --rm it cat {path}"))
 }
 
@@ -201,7 +201,7 @@ scenario!(steps_are_confined_as_containers_are(scene) {
 });
 
 /// What only `hull`, or a client with BuildKit, can ask for.
-fn hull(play: impl FnOnce(&mut Scene)) {
+pub(super) fn hull(play: impl FnOnce(&mut Scene)) {
     Scene::play(Client::Hull, play);
 }
 

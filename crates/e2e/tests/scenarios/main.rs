@@ -9,6 +9,7 @@ mod attachment;
 mod authorization;
 mod beyond;
 mod build;
+mod build_details;
 mod build_remote;
 mod cdi;
 mod disk;

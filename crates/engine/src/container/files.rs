@@ -113,6 +113,7 @@ impl Engine {
                 false => None,
             };
             let put = hull_image::archive::UnpackOptions {
+                refuses_marks: false,
                 no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
                 owner: new_owner.map(|user| (user.uid, user.gid)),
                 describes_base: false,

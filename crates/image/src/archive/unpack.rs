@@ -18,6 +18,8 @@ use crate::tar::extract::{Options, extract};
 pub struct UnpackOptions {
     /// A directory and something else may not replace one another.
     pub no_overwrite_dir_non_dir: bool,
+    /// Names that would be marks of removal in a layer are refused.
+    pub refuses_marks: bool,
     /// Everything will belong to this user and group (`copyUIDGID`: the container's user).
     pub owner: Option<(u32, u32)>,
     /// The archive's entry for its own root is about the directory that it is unpacked into.
@@ -48,6 +50,7 @@ pub fn unpack(
     let options = Options {
         base: requested.path,
         is_layer: false,
+        refuses_marks: options.refuses_marks,
         keep_kinds: options.no_overwrite_dir_non_dir,
         owner: options.owner,
         describes_base: options.describes_base,

@@ -435,6 +435,8 @@ struct Origin {
 pub(super) struct Garbage {
     pub(super) blobs: Vec<Digest>,
     pub(super) layers: Vec<Arc<Layer>>,
+    /// There would be more if nobody held it.
+    pub(super) spares: bool,
 }
 
 fn hash(mut file: File, digest: &Digest) -> io::Result<Digest> {

@@ -1,6 +1,7 @@
 //! Protects what an operation brings in until an entry reaches it.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hull_oci::Digest;
@@ -10,7 +11,11 @@ pub(super) type Table = HashMap<Digest, usize>;
 
 /// All leases of a store.
 #[derive(Default)]
-pub(super) struct Leases(Arc<Mutex<Table>>);
+pub(super) struct Leases {
+    table: Arc<Mutex<Table>>,
+    /// The collector left something that only leases reach.
+    pub(super) spared: AtomicBool,
+}
 
 /// Keeps blobs and layers from the garbage collector until it is dropped.
 pub struct Lease {
@@ -21,7 +26,7 @@ pub struct Lease {
 impl Leases {
     pub(super) fn take(&self) -> Lease {
         Lease {
-            table: Arc::clone(&self.0),
+            table: Arc::clone(&self.table),
             own: Mutex::default(),
         }
     }
@@ -29,7 +34,7 @@ impl Leases {
     /// What is protected now; while the guard lives, nothing more becomes so. The collector holds
     /// it from the look to the removal.
     pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

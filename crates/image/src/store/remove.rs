@@ -1,6 +1,7 @@
 //! Takes names and images away, with Docker's rules and words.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
 
 use hull_oci::{Digest, Reference};
 
@@ -192,6 +193,9 @@ impl Store {
         let Some(garbage) = self.unreached(&leased)? else {
             return Ok(0);
         };
+        if garbage.spares {
+            self.leases.spared.store(true, Ordering::Relaxed);
+        }
         let mut freed = 0;
         for digest in garbage.blobs {
             self.trees.forget(&digest);
@@ -202,6 +206,15 @@ impl Store {
             freed += layer.record.bytes;
         }
         Ok(freed)
+    }
+
+    /// Collects what an earlier collection left only because somebody held it: for when they have let
+    /// go. Nothing is looked at if nothing was.
+    pub fn collect_spared(&self) -> Result<u64> {
+        if self.leases.spared.swap(false, Ordering::Relaxed) {
+            return self.collect_garbage();
+        }
+        Ok(0)
     }
 
     /// What [`collect_garbage`](Self::collect_garbage) would remove now.
@@ -223,11 +236,17 @@ impl Store {
         }
         let is_garbage =
             |digest: &Digest| !reached.contains(digest) && !leased.contains_key(digest);
+        let is_spared = |digest: &Digest| !reached.contains(digest) && leased.contains_key(digest);
         let mut blobs = self.blobs.list()?;
-        blobs.retain(is_garbage);
         let mut layers = self.layers.all();
+        let spares = blobs.iter().any(is_spared) || layers.iter().any(|one| is_spared(one.id()));
+        blobs.retain(is_garbage);
         layers.retain(|layer| is_garbage(layer.id()));
-        Ok(Some(Garbage { blobs, layers }))
+        Ok(Some(Garbage {
+            blobs,
+            layers,
+            spares,
+        }))
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) base: PathBuf,
     /// `.wh.` names are marks, for overlayfs.
     pub(crate) is_layer: bool,
+    /// `.wh.` names are refused: in a layer they would be marks.
+    pub(crate) refuses_marks: bool,
     /// A directory and something else may not replace one another.
     pub(crate) keep_kinds: bool,
     /// Everything belongs to this user and group.
@@ -81,6 +83,9 @@ pub(crate) fn extract<R: Read>(root: &Root, options: Options, source: R) -> Resu
         if let Some((root, _)) = root {
             filecap::with_owner(&mut entry.xattrs, root);
         }
+        if extractor.options.refuses_marks {
+            refuse_mark(&entry.path)?;
+        }
         extractor.entry(&entry, &mut reader)?;
     }
     if must_end && !reader.has_end {
@@ -88,6 +93,18 @@ pub(crate) fn extract<R: Read>(root: &Root, options: Options, source: R) -> Resu
     }
     reader.drain()?;
     extractor.finish()
+}
+
+/// Refuses a name that cannot be in a layer.
+pub(crate) fn refuse_mark(path: &[u8]) -> Result<()> {
+    let mut names = path.split(|&letter| letter == b'/');
+    if names.any(|name| name.starts_with(WHITEOUT)) {
+        return Err(Error::Invalid(format!(
+            "{:?} cannot be in an image: there, names that begin with .wh. mark what is removed",
+            String::from_utf8_lossy(path)
+        )));
+    }
+    Ok(())
 }
 
 /// Applies a layer's archive to a root that holds what lies below: whiteouts remove.

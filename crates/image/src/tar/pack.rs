@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{FileType, Stat};
 
+use super::extract::refuse_mark;
 use super::filecap;
 use super::write::Writer;
 use super::{Entry, EntryKind};
@@ -81,6 +82,9 @@ impl<'a, W: Write> Packer<'a, W> {
         };
         if self.is_layer && is_whiteout(&stat) {
             return self.whiteout(path);
+        }
+        if self.is_layer {
+            refuse_mark(name.as_bytes())?;
         }
         match self.one(directory, name, path, &stat).context(what) {
             // It went away, or became something else: as if it had never been.

@@ -203,13 +203,22 @@ pub(super) async fn build_missing(
     Ok(())
 }
 
-/// Builds one service.
+/// Builds one service, and before it those whose images it is built from.
 pub(super) fn build(
     globals: &Globals,
     scene: &Scene,
     service: &Service,
     more: &More,
 ) -> Result<()> {
+    for base in scene.project.built_from(service).map_err(load_failure)? {
+        if base.build.is_some() {
+            build_one(globals, scene, base, more)?;
+        }
+    }
+    build_one(globals, scene, service, more)
+}
+
+fn build_one(globals: &Globals, scene: &Scene, service: &Service, more: &More) -> Result<()> {
     check_context(service).map_err(load_failure)?;
     if globals.compose.is_dry_run() {
         // It is another program that builds, so nothing else would keep it from doing so.
@@ -308,7 +317,16 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
             .for_each(|value| add(flag, value));
     }
     for (name, context) in &build.additional_contexts {
-        add("build-context", &format!("{name}={context}"));
+        let base = context.strip_prefix("service:");
+        let base = base.and_then(|name| {
+            let services = &project.services;
+            services.get(name).or_else(|| project.bases.get(name))
+        });
+        let place = match base {
+            Some(base) => format!("stored-image://{}", base.image_name(&project.name)),
+            None => context.clone(),
+        };
+        add("build-context", &format!("{name}={place}"));
     }
     words.extend(secrets(project, build));
     for (flag, given) in [

@@ -430,6 +430,10 @@ fn named_context(value: &str) -> Result<NamedContext, Failure> {
     if let Some(image) = value.strip_prefix("docker-image://") {
         return Ok(NamedContext::Image(image.to_owned()));
     }
+    // As `hull compose` calls what it has just built: no registry is asked for it.
+    if let Some(image) = value.strip_prefix("stored-image://") {
+        return Ok(NamedContext::Stored(image.to_owned()));
+    }
     let is_http = value.starts_with("http://") || value.starts_with("https://");
     if is_http || hull_build::git::is_repository(value) {
         return Ok(NamedContext::Url(value.to_owned()));
