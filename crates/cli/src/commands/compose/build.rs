@@ -317,15 +317,7 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
             .for_each(|value| add(flag, value));
     }
     for (name, context) in &build.additional_contexts {
-        let base = context.strip_prefix("service:");
-        let base = base.and_then(|name| {
-            let services = &project.services;
-            services.get(name).or_else(|| project.bases.get(name))
-        });
-        let place = match base {
-            Some(base) => format!("stored-image://{}", base.image_name(&project.name)),
-            None => context.clone(),
-        };
+        let place = place_of(project, context);
         add("build-context", &format!("{name}={place}"));
     }
     words.extend(secrets(project, build));
@@ -341,6 +333,18 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
     }
     words.push(build.context.clone());
     words
+}
+
+/// Where a further context is; a service's is the image that was built of it.
+fn place_of(project: &Project, context: &str) -> String {
+    let base = context.strip_prefix("service:").and_then(|name| {
+        let services = &project.services;
+        services.get(name).or_else(|| project.bases.get(name))
+    });
+    match base {
+        Some(base) => format!("stored-image://{}", base.image_name(&project.name)),
+        None => context.to_owned(),
+    }
 }
 
 /// Where the Dockerfile is: `build` takes it from where it is called, a file from its context.
