@@ -51,6 +51,9 @@ const GROWTH_BYTES_MAX: usize = 1 << 20;
 /// The longest value that is compared with a pattern that has `*`: it takes the square of it.
 const PATTERN_LETTERS_MAX: usize = 4096;
 
+/// What escapes a letter of a pattern, whatever the file's own escape is.
+const ESCAPE: char = '\\';
+
 /// Nested `${a:-${b}}` deeper than this is nobody's intent.
 const DEPTH_MAX: usize = 64;
 
@@ -88,6 +91,7 @@ impl Expander<'_> {
             expander: self,
             unset: BTreeSet::new(),
             quotes,
+            raw: false,
         };
         match cursor.until(None) {
             Ok(text) => Ok(Expanded {
@@ -109,6 +113,8 @@ struct Cursor<'a> {
     expander: &'a Expander<'a>,
     unset: BTreeSet<String>,
     quotes: bool,
+    /// In a pattern: what is escaped there is not what it would mean otherwise.
+    raw: bool,
 }
 
 type Text = Result<String, String>;
@@ -139,6 +145,10 @@ impl Cursor<'_> {
                     let value = self.dollar()?;
                     self.add(&mut text, &value)?;
                 }
+                _ if letter == self.expander.escape && self.raw => {
+                    text.push(ESCAPE);
+                    text.extend(self.next());
+                }
                 _ if letter == self.expander.escape => match self.next() {
                     None => text.push(letter),
                     // In a heredoc only what would mean something is escaped.
@@ -155,6 +165,22 @@ impl Cursor<'_> {
             Some(stop) => Err(format!("syntax error: missing '{stop}'")),
             None => Ok(text),
         }
+    }
+
+    /// A pattern, up to `stop`.
+    fn pattern(&mut self, stop: char) -> Result<Vec<Token>, String> {
+        let before = std::mem::replace(&mut self.raw, true);
+        let text = self.until(Some(stop));
+        self.raw = before;
+        Ok(tokens(&text?))
+    }
+
+    /// A text that is no pattern, up to `stop`.
+    fn plain(&mut self, stop: char) -> Text {
+        let before = std::mem::replace(&mut self.raw, false);
+        let text = self.until(Some(stop));
+        self.raw = before;
+        text
     }
 
     /// Adds what was substituted.
@@ -186,6 +212,16 @@ impl Cursor<'_> {
                 '$' => {
                     let value = self.dollar()?;
                     self.add(&mut text, &value)?;
+                }
+                _ if letter == self.expander.escape && self.raw => {
+                    // Between quotes an escape escapes these alone, and is a letter otherwise.
+                    text.push(ESCAPE);
+                    match self.peek() {
+                        Some(next) if matches!(next, '"' | '$') || next == letter => {
+                            text.extend(self.next());
+                        }
+                        _ => text.push(ESCAPE),
+                    }
                 }
                 _ if letter == self.expander.escape => match self.next() {
                     Some(next) if matches!(next, '"' | '$') || next == letter => text.push(next),
@@ -286,7 +322,7 @@ impl Cursor<'_> {
     fn conditional(&mut self, name: &str, kind: char, empty_counts: bool) -> Text {
         // Names without a value in a word that is not used are nobody's mistake.
         let before = self.unset.clone();
-        let word = self.until(Some('}'))?;
+        let word = self.plain('}')?;
         let value = self.value(name);
         let is_set = value
             .as_ref()
@@ -321,7 +357,7 @@ impl Cursor<'_> {
     fn trim(&mut self, name: &str, side: char) -> Text {
         let longest = self.peek() == Some(side);
         self.at += usize::from(longest);
-        let pattern: Vec<char> = self.until(Some('}'))?.chars().collect();
+        let pattern = self.pattern('}')?;
         let value: Vec<char> = self.value_or_empty(name).chars().collect();
         check_pattern(&pattern, &value)?;
         let cuts: Vec<usize> = match (side, longest) {
@@ -343,12 +379,12 @@ impl Cursor<'_> {
     fn replace(&mut self, name: &str) -> Text {
         let all = self.peek() == Some('/');
         self.at += usize::from(all);
-        let pattern: Vec<char> = self.until(Some('/'))?.chars().collect();
-        let replacement = self.until(Some('}'))?;
+        let pattern = self.pattern('/')?;
+        let replacement = self.plain('}')?;
         let value: Vec<char> = self.value_or_empty(name).chars().collect();
         check_pattern(&pattern, &value)?;
         // Without `*`, only as many letters fit as the pattern has.
-        let has_star = pattern.contains(&'*');
+        let has_star = pattern.contains(&Token::Any);
         let mut text = String::new();
         let mut at = 0;
         while at < value.len() {
@@ -375,8 +411,33 @@ impl Cursor<'_> {
     }
 }
 
-fn check_pattern(pattern: &[char], value: &[char]) -> Result<(), String> {
-    if pattern.contains(&'*') && value.len().max(pattern.len()) > PATTERN_LETTERS_MAX {
+/// What a pattern is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    /// `*`: any letters.
+    Any,
+    /// `?`: any letter.
+    One,
+    Letter(char),
+}
+
+/// Takes a pattern apart. What is escaped is a letter.
+fn tokens(pattern: &str) -> Vec<Token> {
+    let mut letters = pattern.chars();
+    let mut tokens = Vec::new();
+    while let Some(letter) = letters.next() {
+        tokens.push(match letter {
+            '*' => Token::Any,
+            '?' => Token::One,
+            ESCAPE => Token::Letter(letters.next().unwrap_or(ESCAPE)),
+            letter => Token::Letter(letter),
+        });
+    }
+    tokens
+}
+
+fn check_pattern(pattern: &[Token], value: &[char]) -> Result<(), String> {
+    if pattern.contains(&Token::Any) && value.len().max(pattern.len()) > PATTERN_LETTERS_MAX {
         return Err(format!(
             "a value of more than {PATTERN_LETTERS_MAX} letters is not compared with a pattern"
         ));
@@ -385,18 +446,21 @@ fn check_pattern(pattern: &[char], value: &[char]) -> Result<(), String> {
 }
 
 /// Whether the whole text fits a shell pattern of `*` and `?`.
-fn fits(pattern: &[char], text: &[char]) -> bool {
+fn fits(pattern: &[Token], text: &[char]) -> bool {
     let (mut at, mut read) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     loop {
         match pattern.get(at) {
             None if read == text.len() => return true,
-            Some('*') => {
+            Some(Token::Any) => {
                 retry = Some((at, read));
                 at += 1;
                 continue;
             }
-            Some(letter) if read < text.len() && (*letter == '?' || *letter == text[read]) => {
+            Some(token)
+                if read < text.len()
+                    && (*token == Token::One || *token == Token::Letter(text[read])) =>
+            {
                 at += 1;
                 read += 1;
                 continue;
@@ -422,6 +486,7 @@ mod tests {
             "a" => Some("one".to_owned()),
             "empty" => Some(String::new()),
             "path" => Some("/usr/local/lib".to_owned()),
+            "starred" => Some("*a?b*c".to_owned()),
             "1" => Some("first".to_owned()),
             _ => None,
         }
@@ -462,6 +527,15 @@ mod tests {
             ("${path%%/*}", ""),
             ("${path/l/L}", "/usr/Local/lib"),
             ("${path//l/L}", "/usr/LocaL/Lib"),
+            (r"${starred#\*}", "a?b*c"),
+            (r"${starred#\*?}", "?b*c"),
+            (r"${starred%\*?}", "*a?b"),
+            (r"${starred##*\?}", "b*c"),
+            (r"${starred//\*/-}", "-a?b-c"),
+            (r"${starred/a\?/-}", "*-b*c"),
+            (r"${path/\//:}", ":usr/local/lib"),
+            (r#"${starred#"*"}"#, "*a?b*c"),
+            (r"${starred#${nothing:-\*}}", "*a?b*c"),
             (r"\$a", "$a"),
             ("'$a'", "$a"),
             ("\"$a\"", "one"),
