@@ -56,7 +56,7 @@ impl Solver<'_> {
         );
         let definition = definition(op, solved).map(|sources| {
             key(
-                "copy definition",
+                "copy definition, owners kept",
                 &vertex.platform,
                 &[below_key, &how, &sources],
             )
@@ -91,7 +91,7 @@ impl Solver<'_> {
     }
 
     /// What a definition came out as, here or where a cache comes from.
-    fn alias(&self, definition: &str) -> Result<Option<String>> {
+    pub(super) fn alias(&self, definition: &str) -> Result<Option<String>> {
         let known = self.cache.alias(definition)?;
         Ok(known.or_else(|| self.imports.alias(definition).map(str::to_owned)))
     }

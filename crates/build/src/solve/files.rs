@@ -47,6 +47,8 @@ pub(super) type Visit<'a> = dyn FnMut(&Path, &Found) -> io::Result<()> + 'a;
 pub(super) struct Found {
     pub(super) kind: FoundKind,
     pub(super) mode: u32,
+    /// User and group. Whatever owns a client's file at home, in an image it is root's.
+    pub(super) owner: (u32, u32),
     /// Seconds and nanoseconds.
     pub(super) mtime: (i64, u32),
     /// A file's, if it is known without reading it.
@@ -156,6 +158,7 @@ impl Files for TreeFiles {
             return Ok(Some(Found {
                 kind: FoundKind::Directory,
                 mode: 0o755,
+                owner: (0, 0),
                 mtime: (0, 0),
                 digest: None,
             }));
@@ -215,6 +218,7 @@ fn found(entry: &Entry) -> Found {
     Found {
         kind,
         mode: entry.meta.mode & 0o7777,
+        owner: (0, 0),
         mtime: nanoseconds(entry.meta.mtime_ns),
         digest,
     }
@@ -249,6 +253,7 @@ impl Files for RootFiles {
         Ok(Some(Found {
             kind,
             mode: stat.st_mode & 0o7777,
+            owner: (stat.st_uid, stat.st_gid),
             mtime: (
                 stat.st_mtime,
                 u32::try_from(stat.st_mtime_nsec).unwrap_or(0),

@@ -5,6 +5,7 @@
 //! outcome), and of the digests of the files it reads. Two builds that come to the same key at the same time do it once.
 
 mod accounts;
+mod advice;
 mod agent;
 mod copy;
 mod devices;

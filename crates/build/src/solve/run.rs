@@ -4,12 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::advice::Failure;
 use super::devices::Devices;
+use super::files::{Files, RootFiles, TreeFiles};
+use super::select::Selection;
 use super::{Solved, Solver, key};
 use crate::dockerfile::RunMount as Mount;
 use crate::error::{Error, Result};
 use crate::host::RunRequest;
-use crate::plan::{Origin, RunOp};
+use crate::plan::{Op, Origin, RunOp};
 use crate::progress::{LogStream, Teller};
 
 /// Of a failed command's output, the end is shown again.
@@ -26,7 +29,6 @@ impl Solver<'_> {
         teller: &mut Option<Teller>,
     ) -> Result<Solved> {
         let vertex = &self.plan.vertices[at];
-        let mounts = self.mount_keys(op, solved)?;
         let how = format!(
             "{:?} {:?} {:?} {} {:?} {:?} {} {:?} {:?}",
             op.args,
@@ -39,7 +41,27 @@ impl Solver<'_> {
             op.devices,
             op.script
         );
-        let key = key("run", &vertex.platform, &[&below.outcome, &how, &mounts]);
+        let step_key = |kind, mounts: &str| {
+            let parts = [below.outcome.as_str(), &how, mounts];
+            key(kind, &vertex.platform, &parts)
+        };
+        let defined = self.mount_keys(op, &|origin, _| definition(origin, solved))?;
+        let definition = defined.map(|mounts| step_key("run definition", &mounts));
+        let known = match &definition {
+            Some(definition) => self.alias(definition)?,
+            None => None,
+        };
+        let key = match known {
+            // What the mounts hold need not be read again.
+            Some(known) if self.is_known(&known)? => known,
+            _ => {
+                let content = |origin: &Origin, source: &str| {
+                    self.content_key(origin, source, solved).map(Some)
+                };
+                let mounts = self.mount_keys(op, &content)?.unwrap_or_default();
+                step_key("run", &mounts)
+            }
+        };
         if !self.host.can_run(&vertex.platform) && !self.is_known(&key)? {
             let message = format!(
                 "cannot run programs for {}: this host has no emulator registered for it (binfmt_misc); \
@@ -49,17 +71,22 @@ impl Solver<'_> {
             return Err(Error::invalid(message, None));
         }
         let devices = self.devices(at, op)?;
-        self.step(at, key, below, teller, |solver, teller| {
+        let result = self.step(at, key.clone(), below, teller, |solver, teller| {
             solver.execute((at, op), below, solved, devices, teller)
-        })
+        })?;
+        if let Some(definition) = definition {
+            self.cache.add_alias(&definition, &key)?;
+        }
+        Ok(result)
     }
 
     fn is_known(&self, key: &str) -> Result<bool> {
         Ok(self.imports.has(key) || self.cache.has(key)?)
     }
 
-    /// What the mounts bring in, as far as it matters to the cache.
-    fn mount_keys(&self, op: &RunOp, solved: &[Option<Arc<Solved>>]) -> Result<String> {
+    /// What the mounts bring in, as far as it matters to the cache; `None`: `content` does not know it of
+    /// one of them.
+    fn mount_keys(&self, op: &RunOp, content: &ContentOf<'_>) -> Result<Option<String>> {
         let mut text = String::new();
         for planned in &op.mounts {
             match &planned.mount {
@@ -73,10 +100,13 @@ impl Solver<'_> {
                 other => text.push_str(&format!("{other:?}\n")),
             }
             if let (Mount::Bind { source, .. }, Some(origin)) = (&planned.mount, &planned.origin) {
-                text.push_str(&self.content_key(origin, source, solved)?);
+                let Some(content) = content(origin, source)? else {
+                    return Ok(None);
+                };
+                text.push_str(&content);
             }
         }
-        Ok(text)
+        Ok(Some(text))
     }
 
     fn content_key(
@@ -86,30 +116,37 @@ impl Solver<'_> {
         solved: &[Option<Arc<Solved>>],
     ) -> Result<String> {
         match origin {
-            Origin::Vertex(vertex) => Ok(solved[*vertex]
-                .as_ref()
-                .expect("inputs are solved first")
-                .outcome
-                .clone()),
+            Origin::Vertex(vertex) => {
+                let from = solved[*vertex].as_ref().expect("inputs are solved first");
+                if let Op::Image(_) | Op::Scratch = self.plan.vertices[*vertex].op {
+                    // It is known by its content already.
+                    return Ok(from.outcome.clone());
+                }
+                // A stage that was done again may hold what it held.
+                let files = RootFiles(self.root_of(from)?);
+                self.digest_of_bind(&files, source, &self.plan.vertices[*vertex].name)
+            }
             Origin::Context(name) => {
                 let local = self
                     .sources
                     .get(name, self.request, self.progress, &self.build)?;
-                let files = super::files::TreeFiles(Arc::clone(&local.tree));
-                let excludes = hull_context::Ignore::default();
-                let selection = super::select::Selection {
-                    files: &files,
-                    // The command sees all that is here, whatever a COPY would leave out.
-                    ignore: None,
-                    excludes: &excludes,
-                    parents: false,
-                    origin: "the build context",
-                };
-                let selected = selection.select(source)?;
-                selection.digest(&selected)
+                let files = TreeFiles(Arc::clone(&local.tree));
+                self.digest_of_bind(&files, source, "the build context")
             }
             Origin::Inline(_) | Origin::Urls(_) => Ok(String::new()),
         }
+    }
+
+    fn digest_of_bind(&self, files: &dyn Files, source: &str, origin: &str) -> Result<String> {
+        let selection = Selection {
+            files,
+            // The command sees all that is here, whatever a COPY would leave out.
+            ignore: None,
+            excludes: &hull_context::Ignore::default(),
+            parents: false,
+            origin,
+        };
+        selection.digest(&[selection.exactly(source)?])
     }
 
     fn execute(
@@ -194,18 +231,36 @@ impl Solver<'_> {
         };
         let outcome = self.host.run(request, &mut output, self.cancel);
         self.cancel.check()?;
-        let failed = |message: String, exit_code| Error::Step {
-            message,
-            place: vertex.place.clone().map(Box::new),
-            vertex: vertex.name.clone(),
-            exit_code,
-            output: String::from_utf8_lossy(&tail).into_owned(),
+        let output = String::from_utf8_lossy(&tail).into_owned();
+        let failure = Failure {
+            op,
+            network: &request.network,
+            memory: request.defaults.memory,
+            output: &output,
+        };
+        let failed = |message: String, exit_code, advice: Option<String>| {
+            let is_whole = output.is_empty() || output.ends_with('\n');
+            let gap = if is_whole { "" } else { "\n" };
+            let advice = advice.map(|advice| format!("{gap}hint: {advice}\n"));
+            let advice = advice.unwrap_or_default();
+            if let Some(teller) = teller.as_ref().filter(|_| !advice.is_empty()) {
+                // All clients show what a step said, and know of no other place for it.
+                teller.log(LogStream::Stderr, advice.as_bytes());
+            }
+            Error::Step {
+                message,
+                place: vertex.place.clone().map(Box::new),
+                vertex: vertex.name.clone(),
+                exit_code,
+                output: format!("{output}{advice}"),
+            }
         };
         let words = op.args.join(" ");
         match outcome {
             Err(error) => Err(failed(
                 format!("process {words:?} could not be started: {error}"),
                 None,
+                failure.advice_for_start(&error.to_string()),
             )),
             Ok(finished) if finished.code == 0 => Ok(()),
             Ok(finished) => {
@@ -218,10 +273,23 @@ impl Solver<'_> {
                     "process {words:?} did not complete successfully: exit code: {}{hint}",
                     finished.code
                 );
-                Err(failed(message, Some(finished.code)))
+                let advice = failure.advice(&finished);
+                Err(failed(message, Some(finished.code), advice))
             }
         }
     }
+}
+
+/// Says what the content of a mount is known by, if anything.
+type ContentOf<'a> = dyn Fn(&Origin, &str) -> Result<Option<String>> + 'a;
+
+/// What a stage's files are known by without a look at them.
+fn definition(origin: &Origin, solved: &[Option<Arc<Solved>>]) -> Result<Option<String>> {
+    let Origin::Vertex(vertex) = origin else {
+        return Ok(None);
+    };
+    let from = solved[*vertex].as_ref().expect("inputs are solved first");
+    Ok(Some(from.outcome.clone()))
 }
 
 struct RemoveDir(PathBuf);

@@ -80,6 +80,17 @@ impl Selection<'_> {
         Ok(selected)
     }
 
+    /// What is at one path, which is no pattern.
+    pub(super) fn exactly(&self, source: &str) -> Result<Selected> {
+        let attempt =
+            |error: io::Error| Error::host(format!("read {source} of {}", self.origin), error);
+        let path = files::resolve(self.files, Path::new(source)).map_err(attempt)?;
+        let found = self.files.look(&path).map_err(attempt)?;
+        let found = found.ok_or_else(|| self.missing(source, false))?;
+        let selected = self.one(&path, &clean(source), Path::new(""), found);
+        selected.map_err(attempt)
+    }
+
     fn missing(&self, source: &str, is_ignored: bool) -> Error {
         let shown = format!(
             "/{}",
@@ -247,7 +258,7 @@ impl Selection<'_> {
         self.files.walk(path, &mut add)
     }
 
-    /// The digest of what is selected: names, kinds, permissions, attributes and content; no times.
+    /// The digest of what is selected: names, kinds, permissions, owners, attributes and content; no times.
     pub(super) fn digest(&self, selected: &[Selected]) -> Result<String> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let mut put = |bytes: &[u8]| {
@@ -263,6 +274,9 @@ impl Selection<'_> {
             for item in &one.items {
                 put(item.to.as_os_str().as_bytes());
                 put(&item.found.mode.to_le_bytes());
+                let (uid, gid) = item.found.owner;
+                put(&uid.to_le_bytes());
+                put(&gid.to_le_bytes());
                 match &item.found.kind {
                     FoundKind::Directory => put(b"d"),
                     FoundKind::Symlink(target) => put(&[b"l", &target[..]].concat()),

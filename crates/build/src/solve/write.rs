@@ -24,6 +24,7 @@ use crate::tree::Tree;
 pub(super) struct Writer<'a> {
     pub(super) root: &'a Root,
     pub(super) destination: &'a str,
+    /// Whose the files become; `None`: whose they are where they come from.
     pub(super) owner: Option<(u32, u32)>,
     pub(super) mode: Option<Mode>,
     /// Directories' times, set last: what is written into them changes them.
@@ -243,7 +244,7 @@ impl Writer<'_> {
     fn symlink(&mut self, target: &Path, to: &[u8], found: &Found) -> io::Result<()> {
         let (parent, name) = self.room(target)?;
         rustix::fs::symlinkat(OsStr::from_bytes(to), &parent, &name)?;
-        self.own_entry(&parent, &name, found.mtime)
+        self.own_entry(&parent, &name, found)
     }
 
     fn special(&mut self, target: &Path, mode: u32, device: u64, found: &Found) -> io::Result<()> {
@@ -256,7 +257,7 @@ impl Writer<'_> {
             Bits::from_raw_mode(found.mode),
             device,
         )?;
-        self.own_entry(&parent, &name, found.mtime)
+        self.own_entry(&parent, &name, found)
     }
 
     /// The directory of an entry, and its name there.
@@ -281,7 +282,7 @@ impl Writer<'_> {
     }
 
     fn own(&self, file: impl AsFd, found: &Found, is_directory: bool) -> io::Result<()> {
-        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        let (uid, gid) = self.owner.unwrap_or(found.owner);
         rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         let mode = match &self.mode {
             Some(mode) => mode.apply(found.mode, is_directory),
@@ -290,12 +291,17 @@ impl Writer<'_> {
         Ok(rustix::fs::fchmod(&file, Bits::from_raw_mode(mode))?)
     }
 
-    fn own_entry(&self, parent: &OwnedFd, name: &OsStr, mtime: (i64, u32)) -> io::Result<()> {
-        let (uid, gid) = self.owner.unwrap_or((0, 0));
+    fn own_entry(&self, parent: &OwnedFd, name: &OsStr, found: &Found) -> io::Result<()> {
+        let (uid, gid) = self.owner.unwrap_or(found.owner);
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::chownat(parent, name, Some(uid), Some(gid), flags)?;
-        Ok(rustix::fs::utimensat(parent, name, &times(mtime), flags)?)
+        Ok(rustix::fs::utimensat(
+            parent,
+            name,
+            &times(found.mtime),
+            flags,
+        )?)
     }
 
     /// Sets what had to wait.
@@ -331,6 +337,7 @@ fn plain_file(mode: u32, mtime: (i64, u32)) -> Found {
     Found {
         kind: FoundKind::File,
         mode,
+        owner: (0, 0),
         mtime,
         digest: None,
     }

@@ -161,6 +161,47 @@ scenario!(a_failing_step_says_which_and_nothing_is_tagged(scene) {
     assert_eq!(scene.ok("ps -aq"), "");
 });
 
+scenario!(a_quiet_build_that_fails_says_what_the_step_said(scene) {
+    let directory = context(scene, &[("Dockerfile", "FROM busybox\nRUN echo last words; no-such-program\n")]);
+    let text = fails(scene, "-q -t not", &directory);
+    assert!(text.contains("last words"), "{text}");
+    assert!(text.contains("hint: 127 says that a command was not found"), "{text}");
+    assert!(text.contains("   2 | >>> RUN echo last words"), "{text}");
+    assert!(text.contains("127"), "{text}");
+    fs::write(directory.join("Dockerfile"), "FROM busybox\nRUN echo unsaid\n").unwrap();
+    let output = build(scene, "-q -t it", &directory);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert_eq!(output.stdout.trim().len(), "sha256:".len() + 64, "{}", output.stdout);
+    fs::write(directory.join("Dockerfile"), "FROM scratch\nRUN x\n").unwrap();
+    let text = fails(scene, "-t not", &directory);
+    assert!(text.contains("hint: there is no shell in this image"), "{text}");
+});
+
+scenario!(what_is_copied_from_a_stage_keeps_its_owner(scene) {
+    let dockerfile = |owner: &str| format!(
+        "FROM busybox AS make\nRUN mkdir -p /d/e && echo x > /d/e/f && ln -s f /d/e/l && mkfifo /d/e/p && \
+         chown -R {owner} /d && chown -h {owner} /d/e/l && chmod 4755 /d/e/f\n\
+         FROM busybox\nCOPY --from=make /d /kept\nCOPY --from=make /d/e/f /one\nCOPY --link --from=make /d /linked\n\
+         COPY --from=make --chown=5:6 /d /given\nCOPY --parents --from=make /d/e/f /whole/\nCOPY sub /sub\n\
+         COPY <<EOF /made\nx\nEOF\n\
+         RUN cd / && stat -c '%n %u:%g %a' kept kept/e kept/e/f one linked/e/f given/e/f whole/d/e/f sub sub/a made > /list && \
+         stat -c '%n %u:%g' kept/e/l kept/e/p linked/e/l given/e/l >> /list\n"
+    );
+    let directory = context(scene, &[("Dockerfile", &dockerfile("12:34")), ("sub/a", "a")]);
+    std::os::unix::fs::chown(directory.join("sub/a"), Some(77), Some(78)).unwrap();
+    built(scene, "-t it", &directory);
+    let expected = |owner: &str| format!(
+        "kept 0:0 755\nkept/e {owner} 755\nkept/e/f {owner} 4755\none {owner} 4755\nlinked/e/f {owner} 4755\n\
+         given/e/f 5:6 4755\nwhole/d/e/f {owner} 4755\nsub 0:0 755\nsub/a 0:0 644\nmade 0:0 644\n\
+         kept/e/l {owner}\nkept/e/p {owner}\nlinked/e/l {owner}\ngiven/e/l 5:6"
+    );
+    assert_eq!(read(scene, "/list"), expected("12:34"));
+    // The same bytes are not the same files.
+    fs::write(directory.join("Dockerfile"), dockerfile("13:34")).unwrap();
+    built(scene, "-t it", &directory);
+    assert_eq!(read(scene, "/list"), expected("13:34"));
+});
+
 scenario!(a_hostile_dockerfile_reaches_nothing_outside(scene) {
     let secret = scene.daemon.path("secret");
     fs::write(&secret, "of the host").unwrap();
@@ -515,6 +556,31 @@ fn what_is_copied_from_a_stage_that_is_done_again_is_copied_again() {
         assert_ne!(first, second);
         built(scene, "-t it", &directory);
         assert_eq!(read(scene, "/copy"), second);
+    });
+}
+
+#[test]
+fn a_step_that_sees_what_it_saw_is_not_done_again() {
+    hull(|scene| {
+        let dockerfile = |text: &str| {
+            format!(
+                "FROM busybox AS make\nRUN mkdir /d && echo {text} > /d/out && cat /proc/uptime > /other\n\
+                 FROM busybox\nRUN --mount=type=bind,from=make,source=/d,target=/m cat /m/out > /seen; \
+                 cat /proc/sys/kernel/random/uuid > /id\n"
+            )
+        };
+        let directory = context(scene, &[("Dockerfile", &dockerfile("one"))]);
+        built(scene, "-t it", &directory);
+        let first = read(scene, "/id");
+        // The stage is done again, and what is mounted of it is as it was.
+        built(scene, "-t it --no-cache-filter make", &directory);
+        assert_eq!(read(scene, "/id"), first);
+        built(scene, "-t it", &directory);
+        assert_eq!(read(scene, "/id"), first);
+        fs::write(directory.join("Dockerfile"), dockerfile("two")).unwrap();
+        built(scene, "-t it", &directory);
+        assert_eq!(read(scene, "/seen"), "two");
+        assert_ne!(read(scene, "/id"), first);
     });
 }
 

@@ -13,6 +13,21 @@ use crate::ui;
 /// Lines of a running step's output that the live view shows.
 const TAIL_LINES: usize = 6;
 
+/// Of what a step says that is shown only if it fails, so many bytes are kept.
+const TAIL_BYTES: usize = 4 << 10;
+
+/// What a step says that was stopped because another one failed.
+const CANCELLED: &str = "build cancelled";
+
+/// Adds to a text of which only the end counts.
+pub(super) fn keep_end(text: &mut String, more: &str) {
+    text.push_str(more);
+    if text.len() > 2 * TAIL_BYTES {
+        let cut = text.ceil_char_boundary(text.len() - TAIL_BYTES);
+        text.drain(..cut);
+    }
+}
+
 /// Shows events.
 pub(super) trait View {
     fn event(&mut self, event: &BuildEvent) -> Result<()>;
@@ -24,7 +39,7 @@ pub(super) trait View {
 /// The view asked for.
 pub(super) fn view(progress: Progress) -> Box<dyn View> {
     match progress {
-        Progress::Quiet => Box::new(Nothing),
+        Progress::Quiet => Box::new(Quiet::default()),
         Progress::RawJson => Box::new(Raw),
         Progress::Plain => Box::new(Plain::default()),
         Progress::Tty => Box::new(Live::default()),
@@ -33,10 +48,29 @@ pub(super) fn view(progress: Progress) -> Box<dyn View> {
     }
 }
 
-struct Nothing;
+/// Nothing, unless a step fails: then the last that it said.
+#[derive(Default)]
+struct Quiet {
+    /// What steps said last, by step.
+    tails: HashMap<String, String>,
+}
 
-impl View for Nothing {
-    fn event(&mut self, _: &BuildEvent) -> Result<()> {
+impl View for Quiet {
+    fn event(&mut self, event: &BuildEvent) -> Result<()> {
+        match event {
+            BuildEvent::Log(log) => {
+                let tail = self.tails.entry(log.vertex.clone()).or_default();
+                keep_end(tail, &log.text);
+            }
+            BuildEvent::Vertex(vertex) if vertex.completed.is_some() => {
+                let tail = self.tails.remove(&vertex.digest).unwrap_or_default();
+                if !vertex.error.is_empty() && vertex.error != CANCELLED && !tail.is_empty() {
+                    let tail = tail.trim_end();
+                    ui::note(&format!("------\n > {}:\n{tail}\n------", vertex.name));
+                }
+            }
+            BuildEvent::Vertex(_) | BuildEvent::Status(_) | BuildEvent::Warning(_) => {}
+        }
         Ok(())
     }
 
