@@ -39,7 +39,7 @@ pub struct Builder {
     trees: Trees,
     locks: KeyLocks,
     directory: PathBuf,
-    run_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
     cache_bytes: u64,
     /// When it was last looked how much cache mounts and contexts take, and the bytes.
     others: Mutex<Option<(Instant, u64)>>,

@@ -287,6 +287,12 @@ impl From<hull_context::BadPattern> for Error {
     }
 }
 
+impl From<hull_context::BadAddress> for Error {
+    fn from(error: hull_context::BadAddress) -> Self {
+        Self::invalid(error.to_string(), None)
+    }
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Self::host("use the build cache's records", error)

@@ -53,7 +53,7 @@ pub use error::{Error, Located, Place, Result, SyntaxError};
 pub use host::{Device, Finished, Host, HostError, RunMount, RunOutput, RunRequest};
 pub use hull_context as context;
 pub use progress::{Event, LogStream, Progress, VertexId};
-pub use remote::Remote;
+pub use remote::{Fetching, Remote};
 pub use request::{
-    BuildRequest, Contexts, Login, Logins, NamedContext, NoContexts, Secrets, SshAgents,
+    BuildRequest, Contexts, Login, Logins, NamedContext, NoAgents, NoContexts, Secrets, SshAgents,
 };

@@ -1,13 +1,18 @@
 //! A context that is an address: a git repository, an archive, or a Dockerfile by itself.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
+use hull_context::Repository;
+
 use crate::builder::Builder;
 use crate::cancel::Cancel;
+use crate::dockerfile::boolean;
 use crate::error::{Error, Result};
-use crate::git::{self, Fetch, Repository};
-use crate::request::Secrets;
+use crate::git::{self, Fetch};
+use crate::request::{Secrets, SshAgents};
+use crate::solve::agent;
 use crate::tree::Tree;
 
 /// The largest Dockerfile that is fetched.
@@ -21,18 +26,36 @@ pub enum Remote {
     Files(Arc<Tree>),
 }
 
+/// How a context is fetched.
+pub struct Fetching<'a> {
+    /// The client's secrets.
+    pub secrets: &'a dyn Secrets,
+    /// The client's agents.
+    pub agents: &'a Arc<dyn SshAgents>,
+    /// The build's arguments: one of them says whether `.git` is part of a repository's files.
+    pub args: &'a BTreeMap<String, String>,
+    /// Calls it off.
+    pub cancel: &'a Cancel,
+}
+
+/// The argument that keeps `.git`.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+
 impl Builder {
     /// Fetches a context. Blocks.
-    pub fn fetch(&self, url: &str, secrets: &dyn Secrets, cancel: &Cancel) -> Result<Remote> {
+    pub fn fetch(&self, url: &str, how: &Fetching<'_>) -> Result<Remote> {
+        let cancel = how.cancel;
         if git::is_repository(url) {
+            let agent = agent::for_git(how.agents, &self.run_dir)?;
+            let keep = how.args.get(KEEP_GIT_DIR);
             let fetch = Fetch {
                 trees: self.trees(),
-                secrets,
-                agent: None,
-                keep_git_dir: false,
+                secrets: how.secrets,
+                agent: agent.as_ref().map(agent::Socket::path),
+                keep_git_dir: keep.and_then(|text| boolean(text)).unwrap_or(false),
                 cancel,
             };
-            let checkout = Repository::parse(url)?.fetch(&fetch, None)?;
+            let checkout = fetch.checkout(&Repository::parse(url)?, None)?;
             return Ok(Remote::Files(checkout.tree));
         }
         if !url.starts_with("http://") && !url.starts_with("https://") {

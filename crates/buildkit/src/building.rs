@@ -162,7 +162,7 @@ async fn recipe(
 ) -> Result<Recipe, Status> {
     let uploaded = match &attributes.main {
         Main::Local(_) => None,
-        Main::Address(address) => Some(upload(job, client, address, &attributes.file_name).await?),
+        Main::Address(address) => Some(upload(job, client, address, attributes).await?),
     };
     let name = &attributes.file_name;
     let step = Step::begin(&job.progress, &job.reference, &format!("{LOADING}{name}"));
@@ -258,7 +258,7 @@ async fn upload(
     job: &Job,
     client: &Arc<Client>,
     address: &str,
-    file_name: &str,
+    attributes: &Attributes,
 ) -> Result<Arc<Tree>, Status> {
     let step = Step::begin(
         &job.progress,
@@ -267,7 +267,10 @@ async fn upload(
     );
     let taken = match client.unpack(address).await {
         Ok(Some(tree)) => Ok(tree),
-        Ok(None) => client.fetch(address, file_name).await,
+        Ok(None) => {
+            let (name, args) = (&attributes.file_name, &attributes.build_args);
+            client.fetch(address, name, args).await
+        }
         Err(status) => Err(status),
     };
     step.end(taken)

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hull_build::{
-    Builder, Cancel, Contexts, Login, Logins, Remote, Secrets, SshAgents,
+    Builder, Cancel, Contexts, Fetching, Login, Logins, Remote, Secrets, SshAgents,
     request::Wanted,
     tree::{Meta, Tree, TreeWriter},
 };
@@ -148,13 +148,22 @@ impl Client {
         self: &Arc<Self>,
         address: &str,
         file_name: &str,
+        args: &BTreeMap<String, String>,
     ) -> Result<Arc<Tree>, Status> {
         let (client, address, file_name) =
             (Arc::clone(self), address.to_owned(), file_name.to_owned());
         let stop = Stop(Cancel::new());
         let cancel = stop.0.clone();
+        let args = args.clone();
         let fetching = tokio::task::spawn_blocking(move || {
-            match client.builder.fetch(&address, &*client, &cancel)? {
+            let agents: Arc<dyn SshAgents> = Arc::clone(&client) as _;
+            let how = Fetching {
+                secrets: &*client,
+                agents: &agents,
+                args: &args,
+                cancel: &cancel,
+            };
+            match client.builder.fetch(&address, &how)? {
                 Remote::Files(tree) => Ok(tree),
                 Remote::Dockerfile(text) => {
                     let mut writer = client.builder.trees().temporary()?;

@@ -12,6 +12,7 @@ mod credentials;
 mod error;
 mod flags;
 mod format;
+mod git;
 mod options;
 mod packing;
 mod plugins;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hull_image::Snapshotter as _;
 use hull_sys::beneath::Root;
@@ -13,13 +12,13 @@ use super::files::{Files, RootFiles, TreeFiles};
 use super::mode::Mode;
 use super::select::{Selected, Selection, name_of_url};
 use super::write::Writer;
-use super::{Solved, Solver, fetch, key};
+use super::{Solved, Solver, agent, fetch, key};
 use crate::error::{Error, Result};
-use crate::git::{Fetch, Repository, is_repository};
+use crate::git::{Fetch, is_repository};
 use crate::plan::{CopyOp, CopySource, Origin, Vertex};
 use crate::progress::Teller;
 use crate::tree::Tree;
-use hull_context::Ignore;
+use hull_context::{Ignore, Repository};
 
 /// A source, looked at.
 pub(super) enum Looked {
@@ -179,22 +178,15 @@ impl Solver<'_> {
 
     fn fetch_repository(&self, op: &CopyOp, url: &str) -> Result<(Looked, String)> {
         let repository = Repository::parse(url)?;
-        // The same repository may be fetched for several platforms at once.
-        let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
-        let socket = self.run_dir.join(format!("git-{number}"));
-        let agent = if self.request.ssh.has(DEFAULT_AGENT) {
-            Some(self.socket(DEFAULT_AGENT, &socket, 0o600, (0, 0))?)
-        } else {
-            None
-        };
+        let agent = agent::for_git(&self.request.ssh, &self.run_dir)?;
         let fetch = Fetch {
             trees: self.trees,
             secrets: &*self.request.secrets,
-            agent: agent.is_some().then(|| socket.clone()),
+            agent: agent.as_ref().map(agent::Socket::path),
             keep_git_dir: op.keep_git_dir,
             cancel: self.cancel,
         };
-        let checkout = repository.fetch(&fetch, op.checksum.as_deref())?;
+        let checkout = fetch.checkout(&repository, op.checksum.as_deref())?;
         drop(agent);
         let files: Box<dyn Files + Send> = Box::new(TreeFiles(checkout.tree));
         let excludes: Vec<&str> = op.excludes.iter().map(String::as_str).collect();
@@ -287,12 +279,6 @@ fn has_names(owner: &str) -> bool {
     let is_number = |part: &str| part.parse::<u32>().is_ok();
     !owner.split(':').all(is_number)
 }
-
-/// The id of the agent that clients forward unless they say another.
-const DEFAULT_AGENT: &str = "default";
-
-/// Sockets of agents for fetching, so far.
-static SOCKETS: AtomicU64 = AtomicU64::new(0);
 
 /// What the sources are defined by, if that alone says what they hold.
 fn definition(op: &CopyOp, solved: &[Option<Arc<Solved>>]) -> Option<String> {

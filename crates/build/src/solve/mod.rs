@@ -6,7 +6,7 @@
 
 mod accounts;
 mod advice;
-mod agent;
+pub(crate) mod agent;
 mod copy;
 mod devices;
 mod fetch;

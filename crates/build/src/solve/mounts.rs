@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hull_image::store::NewLayer;
 use hull_sys::mount::attr;
 
-use super::agent::Socket;
+use super::agent::{Socket, socket};
 use super::files::{RootFiles, resolve};
 use super::{Solved, Solver};
 use crate::cache::CacheMount;
@@ -201,9 +201,8 @@ impl Solver<'_> {
                 let number = ready.held.len();
                 let default = format!("{SSH_DIR}/ssh_agent.{number}");
                 let target = target.as_ref().unwrap_or(&default);
-                ready
-                    .held
-                    .push(Held::Socket(self.socket(id, dir, *mode, (*uid, *gid))?));
+                let socket = socket(&self.request.ssh, id, dir, *mode, (*uid, *gid))?;
+                ready.held.push(Held::Socket(socket));
                 ready.env.push(format!("SSH_AUTH_SOCK={target}"));
                 ready.bind(dir.to_owned(), target, false);
             }

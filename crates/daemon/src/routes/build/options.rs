@@ -8,7 +8,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use hull_api::types::{AuthConfig, BuildCache, BuildExtras, BuildOutput};
 use hull_build::{
-    BuildRequest, Builder, Cancel, Contexts, Error, Login, NamedContext, Remote,
+    BuildRequest, Builder, Cancel, Contexts, Error, Fetching, Login, NamedContext, NoAgents,
+    Remote, SshAgents,
     export::Attest,
     request::{CacheSource, RunDefaults, context_name},
     tree::Tree,
@@ -196,9 +197,20 @@ impl Options {
             quiet: self.quiet,
             call: String::new(),
             outputs: Vec::new(),
-            cache_to: Vec::new(),
+            cache_to: self.inline_cache().into_iter().collect(),
             attest: Attest::default(),
         }
+    }
+
+    /// The image tells of its steps if a build argument says so.
+    fn inline_cache(&self) -> Option<CacheTarget> {
+        let wanted = self.args.get("BUILDKIT_INLINE_CACHE");
+        let is_wanted = wanted.is_some_and(|text| matches!(&**text, "1" | "true"));
+        is_wanted.then_some(CacheTarget {
+            kind: CacheKind::Inline,
+            all: false,
+            ignore_error: false,
+        })
     }
 }
 
@@ -268,8 +280,13 @@ pub(super) fn from_archive(
         writer.finish()?
     } else {
         drop(pipe);
-        let no_secrets = BTreeMap::<String, Vec<u8>>::new();
-        match builder.fetch(&options.remote, &no_secrets, cancel)? {
+        let how = Fetching {
+            secrets: &BTreeMap::<String, Vec<u8>>::new(),
+            agents: &(Arc::new(NoAgents) as _),
+            args: &options.args,
+            cancel,
+        };
+        match builder.fetch(&options.remote, &how)? {
             Remote::Files(tree) => tree,
             Remote::Dockerfile(text) => {
                 return Ok(options.prepared(options.request("Dockerfile".to_owned(), text)));
@@ -293,8 +310,19 @@ pub(super) async fn remote(
     }
     let (builder, url, stop) = (Arc::clone(builder), options.remote.clone(), cancel.clone());
     let secrets = secrets(&extras.secrets)?;
-    let fetched = super::blocking(move || builder.fetch(&url, &secrets, &stop)).await??;
-    Ok(Some(fetched))
+    let args = options.args.clone();
+    // Of repositories, this client makes directories itself.
+    let agents: Arc<dyn SshAgents> = Arc::new(NoAgents);
+    let fetching = move || {
+        let how = Fetching {
+            secrets: &secrets,
+            agents: &agents,
+            args: &args,
+            cancel: &stop,
+        };
+        builder.fetch(&url, &how)
+    };
+    Ok(Some(super::blocking(fetching).await??))
 }
 
 fn secrets(encoded: &BTreeMap<String, String>) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
@@ -369,6 +397,7 @@ pub(super) fn from_extras(
             .cache_to
             .into_iter()
             .map(cache_target)
+            .chain(options.inline_cache().map(Ok))
             .collect::<Result<_, _>>()?,
         ..options.prepared(request)
     })

@@ -7,14 +7,14 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use hull_api::Client;
 use hull_api::client::{from_bytes, from_reader};
 use hull_api::types::{BuildCache, BuildExtras, ContextEntry, ContextListing};
-use hull_context::{EntryKind, Ignore};
+use hull_context::{EntryKind, Ignore, is_repository};
 
 use super::cache::Imports;
+use super::repository::Clone;
 use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::packing::Packer;
@@ -50,23 +50,14 @@ pub(super) struct Context {
     _clone: Option<Clone>,
 }
 
-/// A repository that was cloned.
-struct Clone(PathBuf);
-
-impl Drop for Clone {
-    fn drop(&mut self) {
-        // What stays is in the directory for what is temporary.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl Context {
-    /// The context that the operand and `--file` name.
-    pub(super) fn open(operand: &str, file: &str) -> Result<Self> {
+    /// The context that the operand and `--file` name; of a repository with or without its `.git`.
+    pub(super) fn open(operand: &str, file: &str, keeps_git: bool) -> Result<Self> {
         let (source, clone) = match operand {
             "-" => return Self::from_stdin(file),
-            url if is_git(url) => {
-                let (directory, clone) = git(url)?;
+            url if is_repository(url) => {
+                let clone = Clone::of(url, keeps_git)?;
+                let directory = clone.directory().to_owned();
                 (Source::Directory(directory), Some(clone))
             }
             url if url.starts_with("http://") || url.starts_with("https://") => {
@@ -280,7 +271,7 @@ pub(super) async fn send_named(
     value: &str,
     extras: &mut BuildExtras,
 ) -> Result<()> {
-    if value.contains("://") && !is_git(value) {
+    if value.contains("://") && !is_repository(value) {
         if value.starts_with("oci-layout://") || value.starts_with("target:") {
             let message = format!("the context {name}={value} is not available in this version");
             return Err(Error::new(message));
@@ -289,9 +280,9 @@ pub(super) async fn send_named(
         return Ok(());
     }
     let cloned;
-    let directory = if is_git(value) {
-        cloned = git(value)?;
-        cloned.0.as_path()
+    let directory = if is_repository(value) {
+        cloned = Clone::of(value, false)?;
+        cloned.directory()
     } else {
         Path::new(value)
     };
@@ -446,84 +437,4 @@ fn pack(directory: PathBuf, paths: Vec<PathBuf>) -> Result<tokio::net::UnixStrea
 fn is_archive(bytes: &[u8]) -> bool {
     let magic: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"];
     magic.iter().any(|magic| bytes.starts_with(magic)) || bytes.get(257..262) == Some(b"ustar")
-}
-
-fn is_git(text: &str) -> bool {
-    let path = text.split(['#', '?']).next().unwrap_or_default();
-    let is_http = text.starts_with("http://") || text.starts_with("https://");
-    text.starts_with("git://")
-        || text.starts_with("git@")
-        || text.starts_with("ssh://git@")
-        || text.starts_with("github.com/")
-        || (is_http && path.ends_with(".git"))
-}
-
-/// Clones `URL[#REF[:DIRECTORY]]`. What the address says never becomes an option of git's.
-fn git(text: &str) -> Result<(PathBuf, Clone)> {
-    let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let (reference, below) = fragment.split_once(':').unwrap_or((fragment, ""));
-    let url = match url.strip_prefix("github.com/") {
-        Some(rest) => format!("https://github.com/{rest}"),
-        None => url.to_owned(),
-    };
-    if reference.starts_with('-') || url.starts_with('-') {
-        return Err(Error::new(format!("invalid git reference {reference:?}")));
-    }
-    let is_up = Path::new(below).components().any(|part| {
-        !matches!(
-            part,
-            std::path::Component::Normal(_) | std::path::Component::CurDir
-        )
-    });
-    if is_up {
-        return Err(Error::new(format!(
-            "the directory {below:?} leads out of the repository"
-        )));
-    }
-    let place = std::env::temp_dir().join(format!("hull-build-git-{}", std::process::id()));
-    let clone = Clone(place.clone());
-    run_git(&["init", "--quiet", "--", &place.to_string_lossy()], None)?;
-    let wanted = if reference.is_empty() {
-        "HEAD"
-    } else {
-        reference
-    };
-    let fetch = [
-        "fetch",
-        "--quiet",
-        "--depth=1",
-        "--no-tags",
-        "--",
-        &url,
-        wanted,
-    ];
-    run_git(&fetch, Some(&place))?;
-    run_git(&["checkout", "--quiet", "FETCH_HEAD"], Some(&place))?;
-    std::fs::remove_dir_all(place.join(".git"))
-        .map_err(|error| Error::io("remove", ".git", &error))?;
-    let directory = place.join(below);
-    if std::fs::symlink_metadata(&directory).map_or(true, |found| !found.is_dir()) {
-        return Err(Error::new(format!("{url} has no directory {below:?}")));
-    }
-    Ok((directory, clone))
-}
-
-fn run_git(arguments: &[&str], directory: Option<&Path>) -> Result<()> {
-    let mut command = Command::new("git");
-    command.args([
-        "-c",
-        "protocol.ext.allow=never",
-        "-c",
-        "protocol.file.allow=user",
-    ]);
-    if let Some(directory) = directory {
-        command.current_dir(directory);
-    }
-    let output = command.args(arguments).output();
-    let output = output.map_err(|error| Error::new(format!("cannot run git: {error}")))?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::new(format!("git {}: {}", arguments[0], text.trim())));
-    }
-    Ok(())
 }

@@ -250,6 +250,13 @@ impl Flags {
         args
     }
 
+    /// Whether a repository that is the context keeps its `.git`.
+    pub(super) fn keeps_git(&self) -> bool {
+        let args = self.args();
+        let wanted = args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").cloned().flatten();
+        wanted.is_some_and(|text| crate::flags::parse_bool(&text) == Ok(true))
+    }
+
     /// What shall be stated about the image: kinds, and their settings.
     fn attests(&self) -> Result<Vec<(String, String)>> {
         let mut attests = Vec::new();

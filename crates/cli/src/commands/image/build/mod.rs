@@ -7,6 +7,7 @@ mod files;
 mod flags;
 mod messages;
 mod output;
+mod repository;
 mod show;
 mod ssh;
 
@@ -54,7 +55,7 @@ impl Command for Build {
         let imports = cache::Imports::parse(&flags.cache_from)?;
         let exports = cache::Exports::parse(&flags.cache_to)?;
         let pushed = pushed(&flags, &outputs)?;
-        let context = Context::open(call.operand(0), &flags.file)?;
+        let context = Context::open(call.operand(0), &flags.file, flags.keeps_git())?;
         let client = connect(&call.globals).await?;
         let mut extras = flags.extras()?;
         extras.outputs = outputs.iter().map(Output::wanted).collect();
