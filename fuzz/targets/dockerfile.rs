@@ -50,7 +50,7 @@ fuzz_target!(|text: &str| {
         request: &request,
         bases: &Images,
         host: Platform::new("linux", "amd64", ""),
-        text: text.into(),
+        texts: hull_build::Texts::of("Dockerfile", text),
     });
     match planned {
         Ok(plan) => plan.warnings.iter().for_each(|warning| drop(warning.place.excerpt())),

@@ -14,10 +14,11 @@ use jiff::Timestamp;
 use crate::cache::import::Reading;
 use crate::cache::{Budget, Cache, CacheFilter, CachePruned, CacheUsage, Imports};
 use crate::cancel::Cancel;
-use crate::dockerfile::{self, Dockerfile};
-use crate::error::{Error, Place, Result};
+use crate::dockerfile::Dockerfile;
+use crate::error::{Error, Result};
 use crate::export::{Facts, Material};
 use crate::host::Host;
+use crate::include::Texts;
 use crate::plan::{self, Base, Bases, HistoryStep, Input, Op, Plan};
 use crate::progress::{Event, Progress, Teller, Warning};
 use crate::request::{BuildRequest, NamedContext};
@@ -55,6 +56,8 @@ pub struct Built {
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) build: String,
     pub(crate) epoch: Option<i64>,
+    /// The result is one of several platforms, be it only one.
+    pub(crate) is_many: bool,
     pub(crate) lease: Lease,
     /// All that was needed.
     pub(crate) solved: Vec<Arc<Solved>>,
@@ -141,7 +144,8 @@ impl Builder {
     ) -> Result<Built> {
         let build = self.name();
         let began = Timestamp::now();
-        let (file, text) = self.definition(request, &progress, &build)?;
+        let is_many = request.is_many()?;
+        let (file, texts) = self.definition(request, &progress, &build)?;
         let bases = StoredBases {
             builder: self,
             request,
@@ -151,7 +155,7 @@ impl Builder {
             cancel,
             found: Mutex::default(),
         };
-        let plan = plan::plan(&input(&file, request, &bases, text))?;
+        let plan = plan::plan(&input(&file, request, &bases, texts))?;
         for warning in &plan.warnings {
             progress.event(Event::Warning(warning.clone()));
         }
@@ -202,6 +206,7 @@ impl Builder {
             progress: Arc::clone(&progress),
             build: build.clone(),
             epoch: request.source_date_epoch,
+            is_many,
             cache: Arc::clone(&self.cache),
             held,
             solved,
@@ -220,7 +225,7 @@ impl Builder {
     /// Checks a Dockerfile without building: the linter's words.
     pub fn check(&self, request: &BuildRequest, cancel: &Cancel) -> Result<Vec<Warning>> {
         let progress: Arc<dyn Progress> = Arc::new(|_: Event| {});
-        let (file, text) = self.parse(request)?;
+        let (file, texts) = self.parse(request)?;
         let bases = StoredBases {
             builder: self,
             request,
@@ -230,13 +235,13 @@ impl Builder {
             cancel,
             found: Mutex::default(),
         };
-        plan::check(&input(&file, request, &bases, text))
+        plan::check(&input(&file, request, &bases, texts))
     }
 
     /// What a Dockerfile offers: stages, arguments, secrets.
     pub fn outline(&self, request: &BuildRequest) -> Result<plan::Usage> {
-        let (file, text) = self.parse(request)?;
-        plan::usage(&input(&file, request, &NoBases, text))
+        let (file, texts) = self.parse(request)?;
+        plan::usage(&input(&file, request, &NoBases, texts))
     }
 
     /// What the cache takes.
@@ -312,7 +317,7 @@ impl Builder {
         request: &BuildRequest,
         progress: &Arc<dyn Progress>,
         build: &str,
-    ) -> Result<(Dockerfile, Arc<str>)> {
+    ) -> Result<(Dockerfile, Texts)> {
         let name = format!(
             "[internal] load build definition from {}",
             request.dockerfile_name
@@ -324,24 +329,10 @@ impl Builder {
         outcome
     }
 
-    fn parse(&self, request: &BuildRequest) -> Result<(Dockerfile, Arc<str>)> {
-        let text: Arc<str> = if request.allow_include {
-            crate::include::resolve(request)?.into()
-        } else {
-            request.dockerfile.as_str().into()
-        };
-        let file = dockerfile::parse(&text).map_err(|located| Error::Syntax {
-            error: located.error,
-            place: Box::new(Place {
-                file: request.dockerfile_name.clone(),
-                span: located.span,
-                text: Arc::clone(&text),
-            }),
-        })?;
-        if let Some(syntax) = &file.directives.syntax {
-            known_frontend(syntax)?;
-        }
-        Ok((file, text))
+    fn parse(&self, request: &BuildRequest) -> Result<(Dockerfile, Texts)> {
+        let (file, texts) = crate::include::read(request)?;
+        crate::frontend::check(&file.directives, &request.args)?;
+        Ok((file, texts))
     }
 }
 
@@ -373,38 +364,18 @@ fn detach_below(run_dir: &Path) {
     }
 }
 
-/// A `# syntax=` line names a program that reads the file. Ours reads what Docker's reads; others
-/// are refused, so that nothing is built by other rules than its author meant.
-fn known_frontend(syntax: &str) -> Result<()> {
-    let name = syntax.split(['@', ':']).next().unwrap_or_default();
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    if matches!(
-        name,
-        "docker/dockerfile"
-            | "docker/dockerfile-upstream"
-            | "dockerfile"
-            | "docker/dockerfile-labs"
-    ) {
-        return Ok(());
-    }
-    let message = format!(
-        "the frontend {syntax:?} of the syntax line is not available: only docker/dockerfile is built in"
-    );
-    Err(Error::invalid(message, None))
-}
-
 fn input<'a>(
     file: &'a Dockerfile,
     request: &'a BuildRequest,
     bases: &'a dyn Bases,
-    text: Arc<str>,
+    texts: Texts,
 ) -> Input<'a> {
     Input {
         file,
         request,
         bases,
         host: Platform::host(),
-        text,
+        texts,
     }
 }
 

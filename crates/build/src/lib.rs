@@ -31,6 +31,7 @@ pub mod cache;
 pub mod dockerfile;
 pub mod expand;
 pub mod export;
+pub mod frontend;
 pub mod git;
 pub mod lint;
 pub mod plan;
@@ -52,6 +53,7 @@ pub use cancel::Cancel;
 pub use error::{Error, Located, Place, Result, SyntaxError};
 pub use host::{Device, Finished, Host, HostError, RunMount, RunOutput, RunRequest};
 pub use hull_context as context;
+pub use include::Texts;
 pub use progress::{Event, LogStream, Progress, VertexId};
 pub use remote::{Fetching, Remote};
 pub use request::{

@@ -1,7 +1,13 @@
 //! Checks that a Dockerfile says what its author means. Pure. The rules and texts are BuildKit's.
 
-use crate::dockerfile::{Command, Dockerfile, Instruction, Node, Span, Stage, Step};
+mod options;
+
+use std::collections::HashMap;
+
+use self::options::Options;
+use crate::dockerfile::{Dockerfile, Instruction, Node, Span, Stage, Step};
 use crate::error::{Error, Place, Result};
+use crate::plan::Input;
 use crate::progress::Warning;
 
 /// A rule.
@@ -27,6 +33,7 @@ pub enum Rule {
     InvalidDefaultArgInFrom,
     FromPlatformFlagConstDisallowed,
     CopyIgnoredFile,
+    InvalidDefinitionDescription,
     ExposeProtoCasing,
     ExposeInvalidFormat,
 }
@@ -78,6 +85,9 @@ impl Rule {
                 "FROM --platform flag should not use a constant value"
             }
             Self::CopyIgnoredFile => "Attempting to Copy file that is excluded by .dockerignore",
+            Self::InvalidDefinitionDescription => {
+                "Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`. If this is not intended to be a description comment, add an empty line or comment between the instruction and the comment."
+            }
             Self::ExposeProtoCasing => "Protocol in EXPOSE instruction should be lowercase",
             Self::ExposeInvalidFormat => {
                 "IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error in a future release"
@@ -88,6 +98,11 @@ impl Rule {
     /// The rule's name.
     pub fn name(self) -> String {
         format!("{self:?}")
+    }
+
+    /// Whether it is looked at only if somebody asks for it.
+    fn is_experimental(name: &str) -> bool {
+        name == Self::InvalidDefinitionDescription.name()
     }
 
     pub(crate) fn warning(self, message: String, place: Place) -> Warning {
@@ -104,7 +119,11 @@ impl Rule {
             rule: self.name(),
             description: self.description().to_owned(),
             message,
-            url: format!("https://docs.docker.com/go/dockerfile/rule/{page}/"),
+            url: match self {
+                // It has no page.
+                Self::InvalidBaseImagePlatform => String::new(),
+                _ => format!("https://docs.docker.com/go/dockerfile/rule/{page}/"),
+            },
             place,
         }
     }
@@ -151,6 +170,7 @@ pub(crate) fn of_file(file: &Dockerfile, place: &dyn Fn(Span) -> Place) -> Vec<W
         linter.step(step);
     }
     linter.default_args();
+    linter.definitions();
     linter.found
 }
 
@@ -213,10 +233,14 @@ impl Linter<'_> {
         let keyword = words.first().copied().unwrap_or_default();
         let joint = words.iter().rev().nth(1).copied().unwrap_or_default();
         let is_upper = |word: &str| word == word.to_ascii_uppercase();
-        if stage.name.is_some()
-            && joint.eq_ignore_ascii_case("as")
-            && is_upper(joint) != is_upper(keyword)
-        {
+        let is_lower = |word: &str| word == word.to_ascii_lowercase();
+        // A keyword of both cases is the matter of another rule.
+        let fits = match (is_lower(keyword), is_upper(keyword)) {
+            (true, _) => is_lower(joint),
+            (_, true) => is_upper(joint),
+            _ => true,
+        };
+        if stage.name.is_some() && joint.eq_ignore_ascii_case("as") && !fits {
             let message = format!("'{joint}' and '{keyword}' keywords' casing do not match");
             self.warn(Rule::FromAsCasing, message, stage.span);
         }
@@ -262,8 +286,6 @@ impl Linter<'_> {
                 let message = "Maintainer instruction is deprecated in favor of using label";
                 self.warn(Rule::MaintainerDeprecated, message.to_owned(), step.span);
             }
-            Instruction::Cmd(Command::Shell(_)) => self.shell_form("CMD", step.span),
-            Instruction::Entrypoint(Command::Shell(_)) => self.shell_form("ENTRYPOINT", step.span),
             Instruction::Env(pairs) => {
                 for pair in pairs {
                     self.secret("ENV", &pair.name, step.span);
@@ -284,13 +306,6 @@ impl Linter<'_> {
         }
     }
 
-    fn shell_form(&mut self, keyword: &str, span: Span) {
-        let message = format!(
-            "JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
-        );
-        self.warn(Rule::JSONArgsRecommended, message, span);
-    }
-
     fn legacy(&mut self, keyword: &str, is_legacy: bool, span: Span) {
         if is_legacy {
             let message = format!(
@@ -309,6 +324,42 @@ impl Linter<'_> {
                 "Do not use ARG or ENV instructions for sensitive data ({keyword} {name:?})"
             );
             self.warn(Rule::SecretsUsedInArgOrEnv, message, span);
+        }
+    }
+
+    /// Comments right above what they do not describe.
+    fn definitions(&mut self) {
+        for (at, node) in self.file.nodes.iter().enumerate() {
+            let Some(comment) = node.comments.last() else {
+                continue;
+            };
+            let keyword = node.keyword.to_ascii_uppercase();
+            let names: Vec<String> = match keyword.as_str() {
+                "FROM" => {
+                    let before = &self.file.nodes[..at];
+                    let is_from = |node: &&Node| node.keyword.eq_ignore_ascii_case("FROM");
+                    let stage = &self.file.stages[before.iter().filter(is_from).count()];
+                    stage.name.iter().cloned().collect()
+                }
+                "ARG" => {
+                    let words = node.text.split_whitespace();
+                    let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+                    words.map(name).collect()
+                }
+                _ => continue,
+            };
+            let first = comment.split(' ').next().unwrap_or_default();
+            if names.is_empty() || names.iter().any(|name| name == first) {
+                continue;
+            }
+            let example = match &names[..] {
+                [sole] => sole,
+                _ => "<arg_key>",
+            };
+            let message = format!(
+                "Comment for {keyword} should follow the format: `# {example} <description>`"
+            );
+            self.warn(Rule::InvalidDefinitionDescription, message, node.span);
         }
     }
 
@@ -347,35 +398,39 @@ impl Linter<'_> {
     }
 }
 
-/// What `# check=` leaves of the warnings; an error if it makes errors of them.
-pub(crate) fn selected(file: &Dockerfile, warnings: Vec<Warning>) -> Result<Vec<Warning>> {
-    let mut skipped: Vec<String> = Vec::new();
-    let mut is_error = false;
-    for part in file
-        .directives
-        .check
-        .iter()
-        .flat_map(|text| text.split(';'))
-    {
-        match part.trim().split_once('=') {
-            Some(("skip", rules)) => {
-                skipped.extend(
-                    rules
-                        .split(',')
-                        .map(|rule| rule.trim().to_ascii_lowercase()),
-                );
-            }
-            Some(("error", value)) => {
-                is_error = crate::dockerfile::boolean(value.trim()).unwrap_or(false);
-            }
-            _ => {}
-        }
-    }
-    let all = skipped.iter().any(|rule| rule == "all");
-    let keeps = |warning: &Warning| !all && !skipped.contains(&warning.rule.to_ascii_lowercase());
-    let kept: Vec<Warning> = warnings.into_iter().filter(keeps).collect();
+/// The build argument that says which warnings are wanted, whatever stands at the top of the file.
+const ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
+/// What is wanted of the warnings; an error if they are wanted to be one.
+pub(crate) fn selected(input: &Input<'_>, warnings: Vec<Warning>) -> Result<Vec<Warning>> {
+    let file = input.file;
+    let given = input.request.args.get(ARGUMENT);
+    let (origin, text) = match (given, &file.directives.check) {
+        (Some(text), _) => (ARGUMENT, text.as_str()),
+        (None, check) => ("check options", check.as_deref().unwrap_or_default()),
+    };
+    let options = Options::parse(text);
+    let options =
+        options.map_err(|why| Error::invalid(format!("failed to parse {origin}: {why}"), None))?;
+    let commented = file.nodes.iter().filter(|node| !node.comments.is_empty());
+    let commented: HashMap<(String, Span), &Node> = commented
+        .map(|node| {
+            let place = input.place(node.span);
+            ((place.file, place.span), node)
+        })
+        .collect();
+    let wants = |warning: &Warning| {
+        let place = (warning.place.file.clone(), warning.place.span);
+        let comments = commented.get(&place);
+        let comments = comments.map_or(&[][..], |node| &node.comments);
+        let is_experimental = Rule::is_experimental(&warning.rule);
+        options
+            .with_comments(comments)
+            .wants(&warning.rule, is_experimental)
+    };
+    let kept: Vec<Warning> = warnings.into_iter().filter(wants).collect();
     match kept.first() {
-        Some(first) if is_error => {
+        Some(first) if options.is_error => {
             let message = format!(
                 "lint violation found for rules: {} ({}, line {})",
                 first.rule,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use hull_oci::Platform;
 
 use crate::cache::CacheOrigin;
+use crate::dockerfile::boolean;
+use crate::error::{Error, Result};
 use crate::tree::Tree;
 
 /// A build.
@@ -256,6 +258,35 @@ impl BuildRequest {
             allow_include: false,
             cache_from: Vec::new(),
         }
+    }
+}
+
+/// The argument by which the result of one platform has the form of several.
+const MULTI_PLATFORM: &str = "BUILDKIT_MULTI_PLATFORM";
+
+impl BuildRequest {
+    /// Whether the result has the form of several platforms: an index, a directory for each.
+    pub(crate) fn is_many(&self) -> Result<bool> {
+        let has_many = self.platforms.len() > 1;
+        let Some(text) = self
+            .args
+            .get(MULTI_PLATFORM)
+            .filter(|text| !text.is_empty())
+        else {
+            return Ok(has_many);
+        };
+        let wanted = boolean(text);
+        let wanted = wanted.ok_or_else(|| {
+            Error::invalid(
+                format!("invalid boolean value for {MULTI_PLATFORM}: {text}"),
+                None,
+            )
+        })?;
+        if has_many && !wanted {
+            let message = format!("{MULTI_PLATFORM}={text}, and several platforms are asked for");
+            return Err(Error::invalid(message, None));
+        }
+        Ok(wanted)
     }
 }
 

@@ -141,7 +141,11 @@ impl Attributes {
             matching.collect()
         };
         let context_key = or("contextkey", "context");
-        let build_args = with_prefix("build-arg:");
+        let mut build_args = with_prefix("build-arg:");
+        if let Some(many) = given.get("multi-platform") {
+            let name = "BUILDKIT_MULTI_PLATFORM".to_owned();
+            build_args.entry(name).or_insert_with(|| many.clone());
+        }
         let epoch = given
             .get("source-date-epoch")
             .or(build_args.get("SOURCE_DATE_EPOCH"));
@@ -192,7 +196,7 @@ fn check_frontend(frontend: &str, given: &HashMap<String, String>) -> Result<(),
     let source = given.get("source").map_or("", String::as_str);
     let known = match frontend {
         DOCKERFILE => true,
-        GATEWAY => is_dockerfile_image(source),
+        GATEWAY => hull_build::frontend::is_built_in(source),
         _ => false,
     };
     let named = if frontend == GATEWAY {
@@ -203,17 +207,6 @@ fn check_frontend(frontend: &str, given: &HashMap<String, String>) -> Result<(),
     known
         .then_some(())
         .ok_or_else(|| AttributeError::Frontend(named.to_owned()))
-}
-
-/// `docker/dockerfile` and its relatives, in any version.
-fn is_dockerfile_image(reference: &str) -> bool {
-    let reference = reference.split('@').next().unwrap_or_default();
-    let name = reference.strip_prefix("docker.io/").unwrap_or(reference);
-    let name = name.split(':').next().unwrap_or_default();
-    matches!(
-        name,
-        "docker/dockerfile" | "docker/dockerfile-upstream" | "moby/dockerfile"
-    )
 }
 
 fn question(request: &str) -> Option<Question> {

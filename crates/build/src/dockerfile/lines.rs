@@ -32,25 +32,29 @@ const WITH_HEREDOCS: [&str; 3] = ["ADD", "COPY", "RUN"];
 /// Takes a file apart.
 pub(crate) fn split(text: &str) -> Result<Lines, Located<SyntaxError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let directives = directives(text)?;
-    let mut reader = Reader {
-        lines: text.lines().collect(),
-        at: 0,
-        escape: directives.escape,
-        empty_continuations: Vec::new(),
-    };
-    let mut nodes = Vec::new();
-    while let Some(node) = reader.next_node()? {
-        nodes.push(node);
-    }
-    if nodes.is_empty() {
+    let lines = Reader::new(text, directives(text)?).all()?;
+    if lines.nodes.is_empty() {
         return Err(SyntaxError::Empty.at(Span::line(1)));
     }
-    Ok(Lines {
-        directives,
-        nodes,
-        empty_continuations: reader.empty_continuations,
-    })
+    Ok(lines)
+}
+
+/// Takes a file apart that stands in another one, of which nothing is an escape but `escape`. Its lines are
+/// counted on from `before`.
+pub(crate) fn split_included(
+    text: &str,
+    escape: char,
+    before: usize,
+) -> Result<Lines, Located<SyntaxError>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let directives = Directives {
+        syntax: None,
+        escape,
+        check: None,
+    };
+    let mut reader = Reader::new(text, directives);
+    reader.before = before;
+    reader.all()
 }
 
 /// Reads the directives: `# key=value` before anything else.
@@ -121,11 +125,37 @@ fn foreign_syntax(text: &str) -> Option<String> {
 struct Reader<'a> {
     lines: Vec<&'a str>,
     at: usize,
+    /// Lines that count before the first.
+    before: usize,
     escape: char,
+    directives: Directives,
     empty_continuations: Vec<Span>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, directives: Directives) -> Self {
+        Self {
+            lines: text.lines().collect(),
+            at: 0,
+            before: 0,
+            escape: directives.escape,
+            directives,
+            empty_continuations: Vec::new(),
+        }
+    }
+
+    fn all(mut self) -> Result<Lines, Located<SyntaxError>> {
+        let mut nodes = Vec::new();
+        while let Some(node) = self.next_node()? {
+            nodes.push(node);
+        }
+        Ok(Lines {
+            directives: self.directives,
+            nodes,
+            empty_continuations: self.empty_continuations,
+        })
+    }
+
     fn next_node(&mut self) -> Result<Option<Node>, Located<SyntaxError>> {
         let mut comments = Vec::new();
         while let Some(line) = self.lines.get(self.at) {
@@ -143,11 +173,11 @@ impl Reader<'_> {
     }
 
     fn instruction(&mut self, comments: Vec<String>) -> Result<Node, Located<SyntaxError>> {
-        let first = self.at + 1;
+        let first = self.before + self.at + 1;
         let (text, is_continued_empty) = self.logical_line();
         let mut span = Span {
             first,
-            last: self.at,
+            last: self.before + self.at,
         };
         if is_continued_empty {
             self.empty_continuations.push(span);
@@ -223,7 +253,7 @@ impl Reader<'_> {
                 line
             };
             if plain == heredoc.name {
-                span.last = self.at;
+                span.last = self.before + self.at;
                 return Ok(());
             }
             heredoc.content.push_str(plain);

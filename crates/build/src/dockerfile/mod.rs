@@ -16,14 +16,15 @@ pub use instruction::{
 pub use lines::Directives;
 pub use words::{Command, Pair};
 
-pub(crate) use flags::boolean;
+pub(crate) use flags::{boolean, near};
+pub(crate) use lines::{Lines, split, split_included};
 pub(crate) use read::{device_of, mount_of};
 pub(crate) use words::{heredoc, quoted as quoted_words};
 
 use crate::error::{Located, SyntaxError};
 
 /// Lines of a file, counted from 1; both ends belong to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct Span {
     /// The first line.
     pub first: usize,
@@ -92,7 +93,11 @@ pub struct Dockerfile {
 
 /// Parses a file.
 pub fn parse(text: &str) -> Result<Dockerfile, Located<SyntaxError>> {
-    let lines = lines::split(text)?;
+    parse_lines(split(text)?)
+}
+
+/// Reads what was taken apart.
+pub(crate) fn parse_lines(lines: Lines) -> Result<Dockerfile, Located<SyntaxError>> {
     let escape = lines.directives.escape;
     let mut file = Dockerfile {
         directives: lines.directives,
@@ -121,7 +126,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, Located<SyntaxError>> {
 
 /// Parses an `ONBUILD` trigger of a base image, or any single line.
 pub(crate) fn parse_line(text: &str) -> Result<Step, Located<SyntaxError>> {
-    let lines = lines::split(text)?;
+    let lines = split(text)?;
     let node = &lines.nodes[0];
     Ok(Step {
         instruction: read::instruction_of(node, lines.directives.escape)?,

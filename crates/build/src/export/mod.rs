@@ -130,9 +130,9 @@ impl Built {
     }
 
     /// The files of all platforms, each with the directory it is to lie in: `linux_arm64`. With one
-    /// platform (unless `split` says so) it is nameless: the result itself.
+    /// platform (unless `split` or the build says so) it is nameless: the result itself.
     pub fn roots(&self, builder: &Builder, split: Option<bool>) -> Result<Vec<(String, Root)>> {
-        let is_split = split.unwrap_or(self.platforms.len() > 1);
+        let is_split = split.unwrap_or(self.is_many);
         if !is_split && self.platforms.len() > 1 {
             let message = "the files of several platforms cannot lie in one directory: leave \
                            platform-split out, or build for one platform";
@@ -182,7 +182,7 @@ impl Built {
             teller.status("exporting attestations", 0, 0, started, true);
         }
         let words = annotation::at(&output.annotations, AnnotationPlace::Index, None);
-        if let [sole] = &manifests[..] {
+        if let ([sole], false) = (&manifests[..], self.is_many) {
             if words.is_empty() {
                 return Ok(sole.clone());
             }

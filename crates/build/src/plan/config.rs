@@ -20,12 +20,14 @@ pub(super) fn apply(
     let span = step.span;
     match instruction {
         Instruction::Cmd(command) => {
+            shell_form(planner, state, "CMD", command, step);
             let words = in_shell(state, command);
             state.push(format!("CMD {}", json(&words)), None);
             state.config.config.cmd = Some(words);
             state.has_own_cmd = true;
         }
         Instruction::Entrypoint(command) => {
+            shell_form(planner, state, "ENTRYPOINT", command, step);
             let words = in_shell(state, command);
             state.push(format!("ENTRYPOINT {}", json(&words)), None);
             state.config.config.entrypoint = Some(words);
@@ -73,6 +75,23 @@ pub(super) fn apply(
         | Instruction::Workdir(_) => unreachable!("these are applied by stage::apply"),
     }
     Ok(())
+}
+
+/// Warns of a shell that comes between a container's signals and its program, unless one was chosen.
+fn shell_form(
+    planner: &mut Planner<'_>,
+    state: &StageState,
+    keyword: &str,
+    command: &Command,
+    step: &Step,
+) {
+    let is_chosen = state.config.config.shell.iter().flatten().next().is_some();
+    if matches!(command, Command::Shell(_)) && !is_chosen {
+        let message = format!(
+            "JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
+        );
+        planner.warn(Rule::JSONArgsRecommended, message, step.span);
+    }
 }
 
 fn labels(

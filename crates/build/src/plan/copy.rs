@@ -10,6 +10,7 @@ use crate::dockerfile::{Copy, Span, Step, heredoc};
 use crate::error::Result;
 use crate::expand::Expander;
 use crate::git::is_repository;
+use crate::lint::Rule;
 use crate::request::NamedContext;
 
 /// The name of the main context.
@@ -168,6 +169,9 @@ fn sources(
             return Err(planner.input.error(step.span, message));
         }
         let origin = origin(planner, walk, state, copy.from.as_deref(), step.span)?;
+        if copy.from.is_none() {
+            note_ignored(planner, copy, &word, step.span);
+        }
         match all.last_mut() {
             Some(source) if source.origin == origin => source.paths.push(word),
             _ => all.push(CopySource {
@@ -177,6 +181,20 @@ fn sources(
         }
     }
     Ok(all)
+}
+
+/// Warns of a source that the context does not show. Where some of what is left out is taken back, only a
+/// look at the files would tell.
+fn note_ignored(planner: &mut Planner<'_>, copy: &Copy, word: &str, span: Span) {
+    let path = absolute("/", word);
+    let path = path.trim_matches('/');
+    let is_hidden = planner.ignore.ignores(std::path::Path::new(path));
+    if path.is_empty() || planner.ignore.has_exceptions() || !is_hidden {
+        return;
+    }
+    let verb = if copy.is_add { "Add" } else { "Copy" };
+    let message = format!("Attempting to {verb} file {path:?} that is excluded by .dockerignore");
+    planner.warn(Rule::CopyIgnoredFile, message, span);
 }
 
 fn plain(origin: Origin) -> CopySource {

@@ -22,6 +22,7 @@ use hull_oci::{ImageConfig, Platform};
 
 use crate::dockerfile::{Dockerfile, Span};
 use crate::error::{Error, Place, Result};
+use crate::include::Texts;
 use crate::progress::Warning;
 use crate::request::BuildRequest;
 
@@ -229,8 +230,8 @@ pub struct Input<'a> {
     pub bases: &'a dyn Bases,
     /// The platform of this host.
     pub host: Platform,
-    /// Which paths of which context are ignored, for the linter.
-    pub text: Arc<str>,
+    /// Where its lines stand.
+    pub texts: Texts,
 }
 
 /// Plans.
@@ -263,18 +264,26 @@ fn planned(input: &Input<'_>, targets: &[usize]) -> Result<Plan> {
         images: BTreeMap::new(),
         many_platforms: platforms.len() > 1,
         bytes: 0,
+        ignore: hull_context::Ignore::parse(&input.request.ignore)?,
     };
     let mut results = Vec::new();
     for platform in platforms {
         results.push(stages::walk(&mut planner, targets, platform)?);
     }
     let mut warnings = planner.warnings;
-    warnings.sort_by_key(|warning| warning.place.span);
+    // Those of the Dockerfile first, each file's in the order of its lines.
+    let rank = |place: &Place| {
+        (
+            place.file != input.request.dockerfile_name,
+            place.file.clone(),
+        )
+    };
+    warnings.sort_by_key(|warning| (rank(&warning.place), warning.place.span));
     warnings.dedup();
     Ok(Plan {
         vertices: planner.vertices,
         results,
-        warnings: crate::lint::selected(input.file, warnings)?,
+        warnings: crate::lint::selected(input, warnings)?,
     })
 }
 
@@ -288,6 +297,8 @@ pub(crate) struct Planner<'a> {
     many_platforms: bool,
     /// What environments and histories take.
     bytes: usize,
+    /// What the main context leaves out, for the linter.
+    ignore: hull_context::Ignore,
 }
 
 impl Planner<'_> {
@@ -331,11 +342,7 @@ impl Planner<'_> {
 impl Input<'_> {
     /// The place of these lines.
     pub(crate) fn place(&self, span: Span) -> Place {
-        Place {
-            file: self.request.dockerfile_name.clone(),
-            span,
-            text: Arc::clone(&self.text),
-        }
+        self.texts.place(span)
     }
 
     /// An error at these lines.

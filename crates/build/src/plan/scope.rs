@@ -75,6 +75,12 @@ impl Globals {
         self.declared.contains_key(name)
     }
 
+    /// All names that mean something before the first `FROM`.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let all = self.declared.keys().chain(self.automatic.keys());
+        all.map(String::as_str)
+    }
+
     /// The value for an `ARG` in a stage that gives none itself.
     pub(crate) fn inherited(&self, name: &str) -> Option<String> {
         self.declared
@@ -160,6 +166,13 @@ impl Scope {
             .filter(|(name, _)| !covered(name))
             .filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)))
             .collect()
+    }
+
+    /// The names that have a value.
+    pub(crate) fn valued(&self) -> impl Iterator<Item = &str> {
+        let args = self.args.iter().filter(|(_, value)| value.is_some());
+        let env = self.env.iter().map(|(name, _)| name.as_str());
+        env.chain(args.map(|(name, _)| name.as_str()))
     }
 
     /// Whether the name means something here, with a value or not.

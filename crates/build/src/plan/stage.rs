@@ -6,7 +6,7 @@ use hull_oci::{ContainerConfig, ImageConfig, Platform};
 
 use super::scope::{Globals, Scope};
 use super::{Base, HistoryStep, Op, Planner, Vertex, absolute, config, copy, run, stages};
-use crate::dockerfile::{ArgDeclaration, Instruction, Pair, Span, Stage, Step, parse_line};
+use crate::dockerfile::{ArgDeclaration, Instruction, Pair, Span, Stage, Step, near, parse_line};
 use crate::error::Result;
 use crate::expand::Expander;
 use crate::lint::Rule;
@@ -44,6 +44,8 @@ pub(crate) struct StageState {
     step: usize,
     steps: usize,
     pub(crate) no_cache: bool,
+    /// Whether a `WORKDIR` stands in this file: what a base image says may change.
+    workdir_set: bool,
 }
 
 /// Bytes of environments and histories of all steps.
@@ -162,6 +164,7 @@ fn begin(planner: &mut Planner<'_>, walk: &mut Walk, index: usize) -> Result<Sta
         step: 0,
         steps: 1 + stage.steps.iter().filter(|step| makes_vertex(step)).count(),
         no_cache: is_uncached(planner, stage, index),
+        workdir_set: false,
     };
     let image = stages::expanded_image(input, &walk.globals, stage)?;
     note_undefined(planner, walk, stage);
@@ -366,7 +369,9 @@ fn note_undefined(planner: &mut Planner<'_>, walk: &Walk, stage: &Stage) {
         if walk.globals.declares(&name) {
             continue;
         }
-        let message = format!("FROM argument '{name}' is not declared");
+        let near = near(&name, walk.globals.names())
+            .map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+        let message = format!("FROM argument '{name}' is not declared{near}");
         planner.warn(Rule::UndefinedArgInFrom, message, stage.span);
     }
 }
@@ -412,7 +417,10 @@ impl Planner<'_> {
         let expanded = expanded.map_err(|error| self.input.error(span, error.to_string()))?;
         for name in &expanded.unset {
             if !state.scope.knows(name) {
-                let message = format!("Usage of undefined variable '${name}'");
+                let known = state.scope.valued();
+                let near = near(name, known)
+                    .map_or(String::new(), |near| format!(" (did you mean ${near}?)"));
+                let message = format!("Usage of undefined variable '${name}'{near}");
                 self.warn(Rule::UndefinedVar, message, span);
             }
         }
@@ -481,12 +489,13 @@ fn workdir(
         let message = "WORKDIR requires a path: its variables are all empty";
         return Err(planner.input.error(step.span, message));
     }
-    if !path.starts_with('/') && state.config.config.working_dir.is_empty() {
+    if !path.starts_with('/') && !state.workdir_set {
         let message = format!(
             "Relative workdir {path:?} can have unexpected results if the base image changes"
         );
         planner.warn(Rule::WorkdirRelativePath, message, step.span);
     }
+    state.workdir_set = true;
     let path = absolute(state.working_dir(), &path);
     let path = match path.trim_end_matches('/') {
         "" => "/".to_owned(),

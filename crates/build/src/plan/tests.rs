@@ -16,6 +16,12 @@ impl Bases for Images {
         };
         config.config.env = vec!["PATH=/bin".to_owned(), "BASE=yes".to_owned()];
         config.config.cmd = Some(vec!["sh".to_owned()]);
+        if reference == "foreign" {
+            config.architecture = "s390x".to_owned();
+        }
+        if reference == "works" {
+            config.config.working_dir = "/work".to_owned();
+        }
         if reference == "trigger" {
             config.config.on_build = Some(vec!["RUN echo triggered".to_owned()]);
         }
@@ -45,7 +51,7 @@ fn planned(text: &str, change: impl FnOnce(&mut BuildRequest)) -> Result<Plan> {
         request: &request,
         bases: &Images,
         host: Platform::new("linux", "amd64", ""),
-        text: text.into(),
+        texts: Texts::of("Dockerfile", text),
     })
 }
 
@@ -275,6 +281,145 @@ fn the_linter_tells_what_it_thinks() {
     assert!(quiet.warnings.is_empty());
     let strict = planned("# check=error=true\nFROM a\nMAINTAINER m", |_| {});
     assert!(strict.is_err());
+    let loose = planned("# check=error=true\nFROM a\nMAINTAINER m", |request| {
+        let name = "BUILDKIT_DOCKERFILE_CHECK".to_owned();
+        request
+            .args
+            .insert(name, "skip=JSONArgsRecommended".to_owned());
+    });
+    assert_eq!(loose.unwrap().warnings.len(), 1);
+    let odd = planned("# check=skipp=x\nFROM a\n", |_| {}).unwrap_err();
+    assert!(odd.to_string().contains("invalid check option"), "{odd}");
+}
+
+/// What the linter says of a file: the line, the rule, the words.
+fn lints(text: &str, change: impl FnOnce(&mut BuildRequest)) -> Vec<(usize, String, String)> {
+    let warnings = planned(text, change).unwrap().warnings.into_iter();
+    let told = |warning: Warning| (warning.place.first(), warning.rule, warning.message);
+    warnings.map(told).collect()
+}
+
+#[test]
+fn each_rule_has_its_case() {
+    let cases: [(&str, &str, &str); 15] = [
+        // A line that goes on, and then nothing.
+        (
+            "FROM a\nRUN x \\\n\n  y\n",
+            "2 NoEmptyContinuation",
+            "Empty continuation line",
+        ),
+        (
+            "FROM a AS scratch\n",
+            "1 ReservedStageName",
+            "reserved stage \"scratch\"",
+        ),
+        (
+            "FROM a AS Context\n",
+            "1 ReservedStageName",
+            "reserved stage \"context\"",
+        ),
+        (
+            "FROM a$nothing\n",
+            "1 UndefinedArgInFrom",
+            "FROM argument 'nothing' is not declared",
+        ),
+        (
+            "ARG VERSION=1\nFROM a:$VERSOIN\n",
+            "2 UndefinedArgInFrom",
+            "did you mean VERSION?",
+        ),
+        (
+            "FROM foreign\n",
+            "1 InvalidBaseImagePlatform",
+            "with platform \"linux/s390x\", expected \"linux/amd64\"",
+        ),
+        (
+            "FROM --platform=$TARGETPLATFORM a\n",
+            "1 RedundantTargetPlatform",
+            "predefined $TARGETPLATFORM",
+        ),
+        (
+            "ARG TAG\nFROM a:$TAG\n",
+            "2 InvalidDefaultArgInFrom",
+            "Default value for ARG a:$TAG",
+        ),
+        ("FROM a\nEXPOSE 80/TCP\n", "2 ExposeProtoCasing", "'80/TCP'"),
+        (
+            "FROM a\nEXPOSE 127.0.0.1:80:80\n",
+            "2 ExposeInvalidFormat",
+            "'127.0.0.1:80:80'",
+        ),
+        (
+            "FROM a\nCOPY hidden/x /\n",
+            "2 CopyIgnoredFile",
+            "Attempting to Copy file \"hidden/x\"",
+        ),
+        (
+            "FROM a\nADD ./hidden /\n",
+            "2 CopyIgnoredFile",
+            "Attempting to Add file \"hidden\"",
+        ),
+        (
+            "FROM a\nENV TOOL=x\nRUN --mount=type=tmpfs,target=$TOLO/x y\n",
+            "3 UndefinedVar",
+            "(did you mean $TOOL?)",
+        ),
+        // Whatever the image says: it may say something else tomorrow.
+        (
+            "FROM works\nWORKDIR x\nWORKDIR y\n",
+            "2 WorkdirRelativePath",
+            "Relative workdir \"x\"",
+        ),
+        (
+            "# check=experimental=all\n\n# wrong\nFROM a AS b\n",
+            "4 InvalidDefinitionDescription",
+            "`# b <description>`",
+        ),
+    ];
+    for (text, rule, words) in cases {
+        let said = lints(text, |request| {
+            request.ignore = "hidden".to_owned();
+            if text.contains(":$TAG") {
+                request.args.insert("TAG".to_owned(), "1".to_owned());
+            }
+        });
+        let fits = |(line, name, message): &(usize, String, String)| {
+            format!("{line} {name}") == rule && message.contains(words)
+        };
+        assert!(said.iter().any(fits), "{text}: {said:?}");
+        // The rule, its page, and what it is about.
+        let said = said
+            .iter()
+            .filter(|(_, name, _)| rule.ends_with(name.as_str()));
+        assert_eq!(said.count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn what_is_meant_is_not_warned_of() {
+    for text in [
+        // Who chose a shell wants it.
+        "FROM a\nSHELL [\"/bin/bash\", \"-c\"]\nCMD x\n",
+        "FROM a\nWORKDIR /x\nWORKDIR y\n",
+        "FROM a AS one\nWORKDIR /x\nFROM one\nWORKDIR y\n",
+        "FROM a\nCOPY . /\nCOPY --from=b hidden /\n",
+        "# check=experimental=all\n\n# b builds\nFROM a AS b\n\n# x, y\nRUN x\n",
+        "# b builds, and nobody asked\nFROM a AS c\n",
+        "FROM a\n# check=skip=MaintainerDeprecated\nMAINTAINER m\n",
+        "From a as b\nFrom b AS c\n# check=skip=all\nRun x\n",
+    ] {
+        let said = lints(text, |request| request.ignore = "hidden".to_owned());
+        let said: Vec<_> = said
+            .iter()
+            .filter(|(_, name, _)| name != "ConsistentInstructionCasing")
+            .collect();
+        assert!(said.is_empty(), "{text}: {said:?}");
+    }
+    // What is taken back may be in it.
+    let said = lints("FROM a\nCOPY hidden /\n", |request| {
+        request.ignore = "hidden\n!hidden/shown".to_owned();
+    });
+    assert!(said.is_empty(), "{said:?}");
 }
 
 #[test]
