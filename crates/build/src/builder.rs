@@ -12,7 +12,7 @@ use hull_oci::{ImageConfig, Platform, chain_ids};
 use jiff::Timestamp;
 
 use crate::cache::import::Reading;
-use crate::cache::{Budget, Cache, CacheFilter, CachePruned, CacheUsage, Imports};
+use crate::cache::{Budget, Cache, CacheFilter, CachePruned, CacheUsage, Imports, Policy};
 use crate::cancel::Cancel;
 use crate::dockerfile::Dockerfile;
 use crate::error::{Error, Result};
@@ -24,9 +24,6 @@ use crate::progress::{Event, Progress, Teller, Warning};
 use crate::request::{BuildRequest, NamedContext};
 use crate::solve::{KeyLocks, Solved, Solver, Sources};
 use crate::tree::Trees;
-
-/// Bytes the cache may take before the longest unused goes, unless configured otherwise.
-pub const CACHE_BYTES_DEFAULT: u64 = 20 << 30;
 
 /// How often it is looked how much cache mounts and contexts take: all of their files must be.
 const LOOK_INTERVAL: Duration = Duration::from_secs(600);
@@ -41,7 +38,8 @@ pub struct Builder {
     locks: KeyLocks,
     directory: PathBuf,
     pub(crate) run_dir: PathBuf,
-    cache_bytes: u64,
+    /// What of the cache goes by itself.
+    policies: Vec<Policy>,
     /// When it was last looked how much cache mounts and contexts take, and the bytes.
     others: Mutex<Option<(Instant, u64)>>,
     serial: AtomicU64,
@@ -92,12 +90,14 @@ pub(crate) struct BuiltStep {
 }
 
 impl Builder {
-    /// The builder with its state in `<data-root>/build`, and its passing files in `run_dir`.
+    /// The builder with its state in `<data-root>/build`, and its passing files in `run_dir`. By the
+    /// `policies` parts of its cache go; without one nothing does.
     pub fn open(
         data_root: &Path,
         run_dir: &Path,
         store: Arc<Store>,
         host: Arc<dyn Host>,
+        policies: Vec<Policy>,
     ) -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         let dir = data_root.join("build");
@@ -119,7 +119,7 @@ impl Builder {
             locks: KeyLocks::default(),
             directory: dir,
             run_dir: run_dir.to_owned(),
-            cache_bytes: CACHE_BYTES_DEFAULT,
+            policies,
             others: Mutex::default(),
             serial: AtomicU64::new(0),
         })
@@ -128,6 +128,13 @@ impl Builder {
     /// Where its state is.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// How much of the cache may stay by each of its rules: also what images use, and the budget.
+    pub fn budgets(&self) -> Vec<(bool, Budget)> {
+        let disk = self.cache.disk().unwrap_or(0);
+        let budget = |policy: &Policy| (policy.all, policy.budget(disk));
+        self.policies.iter().map(budget).collect()
     }
 
     /// Clients' directories.
@@ -282,28 +289,29 @@ impl Builder {
             // Somebody is about it.
             return Ok(());
         };
-        let others = match *others {
-            Some((when, bytes)) if when.elapsed() < LOOK_INTERVAL => bytes,
+        let (others, is_due) = match *others {
+            Some((when, bytes)) if when.elapsed() < LOOK_INTERVAL => (bytes, false),
             _ => {
                 let usage = self.usage()?.records.into_iter();
                 let bytes = usage.filter(|record| record.kind != "regular");
                 let bytes = bytes.map(|record| record.bytes).sum();
                 *others = Some((Instant::now(), bytes));
-                bytes
+                (bytes, true)
             }
         };
-        if self.cache.step_bytes()?.saturating_add(others) <= self.cache_bytes {
-            return Ok(());
+        let disk = self.cache.disk()?;
+        for policy in &self.policies {
+            let filter = policy.filter(disk);
+            let budget = filter.budget;
+            let has_most = budget.used_max > 0 || budget.free_min == 0 && budget.reserved > 0;
+            let most = budget.used_max.max(budget.reserved);
+            let is_over = self.cache.step_bytes()?.saturating_add(others) > most;
+            // What is free on the disk, and what is old, is looked at only now and then.
+            let is_rare = !has_most || budget.free_min > 0 || policy.unused_for.is_some();
+            if has_most && is_over || is_rare && is_due {
+                self.cache.prune(&filter, &self.trees)?;
+            }
         }
-        let filter = CacheFilter {
-            all: true,
-            budget: Budget {
-                used_max: self.cache_bytes,
-                ..Budget::default()
-            },
-            ..CacheFilter::default()
-        };
-        self.cache.prune(&filter, &self.trees)?;
         Ok(())
     }
 

@@ -48,7 +48,7 @@ mod http;
 mod include;
 mod remote;
 
-pub use builder::{Builder, Built, BuiltPlatform, CACHE_BYTES_DEFAULT};
+pub use builder::{Builder, Built, BuiltPlatform};
 pub use cancel::Cancel;
 pub use error::{Error, Located, Place, Result, SyntaxError};
 pub use host::{Device, Finished, Host, HostError, RunMount, RunOutput, RunRequest};

@@ -98,7 +98,8 @@ impl Front {
     pub(crate) async fn worker_record(&self) -> WorkerRecord {
         let lender = Arc::clone(&self.lender);
         let devices = tokio::task::spawn_blocking(move || lender.devices()).await;
-        self.worker.record(devices.unwrap_or_default())
+        let budgets = self.builder.budgets();
+        self.worker.record(devices.unwrap_or_default(), budgets)
     }
 
     /// The clients that offer something.

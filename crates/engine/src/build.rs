@@ -29,6 +29,7 @@ use tokio::runtime::Handle as Runtime;
 use crate::{
     Engine, actor,
     actor::Order,
+    binfmt,
     cdi::{Catalogue, Listed},
     container::{remove::RemoveOptions, wait::WaitFor},
     error::{Attempt, Error, Result},
@@ -74,7 +75,9 @@ impl Engine {
         };
         let run_dir = services.paths.builds();
         let images = Arc::clone(&services.images);
-        let builder = Builder::open(services.paths.data(), &run_dir, images, Arc::new(host))
+        let policies = services.config.build_cache.clone();
+        let data = services.paths.data();
+        let builder = Builder::open(data, &run_dir, images, Arc::new(host), policies)
             .map_err(|error| Error::Internal(error.to_string()))?;
         Ok(services.builder.get_or_init(|| Arc::new(builder)))
     }
@@ -208,7 +211,7 @@ impl Host for BuildHost {
     }
 
     fn can_run(&self, platform: &Platform) -> bool {
-        Platform::host().rank(platform).is_some() || has_emulator(platform)
+        Platform::host().rank(platform).is_some() || binfmt::has_emulator(platform)
     }
 }
 
@@ -252,20 +255,6 @@ fn credentials(login: &Login) -> Credentials {
         identity_token: login.identity_token.clone(),
         registry_token: login.registry_token.clone(),
     }
-}
-
-/// Whether the kernel hands programs of the platform to an emulator.
-fn has_emulator(platform: &Platform) -> bool {
-    let name = match platform.architecture.as_str() {
-        "arm64" => "aarch64",
-        "386" => "i386",
-        "amd64" => "x86_64",
-        "ppc64le" => "ppc64le",
-        "loong64" => "loongarch64",
-        other => other,
-    };
-    let entry = format!("/proc/sys/fs/binfmt_misc/qemu-{name}");
-    std::fs::read_to_string(entry).is_ok_and(|text| text.starts_with("enabled"))
 }
 
 impl BuildHost {

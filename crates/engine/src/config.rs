@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+pub use hull_build::cache::{Policy as CachePolicy, Space as CacheSpace};
 pub use hull_plugin::Directories as PluginDirectories;
 
 use crate::model::{CgroupNamespace, IpcNamespace, LogConfig, Ulimit};
@@ -53,6 +54,8 @@ pub struct EngineConfig {
     pub cdi_directories: Vec<PathBuf>,
     /// Bytes that images may take; `None`: as many as there are.
     pub storage_budget: Option<u64>,
+    /// What of the build cache goes by itself.
+    pub build_cache: Vec<CachePolicy>,
     /// The daemon's labels, for `info`.
     pub labels: Vec<String>,
     /// Where volume plugins are looked for.

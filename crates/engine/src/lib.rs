@@ -7,6 +7,7 @@ mod engine;
 
 pub mod account;
 pub mod actor;
+mod binfmt;
 pub mod budget;
 pub mod build;
 pub mod cdi;

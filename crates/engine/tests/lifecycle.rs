@@ -51,6 +51,7 @@ fn config(directory: &Path) -> EngineConfig {
         host_gateway: Vec::new(),
         cdi_directories: Vec::new(),
         storage_budget: None,
+        build_cache: Vec::new(),
         labels: Vec::new(),
         plugins: Default::default(),
         plugin_answers_within: Duration::from_secs(5),

@@ -12,6 +12,7 @@ mod filter;
 pub(crate) mod import;
 mod mounts;
 mod origin;
+mod policy;
 mod prune;
 pub(crate) mod record;
 
@@ -30,6 +31,7 @@ pub use filter::Condition;
 pub(crate) use import::Imports;
 pub use mounts::{CacheMount, CacheMounts};
 pub use origin::{CacheOrigin, DOCUMENT_BYTES_MAX, keep};
+pub use policy::{Policy, Space};
 pub use prune::{Budget, CacheFilter, CachePruned, CacheRecord, CacheUsage};
 
 /// Versions of the schema that came before are dropped: a cache may be lost.

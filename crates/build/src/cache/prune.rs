@@ -216,10 +216,20 @@ impl Cache {
 
     /// Bytes that are free on the disk.
     fn free(&self) -> Result<u64> {
+        let disk = self.look_at_disk()?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Bytes of the disk that the cache is on.
+    pub(crate) fn disk(&self) -> Result<u64> {
+        let disk = self.look_at_disk()?;
+        Ok(disk.f_blocks.saturating_mul(disk.f_frsize))
+    }
+
+    fn look_at_disk(&self) -> Result<rustix::fs::StatVfs> {
         let what = || format!("look how full the disk of {} is", self.directory.display());
         let disk = rustix::fs::statvfs(&self.directory);
-        let disk = disk.map_err(|error| Error::host(what(), error))?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        disk.map_err(|error| Error::host(what(), error))
     }
 
     fn remove(&self, record: &CacheRecord, trees: &Trees) -> Result<bool> {

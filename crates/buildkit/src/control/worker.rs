@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use hull_build::cache::Budget;
+
 use crate::proto::{
     llb,
     worker::{BuildkitVersion, CdiDevice, GcPolicy, WorkerRecord},
@@ -42,7 +44,13 @@ impl Worker {
         }
     }
 
-    pub(crate) fn record(&self, devices: Vec<Device>) -> WorkerRecord {
+    /// With the devices that there are, and how much of its cache may stay: also what images use, and the
+    /// budget.
+    pub(crate) fn record(
+        &self,
+        devices: Vec<Device>,
+        budgets: Vec<(bool, Budget)>,
+    ) -> WorkerRecord {
         let device = |device: Device| CdiDevice {
             name: device.name,
             auto_allow: device.auto_allow,
@@ -67,14 +75,22 @@ impl Worker {
             id: self.id.clone(),
             labels,
             platforms: self.platforms.iter().map(|text| platform(text)).collect(),
-            gc_policy: vec![GcPolicy {
-                all: true,
-                max_used_space: i64::try_from(hull_build::CACHE_BYTES_DEFAULT).unwrap_or(i64::MAX),
-                ..GcPolicy::default()
-            }],
+            gc_policy: budgets.into_iter().map(rule).collect(),
             buildkit_version: Some(self.version_record()),
             cdi_devices: devices.into_iter().map(device).collect(),
         }
+    }
+}
+
+/// A rule by which parts of the cache go, as it travels.
+fn rule((all, budget): (bool, Budget)) -> GcPolicy {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    GcPolicy {
+        all,
+        max_used_space: bytes(budget.used_max),
+        min_free_space: bytes(budget.free_min),
+        reserved_space: bytes(budget.reserved),
+        ..GcPolicy::default()
     }
 }
 

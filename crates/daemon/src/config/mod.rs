@@ -7,6 +7,7 @@
 
 mod file;
 mod flags;
+mod gc;
 mod settings;
 mod table;
 mod value;

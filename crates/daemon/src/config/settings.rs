@@ -8,12 +8,13 @@ use std::{
 };
 
 use hull_api::ApiVersion;
+use hull_engine::config::CachePolicy;
 use hull_engine::model::{CgroupNamespace, IpcNamespace, LogConfig, Ulimit};
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    ConfigError,
+    ConfigError, gc,
     table::{Effect, TABLE},
     value::{self, Values},
 };
@@ -54,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) shm_size: i64,
     /// Bytes that images may take.
     pub(crate) storage_budget: Option<u64>,
+    pub(crate) build_cache: Vec<CachePolicy>,
     pub(crate) cgroup_namespace: Option<CgroupNamespace>,
     pub(crate) ipc: IpcNamespace,
     pub(crate) seccomp_profile: Option<String>,
@@ -166,10 +168,12 @@ impl Config {
             .collect()
     }
 
-    /// Whether an option was given; of features, whether any but the one that works here.
+    /// Whether an option was given; of features and of the builder, whether any but the one that works here.
     fn says_more(&self, key: &str) -> bool {
         match (key, self.values.get(key)) {
             ("features", Some(Value::Object(all))) => all.keys().any(|name| name != CDI_FEATURE),
+            // Who grants what is the client's to say.
+            ("builder", Some(Value::Object(all))) => all.keys().any(|name| name != "gc"),
             (_, value) => value.is_some(),
         }
     }
@@ -243,6 +247,7 @@ fn build(values: Values) -> Result<Config, String> {
         ulimits: ulimits(&values)?,
         shm_size: shm_size(&values)?,
         storage_budget: storage_budget(&values)?,
+        build_cache: gc::policies(values.get("builder"))?,
         cgroup_namespace: cgroup_namespace(&values)?,
         ipc: ipc(&values)?,
         seccomp_profile: seccomp_profile(&values)?,
@@ -495,7 +500,7 @@ fn storage_budget(values: &Values) -> Result<Option<u64>, String> {
 }
 
 /// `64m`, `1GiB`, `512`.
-fn bytes(text: &str) -> Result<i64, String> {
+pub(super) fn bytes(text: &str) -> Result<i64, String> {
     let invalid = || format!("invalid size: '{text}'");
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

@@ -194,7 +194,7 @@ pub(super) const TABLE: &[Row] = &[
     row("", "default-init", Text, Nothing, ""),
     row("", "deprecated-key-path", Text, Nothing, ""),
     row("", "allow-nondistributable-artifacts", List, Nothing, ""),
-    row("", "builder", Object, Nothing, ""),
+    row("", "builder", Object, Works, ""),
 ];
 
 /// The option of a flag's name.
