@@ -299,84 +299,86 @@ fn lints(text: &str, change: impl FnOnce(&mut BuildRequest)) -> Vec<(usize, Stri
     warnings.map(told).collect()
 }
 
+/// A file, the line and the rule, and what is said.
+const RULES: [(&str, &str, &str); 15] = [
+    // A line that goes on, and then nothing.
+    (
+        "FROM a\nRUN x \\\n\n  y\n",
+        "2 NoEmptyContinuation",
+        "Empty continuation line",
+    ),
+    (
+        "FROM a AS scratch\n",
+        "1 ReservedStageName",
+        "reserved stage \"scratch\"",
+    ),
+    (
+        "FROM a AS Context\n",
+        "1 ReservedStageName",
+        "reserved stage \"context\"",
+    ),
+    (
+        "FROM a$nothing\n",
+        "1 UndefinedArgInFrom",
+        "FROM argument 'nothing' is not declared",
+    ),
+    (
+        "ARG VERSION=1\nFROM a:$VERSOIN\n",
+        "2 UndefinedArgInFrom",
+        "did you mean VERSION?",
+    ),
+    (
+        "FROM foreign\n",
+        "1 InvalidBaseImagePlatform",
+        "with platform \"linux/s390x\", expected \"linux/amd64\"",
+    ),
+    (
+        "FROM --platform=$TARGETPLATFORM a\n",
+        "1 RedundantTargetPlatform",
+        "predefined $TARGETPLATFORM",
+    ),
+    (
+        "ARG TAG\nFROM a:$TAG\n",
+        "2 InvalidDefaultArgInFrom",
+        "Default value for ARG a:$TAG",
+    ),
+    ("FROM a\nEXPOSE 80/TCP\n", "2 ExposeProtoCasing", "'80/TCP'"),
+    (
+        "FROM a\nEXPOSE 127.0.0.1:80:80\n",
+        "2 ExposeInvalidFormat",
+        "'127.0.0.1:80:80'",
+    ),
+    (
+        "FROM a\nCOPY hidden/x /\n",
+        "2 CopyIgnoredFile",
+        "Attempting to Copy file \"hidden/x\"",
+    ),
+    (
+        "FROM a\nADD ./hidden /\n",
+        "2 CopyIgnoredFile",
+        "Attempting to Add file \"hidden\"",
+    ),
+    (
+        "FROM a\nENV TOOL=x\nRUN --mount=type=tmpfs,target=$TOLO/x y\n",
+        "3 UndefinedVar",
+        "(did you mean $TOOL?)",
+    ),
+    // Whatever the image says: it may say something else tomorrow.
+    (
+        "FROM works\nWORKDIR x\nWORKDIR y\n",
+        "2 WorkdirRelativePath",
+        "Relative workdir \"x\"",
+    ),
+    (
+        "# check=experimental=all\n\n# wrong\nFROM a AS b\n",
+        "4 InvalidDefinitionDescription",
+        "`# b <description>`",
+    ),
+];
+
 #[test]
 fn each_rule_has_its_case() {
-    let cases: [(&str, &str, &str); 15] = [
-        // A line that goes on, and then nothing.
-        (
-            "FROM a\nRUN x \\\n\n  y\n",
-            "2 NoEmptyContinuation",
-            "Empty continuation line",
-        ),
-        (
-            "FROM a AS scratch\n",
-            "1 ReservedStageName",
-            "reserved stage \"scratch\"",
-        ),
-        (
-            "FROM a AS Context\n",
-            "1 ReservedStageName",
-            "reserved stage \"context\"",
-        ),
-        (
-            "FROM a$nothing\n",
-            "1 UndefinedArgInFrom",
-            "FROM argument 'nothing' is not declared",
-        ),
-        (
-            "ARG VERSION=1\nFROM a:$VERSOIN\n",
-            "2 UndefinedArgInFrom",
-            "did you mean VERSION?",
-        ),
-        (
-            "FROM foreign\n",
-            "1 InvalidBaseImagePlatform",
-            "with platform \"linux/s390x\", expected \"linux/amd64\"",
-        ),
-        (
-            "FROM --platform=$TARGETPLATFORM a\n",
-            "1 RedundantTargetPlatform",
-            "predefined $TARGETPLATFORM",
-        ),
-        (
-            "ARG TAG\nFROM a:$TAG\n",
-            "2 InvalidDefaultArgInFrom",
-            "Default value for ARG a:$TAG",
-        ),
-        ("FROM a\nEXPOSE 80/TCP\n", "2 ExposeProtoCasing", "'80/TCP'"),
-        (
-            "FROM a\nEXPOSE 127.0.0.1:80:80\n",
-            "2 ExposeInvalidFormat",
-            "'127.0.0.1:80:80'",
-        ),
-        (
-            "FROM a\nCOPY hidden/x /\n",
-            "2 CopyIgnoredFile",
-            "Attempting to Copy file \"hidden/x\"",
-        ),
-        (
-            "FROM a\nADD ./hidden /\n",
-            "2 CopyIgnoredFile",
-            "Attempting to Add file \"hidden\"",
-        ),
-        (
-            "FROM a\nENV TOOL=x\nRUN --mount=type=tmpfs,target=$TOLO/x y\n",
-            "3 UndefinedVar",
-            "(did you mean $TOOL?)",
-        ),
-        // Whatever the image says: it may say something else tomorrow.
-        (
-            "FROM works\nWORKDIR x\nWORKDIR y\n",
-            "2 WorkdirRelativePath",
-            "Relative workdir \"x\"",
-        ),
-        (
-            "# check=experimental=all\n\n# wrong\nFROM a AS b\n",
-            "4 InvalidDefinitionDescription",
-            "`# b <description>`",
-        ),
-    ];
-    for (text, rule, words) in cases {
+    for (text, rule, words) in RULES {
         let said = lints(text, |request| {
             request.ignore = "hidden".to_owned();
             if text.contains(":$TAG") {

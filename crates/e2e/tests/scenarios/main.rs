@@ -10,6 +10,7 @@ mod authorization;
 mod beyond;
 mod build;
 mod build_details;
+mod build_hostile;
 mod build_remote;
 mod cdi;
 mod disk;
