@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use hull_build::export::{Annotation, AnnotationPlace, Naming};
+use hull_build::export::{Annotation, Naming};
 use hull_image::store::LayerCompression;
-use hull_oci::{Platform, Reference};
+use hull_oci::Reference;
 
 use crate::{attributes::is_true, attributes::list, proto::control::Exporter};
 
@@ -181,42 +181,11 @@ fn annotations(attributes: &HashMap<String, String>) -> Result<Vec<Annotation>, 
                 name: name.clone(),
                 why,
             };
-            all.push(annotation(rest, value).map_err(wrong)?);
+            all.push(Annotation::parse(rest, value).map_err(wrong)?);
         }
     }
     all.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(all)
-}
-
-fn annotation(name: &str, value: &str) -> Result<Annotation, &'static str> {
-    let at = name.find(['[', '.']).unwrap_or(name.len());
-    let (place, rest) = name.split_at(at);
-    let (platform, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((platform, rest)) => {
-            let parsed = platform.parse::<Platform>();
-            (
-                Some(parsed.map_err(|_| "no platform is called that")?),
-                rest,
-            )
-        }
-        None => (None, rest),
-    };
-    let key = rest.strip_prefix('.').filter(|key| !key.is_empty());
-    let place = match place {
-        "" | "-manifest" => AnnotationPlace::Manifest,
-        "-manifest-descriptor" => AnnotationPlace::Descriptor,
-        "-index" if platform.is_some() => return Err("an index is for all platforms"),
-        "-index" => AnnotationPlace::Index,
-        _ => {
-            return Err("there are annotations of a manifest, a manifest-descriptor and an index");
-        }
-    };
-    Ok(Annotation {
-        place,
-        platform,
-        key: key.ok_or("it has no key")?.to_owned(),
-        value: value.to_owned(),
-    })
 }
 
 #[cfg(test)]

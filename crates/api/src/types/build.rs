@@ -160,6 +160,8 @@ pub struct BuildExtras {
     pub include: bool,
     /// What is stated about the image: kinds and their settings.
     pub attests: Vec<(String, String)>,
+    /// Words on the image: names (`-manifest[linux/arm64].key`) and values.
+    pub annotations: Vec<(String, String)>,
     /// Where else finished steps may be found.
     pub cache_from: Vec<BuildCache>,
     /// Where finished steps are to be taken. A layout for the client comes as messages whose id is

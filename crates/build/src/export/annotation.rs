@@ -17,6 +17,45 @@ pub struct Annotation {
     pub value: String,
 }
 
+impl Annotation {
+    /// From a name (`.key`, `-manifest[linux/arm64].key`, `-index.key`) and a value.
+    ///
+    /// # Errors
+    /// Why the name is none; for people.
+    pub fn parse(name: &str, value: &str) -> Result<Self, &'static str> {
+        let at = name.find(['[', '.']).unwrap_or(name.len());
+        let (place, rest) = name.split_at(at);
+        let (platform, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((platform, rest)) => {
+                let parsed = platform.parse::<Platform>();
+                (
+                    Some(parsed.map_err(|_| "no platform is called that")?),
+                    rest,
+                )
+            }
+            None => (None, rest),
+        };
+        let key = rest.strip_prefix('.').filter(|key| !key.is_empty());
+        let place = match place {
+            "" | "-manifest" => AnnotationPlace::Manifest,
+            "-manifest-descriptor" => AnnotationPlace::Descriptor,
+            "-index" if platform.is_some() => return Err("an index is for all platforms"),
+            "-index" => AnnotationPlace::Index,
+            _ => {
+                return Err(
+                    "there are annotations of a manifest, a manifest-descriptor and an index",
+                );
+            }
+        };
+        Ok(Self {
+            place,
+            platform,
+            key: key.ok_or("it has no key")?.to_owned(),
+            value: value.to_owned(),
+        })
+    }
+}
+
 /// Where a word on an image is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnnotationPlace {

@@ -40,8 +40,8 @@ use crate::tree::Trees;
 pub(crate) use mode::Mode;
 pub(crate) use sources::Sources;
 
-/// The most steps that run at the same time, whatever the host has.
-const WORKERS_MAX: usize = 32;
+/// The most steps that run at the same time: as many as there are cores, on any host that there is.
+const WORKERS_MAX: usize = 1024;
 
 /// How often it is looked whether another build has done the same step, and this one is called off.
 const PATIENCE: Duration = Duration::from_millis(10);

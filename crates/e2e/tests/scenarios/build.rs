@@ -654,6 +654,24 @@ fn arguments_of_buildkit_s_own_change_the_build() {
             index.contains("application/vnd.oci.image.index.v1+json"),
             "{index}"
         );
+        let words = "--annotation org.x=one --annotation 'index,manifest-descriptor:org.y=two'";
+        built(
+            scene,
+            &format!("{own} {many} {words} -o type=oci,dest={}", out.display()),
+            &directory,
+        );
+        let script = "mkdir oci && tar -xf out.tar -C oci && cat oci/blobs/sha256/*";
+        let all = std::process::Command::new("sh")
+            .args(["-c", script])
+            .current_dir(scene.daemon.path(""))
+            .output();
+        let all = String::from_utf8_lossy(&all.unwrap().stdout).into_owned();
+        assert_eq!(all.matches(r#""org.x":"one""#).count(), 1, "{all}");
+        assert_eq!(all.matches(r#""org.y":"two""#).count(), 2, "{all}");
+        let text = fails(scene, &format!("{own} --annotation index:k=v"), &directory);
+        assert!(text.contains("index annotations need an index"), "{text}");
+        let text = fails(scene, "--annotation nothing", &directory);
+        assert!(text.contains("expected key=value"), "{text}");
     });
 }
 

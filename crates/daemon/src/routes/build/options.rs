@@ -10,7 +10,7 @@ use hull_api::types::{AuthConfig, BuildCache, BuildExtras, BuildOutput};
 use hull_build::{
     BuildRequest, Builder, Cancel, Contexts, Error, Fetching, Login, NamedContext, NoAgents,
     Remote, SshAgents,
-    export::Attest,
+    export::{Annotation, Attest},
     request::{CacheSource, RunDefaults, context_name},
     tree::Tree,
 };
@@ -62,6 +62,7 @@ pub(super) struct Prepared {
     pub(super) outputs: Vec<Wanted>,
     pub(super) cache_to: Vec<CacheTarget>,
     pub(super) attest: Attest,
+    pub(super) annotations: Vec<Annotation>,
 }
 
 /// A place where the result goes.
@@ -199,6 +200,7 @@ impl Options {
             outputs: Vec::new(),
             cache_to: self.inline_cache().into_iter().collect(),
             attest: Attest::default(),
+            annotations: Vec::new(),
         }
     }
 
@@ -382,6 +384,11 @@ pub(super) fn from_extras(
     for (kind, settings) in &extras.attests {
         attest.add(kind, settings).map_err(Failure::invalid)?;
     }
+    let mut annotations = Vec::new();
+    for (name, value) in &extras.annotations {
+        let wrong = |why| Failure::invalid(format!("invalid annotation {name}={value}: {why}"));
+        annotations.push(Annotation::parse(name, value).map_err(wrong)?);
+    }
     for cache in extras.cache_from {
         request.cache_from.push(cache_source(app, cache)?);
     }
@@ -393,6 +400,7 @@ pub(super) fn from_extras(
             .map(|output| wanted(options, output))
             .collect::<Result<_, _>>()?,
         attest,
+        annotations,
         cache_to: extras
             .cache_to
             .into_iter()

@@ -45,6 +45,7 @@ pub(super) fn run(
         names: prepared.names.clone(),
         squash: prepared.squash,
         attest: prepared.attest.clone(),
+        annotations: prepared.annotations.clone(),
         inline_cache: prepared
             .cache_to
             .iter()
@@ -75,6 +76,11 @@ pub(super) fn run(
             "tar" if prepared.attest.is_any() => {
                 return Err(invalid(
                     "attestations belong to images: leave --output out, or --attest".to_owned(),
+                ));
+            }
+            "tar" if !prepared.annotations.is_empty() => {
+                return Err(invalid(
+                    "annotations belong to images: leave --output out, or --annotation".to_owned(),
                 ));
             }
             "tar" => {

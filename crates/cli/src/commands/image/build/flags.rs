@@ -168,9 +168,6 @@ impl Flags {
         if !matches!(self.isolation.as_str(), "" | "default") {
             return absent("isolation", ": there is one kind on Linux, default");
         }
-        if !self.annotations.is_empty() {
-            return absent("annotation", "");
-        }
         if !self.security_opt.is_empty() {
             return absent("security-opt", "");
         }
@@ -318,6 +315,23 @@ impl Flags {
         Ok(asked)
     }
 
+    /// Words on the image, each for all places that it names.
+    fn annotations(&self) -> Result<Vec<(String, String)>> {
+        let mut all = Vec::new();
+        for text in &self.annotations {
+            let (name, value) = text.split_once('=').ok_or_else(|| {
+                Error::new(format!("invalid annotation {text:?}, expected key=value"))
+            })?;
+            let (places, key) = match name.split_once(':') {
+                Some((places, key)) if places.split(',').all(is_place) => (places, key),
+                _ => ("manifest", name),
+            };
+            let named = |place: &str| (format!("-{place}.{key}"), value.to_owned());
+            all.extend(places.split(',').map(named));
+        }
+        Ok(all)
+    }
+
     pub(super) fn extras(&self) -> Result<BuildExtras> {
         let mut secrets = BTreeMap::new();
         for text in &self.secrets {
@@ -327,6 +341,7 @@ impl Flags {
         }
         Ok(BuildExtras {
             attests: self.attests()?,
+            annotations: self.annotations()?,
             secrets,
             entitlements: split(&self.allow),
             no_cache_filter: split(&self.no_cache_filter),
@@ -354,6 +369,15 @@ fn settings(text: &str) -> Result<()> {
 fn split(list: &[String]) -> Vec<String> {
     let all = list.iter().flat_map(|text| text.split(','));
     all.map(|text| text.trim().to_owned()).collect()
+}
+
+/// Whether an annotation may be said there: `index`, `manifest[linux/arm64]`.
+fn is_place(text: &str) -> bool {
+    let name = text.split('[').next().unwrap_or_default();
+    matches!(
+        name,
+        "manifest" | "manifest-descriptor" | "index" | "index-descriptor"
+    )
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {
