@@ -1,6 +1,7 @@
 //! `extends`: a service that begins as another one, of this file or of another.
 
 use super::loader::{Asker, Loader, Scope};
+use super::merge::Form;
 use super::remote::is_remote;
 use super::schema::SERVICE;
 use super::{merge, paths};
@@ -88,7 +89,7 @@ impl Loader<'_> {
             Some(path) => self.extended_from_file(&extends, path, base, directory, scope, chain)?,
         };
         chain.pop();
-        Ok(joined(base, service.clone()))
+        Ok(joined(base, service.clone(), self.form()))
     }
 
     fn extended_from_file(
@@ -148,7 +149,7 @@ fn known(services: &Map, name: &str, file: &str, extends: &Node, own: &str) -> R
     )
 }
 
-fn joined(base: Node, own: Node) -> Node {
+fn joined(base: Node, own: Node, form: Form) -> Node {
     let place = own.place.clone();
     let (Value::Map(mut base), Value::Map(mut own)) = (base.value, own.value) else {
         return Node::at(&place, Value::Null);
@@ -157,7 +158,7 @@ fn joined(base: Node, own: Node) -> Node {
     own.remove("extends");
     Node::at(
         &place,
-        Value::Map(merge::merge_objects(base, own, &SERVICE)),
+        Value::Map(merge::merge_objects(base, own, &SERVICE, form)),
     )
 }
 

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::interpolate::{Interpolation, Variable, variables};
+use super::merge::Form;
 use super::schema::{Kind, PROJECT};
 use super::shape::{Path, shape};
-use super::{Options, environment, file, merge, paths, yaml};
+use super::{Options, environment, file, merge, paths, written, yaml};
 use crate::error::{LoadError, Result};
 use crate::node::{Map, Node, Place, Value};
 
@@ -72,6 +73,14 @@ impl<'o> Loader<'o> {
         }
     }
 
+    /// In which form values are.
+    pub(super) fn form(&self) -> Form {
+        match self.options.interpolate {
+            true => Form::Long,
+            false => Form::Written,
+        }
+    }
+
     pub(super) fn home(&self) -> Option<&'o str> {
         self.options.environment.get("HOME").map(String::as_str)
     }
@@ -125,7 +134,7 @@ impl<'o> Loader<'o> {
         let mut project = Map::default();
         for document in self.documents(file, Some(asker))? {
             let map = self.long_form(document, scope)?;
-            project = merge::merge_objects(project, map, &PROJECT);
+            project = merge::merge_objects(project, map, &PROJECT, self.form());
         }
         let mut node = Node::at(&Place::nowhere(), Value::Map(project));
         merge::without_tags(&mut node);
@@ -144,11 +153,20 @@ impl<'o> Loader<'o> {
             self.missing = interpolation.missing;
             result?;
         }
-        let document = shape(
-            document,
+        let (kind, path) = (
             &Kind::Object(&PROJECT),
             Path::top(!self.options.interpolate),
-        )?;
+        );
+        let document = match self.form() {
+            Form::Long => shape(document, kind, path)?,
+            Form::Written => {
+                shape(document.clone(), kind, path)?;
+                if let Some(map) = document.as_map_mut() {
+                    written::long_form(map);
+                }
+                document
+            }
+        };
         match document.value {
             Value::Map(map) => Ok(map),
             _ => Ok(Map::default()),
@@ -182,7 +200,7 @@ impl<'o> Loader<'o> {
                     paths::resolve(&mut map, &directory, None);
                 }
                 self.apply_include(&mut map, scope)?;
-                project = merge::merge_objects(project, map, &PROJECT);
+                project = merge::merge_objects(project, map, &PROJECT, self.form());
             }
         }
         let mut node = Node::at(&Place::nowhere(), Value::Map(project));

@@ -1,10 +1,20 @@
 //! Two files, or a service and what it extends, become one.
 
 use super::schema::{Field, Identity, Kind, Merge, Object, bare};
+use super::written;
 use crate::node::{Map, Node, Tag, Value};
 
+/// In which form values are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Their long one.
+    Long,
+    /// As they are written: pairs may be a sequence, and one alone may stand for a sequence of one.
+    Written,
+}
+
 /// Lays one mapping over another.
-pub(super) fn merge_objects(base: Map, over: Map, object: &Object) -> Map {
+pub(super) fn merge_objects(base: Map, over: Map, object: &Object, form: Form) -> Map {
     let mut base = base;
     for entry in over.0 {
         let field = object.field(&entry.key);
@@ -14,7 +24,7 @@ pub(super) fn merge_objects(base: Map, over: Map, object: &Object) -> Map {
         }
         match (base.remove_keeping_place(&entry.key), field) {
             (Some(old), Some(field)) => {
-                let node = merge_field(old, entry.node, field);
+                let node = merge_field(old, entry.node, field, form);
                 base.set(&entry.key, node);
             }
             _ => {
@@ -52,11 +62,11 @@ impl Map {
     }
 }
 
-fn merge_field(base: Node, over: Node, field: &Field) -> Node {
-    merged(base, over, &field.kind, field.merge)
+fn merge_field(base: Node, over: Node, field: &Field, form: Form) -> Node {
+    merged(base, over, &field.kind, field.merge, form)
 }
 
-fn merged(base: Node, over: Node, kind: &Kind, merge: Merge) -> Node {
+fn merged(base: Node, over: Node, kind: &Kind, merge: Merge, form: Form) -> Node {
     if over.tag == Some(Tag::Override) || merge == Merge::Replace {
         return over;
     }
@@ -65,10 +75,26 @@ fn merged(base: Node, over: Node, kind: &Kind, merge: Merge) -> Node {
         return base;
     }
     let place = over.place.clone();
-    let (over_tag, value) = (over.tag, (base.value, over.value));
+    let over_tag = over.tag;
+    let is_sequence = merge == Merge::Sequence || matches!(kind, Kind::OneOrMany(_));
+    let value = match form == Form::Written && is_sequence {
+        true => {
+            let (base, over) = written::sequences(base, over);
+            (Value::List(base), Value::List(over))
+        }
+        false => (base.value, over.value),
+    };
     let value = match value {
-        (Value::Map(base), Value::Map(over)) => Value::Map(merge_maps(base, over, kind, merge)),
-        (Value::List(base), Value::List(over)) => Value::List(merge_lists(base, over, merge)),
+        (Value::Map(base), Value::Map(over)) => {
+            Value::Map(merge_maps(base, over, kind, merge, form))
+        }
+        (Value::List(base), Value::List(over)) => {
+            let items = merge_lists(base, over, merge);
+            Value::List(match kind {
+                Kind::Pairs | Kind::Variables => unique(items, Identity::Key),
+                _ => items,
+            })
+        }
         (_, over) => over,
     };
     Node {
@@ -78,7 +104,7 @@ fn merged(base: Node, over: Node, kind: &Kind, merge: Merge) -> Node {
     }
 }
 
-fn merge_maps(base: Map, over: Map, kind: &Kind, merge: Merge) -> Map {
+fn merge_maps(base: Map, over: Map, kind: &Kind, merge: Merge, form: Form) -> Map {
     if merge == Merge::Logging {
         let differs = match (base.text("driver"), over.text("driver")) {
             (Some(old), Some(new)) => old != new,
@@ -89,26 +115,28 @@ fn merge_maps(base: Map, over: Map, kind: &Kind, merge: Merge) -> Map {
         }
     }
     match kind {
-        Kind::Object(object) => merge_objects(base, over, object),
+        Kind::Object(object) => merge_objects(base, over, object, form),
         Kind::Named(inner) => {
             let inner_merge = match merge {
                 Merge::EachReplaced => Merge::Replace,
                 _ => Merge::Deep,
             };
-            merge_named(base, over, inner, inner_merge)
+            merge_named(base, over, inner, inner_merge, form)
         }
-        _ => merge_named(base, over, &Kind::Anything, Merge::Replace),
+        _ => merge_named(base, over, &Kind::Anything, Merge::Replace, form),
     }
 }
 
-fn merge_named(mut base: Map, over: Map, inner: &Kind, merge: Merge) -> Map {
+fn merge_named(mut base: Map, over: Map, inner: &Kind, merge: Merge, form: Form) -> Map {
     for entry in over.0 {
         if entry.node.tag == Some(Tag::Reset) {
             base.remove(&entry.key);
             continue;
         }
         let node = match base.remove_keeping_place(&entry.key) {
-            Some(old) if !entry.key.starts_with("x-") => merged(old, entry.node, inner, merge),
+            Some(old) if !entry.key.starts_with("x-") => {
+                merged(old, entry.node, inner, merge, form)
+            }
             _ => entry.node,
         };
         base.set(&entry.key, node);
@@ -152,7 +180,8 @@ fn pools(items: Vec<Node>) -> Vec<Node> {
         match (same, item.value) {
             (Some(known), Value::Map(over)) => {
                 let base = known.as_map().cloned().unwrap_or_default();
-                known.value = Value::Map(merge_named(base, over, &Kind::Anything, Merge::Replace));
+                let (kind, merge) = (&Kind::Anything, Merge::Replace);
+                known.value = Value::Map(merge_named(base, over, kind, merge, Form::Long));
             }
             (_, value) => kept.push(Node {
                 value,
@@ -166,11 +195,13 @@ fn pools(items: Vec<Node>) -> Vec<Node> {
 
 fn identity(item: &Node, by: Identity) -> Option<String> {
     let Some(map) = item.as_map() else {
-        return item.scalar_text();
+        let text = item.scalar_text()?;
+        let key = text.split('=').next().filter(|_| by == Identity::Key);
+        return Some(key.map_or_else(|| text.clone(), str::to_owned));
     };
     let part = |key: &str| map.get(key).and_then(Node::scalar_text);
     match by {
-        Identity::Whole => None,
+        Identity::Whole | Identity::Key => None,
         Identity::Path => part("path"),
         Identity::Target => part("target").or_else(|| part("source")),
         Identity::Port => Some(format!(

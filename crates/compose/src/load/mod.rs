@@ -21,6 +21,7 @@ mod select;
 mod shape;
 mod short;
 mod values;
+mod written;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 pub use file::BYTES_MAX as FILE_BYTES_MAX;
 pub use interpolate::Variable;
 pub(crate) use normalize::resolve_nothing;
-pub use remote::{Fetch, Fetched, is_remote};
+pub use remote::{BY_HAND, Fetch, Fetched, NotFetched, is_of_ssh, is_remote};
 pub use select::drop_unused;
 pub(crate) use yaml::plain as plain_scalar;
 
@@ -180,10 +181,20 @@ pub fn load(options: &Options) -> Result<Loaded> {
     };
     let mut project = loader.model(&place.files, &scope, None)?;
     let environment = scope.environment;
-    project.set("name", Node::text_at(&Place::nowhere(), name.clone()));
+    // As it is written, it has a name only where it is said or made.
+    if options.interpolate || options.normalize {
+        project.set("name", Node::text_at(&Place::nowhere(), name.clone()));
+    }
     loader.take_arguments(&project, &environment);
     if options.normalize {
-        normalize::normalize(&mut project, &name, &environment)?;
+        // As values are written, they are of no machine's.
+        let none = Environment::new();
+        let environment = if options.interpolate {
+            &environment
+        } else {
+            &none
+        };
+        normalize::normalize(&mut project, &name, environment)?;
     }
     if options.check {
         normalize::scales(&mut project)?;

@@ -8,7 +8,7 @@ pub(super) fn volume(node: Node) -> Result<Node> {
     let Some(text) = node.as_text() else {
         return Ok(completed(node));
     };
-    let parts: Vec<&str> = text.split(':').collect();
+    let parts = parts(text);
     let (source, target, options) = match parts.as_slice() {
         [""] => return Err(LoadError::at(&node, "a volume cannot be empty")),
         [target] => ("", *target, ""),
@@ -26,6 +26,22 @@ pub(super) fn volume(node: Node) -> Result<Node> {
             .with_hint("a volume is `[source:]target[:options]`"));
     }
     Ok(long(&node, source, target, options))
+}
+
+/// What colons part, but for those of `${FROM:-./x}`.
+fn parts(text: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let mut before = ' ';
+    text.split(|letter| {
+        match (before, letter) {
+            ('$', '{') => depth += 1,
+            (_, '}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = letter;
+        letter == ':' && depth == 0
+    })
+    .collect()
 }
 
 fn long(node: &Node, source: &str, target: &str, options: &str) -> Node {

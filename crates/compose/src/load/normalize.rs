@@ -2,7 +2,7 @@
 
 use super::loader::Environment;
 use super::merge;
-use super::schema::{Kind, Merge, PROJECT, bare};
+use super::schema::{Identity, Kind, Merge, PROJECT, bare};
 use crate::error::{LoadError, Result};
 use crate::node::{Entry, Map, Node, Place, Value};
 
@@ -56,9 +56,12 @@ fn visit(map: &mut Map, kind: &Kind) {
         match &mut node.value {
             Value::Map(map) => visit(map, bare(inner)),
             Value::List(items) => {
-                if let Merge::Unique(by) = merge {
-                    *items = merge::unique(std::mem::take(items), by);
-                }
+                let by = match (merge, inner) {
+                    (Merge::Unique(by), _) => by,
+                    (_, Kind::Pairs | Kind::Variables) => Identity::Key,
+                    _ => continue,
+                };
+                *items = merge::unique(std::mem::take(items), by);
             }
             _ => {}
         }
@@ -81,7 +84,7 @@ pub(super) fn normalize(project: &mut Map, name: &str, environment: &Environment
         }
     }
     for section in NAMED {
-        if project.get(section).is_none() {
+        if section == "networks" && needs_default && project.get(section).is_none() {
             project.set(section, Node::at(&place, Value::Map(Map::default())));
         }
         let Some(objects) = project.get_mut(section).and_then(Node::as_map_mut) else {
@@ -148,8 +151,14 @@ fn build_defaults(build: &mut Map, place: &Place, environment: &Environment) {
     if build.get("dockerfile").is_none() && build.get("dockerfile_inline").is_none() {
         build.set("dockerfile", Node::text_at(place, "Dockerfile"));
     }
-    if let Some(args) = build.get_mut("args").and_then(Node::as_map_mut) {
-        resolve_nothing(args, environment, false);
+    match build.get_mut("args").map(|node| &mut node.value) {
+        Some(Value::Map(args)) => resolve_nothing(args, environment, false),
+        // As they are written, with nothing to take them from.
+        Some(Value::List(args)) => args.retain(|argument| {
+            let text = argument.as_text();
+            text.is_none_or(|text| text.contains('='))
+        }),
+        _ => {}
     }
 }
 
@@ -205,14 +214,12 @@ fn imply_dependencies(service: &mut Map, place: &Place) {
     };
     for (name, restart) in implied {
         if dependencies.get(&name).is_none() {
-            let yes = || Node::at(place, Value::Bool(true));
-            let mut entries = vec![
+            let yes = |is_so| Node::at(place, Value::Bool(is_so));
+            let entries = vec![
                 ("condition", Node::text_at(place, "service_started")),
-                ("required", yes()),
+                ("required", yes(true)),
+                ("restart", yes(restart)),
             ];
-            if restart {
-                entries.push(("restart", yes()));
-            }
             dependencies.set(&name, Node::map_at(place, entries));
         }
     }

@@ -148,11 +148,10 @@ impl Base<'_> {
             let path = self.path(context);
             self.put(build, "context", path);
         }
-        if let Some(contexts) = build
-            .get_mut("additional_contexts")
-            .and_then(Node::as_map_mut)
-        {
-            for entry in &mut contexts.0 {
+        // Keys of an agent are named by id where values are as they are written.
+        for key in ["additional_contexts", "ssh"] {
+            let paths = build.get_mut(key).and_then(Node::as_map_mut);
+            for entry in paths.into_iter().flat_map(|paths| &mut paths.0) {
                 if let Some(path) = entry.node.as_text().filter(|path| !is_remote(path)) {
                     entry.node.value = Value::Text(self.path(path));
                 }

@@ -17,30 +17,57 @@ pub struct Fetched {
     pub root: PathBuf,
 }
 
+/// Why a file cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFetched {
+    /// Why not.
+    pub why: String,
+    /// What helps.
+    pub hint: Option<&'static str>,
+}
+
 /// Fetches what an address names, or says why not.
-pub type Fetch = fn(&str) -> std::result::Result<Fetched, String>;
+pub type Fetch = fn(&str) -> std::result::Result<Fetched, NotFetched>;
+
+/// How it can be had all the same.
+pub const BY_HAND: &str = "fetch it (`git clone`, `oras pull`), and name the copy";
 
 /// Whether a file is somewhere else.
 pub fn is_remote(path: &str) -> bool {
     path.contains("://")
-        || ["git@", "github.com/", "oci:"]
+        || ["github.com/", "oci:"]
             .iter()
             .any(|prefix| path.starts_with(prefix))
+        || is_of_ssh(path)
+}
+
+/// `git@host:path`, as ssh's own programs have it.
+pub fn is_of_ssh(address: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_name =
+        |text: &str| !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain);
+    let parts = address
+        .split_once('@')
+        .and_then(|(user, rest)| Some((user, rest.split_once(':')?.0)));
+    parts.is_some_and(|(user, host)| is_name(user) && is_name(host))
 }
 
 impl Loader<'_> {
     /// The path of a file that is named by an address.
     pub(super) fn fetched(&mut self, address: &str, asker: Option<Asker<'_>>) -> Result<String> {
-        let wrong = |why: &str, hint: &str| {
+        let wrong = |why: &str, hint: Option<&str>| {
             let error = match asker {
                 Some(Asker { key, node }) => {
                     LoadError::at(node, format!("`{key}` names `{address}`: {why}"))
                 }
                 None => LoadError::project(format!("`{address}`: {why}")),
             };
-            error.with_hint(hint)
+            match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
         };
-        let by_hand = "fetch it (`git clone`, `oras pull`), and name the copy";
+        let by_hand = Some(BY_HAND);
         if address.starts_with("oci:") {
             return Err(wrong("Hull reads no projects from registries", by_hand));
         }
@@ -52,7 +79,7 @@ impl Loader<'_> {
         if from.is_some_and(|from| self.roots.iter().any(|root| from.starts_with(root))) {
             return Err(wrong("it is not of the repository that says so", by_hand));
         }
-        let fetched = fetch(address).map_err(|why| wrong(&why, by_hand))?;
+        let fetched = fetch(address).map_err(|error| wrong(&error.why, error.hint))?;
         self.roots.push(fetched.root);
         Ok(fetched.file.to_string_lossy().into_owned())
     }

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::load::schema::{self, Field, Kind, Object, SERVICE, Shown, bare};
+use crate::load::schema::{self, Field, Kind, Merge, Object, SERVICE, Shown, bare};
 use crate::load::{SINGLE, resolve_nothing};
-use crate::node::{Map, Node, Value};
+use crate::node::{Map, Node, Place, Value};
 
 /// A tree that is ready to be printed.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,59 @@ pub fn project_json(project: &Map) -> String {
         entries.sort_by(|a, b| a.0.cmp(&b.0));
     }
     json::pretty(&out).replace('$', "$$")
+}
+
+/// The project as it is written, as YAML.
+pub fn written_yaml(project: &Map) -> String {
+    tree_yaml(&Node::at(&Place::nowhere(), Value::Map(project.clone())))
+}
+
+/// The same as JSON, where Docker's Compose has nothing in place of most sequences that are empty.
+pub fn written_json(project: &Map) -> String {
+    let mut node = Node::at(&Place::nowhere(), Value::Map(project.clone()));
+    without_empty(&mut node, &Kind::Object(&schema::PROJECT), Merge::Deep);
+    tree_json(&node)
+}
+
+/// Sequences that stay empty, but for these: those whose items are there once.
+const NEVER_EMPTY: [&str; 2] = ["args", "platforms"];
+
+fn without_empty(node: &mut Node, kind: &Kind, merge: Merge) {
+    let kind = bare(kind);
+    match &mut node.value {
+        Value::List(items) if items.is_empty() => {
+            let is_once =
+                matches!(merge, Merge::Unique(_)) || matches!(kind, Kind::Pairs | Kind::Variables);
+            if !is_once {
+                node.value = Value::Null;
+            }
+        }
+        Value::List(items) => {
+            let inner = match kind {
+                Kind::List(inner) | Kind::OneOrMany(inner) => *inner,
+                _ => &Kind::Anything,
+            };
+            let each = |item| without_empty(item, inner, Merge::Deep);
+            items.iter_mut().for_each(each);
+        }
+        Value::Map(map) => {
+            for entry in &mut map.0 {
+                let field = match kind {
+                    Kind::Object(object) => object.field(&entry.key),
+                    _ => None,
+                };
+                let (inner, merge) = match (kind, field) {
+                    (Kind::Named(inner), _) => (*inner, Merge::Deep),
+                    (_, Some(field)) if !NEVER_EMPTY.contains(&field.key) => {
+                        (&field.kind, field.merge)
+                    }
+                    _ => (&Kind::Anything, Merge::Deep),
+                };
+                without_empty(&mut entry.node, inner, merge);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A tree as YAML, in the order of its keys.
@@ -117,10 +170,7 @@ pub fn network_hash(network: &Map) -> String {
 pub fn volume_hash(volume: &Map) -> String {
     let mut volume = volume.clone();
     if volume.get("driver").is_none() {
-        volume.set(
-            "driver",
-            Node::text_at(&crate::node::Place::nowhere(), "local"),
-        );
+        volume.set("driver", Node::text_at(&Place::nowhere(), "local"));
     }
     hash(&object(&volume, &schema::VOLUME, Format::Json))
 }
@@ -309,6 +359,6 @@ fn plain(node: &Node, format: Format) -> Out {
 
 /// A model as a JSON value, for reading it into types.
 pub(crate) fn to_value(map: &Map) -> serde_json::Value {
-    let node = Node::at(&crate::node::Place::nowhere(), Value::Map(map.clone()));
+    let node = Node::at(&Place::nowhere(), Value::Map(map.clone()));
     json::value(&plain(&node, Format::Json))
 }

@@ -85,7 +85,7 @@ impl Command for Config {
             ui::out(&text)?;
             return Ok(0);
         }
-        if !call.operands.is_empty() {
+        if !call.operands.is_empty() && !self.is_as_written() {
             keep_services(&mut loaded.project, &call.operands)?;
             if !call.globals.compose.keeps_unused() {
                 drop_unused(&mut loaded.project);
@@ -107,10 +107,23 @@ impl Command for Config {
 }
 
 impl Config {
+    /// Whether values stay as they are written. What is listed is of the project that they make.
+    fn is_as_written(&self) -> bool {
+        let lists = self.environment
+            || self.images
+            || self.models
+            || self.networks
+            || self.profiles
+            || self.variables
+            || self.volumes
+            || !self.hash.is_empty();
+        self.no_interpolate && !lists
+    }
+
     fn load(&self, call: &Call) -> Result<Loaded> {
         let plain = !(self.no_consistency
             || self.no_env_resolution
-            || self.no_interpolate
+            || self.is_as_written()
             || self.no_normalize
             || self.no_path_resolution
             || self.profiles
@@ -123,14 +136,21 @@ impl Config {
         let mut options = call.globals.compose.options()?;
         options.services.clone_from(&call.operands);
         options.check = !self.no_consistency;
-        options.resolve_environment =
-            !(self.no_env_resolution || self.no_interpolate || !self.hash.is_empty());
-        options.resolve_labels = !self.no_interpolate;
-        options.interpolate = !self.no_interpolate;
+        options.resolve_environment = !(self.no_env_resolution || !self.hash.is_empty());
         options.normalize = !(self.no_normalize || call.globals.compose.is_compatible());
         options.resolve_paths = !self.no_path_resolution;
         if self.profiles {
             options.check = false;
+        }
+        if self.is_as_written() {
+            // All of it, whatever it may come to.
+            options.interpolate = false;
+            options.check = false;
+            options.resolve_environment = false;
+            options.resolve_labels = false;
+            options.keep_unused = true;
+            options.profiles = vec!["*".to_owned()];
+            options.services.clear();
         }
         load(&options).map_err(load_failure)
     }
@@ -173,7 +193,10 @@ impl Config {
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect()
         } else if self.variables {
-            return Ok(Some(variables(loaded)));
+            return Ok(Some(match self.format.as_str() {
+                "json" => variables_json(loaded),
+                _ => variables(loaded),
+            }));
         } else {
             return Ok(None);
         };
@@ -208,15 +231,11 @@ impl Config {
             "json" => true,
             other => return Err(Error::new(format!("unsupported format \"{other}\""))),
         };
-        let text = match is_json {
-            true => render::project_json(project),
-            false => render::project_yaml(project),
-        };
-        // What was not interpolated keeps its dollars.
-        Ok(if self.no_interpolate {
-            text.replace("$$", "$")
-        } else {
-            text
+        Ok(match (is_json, self.is_as_written()) {
+            (true, false) => render::project_json(project),
+            (true, true) => render::written_json(project),
+            (false, false) => render::project_yaml(project),
+            (false, true) => render::written_yaml(project),
         })
     }
 }
@@ -251,6 +270,23 @@ fn variables(loaded: &Loaded) -> String {
         ));
     }
     align_with(&text, 20, 3)
+}
+
+/// The same as Docker's Compose has it for programs.
+fn variables_json(loaded: &Loaded) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let variables = loaded.variables.iter().map(|variable| {
+        let (name, required) = (quoted(&variable.name), variable.required);
+        let (default, alternate) = (quoted(&variable.default), quoted(&variable.alternate));
+        format!(
+            "\n    {name}: {{\n        \"Name\": {name},\n        \"DefaultValue\": {default},\n        \
+             \"PresenceValue\": {alternate},\n        \"Required\": {required}\n    }}"
+        )
+    });
+    match variables.collect::<Vec<_>>() {
+        variables if variables.is_empty() => "{}\n\n".to_owned(),
+        variables => format!("{{{}\n}}\n\n", variables.join(",")),
+    }
 }
 
 fn keep_services(project: &mut Map, names: &[String]) -> Result<()> {

@@ -70,6 +70,8 @@ pub(crate) enum Merge {
     Pools,
     /// By its `driver`: options come together only if it is the same.
     Logging,
+    /// As `Deep`; where values are as they are written, the two become one sequence of `KEY=VALUE`.
+    Sequence,
 }
 
 /// What makes two items of a sequence the same.
@@ -83,6 +85,8 @@ pub(crate) enum Identity {
     Port,
     /// The `path` key.
     Path,
+    /// What stands before the `=`.
+    Key,
 }
 
 /// When a key is printed.

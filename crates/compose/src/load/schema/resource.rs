@@ -55,7 +55,7 @@ pub(crate) static NETWORK: Object = object(&[
     f("external", Kind::Bool),
     f("internal", Kind::Bool),
     f("attachable", Kind::Bool),
-    f("labels", Kind::Pairs),
+    f("labels", Kind::Pairs).merged(Merge::Sequence),
     f("enable_ipv4", Kind::Bool).shown(Shown::Present),
     f("enable_ipv6", Kind::Bool).shown(Shown::Present),
 ]);
@@ -78,7 +78,7 @@ pub(crate) static VOLUME: Object = object(&[
     f("driver", Kind::Text),
     f("driver_opts", Kind::Pairs),
     f("external", Kind::Bool),
-    f("labels", Kind::Pairs),
+    f("labels", Kind::Pairs).merged(Merge::Sequence),
 ]);
 
 /// A secret or a config.
@@ -88,7 +88,7 @@ pub(crate) static FILE_OBJECT: Object = object(&[
     f("environment", Kind::Text),
     f("content", Kind::Text),
     f("external", Kind::Bool),
-    f("labels", Kind::Pairs),
+    f("labels", Kind::Pairs).merged(Merge::Sequence),
     f("driver", Kind::Text),
     f("driver_opts", Kind::Pairs),
     f("template_driver", Kind::Text),

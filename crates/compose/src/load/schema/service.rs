@@ -9,7 +9,7 @@ static OWN: Object = object(&[f("update", Kind::Enum(&["rolling", "recreate"]))]
 /// A service.
 pub(crate) static SERVICE: Object = object(&[
     f("profiles", TEXTS).unique(Identity::Whole),
-    f("annotations", Kind::Pairs),
+    f("annotations", Kind::Pairs).merged(Merge::Sequence),
     f("attach", Kind::Bool).shown(Shown::Present),
     f("build", Kind::Short(short::build, &Kind::Object(&BUILD))),
     f("develop", Kind::Optional(&Kind::Object(&DEVELOP))),
@@ -59,7 +59,7 @@ pub(crate) static SERVICE: Object = object(&[
         .replaced()
         .shown(Shown::JsonNull),
     f("provider", Kind::Object(&PROVIDER)).replaced(),
-    f("environment", Kind::Variables),
+    f("environment", Kind::Variables).merged(Merge::Sequence),
     f(
         "env_file",
         Kind::Short(short::env_file, &Kind::List(&Kind::Object(&ENV_FILE))),
@@ -72,7 +72,7 @@ pub(crate) static SERVICE: Object = object(&[
     )
     .replaced(),
     f("external_links", TEXTS),
-    f("extra_hosts", Kind::Short(short::extra_hosts, &TEXTS)),
+    f("extra_hosts", Kind::Short(short::extra_hosts, &TEXTS)).merged(Merge::Sequence),
     f("group_add", SCALARS),
     f(
         "gpus",
@@ -90,7 +90,7 @@ pub(crate) static SERVICE: Object = object(&[
     f("init", Kind::Bool).shown(Shown::Present),
     f("ipc", Kind::Text),
     f("isolation", Kind::Text),
-    f("labels", Kind::Pairs),
+    f("labels", Kind::Pairs).merged(Merge::Sequence),
     f("label_file", ONE_OR_MANY),
     f("links", TEXTS).unique(Identity::Whole),
     f("logging", Kind::Object(&LOGGING)).merged(Merge::Logging),
@@ -145,7 +145,7 @@ pub(crate) static SERVICE: Object = object(&[
     f("stop_grace_period", Kind::Duration).shown(Shown::Present),
     f("stop_signal", Kind::Text),
     f("storage_opt", Kind::Pairs),
-    f("sysctls", Kind::Pairs),
+    f("sysctls", Kind::Pairs).merged(Merge::Sequence),
     f("tmpfs", ONE_OR_MANY).unique(Identity::Whole),
     f("tty", Kind::Bool),
     f("ulimits", ULIMITS).merged(Merge::EachReplaced),
@@ -173,18 +173,18 @@ static BUILD: Object = object(&[
     f("dockerfile", Kind::Text),
     f("dockerfile_inline", Kind::Text),
     f("entitlements", TEXTS),
-    f("args", Kind::Variables),
+    f("args", Kind::Variables).merged(Merge::Sequence),
     f("provenance", Kind::Scalar),
     f("sbom", Kind::Scalar),
     f("ssh", Kind::Short(short::ssh, &TEXTS)),
-    f("labels", Kind::Pairs),
+    f("labels", Kind::Pairs).merged(Merge::Sequence),
     f("cache_from", TEXTS),
     f("cache_to", TEXTS),
     f("no_cache", Kind::Bool),
     f("no_cache_filter", ONE_OR_MANY),
     f("additional_contexts", Kind::Pairs),
     f("pull", Kind::Bool),
-    f("extra_hosts", Kind::Short(short::extra_hosts, &TEXTS)),
+    f("extra_hosts", Kind::Short(short::extra_hosts, &TEXTS)).merged(Merge::Sequence),
     f("isolation", Kind::Text),
     f("network", Kind::Text),
     f("target", Kind::Text),
@@ -226,7 +226,7 @@ const HOOK_FIELDS: &[Field] = &[
     f("user", Kind::Text),
     f("privileged", Kind::Bool),
     f("working_dir", Kind::Text),
-    f("environment", Kind::Variables),
+    f("environment", Kind::Variables).merged(Merge::Sequence),
 ];
 
 static HOOK: Object = object(HOOK_FIELDS);
@@ -237,7 +237,7 @@ static PREPARATION: Object = object(&[
     f("user", Kind::Text),
     f("privileged", Kind::Bool),
     f("working_dir", Kind::Text),
-    f("environment", Kind::Variables),
+    f("environment", Kind::Variables).merged(Merge::Sequence),
     f("per_replica", Kind::Bool),
 ]);
 
@@ -299,7 +299,7 @@ static DEPENDENCY: Object = object(&[
 static DEPLOY: Object = object(&[
     f("mode", Kind::Text),
     f("replicas", Kind::Int).shown(Shown::Present),
-    f("labels", Kind::Pairs),
+    f("labels", Kind::Pairs).merged(Merge::Sequence),
     f("update_config", Kind::Object(&UPDATE)),
     f("rollback_config", Kind::Object(&UPDATE)),
     f("resources", Kind::Object(&RESOURCES)).shown(Shown::JsonEmpty),
@@ -461,7 +461,7 @@ static BIND: Object = object(&[
 ]);
 
 static VOLUME_OPTIONS: Object = object(&[
-    f("labels", Kind::Pairs),
+    f("labels", Kind::Pairs).merged(Merge::Sequence),
     f("nocopy", Kind::Bool),
     f("subpath", Kind::Text),
 ]);
