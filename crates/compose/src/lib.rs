@@ -16,5 +16,6 @@ mod words;
 
 pub use labels::COMPOSE_VERSION;
 pub use load::{
-    FILE_BYTES_MAX, Fetch, Fetched, Loaded, Options, Variable, drop_unused, is_remote, load,
+    BY_HAND, FILE_BYTES_MAX, Fetch, Fetched, Loaded, NotFetched, Options, Variable, drop_unused,
+    is_of_ssh, is_remote, load,
 };

@@ -4,9 +4,12 @@
 //! Own are the files below the directories it was fetched into, and networks and volumes that have the
 //! project's name in theirs.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::model::{FileObject, Project, Service};
+use crate::labels;
+use crate::model::{FileObject, Mount, Project, Service, Volume};
+use crate::plan::state::State;
 
 /// Drivers whose logs stay where the container is.
 const OWN_LOGS: [&str; 4] = ["", "json-file", "local", "none"];
@@ -27,11 +30,13 @@ pub struct Reach {
 pub fn of(project: &Project, roots: &[PathBuf]) -> Vec<Reach> {
     let mut found = Found {
         roots,
+        written: written(project),
         list: Vec::new(),
     };
     for service in project.services.values() {
         let place = |key: &str| format!("services.{}.{key}", service.name);
         found.files(service, &place);
+        found.ports(service, &place);
         found.rights(service, &place);
         found.others(service, &place);
         found.build(service, &place);
@@ -40,13 +45,64 @@ pub fn of(project: &Project, roots: &[PathBuf]) -> Vec<Reach> {
     found.list
 }
 
-struct Found<'r> {
-    roots: &'r [PathBuf],
-    list: Vec<Reach>,
+/// What the daemon has already under names that the project chooses: what is another's would be replaced
+/// or used. Nothing of it is, if the project's containers there are all of these same files, or somebody
+/// who may choose has named the project (`is_named`).
+pub fn taken(project: &Project, state: &State, is_named: bool) -> Vec<Reach> {
+    let files = project.files.join(",");
+    let other = |label: &str| label != files;
+    let mut labels = state.containers.iter().map(|one| one.label(labels::FILES));
+    let is_own = is_named || (!state.containers.is_empty() && !labels.clone().any(other));
+    let mut list = Vec::new();
+    if !is_named && let Some(others) = labels.find(|label| other(label)) {
+        let what = format!("the project {}, which is there already", project.name);
+        list.push(Reach::new("name", &format!("{what}, of {others}")));
+    }
+    for service in project.services.values() {
+        let Some(build) = &service.build else {
+            continue;
+        };
+        let names = [service.image_name(&project.name)].into_iter();
+        for name in names.chain(build.tags.iter().cloned()) {
+            let is_others = |project_of: &str| !is_own || project_of != project.name;
+            if state
+                .images
+                .get(&name)
+                .is_some_and(|image| is_others(&image.project))
+            {
+                let key = format!("services.{}.build", service.name);
+                list.push(Reach::new(
+                    &key,
+                    &format!("the image {name}, which is there already"),
+                ));
+            }
+        }
+    }
+    let there = |what: &str, name: &str| format!("the {what} {name}, which is there already");
+    // Those of other names are told in any case.
+    let own = |name: &str, key: &str| name == format!("{}_{key}", project.name);
+    for (key, network) in project.networks.iter().filter(|_| !is_own) {
+        if own(&network.name, key) && state.networks.contains_key(&network.name) {
+            list.push(Reach::new(
+                &format!("networks.{key}"),
+                &there("network", &network.name),
+            ));
+        }
+    }
+    for (key, volume) in project.volumes.iter().filter(|_| !is_own) {
+        if own(&volume.name, key) && state.volumes.contains_key(&volume.name) {
+            list.push(Reach::new(
+                &format!("volumes.{key}"),
+                &there("volume", &volume.name),
+            ));
+        }
+    }
+    list
 }
 
-impl Found<'_> {
-    fn note(&mut self, key: String, what: impl AsRef<str>) {
+impl Reach {
+    /// Whoever writes the files shall not steer the terminal of who reads this.
+    fn new(key: &str, what: &str) -> Self {
         let clean = |text: &str| -> String {
             let plain = |c: char| match c.is_control() {
                 true => c.escape_default().to_string(),
@@ -54,10 +110,39 @@ impl Found<'_> {
             };
             text.chars().map(plain).collect()
         };
-        self.list.push(Reach {
-            key: clean(&key),
-            what: clean(what.as_ref()),
+        Self {
+            key: clean(key),
+            what: clean(what),
+        }
+    }
+}
+
+/// Directories of this machine that containers write: what lies below may be a link by the time it is
+/// used.
+fn written(project: &Project) -> Vec<PathBuf> {
+    let device = |volume: &Volume| volume.driver_opts.get("device").cloned();
+    let mounts = project.services.values().flat_map(|one| &one.volumes);
+    let sources = mounts
+        .filter(|mount| !mount.read_only)
+        .filter_map(|mount: &Mount| match mount.kind.as_str() {
+            "bind" => Some(mount.source.clone()),
+            "volume" => project.volumes.get(&mount.source).and_then(device),
+            _ => None,
         });
+    let sources = sources.filter(|source| source.starts_with('/'));
+    sources.map(|source| real(Path::new(&source))).collect()
+}
+
+struct Found<'r> {
+    roots: &'r [PathBuf],
+    /// Directories that containers write.
+    written: Vec<PathBuf>,
+    list: Vec<Reach>,
+}
+
+impl Found<'_> {
+    fn note(&mut self, key: String, what: impl AsRef<str>) {
+        self.list.push(Reach::new(&key, what.as_ref()));
     }
 
     fn each(&mut self, key: &str, values: &[String]) {
@@ -72,20 +157,53 @@ impl Found<'_> {
         !self.roots.iter().any(|root| real.starts_with(root))
     }
 
+    /// A path of which it is not sure what it is when a container, or a rebuild, makes use of it: what
+    /// is not the project's own, or a link by then. In words.
+    fn unsure(&self, path: &str) -> Option<String> {
+        if self.is_elsewhere(path) {
+            return Some(shown(path));
+        }
+        let real = real(Path::new(path));
+        let is_below = |written: &PathBuf| real != *written && real.starts_with(written);
+        let below = || format!("{path} (a container may make a link of it)");
+        self.written.iter().any(is_below).then(below)
+    }
+
     fn files(&mut self, service: &Service, place: &dyn Fn(&str) -> String) {
-        for mount in &service.volumes {
-            if mount.kind == "bind" && self.is_elsewhere(&mount.source) {
+        for mount in service.volumes.iter().filter(|mount| mount.kind == "bind") {
+            if let Some(path) = self.unsure(&mount.source) {
                 let how = match mount.read_only {
                     true => "to read",
                     false => "to read and write",
                 };
-                self.note(place("volumes"), format!("{} {how}", shown(&mount.source)));
+                self.note(place("volumes"), format!("{path} {how}"));
             }
         }
         for trigger in service.develop.iter().flat_map(|develop| &develop.watch) {
-            if self.is_elsewhere(&trigger.path) {
-                self.note(place("develop.watch"), shown(&trigger.path));
+            if let Some(path) = self.unsure(&trigger.path) {
+                self.note(place("develop.watch"), path);
             }
+        }
+    }
+
+    /// Ports at which others than this machine are answered.
+    fn ports(&mut self, service: &Service, place: &dyn Fn(&str) -> String) {
+        for port in &service.ports {
+            let address = port.host_ip.trim_matches(['[', ']']);
+            let is_own = address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+            if is_own {
+                continue;
+            }
+            let number = match port.published.as_str() {
+                "" | "0" => "any port",
+                published => published,
+            };
+            let at = match address {
+                "" => "all addresses",
+                address => address,
+            };
+            let to = format!("{}/{}", port.target, port.protocol);
+            self.note(place("ports"), format!("{number} at {at}, to {to}"));
         }
     }
 
@@ -192,22 +310,44 @@ impl Found<'_> {
         // What is written in the file itself is no file.
         .filter(|(key, _)| *key != "dockerfile" || build.dockerfile_inline.is_empty())
         .chain(contexts.map(|(_, path)| ("additional_contexts", path)));
+        let triggers = service.develop.iter().flat_map(|develop| &develop.watch);
+        // Built again while containers run.
+        let is_rebuilt = { triggers }.any(|trigger| trigger.action == "rebuild");
         for (key, path) in paths {
             let joined = match key {
                 "dockerfile" => Path::new(&build.context).join(path),
                 _ => PathBuf::from(path),
             };
             let joined = joined.to_string_lossy();
-            if joined.starts_with('/') && self.is_elsewhere(&joined) {
-                self.note(place(&format!("build.{key}")), shown(&joined));
+            let told = match joined.starts_with('/') {
+                true if is_rebuilt => self.unsure(&joined),
+                true => self.is_elsewhere(&joined).then(|| shown(&joined)),
+                false => None,
+            };
+            if let Some(path) = told {
+                self.note(place(&format!("build.{key}")), path);
             }
         }
+        for cache in &build.cache_from {
+            self.cache(place("build.cache_from"), cache);
+        }
+        // What was built goes there, with what one is logged in by.
+        self.each(&place("build.cache_to"), &build.cache_to);
         self.each(&place("build.entitlements"), &build.rights());
         if !build.ssh.is_empty() {
             self.note(place("build.ssh"), "your keys, by their agent");
         }
         if build.network == "host" {
             self.note(place("build.network"), "this machine's own");
+        }
+    }
+
+    /// A cache in a directory: `type=local,src=/srv/cache`.
+    fn cache(&mut self, key: String, cache: &str) {
+        let pairs = cache.split(',').map(|pair| pair.trim_matches('"').trim());
+        let path = { pairs }.find_map(|pair| pair.strip_prefix("src="));
+        if let Some(path) = path.filter(|path| self.is_elsewhere(path)) {
+            self.note(key, shown(path));
         }
     }
 
@@ -252,8 +392,9 @@ impl Found<'_> {
         for (section, objects) in [("secrets", &project.secrets), ("configs", &project.configs)] {
             let files = |object: &&FileObject| !object.external && !object.file.is_empty();
             for (key, object) in objects {
-                if Some(object).filter(files).is_some() && self.is_elsewhere(&object.file) {
-                    self.note(format!("{section}.{key}.file"), shown(&object.file));
+                let file = Some(object).filter(files).map(|object| &object.file);
+                if let Some(path) = file.and_then(|file| self.unsure(file)) {
+                    self.note(format!("{section}.{key}.file"), path);
                 }
             }
         }
@@ -303,7 +444,7 @@ mod tests {
         }
         let options = Options {
             files: vec!["-".into()],
-            standard_input: text.into(),
+            standard_input: text.replace("ROOT", &root.to_string_lossy()),
             current_directory: root.to_string_lossy().into_owned(),
             ..Options::default()
         };
@@ -326,9 +467,9 @@ mod tests {
                 security_opt: ['no-new-privileges:true']
                 network_mode: service:b
                 secrets: [s]
-              b: {image: x, ports: ['80:80']}
+              b: {image: x, ports: ['127.0.0.1:80:80', '[::1]:81:80']}
             volumes: {data: {}}
-            secrets: {s: {file: ./own/secret}}
+            secrets: {s: {file: ./kept/secret}}
         ";
         assert_eq!(reached(text), Vec::<String>::new());
     }
@@ -340,7 +481,7 @@ mod tests {
             services:
               a:
                 image: x
-                build: {context: /usr/src, ssh: [default], network: host, entitlements: [network.host], privileged: true}
+                build: {context: /usr/src, ssh: [default], network: host, entitlements: [network.host], privileged: true, cache_from: ['type=local,src=/srv/cache', 'type=local,src=ROOT/own'], cache_to: ['type=registry,ref=h/x']}
                 volumes: ['/:/host:ro', './out/ssl:/e', './own/../../x:/f', 'data:/c', 'disk:/d', 'fast:/g', 'over:/h', 'plug:/i']
                 privileged: true
                 cap_add: [SYS_ADMIN]
@@ -350,7 +491,7 @@ mod tests {
                 pid: container:other
                 post_start: [{command: 'true', privileged: true}]
                 secrets: [s]
-              b: {image: x, networks: [n, lan], logging: {driver: syslog, options: {syslog-address: 'tcp://h:1'}}}
+              b: {image: x, networks: [n, lan], ports: ['80:8080', '10.0.0.1::53/udp'], logging: {driver: syslog, options: {syslog-address: 'tcp://h:1'}}}
             volumes:
               data: {external: true, name: \"other\\e[2J\"}
               disk: {driver_opts: {type: none, o: bind, device: /srv}}
@@ -377,10 +518,14 @@ mod tests {
             "services.a.pid: the container other",
             "services.a.build.context: /usr/src",
             "services.a.build.dockerfile: /usr/src/Dockerfile",
+            "services.a.build.cache_from: /srv/cache",
+            "services.a.build.cache_to: type=registry,ref=h/x",
             "services.a.build.entitlements: network.host",
             "services.a.build.entitlements: security.insecure",
             "services.a.build.ssh: your keys, by their agent",
             "services.a.build.network: this machine's own",
+            "services.b.ports: 80 at all addresses, to 8080/tcp",
+            "services.b.ports: any port at 10.0.0.1, to 53/udp",
             "services.b.logging: syslog tcp://h:1",
             "networks.lan.driver: the driver macvlan on eth0",
             "networks.n: the network office",
@@ -391,5 +536,93 @@ mod tests {
             "secrets.s.file: /etc/shadow",
         ];
         assert_eq!(reached(text), expected);
+    }
+
+    #[test]
+    fn what_lies_below_what_a_container_writes_may_be_a_link_by_then() {
+        let text = "
+            name: own
+            services:
+              a: {image: x, volumes: ['./own:/d', './other:/o:ro', 'disk:/e']}
+              b:
+                image: x
+                build: {context: ./own/b}
+                volumes: ['./own:/same', './own/x:/below', './other/x:/unwritten', './disk/y:/disk:ro']
+                secrets: [s]
+              c: {image: x, build: {context: ./own/c}, develop: {watch: [{path: ./own/src, action: rebuild}]}}
+            volumes: {disk: {driver_opts: {type: none, o: bind, device: ROOT/disk}}}
+            secrets: {s: {file: ./own/secret}}
+        ";
+        let link = "(a container may make a link of it)";
+        let expected = [
+            format!("services.b.volumes: ROOT/own/x {link} to read and write"),
+            format!("services.b.volumes: ROOT/disk/y {link} to read"),
+            format!("services.c.develop.watch: ROOT/own/src {link}"),
+            format!("services.c.build.context: ROOT/own/c {link}"),
+            format!("services.c.build.dockerfile: ROOT/own/c/Dockerfile {link}"),
+            "volumes.disk.driver_opts: ROOT/disk".to_owned(),
+            format!("secrets.s.file: ROOT/own/secret {link}"),
+        ];
+        assert_eq!(reached(text), expected);
+    }
+
+    #[test]
+    fn what_is_there_under_names_that_the_file_chose_is_told() {
+        let text = "
+            name: production
+            services:
+              web: {image: 'postgres:16', build: {context: ., tags: ['mine:1']}}
+              job: {build: ., volumes: ['db:/db', 'new:/new']}
+            volumes: {db: {}, new: {}}
+        ";
+        let options = Options {
+            files: vec!["-".into()],
+            standard_input: text.into(),
+            ..Options::default()
+        };
+        let mut project = Project::of(&load(&options).unwrap()).unwrap();
+        project.files = vec!["/fetched/compose.yaml".into()];
+        let container = |files: &str| {
+            let mut container = crate::plan::state::Container::default();
+            let label = (labels::FILES.to_owned(), files.to_owned());
+            container.summary.labels.extend([label]);
+            container
+        };
+        let image = |project: &str| crate::plan::state::Image {
+            project: project.into(),
+            ..Default::default()
+        };
+        let mut state = State {
+            volumes: [("production_db".into(), Default::default())].into(),
+            networks: [("production_default".into(), Default::default())].into(),
+            images: [
+                ("postgres:16".into(), image("")),
+                ("production-job".into(), image("production")),
+            ]
+            .into(),
+            ..State::default()
+        };
+        let told = |state: &State, is_named| {
+            let list = taken(&project, state, is_named);
+            let told = list.iter().map(|one| format!("{}: {}", one.key, one.what));
+            told.collect::<Vec<_>>()
+        };
+        let there = |key: &str, what: &str| format!("{key}: the {what}, which is there already");
+        let image = there("services.web.build", "image postgres:16");
+        let objects = [
+            there("services.job.build", "image production-job"),
+            image.clone(),
+            there("networks.default", "network production_default"),
+            there("volumes.db", "volume production_db"),
+        ];
+        assert_eq!(told(&state, false), objects);
+        // Who names it means it.
+        assert_eq!(told(&state, true), [image.clone()]);
+        state.containers = vec![container("/fetched/compose.yaml")];
+        assert_eq!(told(&state, false), [image]);
+        state.containers.push(container("/srv/compose.yaml"));
+        let project = "name: the project production, which is there already, of /srv/compose.yaml";
+        assert_eq!(told(&state, false)[0], project);
+        assert_eq!(told(&state, false)[1..], objects);
     }
 }

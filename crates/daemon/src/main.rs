@@ -104,7 +104,10 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        text.push_str(&format!("\n  caused by: {next}"));
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}\n  caused by: {words}");
+        }
         cause = next.source();
     }
     text

@@ -204,13 +204,15 @@ pub(crate) fn refused(error: ClientError) -> Error {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with the causes that its own text does not tell already, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
         cause = error.source();
     }
     text

@@ -388,9 +388,11 @@ fn verb<C: Command>() -> &'static str {
 /// Reads a command's flags.
 fn parse(set: FlagSet<'_>, arguments: &[String], full: &str, about: &About) -> Result<Parsed> {
     let parsed = set.parse(arguments, about.interspersed).map_err(|error| {
+        let unknown = error.unknown.as_deref();
+        let before_verb = unknown.and_then(|flag| compose::before_verb(full, flag));
         Error::Usage(Usage {
             message: error.to_string(),
-            suggestion: error.suggestion,
+            suggestion: before_verb.or(error.suggestion),
             usage: usage_line(full, about),
             pointer: format!("Run '{full} --help' for more information"),
             code: 125,

@@ -5,6 +5,7 @@ use hull_oci::Reference;
 
 use crate::error::{Error, Result};
 use crate::flags::parse_bool;
+use crate::ui;
 
 /// Asks for it, but for what a flag says.
 const SWITCH: &str = "DOCKER_CONTENT_TRUST";
@@ -34,6 +35,20 @@ pub(super) fn check_build(disabled: Option<bool>) -> Result<()> {
     match is_wanted(disabled, std::env::var(SWITCH).ok()) {
         true => Err(refusal("the signatures of the images a build begins with")),
         false => Ok(()),
+    }
+}
+
+/// Whether the environment asks for it.
+pub(super) fn is_asked() -> bool {
+    is_wanted(None, std::env::var(SWITCH).ok())
+}
+
+/// Says that images of projects are taken unchecked: Docker's Compose does so, too, without a word.
+pub(super) fn tell_unchecked() {
+    if is_asked() {
+        ui::warn(&format!(
+            "{SWITCH} is set, and Compose checks no signatures: images are taken as they are"
+        ));
     }
 }
 

@@ -250,12 +250,15 @@ fn cut(broken: &ClientError) -> String {
     }
 }
 
-/// An error with its causes.
+/// An error with the causes that its own text does not tell already.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
         cause = error.source();
     }
     text

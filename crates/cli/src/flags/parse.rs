@@ -33,6 +33,8 @@ pub(crate) struct FlagError {
     message: String,
     /// The nearest flag that exists.
     pub(crate) suggestion: Option<String>,
+    /// The name, or the letter, that is not known.
+    pub(crate) unknown: Option<String>,
 }
 
 impl FlagError {
@@ -40,6 +42,7 @@ impl FlagError {
         Self {
             message,
             suggestion: None,
+            unknown: None,
         }
     }
 }
@@ -129,6 +132,7 @@ impl FlagSet<'_> {
         FlagError {
             message: format!("unknown flag: --{name}"),
             suggestion: suggest::nearest(name, known).map(|flag| format!("--{flag}")),
+            unknown: Some(name.to_owned()),
         }
     }
 
@@ -151,9 +155,10 @@ impl FlagSet<'_> {
                     return Ok(());
                 }
                 let group = &whole[1 + at..];
-                return Err(FlagError::new(format!(
-                    "unknown shorthand flag: '{letter}' in -{group}"
-                )));
+                return Err(FlagError {
+                    unknown: Some(letter.to_string()),
+                    ..FlagError::new(format!("unknown shorthand flag: '{letter}' in -{group}"))
+                });
             };
             if let Some(value) = after.strip_prefix('=') {
                 return flag.assign(value);

@@ -3,6 +3,7 @@
 
 mod condition;
 mod containers;
+mod first;
 mod graph;
 mod hooks;
 mod images;
@@ -141,6 +142,8 @@ pub struct Engine<'e> {
     pub credentials: &'e Credentials,
     /// What others should know.
     pub notes: &'e Notes,
+    /// Called when all is known to be there, and the first thing is about to be made or taken away.
+    pub begins: &'e dyn Fn(),
     /// Held by who starts what an updated service stands on.
     pub(crate) bringing: tokio::sync::Mutex<()>,
 }
@@ -160,6 +163,7 @@ impl<'e> Engine<'e> {
             parallel: usize::MAX,
             credentials: &|_| None,
             notes,
+            begins: &|| {},
             bringing: tokio::sync::Mutex::new(()),
         }
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use hull_api::types::{Ipam, IpamConfig, NetworkCreate, NetworkDisconnect, VolumeCreate};
 
+use super::first::{missing_network, missing_volume};
 use super::graph::each;
-use super::{ApplyError, Engine, Named, Result};
+use super::{Engine, Named, Result};
 use crate::labels;
 use crate::model::{Network, Texts, Volume};
 use crate::plan::state::State;
@@ -20,10 +21,7 @@ impl Engine<'_> {
             };
             match change {
                 Change::Keep => Ok(()),
-                Change::Missing => Err(ApplyError::Other(format!(
-                    "network {} declared as external, but could not be found",
-                    network.name
-                ))),
+                Change::Missing => Err(missing_network(key, network)),
                 Change::Create => self.create_network(key, network).await,
                 Change::Replace(_) => {
                     self.leave_network(network, state).await?;
@@ -111,7 +109,7 @@ impl Engine<'_> {
             };
             match change {
                 Change::Keep => Ok(()),
-                Change::Missing => Err(ApplyError::Other(format!("external volume \"{}\" not found", volume.name))),
+                Change::Missing => Err(missing_volume(key, volume)),
                 Change::Create => self.create_volume(key, volume).await,
                 Change::Replace(_) => {
                     self.report.warn(&format!(

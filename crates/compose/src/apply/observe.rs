@@ -115,7 +115,10 @@ pub(super) async fn images(client: &Client, project: &Project) -> Result<BTreeMa
         .values()
         .flat_map(|service| {
             let steps = service.pre_start.iter().map(|hook| hook.image.clone());
-            steps.chain([service.image_name(&project.name)])
+            let names = service.build.iter().flat_map(|build| build.tags.clone());
+            steps
+                .chain(names)
+                .chain([service.image_name(&project.name)])
         })
         .filter(|name| !name.is_empty())
         .collect();
@@ -128,13 +131,15 @@ pub(super) async fn images(client: &Client, project: &Project) -> Result<BTreeMa
     for (name, image) in found {
         match image {
             Ok(image) => {
-                let volumes = image
-                    .config
-                    .map(|config| config.volumes.into_keys().collect())
-                    .unwrap_or_default();
+                let config = image.config.unwrap_or_default();
                 let known = Image {
                     id: image.id,
-                    volumes,
+                    volumes: config.volumes.into_keys().collect(),
+                    project: config
+                        .labels
+                        .get(labels::PROJECT)
+                        .cloned()
+                        .unwrap_or_default(),
                     created: image.metadata.last_tag_time,
                 };
                 images.insert(name, known);

@@ -7,7 +7,6 @@ use super::{Engine, Named, Pull, RemoveOptions, Result};
 use crate::model::{Manner, Project, Service};
 use crate::plan::state::{Container, State};
 use crate::plan::{self, Plan, Step, Wishes};
-use crate::plan::{container, files};
 
 /// How a project is brought up.
 #[derive(Debug, Clone, Default)]
@@ -94,9 +93,7 @@ impl Engine<'_> {
     }
 
     async fn create_some(&self, before: Before, options: &UpOptions) -> Result<()> {
-        for service in self.project.services.values() {
-            container::refuse_unavailable(self.project, service)?;
-        }
+        self.check_first(&options.wishes).await?;
         let images = self
             .ensure_images(&options.pull, options.quiet_pull)
             .await?;
@@ -109,6 +106,7 @@ impl Engine<'_> {
                 self.refuse_missing(service)?;
             }
         }
+        (self.begins)();
         self.orphans(&plan, options).await?;
         if plan.is_empty() {
             for container in plan.services.values().flatten().filter_map(Step::kept) {
@@ -132,15 +130,6 @@ impl Engine<'_> {
         })
         .await?;
         self.restart_dependents(plan, state, options).await
-    }
-
-    /// Refuses a service whose secrets and configs are not there, before anything is made.
-    pub(super) fn refuse_missing(&self, service: &Service) -> Result<()> {
-        // Another machine's daemon has the files of its own.
-        if self.client.host().starts_with("unix://") {
-            files::check_objects(self.project, service)?;
-        }
-        self.check_injected(service)
     }
 
     async fn orphans(&self, plan: &Plan, options: &UpOptions) -> Result<()> {

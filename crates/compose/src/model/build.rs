@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Texts;
+use super::resources::Limit;
 use super::service::Hook;
 use super::storage::FileReference;
 
@@ -27,8 +28,12 @@ pub struct Build {
     pub labels: Texts,
     /// Images whose layers may be reused.
     pub cache_from: Vec<String>,
+    /// Where what may be reused is kept.
+    pub cache_to: Vec<String>,
     /// Build everything anew.
     pub no_cache: bool,
+    /// Stages that are built anew.
+    pub no_cache_filter: Vec<String>,
     /// Other contexts.
     pub additional_contexts: Texts,
     /// Look for newer base images.
@@ -49,6 +54,13 @@ pub struct Build {
     pub privileged: bool,
     /// Shared memory of its steps.
     pub shm_size: String,
+    /// How its steps are kept apart.
+    pub isolation: String,
+    /// What is stated about how it was built.
+    pub provenance: String,
+    /// What is stated about what it holds.
+    pub sbom: String,
+    pub(crate) ulimits: BTreeMap<String, Limit>,
     /// More names of the image.
     pub tags: Vec<String>,
     /// Platforms to build for.
@@ -56,6 +68,14 @@ pub struct Build {
 }
 
 impl Build {
+    /// Limits of its steps: `nofile=1024:2048`
+    pub fn limits(&self) -> Vec<String> {
+        let limits = self.ulimits.iter();
+        let text =
+            |(name, limit): (&String, &Limit)| format!("{name}={}:{}", limit.soft, limit.hard);
+        limits.map(text).collect()
+    }
+
     /// The rights that its steps may ask for, each once.
     pub fn rights(&self) -> Vec<String> {
         let mut rights = self.entitlements.clone();

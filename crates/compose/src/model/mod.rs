@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{LoadError, Result};
 use crate::load::Loaded;
-use crate::node::{Map, Node};
+use crate::node::{Map, Node, Place};
 use crate::render;
 
 mod build;
@@ -101,11 +101,13 @@ impl Project {
         for (name, network) in &mut project.networks {
             if let Some(map) = raw.map("networks").and_then(|networks| networks.map(name)) {
                 network.hash = render::network_hash(map);
+                network.external_at = place_of(map, "external");
             }
         }
         for (name, volume) in &mut project.volumes {
             if let Some(map) = raw.map("volumes").and_then(|volumes| volumes.map(name)) {
                 volume.hash = render::volume_hash(map);
+                volume.external_at = place_of(map, "external");
             }
         }
         for (section, objects) in [
@@ -113,13 +115,10 @@ impl Project {
             ("configs", &mut project.configs),
         ] {
             for (name, object) in objects {
-                let map = raw.map(section).and_then(|objects| objects.map(name));
-                let place = |key| {
-                    map.and_then(|map| map.get(key))
-                        .map(|node| node.place.clone())
-                };
-                object.external_at = place("external").unwrap_or_default();
-                object.file_at = place("file").unwrap_or_default();
+                if let Some(map) = raw.map(section).and_then(|objects| objects.map(name)) {
+                    object.external_at = place_of(map, "external");
+                    object.file_at = place_of(map, "file");
+                }
             }
         }
         Ok(project)
@@ -230,6 +229,13 @@ impl Project {
         self.networks.retain(|key, _| networks.contains(key));
         self.volumes.retain(|key, _| volumes.contains(key));
     }
+}
+
+/// Where a key's value stands.
+fn place_of(map: &Map, key: &str) -> Place {
+    map.get(key)
+        .map(|node| node.place.clone())
+        .unwrap_or_default()
 }
 
 fn section<T: for<'de> Deserialize<'de>>(project: &Map, name: &str) -> Result<BTreeMap<String, T>> {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Texts;
+use crate::node::Place;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -41,6 +42,9 @@ pub struct Network {
     pub(crate) ipam: Ipam,
     /// Whether it is made by others.
     pub external: bool,
+    /// Where it says so.
+    #[serde(skip)]
+    pub(crate) external_at: Place,
     pub(crate) internal: bool,
     pub(crate) attachable: bool,
     pub(crate) labels: Texts,

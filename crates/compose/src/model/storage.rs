@@ -76,6 +76,9 @@ pub struct Volume {
     pub(crate) driver_opts: Texts,
     /// Whether it is made by others.
     pub external: bool,
+    /// Where it says so.
+    #[serde(skip)]
+    pub(crate) external_at: Place,
     pub(crate) labels: Texts,
 }
 

@@ -30,6 +30,8 @@ pub struct Image {
     pub volumes: Vec<String>,
     /// When it was made (Unix seconds), as far as that is known.
     pub created: String,
+    /// The project that it was built for.
+    pub project: String,
 }
 
 /// A container of the project.

@@ -5,17 +5,17 @@
 use std::io::Write;
 use std::process::{Command as Process, Stdio};
 
-use hull_compose::apply::{Report, Standing};
+use hull_compose::apply::{Report, Standing, UpOptions};
 use hull_compose::model::{self, Project, Service};
 use hull_compose::plan::check_context;
 use hull_compose::render;
 
 use super::bake::{self, Wishes};
-use super::project::{Scene, load_failure, loaded};
-use crate::commands::{About, Call, Command, Operands};
+use super::project::{Scene, apply_failure, load_failure, loaded};
+use crate::commands::{About, Call, Command, Operands, trust};
 use crate::context::Globals;
 use crate::error::{Error, Result};
-use crate::flags::FlagSet;
+use crate::flags::{FlagSet, parse_bool};
 use crate::ui;
 
 /// What is said of `--progress` after `build`, which is obeyed all the same.
@@ -91,6 +91,7 @@ impl Command for Build {
             ui::note("No services to build");
             return Ok(0);
         }
+        trust::tell_unchecked();
         let more = More {
             arguments: self.arguments,
             builder: self.builder,
@@ -111,11 +112,7 @@ impl Command for Build {
         for service in services {
             build(&call.globals, &scene, service, &more)?;
             if self.push && !self.check && !service.image.is_empty() {
-                scene
-                    .engine()
-                    .push(service)
-                    .await
-                    .map_err(super::project::apply_failure)?;
+                scene.engine().push(service).await.map_err(apply_failure)?;
             }
         }
         Ok(0)
@@ -177,20 +174,24 @@ impl More {
     }
 }
 
-/// Builds the services whose images are not there, or all that can be built.
+/// Builds the services whose images are not there, or all that can be built. What stands in the way of
+/// what they are built for is told before.
 pub(super) async fn build_missing(
     call: &Call,
     scene: &Scene,
-    all: bool,
-    quiet: bool,
+    options: &UpOptions,
+    (all, quiet): (bool, bool),
 ) -> Result<()> {
+    trust::tell_unchecked();
     let more = More::quiet(quiet);
-    for service in scene
-        .project
-        .services
-        .values()
-        .filter(|service| service.build.is_some())
-    {
+    let services = scene.project.services.values();
+    let services: Vec<&Service> = { services }.filter(|one| one.build.is_some()).collect();
+    if !services.is_empty() {
+        let engine = scene.engine();
+        let checked = engine.check_first(&options.wishes).await;
+        checked.map_err(apply_failure)?;
+    }
+    for service in services {
         let name = service.image_name(&scene.project.name);
         let is_there = scene.client.image(&name).await.is_ok();
         // One that also has a name to pull by is pulled if that is what its policy says.
@@ -229,7 +230,11 @@ fn build_one(globals: &Globals, scene: &Scene, service: &Service, more: &More) -
         scene.progress.progress(&image, "Built", Standing::Done);
         return Ok(());
     }
-    let words = words(&scene.project, service, more);
+    let mut words = words(&scene.project, service, more);
+    as_before(service, &mut words)?;
+    if trust::is_asked() {
+        words.insert(0, "--disable-content-trust".to_owned());
+    }
     let inline = service
         .build
         .as_ref()
@@ -297,18 +302,25 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
         ("tag", &build.tags),
         ("build-arg", &more.arguments),
         ("cache-from", &build.cache_from),
+        ("cache-to", &build.cache_to),
+        ("no-cache-filter", &build.no_cache_filter),
         ("platform", &build.platforms),
         ("allow", &build.rights()),
         ("ssh", &build.ssh),
         ("ssh", &more.ssh),
         ("builder", &vec![more.builder.clone()]),
         ("progress", &vec![more.progress.clone()]),
-        ("provenance", &vec![more.provenance.clone()]),
-        ("sbom", &vec![more.sbom.clone()]),
+        (
+            "provenance",
+            &vec![said(&more.provenance, &build.provenance)],
+        ),
+        ("sbom", &vec![said(&more.sbom, &build.sbom)]),
         ("add-host", &hosts),
         ("target", &vec![build.target.clone()]),
         ("network", &vec![build.network.clone()]),
         ("shm-size", &vec![build.shm_size.clone()]),
+        ("isolation", &vec![build.isolation.clone()]),
+        ("ulimit", &build.limits()),
         ("memory", &vec![more.memory.clone()]),
     ] {
         values
@@ -345,6 +357,50 @@ fn place_of(project: &Project, context: &str) -> String {
         Some(base) => format!("stored-image://{}", base.image_name(&project.name)),
         None => context.to_owned(),
     }
+}
+
+/// What the command line says, else what the file does.
+fn said(more: &str, written: &str) -> String {
+    match more {
+        "" => written.to_owned(),
+        more => more.to_owned(),
+    }
+}
+
+/// Flags that the builder of before has not, and that change nothing of what is built.
+const SHOWN_OTHERWISE: [&str; 5] = ["builder", "cache-to", "progress", "provenance", "sbom"];
+
+/// Flags that it has not and that matter, with the keys that ask for them.
+const NOT_BEFORE: [(&str, &str); 5] = [
+    ("additional_contexts", "--build-context="),
+    ("entitlements", "--allow="),
+    ("no_cache_filter", "--no-cache-filter="),
+    ("secrets", "--secret="),
+    ("ssh", "--ssh="),
+];
+
+/// Leaves of a command line what the builder of before understands (`DOCKER_BUILDKIT=0`).
+fn as_before(service: &Service, words: &mut Vec<String>) -> Result<()> {
+    let switch = std::env::var("DOCKER_BUILDKIT").unwrap_or_default();
+    if parse_bool(&switch) != Ok(false) {
+        return Ok(());
+    }
+    for (key, flag) in NOT_BEFORE {
+        if words.iter().any(|word| word.starts_with(flag)) {
+            return Err(Error::new(format!(
+                "services.{}.build.{key}: the builder of before has no such thing, and DOCKER_BUILDKIT=0 asks for it",
+                service.name
+            ))
+            .with_hint("unset DOCKER_BUILDKIT"));
+        }
+    }
+    words.retain(|word| {
+        let flag = word
+            .strip_prefix("--")
+            .and_then(|word| word.split_once('='));
+        !flag.is_some_and(|(flag, _)| SHOWN_OTHERWISE.contains(&flag))
+    });
+    Ok(())
 }
 
 /// Where the Dockerfile is: `build` takes it from where it is called, a file from its context.

@@ -29,14 +29,15 @@ impl Command for Create {
     async fn run(self, call: Call) -> Result<u8> {
         let options = self.making.options(&call.operands)?;
         let loaded = loaded(&call, &call.operands)?;
-        remote::confirm(&call, &loaded, self.making.yes)?;
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
+        remote::confirm(&call, &loaded, &scene, self.making.yes).await?;
         let _hold = Hold::of(&call, &scene).await?;
         scene.project.select(&call.operands, true);
         super::provider::provide(&call.globals, &mut scene)?;
         scale(&mut scene.project, &self.making.scale)?;
         if !self.making.no_build {
-            build_missing(&call, &scene, self.making.build, self.making.quiet_build).await?;
+            let manner = (self.making.build, self.making.quiet_build);
+            build_missing(&call, &scene, &options, manner).await?;
         }
         scene
             .engine()

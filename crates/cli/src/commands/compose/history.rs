@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hull_api::Client;
 use hull_compose::apply::containers;
@@ -25,7 +26,7 @@ use hull_compose::{Loaded, Options, load, render};
 use super::diff::HASH_LABEL;
 use super::project::load_failure;
 use crate::error::{Error, Result};
-use crate::format::time::local;
+use crate::format::time::{local, local_microseconds};
 
 /// The mark of what has not been made as a whole.
 const UNFINISHED: &str = "unfinished";
@@ -43,22 +44,35 @@ fn directory(project: &str) -> Option<PathBuf> {
     Some(state.join("hull/compose").join(project))
 }
 
-/// Keeps what a project is about to be brought up with. Where nothing can be kept, nothing can be
-/// undone; that is no reason not to go on.
-pub(super) async fn begin(loaded: &Loaded, scaled: &Scaled, client: &Client) {
-    let Some(directory) = directory(&loaded.name) else {
-        return;
-    };
-    let mut project = loaded.project.clone();
-    set_scales(&mut project, scaled);
-    let text = render::project_yaml(&project);
-    if is_known(&directory, &text) {
-        return;
+/// What a project is about to be brought up with. Where nothing can be kept, nothing can be undone; that is
+/// no reason not to go on.
+pub(super) struct Beginning {
+    /// Nothing: it is what is known already.
+    kept: Option<(PathBuf, String, BTreeSet<String>)>,
+}
+
+impl Beginning {
+    pub(super) async fn of(loaded: &Loaded, scaled: &Scaled, client: &Client) -> Self {
+        let mut project = loaded.project.clone();
+        set_scales(&mut project, scaled);
+        let text = render::project_yaml(&project);
+        let directory = directory(&loaded.name);
+        let Some(directory) = directory.filter(|directory| !is_known(directory, &text)) else {
+            return Self { kept: None };
+        };
+        // Where it is not known what there is, nothing counts as added.
+        let there = containers(client, &loaded.name).await;
+        let added = there.map(|there| missing(&project, &there));
+        let kept = Some((directory, text, added.unwrap_or_default()));
+        Self { kept }
     }
-    // Where it is not known what there is, nothing counts as added.
-    let there = containers(client, &loaded.name).await;
-    let added = there.map(|there| missing(&project, &there));
-    _ = write(&directory, &text, &added.unwrap_or_default());
+
+    /// Keeps it, for now something is going to be changed: what is refused before leaves no trace.
+    pub(super) fn keep(&self) {
+        if let Some((directory, text, added)) = &self.kept {
+            _ = write(directory, text, added);
+        }
+    }
 }
 
 /// Services that have no container.
@@ -238,18 +252,27 @@ fn is_of_others(lately: &[Loaded], container: &Container) -> bool {
 
 /// What going back means, told before it is done.
 pub(super) fn told(project: &str) -> String {
-    let time = |name: &str| {
+    let changed = |name: &str| {
         let file = directory(project)?.join(name);
         let changed = std::fs::metadata(file).ok()?.modified().ok()?;
-        let since = changed.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(local(i64::try_from(since.as_secs()).ok()?))
+        changed.duration_since(std::time::UNIX_EPOCH).ok()
     };
-    let of = |name| time(name).map_or_else(String::new, |time| format!(" of {time}"));
+    let (now, before) = (changed("now.yaml"), changed("before.yaml"));
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+    let is_same = seconds(now) == seconds(before);
+    let of = |time: Option<Duration>| {
+        let told = time.and_then(|time| match is_same {
+            false => Some(local(i64::try_from(time.as_secs()).ok()?)),
+            // To be told apart.
+            true => Some(local_microseconds(i64::try_from(time.as_nanos()).ok()?)),
+        });
+        told.map_or_else(String::new, |time| format!(" of {time}"))
+    };
     format!(
         "Undoing the `up`{}: the project {project} becomes what the `up`{} made of it.\n\
          Files, images and what is in volumes stay as they are; the next `up` without --undo goes by the files again.",
-        of("now.yaml"),
-        of("before.yaml"),
+        of(now),
+        of(before),
     )
 }
 

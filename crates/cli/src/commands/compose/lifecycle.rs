@@ -70,7 +70,7 @@ impl Command for Stop {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        let scene = Scene::of_name(&call, &call.operands).await?;
+        let scene = Scene::to_end(&call, &call.operands).await?;
         let mut containers = scene.containers(&call.operands, false).await?;
         containers.retain(Container::is_running);
         scene
@@ -112,7 +112,7 @@ impl Command for Restart {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        let scene = Scene::of_name(&call, &call.operands).await?;
+        let scene = Scene::to_end(&call, &call.operands).await?;
         let _hold = Hold::of(&call, &scene).await?;
         let mut services = call.operands.clone();
         if !services.is_empty() && !self.no_deps {
@@ -195,7 +195,7 @@ impl Command for Kill {
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        let scene = Scene::of_name(&call, &call.operands).await?;
+        let scene = Scene::to_end(&call, &call.operands).await?;
         let mut containers = scene.containers(&call.operands, false).await?;
         containers.retain(Container::is_running);
         if containers.is_empty() {
@@ -287,7 +287,7 @@ where
     F: Fn(Client, String) -> Fut,
     Fut: Future<Output = std::result::Result<(), ClientError>>,
 {
-    let scene = Scene::of_name(call, &call.operands).await?;
+    let scene = Scene::to_end(call, &call.operands).await?;
     let mut containers = scene.containers(&call.operands, false).await?;
     containers.retain(|container| container.summary.state == state);
     each(&scene, &containers, doing, done, |id| {
@@ -343,7 +343,7 @@ Any data which is not in a volume will be lost.",
     }
 
     async fn run(self, call: Call) -> Result<u8> {
-        let scene = Scene::of_name(&call, &call.operands).await?;
+        let scene = Scene::to_end(&call, &call.operands).await?;
         let _hold = Hold::of(&call, &scene).await?;
         let mut containers = scene.containers(&call.operands, self.all).await?;
         if self.stop {

@@ -88,6 +88,24 @@ pub(super) fn rehearse(globals: &mut Globals, verb: &str) -> Result<()> {
     Ok(())
 }
 
+/// How a flag is written that stands between `compose` and its verb, if it is one: `full` is what was called.
+pub(super) fn before_verb(full: &str, flag: &str) -> Option<String> {
+    let (program, verb) = full.split_once(" compose ")?;
+    let mut flags = ProjectFlags::default();
+    let mut set = FlagSet::default();
+    flags.flags(&mut set);
+    let known = set.sorted();
+    let known = known.into_iter().find(|known| {
+        let letter = known.short.map(|letter| letter.to_string());
+        known.long == flag || letter.as_deref() == Some(flag)
+    })?;
+    let value = match known.kind {
+        "" => "",
+        _ => " …",
+    };
+    Some(format!("{program} compose --{}{value} {verb}", known.long))
+}
+
 /// The page of the flags, for `compose --help`.
 pub(super) fn option_lines() -> String {
     let mut flags = ProjectFlags::default();

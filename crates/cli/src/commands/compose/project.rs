@@ -168,7 +168,8 @@ impl ProjectFlags {
         }
     }
 
-    fn named(&self) -> Option<String> {
+    /// The name that was said here, and not in a file.
+    pub(super) fn named(&self) -> Option<String> {
         let name = self
             .project_name
             .clone()
@@ -209,10 +210,15 @@ pub(super) fn apply_failure(error: ApplyError) -> Error {
             object,
             source,
         } => match source {
-            hull_api::ClientError::Refused { .. } => Error::new(format!(
-                "cannot {operation} {object}: {}",
-                failure(source).message()
-            )),
+            hull_api::ClientError::Refused { .. } => {
+                let why = failure(source).message().to_owned();
+                // The daemon's advice is for a command line.
+                let why = why.replace(
+                    "for example `-p ",
+                    "in the service's `ports:`, for example `",
+                );
+                Error::new(format!("cannot {operation} {object}: {why}"))
+            }
             other => failure(other),
         },
         ApplyError::Written(error) => load_failure(error),
@@ -296,8 +302,9 @@ impl Scene {
     /// is asked about.
     pub(super) async fn of_confirmed_files(call: &Call, services: &[String]) -> Result<Self> {
         let loaded = loaded(call, services)?;
-        super::remote::confirm(call, &loaded, false)?;
-        Self::of_loaded(call, &loaded).await
+        let scene = Self::of_loaded(call, &loaded).await?;
+        super::remote::confirm(call, &loaded, &scene, false).await?;
+        Ok(scene)
     }
 
     /// From what was loaded.
@@ -312,9 +319,18 @@ impl Scene {
         Self::named(call, services, true).await
     }
 
+    /// The same, for what ends things: not those of another project that a fetched file names.
+    pub(super) async fn to_end(call: &Call, services: &[String]) -> Result<Self> {
+        let scene = Self::of_name(call, services).await?;
+        super::remote::check_own(call, &scene).await?;
+        Ok(scene)
+    }
+
     /// The same, for what takes the whole project away: but for services whose profile is off.
     pub(super) async fn to_take_away(call: &Call, services: &[String]) -> Result<Self> {
-        Self::named(call, services, !services.is_empty()).await
+        let scene = Self::named(call, services, !services.is_empty()).await?;
+        super::remote::check_own(call, &scene).await?;
+        Ok(scene)
     }
 
     async fn named(call: &Call, services: &[String], with_all_profiles: bool) -> Result<Self> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hull_compose::model::Service;
 
 use super::project::{Scene, apply_failure};
-use crate::commands::{About, Call, Command, Operands};
+use crate::commands::{About, Call, Command, Operands, trust};
 use crate::error::{Error, Result};
 use crate::flags::FlagSet;
 use crate::ui;
@@ -58,6 +58,7 @@ impl Command for Pull {
         scene
             .project
             .select(&call.operands, self.include_dependencies);
+        trust::tell_unchecked();
         let mut seen = BTreeSet::new();
         for service in scene.project.services.values() {
             if !self.is_wanted(&scene, service).await?

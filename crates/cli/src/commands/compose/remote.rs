@@ -4,20 +4,25 @@
 use std::collections::BTreeSet;
 
 use hull_compose::model::Project;
-use hull_compose::{Loaded, is_remote, reach};
+use hull_compose::reach::{self, Reach};
+use hull_compose::{Loaded, apply, is_remote};
 
-use super::project::load_failure;
+use super::project::{Scene, apply_failure};
+use super::repository;
 use crate::commands::Call;
 use crate::error::{Error, Result};
 use crate::format::tabwriter::align_with;
 use crate::ui;
+
+/// The files that a container was made of.
+const FILES_LABEL: &str = "com.docker.compose.project.config_files";
 
 /// Asks, unless `--yes` has answered. Files that take nothing and stay within what is their own are only
 /// told of.
 ///
 /// # Errors
 /// It is not meant, or there is nobody to ask.
-pub(super) fn confirm(call: &Call, loaded: &Loaded, yes: bool) -> Result<()> {
+pub(super) async fn confirm(call: &Call, loaded: &Loaded, scene: &Scene, yes: bool) -> Result<()> {
     let named = call.globals.compose.files();
     let fetched = named.iter().zip(&loaded.files);
     let fetched: Vec<_> = fetched.filter(|(name, _)| is_remote(name)).collect();
@@ -27,8 +32,8 @@ pub(super) fn confirm(call: &Call, loaded: &Loaded, yes: bool) -> Result<()> {
     for (name, file) in fetched {
         ui::note(&format!("{name} is kept in {file}"));
     }
-    let project = Project::of(loaded).map_err(load_failure)?;
-    let (variables, reached) = (variables(loaded, &project), reached(loaded, &project));
+    let variables = variables(loaded, &scene.project);
+    let reached = listed(&reached(call, loaded, scene).await?);
     if !variables.is_empty() {
         ui::note(&format!("It takes these variables:\n{variables}"));
     }
@@ -88,9 +93,41 @@ fn variables(loaded: &Loaded, project: &Project) -> String {
     }
 }
 
-/// Each key that reaches for what is not the project's own, and for what.
-fn reached(loaded: &Loaded, project: &Project) -> String {
-    let list = reach::of(project, &loaded.roots);
+/// What is not the project's own.
+async fn reached(call: &Call, loaded: &Loaded, scene: &Scene) -> Result<Vec<Reach>> {
+    let state = apply::observe(&scene.client, &scene.project).await;
+    let state = state.map_err(apply_failure)?;
+    let is_named = call.globals.compose.named().is_some();
+    let mut list = reach::taken(&scene.project, &state, is_named);
+    list.extend(reach::of(&scene.project, &loaded.roots));
+    Ok(list)
+}
+
+/// Refuses to end or take away what another project has, whose name files of somebody else chose.
+///
+/// # Errors
+/// There are containers of that name that were made of files of this machine.
+pub(super) async fn check_own(call: &Call, scene: &Scene) -> Result<()> {
+    let flags = &call.globals.compose;
+    if flags.named().is_some() || !flags.files().iter().any(|file| is_remote(file)) {
+        return Ok(());
+    }
+    let (name, own) = (&scene.project.name, scene.project.files.join(","));
+    for container in scene.containers(&[], true).await? {
+        let files = container.label(FILES_LABEL);
+        // An earlier state of the same repository lies there, too.
+        if files != own && !repository::is_kept(files) {
+            return Err(Error::new(format!(
+                "the project {name} is there already, of {files}: it was not touched"
+            ))
+            .with_hint(format!("`-p {name}` says that it is meant")));
+        }
+    }
+    Ok(())
+}
+
+/// Each key with what it reaches for.
+fn listed(list: &[Reach]) -> String {
     let lines = list
         .iter()
         .map(|one| format!("{}\t{}\n", one.key, one.what));

@@ -9,10 +9,12 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use hull_compose::Fetched;
+use hull_compose::{BY_HAND, Fetched, NotFetched, is_of_ssh};
 
 /// How long one step of git's may take.
 const STEP_MAX: Duration = Duration::from_secs(120);
+/// The forms of addresses.
+const FORMS: &str = "an address is `https://HOST/NAME.git`, `USER@HOST:NAME`, `ssh://HOST/NAME`, `git://HOST/NAME` or `github.com/OWNER/NAME`, with `#REFERENCE:PATH` behind it; a file of this machine is named by its path alone";
 /// The files that are looked for in a directory.
 const NAMES: [&str; 4] = [
     "compose.yaml",
@@ -25,17 +27,21 @@ const NAMES: [&str; 4] = [
 ///
 /// # Errors
 /// Why it cannot be had.
-pub(super) fn fetch(address: &str) -> Result<Fetched, String> {
+pub(super) fn fetch(address: &str) -> Result<Fetched, NotFetched> {
+    let with = |hint| move |why| NotFetched { why, hint };
     let wanted = Wanted::parse(address)?;
     let commit = wanted.commit()?;
-    let cache = cache().ok_or("there is no directory for what is fetched: HOME is not set")?;
+    let cache = cache().ok_or("there is no directory for what is fetched: HOME is not set");
+    let cache = cache.map_err(str::to_owned).map_err(with(None))?;
     let root = cache.join(&commit).join(wanted.name());
     if !root.is_dir() {
-        wanted.check_out(&commit, &cache, &root)?;
+        let got = wanted.check_out(&commit, &cache, &root);
+        got.map_err(with(Some(BY_HAND)))?;
     }
-    let root =
-        std::fs::canonicalize(&root).map_err(|error| format!("{}: {error}", root.display()))?;
-    let file = wanted.file(&root)?;
+    let root = std::fs::canonicalize(&root)
+        .map_err(|error| format!("{}: {error}", root.display()))
+        .map_err(with(None))?;
+    let file = wanted.file(&root).map_err(with(None))?;
     Ok(Fetched { file, root })
 }
 
@@ -47,6 +53,12 @@ fn cache() -> Option<PathBuf> {
     Some(cache.join("hull/compose"))
 }
 
+/// Whether a file is one of those that were fetched.
+pub(super) fn is_kept(file: &str) -> bool {
+    let real = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path);
+    cache().is_some_and(|cache| Path::new(file).starts_with(real(cache)))
+}
+
 /// What an address says: `URL[#REFERENCE[:PATH]]`.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
@@ -56,35 +68,51 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn parse(address: &str) -> Result<Self, String> {
+    fn parse(address: &str) -> Result<Self, NotFetched> {
+        let wrong = |why: String, hint| NotFetched { why, hint };
         let (url, fragment) = address.split_once('#').unwrap_or((address, ""));
         let (reference, path) = fragment.split_once(':').unwrap_or((fragment, ""));
+        let (url, query) = url.split_once('?').unwrap_or((url, ""));
         let is_http = url.starts_with("https://") || url.starts_with("http://");
-        let is_git = ["git@", "git://", "ssh://", "github.com/"]
+        let is_git = ["git://", "ssh://", "github.com/"]
             .iter()
             .any(|prefix| url.starts_with(prefix));
-        if !(is_git || is_http && url.ends_with(".git")) {
-            return Err("it is not the address of a git repository".into());
+        if !(is_git || is_of_ssh(url) || is_http && url.ends_with(".git")) {
+            let why = "it is not the address of a git repository";
+            return Err(wrong(why.into(), Some(FORMS)));
         }
-        if reference.starts_with('-') || reference.contains(char::is_whitespace) {
-            return Err(format!("`{reference}` is no branch, tag or commit"));
-        }
-        let path = PathBuf::from(path.trim_start_matches('/'));
-        let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        if !path.components().all(stays) {
-            return Err("the path leads out of the repository".into());
-        }
-        Ok(Self {
+        let mut wanted = Self {
             url: match url.strip_prefix("github.com/") {
                 Some(path) => format!("https://github.com/{path}"),
                 None => url.to_owned(),
             },
-            reference: match reference {
-                "" => "HEAD".into(),
-                reference => reference.to_owned(),
-            },
-            path,
-        })
+            reference: reference.to_owned(),
+            path: PathBuf::from(path.trim_start_matches('/')),
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("ref" | "branch" | "tag", name)) => wanted.reference = name.to_owned(),
+                Some(("subdir", path)) => wanted.path = path.trim_start_matches('/').into(),
+                _ => {
+                    let why = format!("`{pair}` says nothing of a git repository");
+                    let hint = "what can be said there is `ref=`, `branch=`, `tag=` and `subdir=`";
+                    return Err(wrong(why, Some(hint)));
+                }
+            }
+        }
+        let reference = &wanted.reference;
+        if reference.starts_with('-') || reference.contains(char::is_whitespace) {
+            let why = format!("`{reference}` is no branch, tag or commit");
+            return Err(wrong(why, None));
+        }
+        let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !wanted.path.components().all(stays) {
+            return Err(wrong("the path leads out of the repository".into(), None));
+        }
+        if reference.is_empty() {
+            wanted.reference = "HEAD".into();
+        }
+        Ok(wanted)
     }
 
     /// The last part of the address: what the project is called if nothing else names it.
@@ -102,7 +130,7 @@ impl Wanted {
     }
 
     /// The commit that is meant now.
-    fn commit(&self) -> Result<String, String> {
+    fn commit(&self) -> Result<String, NotFetched> {
         if is_commit(&self.reference) {
             return Ok(self.reference.clone());
         }
@@ -115,10 +143,11 @@ impl Wanted {
             format!("refs/heads/{reference}"),
         ];
         let of_tag = format!("{reference}^{{}}");
-        let listed = git(
-            Path::new("/"),
-            &["ls-remote", "--", &self.url, reference, &of_tag],
-        )?;
+        let asked = ["ls-remote", "--", &self.url, reference, &of_tag];
+        let listed = git(Path::new("/"), &asked).map_err(|why| NotFetched {
+            why,
+            hint: Some(BY_HAND),
+        })?;
         let commit_of = |name: &String| {
             let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
             lines
@@ -131,7 +160,10 @@ impl Wanted {
             .filter(|commit| is_commit(commit))
         {
             Some(commit) => Ok(commit.to_owned()),
-            None => Err(format!("it has no branch, tag or commit `{reference}`")),
+            None => Err(NotFetched {
+                why: format!("it has no branch, tag or commit `{reference}`"),
+                hint: None,
+            }),
         }
     }
 
@@ -206,6 +238,12 @@ mod tests {
         assert_eq!(wanted.reference, "v1");
         assert_eq!(wanted.path, Path::new("deploy/compose.yaml"));
         assert_eq!(wanted.name(), "app");
+        let wanted = Wanted::parse("https://h/a.git?ref=v2&subdir=/b").unwrap();
+        assert_eq!(
+            (wanted.url.as_str(), wanted.reference.as_str()),
+            ("https://h/a.git", "v2")
+        );
+        assert_eq!(wanted.path, Path::new("b"));
         let wanted = Wanted::parse("git@h:some/other").unwrap();
         assert_eq!(
             (wanted.reference.as_str(), wanted.name().as_str()),
@@ -221,6 +259,9 @@ mod tests {
             "https://h/app.git#--upload-pack=x",
             "https://h/app.git#main:../../etc/passwd",
             "https://h/app.git#a b",
+            "https://h/app.git?upload-pack=x",
+            "ftp://h/app.git",
+            "-oProxyCommand=x@h:a",
         ] {
             assert!(Wanted::parse(address).is_err(), "{address}");
         }

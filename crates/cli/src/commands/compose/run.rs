@@ -98,8 +98,8 @@ impl Command for Run {
         let no_tty = no_tty.or(self.tty.map(|tty| !tty));
         let name = call.operand(0).to_owned();
         let loaded = loaded(&call, std::slice::from_ref(&name))?;
-        remote::confirm(&call, &loaded, self.yes)?;
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
+        remote::confirm(&call, &loaded, &scene, self.yes).await?;
         scene
             .project
             .select(std::slice::from_ref(&name), !self.no_deps);
@@ -111,8 +111,11 @@ impl Command for Run {
             .cloned()
             .ok_or_else(|| no_such_service(&name, scene.project.services.keys()))?;
         let hold = Hold::of(&call, &scene).await?;
-        build_missing(&call, &scene, self.build, self.quiet_build).await?;
-        self.prepare(&scene, &name).await?;
+        let up = self.up()?;
+        build_missing(&call, &scene, &up, (self.build, self.quiet_build)).await?;
+        // Networks, volumes, what the service depends on, and its image.
+        let prepared = scene.engine().prepare(&name, &up).await;
+        prepared.map_err(apply_failure)?;
         let no_tty = no_tty.unwrap_or(!(ui::in_is_terminal() && ui::out_is_terminal()));
         let options = self.options(&call, !no_tty && !self.detach)?;
         let id = scene
@@ -132,9 +135,9 @@ impl Command for Run {
 }
 
 impl Run {
-    /// Brings up networks, volumes and what the service depends on, and gets its image.
-    async fn prepare(&self, scene: &Scene, name: &str) -> Result<()> {
-        let options = UpOptions {
+    /// How what the service needs is brought up.
+    fn up(&self) -> Result<UpOptions> {
+        Ok(UpOptions {
             wishes: Wishes {
                 remove_orphans: self.remove_orphans,
                 ..Wishes::default()
@@ -143,12 +146,7 @@ impl Run {
             quiet_pull: self.quiet_pull,
             ignore_orphans: !self.remove_orphans,
             ..UpOptions::default()
-        };
-        scene
-            .engine()
-            .prepare(name, &options)
-            .await
-            .map_err(apply_failure)
+        })
     }
 
     fn options(&self, call: &Call, tty: bool) -> Result<RunOptions> {

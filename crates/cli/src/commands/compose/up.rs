@@ -83,8 +83,8 @@ impl Command for Up {
         self.check()?;
         let mut options = self.options(&call)?;
         let mut loaded = loaded(&call, &call.operands)?;
-        remote::confirm(&call, &loaded, self.making.yes)?;
         let mut scene = Scene::of_loaded(&call, &loaded).await?;
+        remote::confirm(&call, &loaded, &scene, self.making.yes).await?;
         let hold = Hold::of(&call, &scene).await?;
         let mut lately = Vec::new();
         if self.undo {
@@ -107,17 +107,17 @@ impl Command for Up {
         }
         let began = attached::now();
         if !self.making.no_build {
-            build_missing(&call, &scene, self.making.build, self.making.quiet_build).await?;
+            let manner = (self.making.build, self.making.quiet_build);
+            build_missing(&call, &scene, &options, manner).await?;
         }
         if call.globals.compose.is_dry_run() {
             return self.rehearse(&scene, &options).await;
         }
-        history::begin(&loaded, &scaled, &scene.client).await;
-        scene
-            .engine()
-            .create_all(&options)
-            .await
-            .map_err(apply_failure)?;
+        let beginning = history::Beginning::of(&loaded, &scaled, &scene.client).await;
+        let keep = || beginning.keep();
+        let mut engine = scene.engine();
+        engine.begins = &keep;
+        engine.create_all(&options).await.map_err(apply_failure)?;
         if self.no_start {
             history::finish(&loaded.name);
             return Ok(0);

@@ -65,8 +65,8 @@ impl Command for Watch {
         scene.project.select(&call.operands, true);
         if !self.no_up {
             let _hold = Hold::of(&call, &scene).await?;
-            build::build_missing(&call, &scene, false, self.quiet).await?;
             let options = Making::default().options(&[])?;
+            build::build_missing(&call, &scene, &options, (false, self.quiet)).await?;
             scene
                 .engine()
                 .create_all(&options)
