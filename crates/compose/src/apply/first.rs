@@ -7,7 +7,7 @@ use hull_api::filters::Filters;
 use super::{ApplyError, Engine, Named, Result};
 use crate::error::LoadError;
 use crate::model::{Network, Service, Volume};
-use crate::plan::{Step, Wishes, container, files};
+use crate::plan::{Plan, Step, Wishes, container, files};
 
 impl Engine<'_> {
     /// Refuses what cannot be brought about in any case: what Hull has not, what others were to make and
@@ -20,23 +20,24 @@ impl Engine<'_> {
             container::refuse_unavailable(self.project, service)?;
         }
         self.check_external().await?;
-        let services = self.project.services.values();
-        let lacking: Vec<&Service> = services
-            .filter(|service| self.refuse_missing(service).is_err())
-            .collect();
-        if lacking.is_empty() {
+        let mut services = self.project.services.values();
+        if services.all(|service| self.refuse_missing(service).is_ok()) {
             return Ok(());
         }
         // A container that stays as it is needs them no more.
         let (plan, _) = self.difference(wishes).await?;
+        self.lacking(&plan).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Secrets and configs that are not there, of services of which a container is to be made.
+    pub fn lacking(&self, plan: &Plan) -> Vec<ApplyError> {
         let is_made = |service: &&Service| {
             let steps = plan.services.get(&service.name);
             steps.is_some_and(|steps| steps.iter().any(Step::makes))
         };
-        match lacking.into_iter().find(is_made) {
-            Some(service) => self.refuse_missing(service),
-            None => Ok(()),
-        }
+        let services = self.project.services.values().filter(is_made);
+        let refused = services.map(|service| self.refuse_missing(service));
+        refused.filter_map(Result::err).collect()
     }
 
     /// Refuses external networks and volumes that are not there.

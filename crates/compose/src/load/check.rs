@@ -290,7 +290,7 @@ impl Check<'_> {
 fn objects(project: &Map) -> Result<()> {
     let empty = Map::default();
     for (section, what, sources) in [
-        ("secrets", "secret", &["file", "environment", "driver"][..]),
+        ("secrets", "secret", &["file", "environment"][..]),
         ("configs", "config", &["file", "environment", "content"][..]),
     ] {
         for entry in project.map(section).unwrap_or(&empty).iter() {

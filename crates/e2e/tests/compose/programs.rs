@@ -142,3 +142,71 @@ fn waiting_is_for_what_runs() {
         app.ok("down");
     });
 }
+
+/// Projects of the corpus that say much, and take no variable in two ways: which of them Docker's lists is chance.
+const PROJECTS: [&str; 10] = [
+    "build",
+    "deploy",
+    "devices",
+    "gpus",
+    "env-files",
+    "named-resources",
+    "secrets-long",
+    "volumes",
+    "watch",
+    "written-profiles",
+];
+
+const DOCUMENTS: [&str; 9] = [
+    "",
+    "--format json",
+    "--variables --format json",
+    "--no-interpolate",
+    "--no-interpolate --format json",
+    "--no-interpolate --no-normalize",
+    "--no-interpolate --no-path-resolution",
+    "--no-normalize",
+    "--no-path-resolution",
+];
+
+/// What Docker's prints in another order each time.
+const LISTS: [&str; 10] = [
+    "--services",
+    "--images",
+    "--volumes",
+    "--networks",
+    "--models",
+    "--profiles",
+    "--environment",
+    "--variables",
+    "--hash '*'",
+    "--no-interpolate --services",
+];
+
+#[test]
+fn what_config_prints_is_what_docker_compose_prints() {
+    Application::play(Driver::Docker, "services: {}", |app| {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../compose/tests/corpus");
+        for project in PROJECTS {
+            let config = format!("-f {corpus}/{project}/compose.yaml --profile '*' config");
+            let mut said = |driver, flags| {
+                app.driver = driver;
+                let output = app.run(&format!("{config} {flags}"));
+                (output.code, output.stdout)
+            };
+            for flags in DOCUMENTS {
+                let docker = said(Driver::Docker, flags);
+                assert_eq!(docker, said(Driver::Hull, flags), "{project} {flags}");
+            }
+            for flags in LISTS {
+                let [docker, hull] = [Driver::Docker, Driver::Hull].map(|driver| {
+                    let (code, text) = said(driver, flags);
+                    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                    lines.sort_unstable();
+                    (code, lines)
+                });
+                assert_eq!(docker, hull, "{project} {flags}");
+            }
+        }
+    });
+}

@@ -8,27 +8,32 @@ use hull_testkit::until;
 
 use crate::{Application, Driver, application};
 
-/// Kills the daemon and all supervisors, as a power cut would, and starts the daemon again.
-pub(crate) fn reboot(app: &mut Application) {
-    app.daemon.kill();
+/// The supervisors of this daemon's containers.
+fn supervisors(app: &Application) -> Vec<String> {
     let place = app.daemon.directory().to_string_lossy().into_owned();
     let is_supervisor = |pid: &String| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         line.starts_with("hull-shim ") && line.contains(&place)
     };
-    let supervisors: Vec<String> = fs::read_dir("/proc")
-        .unwrap()
+    let processes = fs::read_dir("/proc").unwrap();
+    processes
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(is_supervisor)
-        .collect();
-    assert!(!supervisors.is_empty());
-    for pid in &supervisors {
-        Command::new("kill").args(["-KILL", pid]).status().unwrap();
-    }
-    until("all supervisors are gone", || {
-        !supervisors.iter().any(is_supervisor)
-    });
+        .collect()
+}
+
+fn end(pid: &str) {
+    Command::new("kill").args(["-KILL", pid]).status().unwrap();
+}
+
+/// Kills the daemon and all supervisors, as a power cut would, and starts the daemon again.
+pub(crate) fn reboot(app: &mut Application) {
+    app.daemon.kill();
+    let all = supervisors(app);
+    assert!(!all.is_empty());
+    all.iter().for_each(|pid| end(pid));
+    until("all supervisors are gone", || supervisors(app).is_empty());
     app.daemon.launch();
 }
 
@@ -184,6 +189,92 @@ fn what_will_not_come_keeps_nothing_down() {
         started(app, "lone-web-1", &before);
         assert_eq!(app.field("lone-db-1", "/State/Running"), false);
         app.ok("down -t 0");
+    });
+}
+
+/// A step that fails twice and is tried again, one that has been done, and those that wait for them.
+const STEPS: &str = "
+    name: step
+    services:
+      tries:
+        image: busybox
+        command: sh -c 'test ! -e /s/hold || sleep 1000; echo x >>/s/tries; test $$(wc -l </s/tries) -ge 3 || exit 3'
+        restart: on-failure
+        volumes: ['state:/s']
+      done: {image: busybox, command: 'true', restart: on-failure}
+      web:
+        image: busybox
+        command: sleep 1000
+        init: true
+        restart: always
+        depends_on: {tries: {condition: service_completed_successfully}, done: {condition: service_completed_successfully}}
+      work:
+        image: busybox
+        command: sleep 1000
+        init: true
+        restart: on-failure
+        volumes: ['state:/s']
+        depends_on: {tries: {condition: service_completed_successfully}}
+    volumes: {state: {}}
+";
+
+/// Has the step running, with two failures before it, whenever it is let go on.
+fn hold(app: &Application) {
+    app.ok("exec -T work sh -c 'rm -f /s/tries; touch /s/hold'");
+    app.daemon
+        .hull(&["start", "step-tries-1"])
+        .of_success("start");
+    until("it runs", || {
+        app.field("step-tries-1", "/State/Running") == true
+    });
+}
+
+#[test]
+fn a_reboot_waits_for_a_step_that_is_tried_again() {
+    Application::play(Driver::Hull, STEPS, |app| {
+        app.ok("up -d");
+        hold(app);
+        app.ok("exec -T work rm /s/hold");
+        let names = ["step-web-1", "step-work-1"];
+        let before = names.map(|name| time(app, name, "/State/StartedAt"));
+        reboot(app);
+        let [web, work] = [0, 1].map(|n| started(app, names[n], &before[n]));
+        let finished = time(app, "step-tries-1", "/State/FinishedAt");
+        assert!(finished < web && finished < work, "{finished} {web} {work}");
+        assert_eq!(app.field("step-tries-1", "/State/ExitCode"), 0);
+        assert_eq!(app.ok("exec -T work wc -l /s/tries"), "3 /s/tries");
+        // What was done before is not done again.
+        assert!(time(app, "step-done-1", "/State/StartedAt") < before[0]);
+        app.ok("down -v -t 0");
+    });
+}
+
+#[test]
+fn a_daemon_that_starts_waits_for_a_step_that_outlived_it() {
+    Application::play(Driver::Hull, STEPS, |app| {
+        app.ok("up -d");
+        hold(app);
+        let before = time(app, "step-web-1", "/State/StartedAt");
+        let web = app.field("step-web-1", "/State/Pid");
+        app.daemon.kill();
+        let before_end = supervisors(app).len();
+        end(&web.to_string());
+        until("its supervisor has told", || {
+            supervisors(app).len() < before_end
+        });
+        app.daemon.launch();
+        until("it is told", || {
+            app.field("step-web-1", "/State/WaitsFor") == "service tries to complete"
+        });
+        // It ends with a failure, and is tried again until it has none.
+        app.ok("exec -T work rm /s/hold");
+        let step = app.field("step-tries-1", "/State/Pid");
+        end(&step.to_string());
+        let web = started(app, "step-web-1", &before);
+        let finished = time(app, "step-tries-1", "/State/FinishedAt");
+        assert!(finished < web, "{finished} {web}");
+        assert_eq!(app.ok("exec -T work wc -l /s/tries"), "3 /s/tries");
+        app.ok("down -v -t 0");
     });
 }
 

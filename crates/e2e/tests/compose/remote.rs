@@ -276,3 +276,94 @@ fn a_project_of_somebody_elses_is_brought_up_only_if_that_is_meant() {
         app.ok(&format!("{plain} down -t 0"));
     });
 }
+
+#[test]
+fn a_fetched_project_has_nothing_of_another_one_unasked_though_it_calls_itself_so() {
+    let own = "
+name: production
+services: {db: {image: busybox, command: sleep 1000, init: true, volumes: ['db:/db']}}
+volumes: {db: }
+";
+    Application::play(Driver::Hull, own, |app| {
+        let server = Server::start(app);
+        server.write(
+            "compose.yaml",
+            "
+name: production
+services:
+  db: {image: busybox, command: sleep 1000, init: true, volumes: ['db:/db', './d:/d']}
+  b: {image: busybox, command: sleep 1000, init: true, ports: ['18080:80'], volumes: ['./d/x:/x:ro']}
+volumes: {db: }
+",
+        );
+        server.commit();
+        until("it answers", || {
+            std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok()
+        });
+        let fetched = format!("-f {}", server.address("#main"));
+        app.ok("up -d");
+        let before = app.field("production-db-1", "/Id");
+        let complaint = app.fails(1, &format!("{fetched} up -d"));
+        let file = app.directory().join("compose.yaml");
+        let file = std::fs::canonicalize(file).unwrap();
+        for told in [
+            &format!(
+                "name                 the project production, which is there already, of {}\n",
+                file.display()
+            ),
+            "networks.default     the network production_default, which is there already\n",
+            "volumes.db           the volume production_db, which is there already\n",
+            "d/x (a container may make a link of it) to read\n",
+            "services.b.ports     18080 at all addresses, to 80/tcp\n",
+        ] {
+            assert!(complaint.contains(told), "{told} is not in {complaint}");
+        }
+        let touched = "the project production is there already";
+        for verb in ["down -v", "stop", "kill", "rm -f -s", "restart", "pause"] {
+            let complaint = app.fails(1, &format!("{fetched} {verb}"));
+            assert!(complaint.contains(touched), "{verb}: {complaint}");
+        }
+        assert_eq!(app.field("production-db-1", "/Id"), before);
+        assert_eq!(app.field("production-db-1", "/State/Running"), true);
+        // Without containers, the data is still there.
+        app.ok("down -t 0");
+        let complaint = app.fails(1, &format!("{fetched} down -v"));
+        assert!(
+            complaint.contains("with the volume production_db: it was not touched"),
+            "{complaint}"
+        );
+        let complaint = app.fails(1, &format!("{fetched} up -d"));
+        assert!(
+            complaint.contains("the volume production_db, which"),
+            "{complaint}"
+        );
+        // Who says the name means it.
+        app.ok(&format!("{fetched} -p production down -v"));
+        let complaint = app.fails(1, &format!("{fetched} up -d"));
+        assert!(!complaint.contains("which is there already"), "{complaint}");
+        app.ok(&format!("{fetched} up -d --yes"));
+        let complaint = app.fails(1, &format!("{fetched} up -d"));
+        assert!(!complaint.contains("which is there already"), "{complaint}");
+        app.ok(&format!("{fetched} down -v -t 0"));
+    });
+}
+
+#[test]
+fn an_address_that_is_none_is_told_with_what_is_one() {
+    Application::play(Driver::Hull, "services: {}", |app| {
+        for address in ["https://h/app", "file:///srv/app.git", "ftp://h/app.git"] {
+            let complaint = app.fails(1, &format!("-f {address} config"));
+            let told = format!(
+                "`{address}`: it is not the address of a git repository\nhint: an address is `https://HOST/NAME.git`, `USER@HOST:NAME`, "
+            );
+            assert!(complaint.contains(&told), "{complaint}");
+        }
+        let complaint = app.fails(1, "-f https://h/app.git?depth=3 config");
+        let told =
+            "`depth=3` says nothing of a git repository\nhint: what can be said there is `ref=`";
+        assert!(complaint.contains(told), "{complaint}");
+        let complaint = app.fails(1, "-f oci://h/app:1 config");
+        let told = "`oci://h/app:1`: Hull reads no projects from registries\nhint: fetch it";
+        assert!(complaint.contains(told), "{complaint}");
+    });
+}

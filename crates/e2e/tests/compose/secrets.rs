@@ -350,7 +350,8 @@ fn a_secret_whose_variable_is_not_set_hides_nothing_that_changed() {
         let differs = unset("diff", "two");
         assert_eq!(
             differs.stdout,
-            "~ container sealed-web-1: its secrets or configs are not what it was handed\n"
+            "~ container sealed-web-1: its secrets or configs are not what it was handed\n\
+             ! service web: environment variable \"TOKEN\" required by secret \"token\" is not set\n"
         );
         assert_eq!(differs.code, 2);
         let refused = unset("up -d", "two");
@@ -358,5 +359,79 @@ fn a_secret_whose_variable_is_not_set_hides_nothing_that_changed() {
         assert!(refused.stderr.contains(why), "{refused:?}");
         assert_eq!(app.field("sealed-web-1", "/Id"), id);
         app.ok("down -t 0");
+    });
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_before_anything_is_pulled_or_built() {
+    let file = "
+name: way
+services:
+  web:
+    build: {dockerfile_inline: \"FROM busybox\"}
+    command: sleep 1000
+    init: true
+    secrets: [pw]
+    networks: [default, lan]
+    volumes: ['data:/data']
+secrets: {pw: {file: ./pw.txt}}
+networks: {lan: {external: true, name: office}}
+volumes: {data: {external: true, name: kept}}
+";
+    Application::play(Driver::Hull, file, |app| {
+        app.ok("config -q");
+        let refused = |place: &str, told: &str| {
+            let complaint = app.fails(1, "up -d --build");
+            assert!(
+                complaint.contains(&format!("compose.yaml:{place}: {told}")),
+                "{complaint}"
+            );
+            assert!(!complaint.contains("FROM"), "{complaint}");
+        };
+        refused(
+            "12:28",
+            "networks.lan: network office declared as external, but could not be found\nhint: make it: `network create office`",
+        );
+        app.daemon
+            .hull(&["network", "create", "office"])
+            .of_success("network");
+        refused(
+            "13:28",
+            "volumes.data: external volume \"kept\" not found\nhint: make it: `volume create kept`",
+        );
+        app.daemon
+            .hull(&["volume", "create", "kept"])
+            .of_success("volume");
+        refused("11:22", "secrets.pw.file: ");
+        // Seen beforehand, too.
+        let seen = app.run("diff");
+        assert_eq!(seen.code, 2, "{seen:?}");
+        assert!(
+            seen.stdout.contains("! ") && seen.stdout.contains("secrets.pw.file: "),
+            "{seen:?}"
+        );
+        let images = app
+            .daemon
+            .hull(&["images", "-q", "way-web"])
+            .of_success("images");
+        assert_eq!((images.as_str(), app.containers().len()), ("", 0));
+        // What was refused is nothing that could be undone.
+        let complaint = app.fails(1, "up -d --undo");
+        assert!(
+            complaint.contains("there is nothing to undo"),
+            "{complaint}"
+        );
+        app.write("pw.txt", "secret");
+        app.ok("up -d");
+        // A container that stays needs its file no more.
+        std::fs::remove_file(app.directory().join("pw.txt")).unwrap();
+        app.ok("up -d");
+        app.ok("down -t 0 --rmi all");
+        app.daemon
+            .hull(&["network", "rm", "office"])
+            .of_success("network");
+        app.daemon
+            .hull(&["volume", "rm", "kept"])
+            .of_success("volume");
     });
 }

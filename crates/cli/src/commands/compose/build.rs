@@ -92,6 +92,9 @@ impl Command for Build {
             return Ok(0);
         }
         trust::tell_unchecked();
+        for service in &services {
+            check_context(service).map_err(load_failure)?;
+        }
         let more = More {
             arguments: self.arguments,
             builder: self.builder,
@@ -184,22 +187,28 @@ pub(super) async fn build_missing(
 ) -> Result<()> {
     trust::tell_unchecked();
     let more = More::quiet(quiet);
-    let services = scene.project.services.values();
-    let services: Vec<&Service> = { services }.filter(|one| one.build.is_some()).collect();
-    if !services.is_empty() {
-        let engine = scene.engine();
-        let checked = engine.check_first(&options.wishes).await;
-        checked.map_err(apply_failure)?;
-    }
-    for service in services {
+    let mut wanted: Vec<&Service> = Vec::new();
+    for service in scene.project.services.values() {
+        if service.build.is_none() {
+            continue;
+        }
         let name = service.image_name(&scene.project.name);
         let is_there = scene.client.image(&name).await.is_ok();
         // One that also has a name to pull by is pulled if that is what its policy says.
         let is_pulled =
             !service.image.is_empty() && matches!(service.pull_policy.as_str(), "always" | "never");
         if all || service.pull_policy == "build" || (!is_there && !is_pulled) {
-            build(&call.globals, scene, service, &more)?;
+            check_context(service).map_err(load_failure)?;
+            wanted.push(service);
         }
+    }
+    if !wanted.is_empty() {
+        let engine = scene.engine();
+        let checked = engine.check_first(&options.wishes).await;
+        checked.map_err(apply_failure)?;
+    }
+    for service in wanted {
+        build(&call.globals, scene, service, &more)?;
     }
     Ok(())
 }

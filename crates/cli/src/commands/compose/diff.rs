@@ -62,7 +62,11 @@ impl Command for Diff {
             .map_err(apply_failure)?;
         if !self.quiet {
             let keys = |container: &Container| keys(&lately, &loaded, container);
-            ui::out(&text(&scene.project, &plan, &state, &keys))?;
+            let mut text = text(&scene.project, &plan, &state, &keys);
+            for error in scene.engine().lacking(&plan) {
+                text.push_str(&format!("! {}\n", apply_failure(error).message()));
+            }
+            ui::out(&text)?;
         }
         let starts = plan.resting(&scene.project);
         let is_nothing = plan.is_empty() && starts.iter().all(|resting| resting.is_done);

@@ -4,6 +4,7 @@ use hull_compose::apply::DownOptions;
 
 use super::hold::Hold;
 use super::project::{Scene, apply_failure};
+use super::remote;
 use super::upping::truthy;
 use crate::commands::{About, Call, Command, Operands};
 use crate::error::{Error, Result};
@@ -41,6 +42,9 @@ impl Command for Down {
             )));
         }
         let scene = Scene::to_take_away(&call, &call.operands).await?;
+        if self.volumes {
+            remote::check_own_volumes(&call, &scene).await?;
+        }
         let _hold = Hold::of(&call, &scene).await?;
         let options = DownOptions {
             services: call.operands.clone(),

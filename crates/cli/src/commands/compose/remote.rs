@@ -10,6 +10,7 @@ use hull_compose::{Loaded, apply, is_remote};
 use super::project::{Scene, apply_failure};
 use super::repository;
 use crate::commands::Call;
+use crate::connection::failure;
 use crate::error::{Error, Result};
 use crate::format::tabwriter::align_with;
 use crate::ui;
@@ -108,22 +109,53 @@ async fn reached(call: &Call, loaded: &Loaded, scene: &Scene) -> Result<Vec<Reac
 /// # Errors
 /// There are containers of that name that were made of files of this machine.
 pub(super) async fn check_own(call: &Call, scene: &Scene) -> Result<()> {
-    let flags = &call.globals.compose;
-    if flags.named().is_some() || !flags.files().iter().any(|file| is_remote(file)) {
+    if !is_named_by_others(call) {
         return Ok(());
     }
-    let (name, own) = (&scene.project.name, scene.project.files.join(","));
-    for container in scene.containers(&[], true).await? {
-        let files = container.label(FILES_LABEL);
-        // An earlier state of the same repository lies there, too.
-        if files != own && !repository::is_kept(files) {
-            return Err(Error::new(format!(
-                "the project {name} is there already, of {files}: it was not touched"
-            ))
-            .with_hint(format!("`-p {name}` says that it is meant")));
+    let own = scene.project.files.join(",");
+    let containers = scene.containers(&[], true).await?;
+    let mut files = containers.iter().map(|one| one.label(FILES_LABEL));
+    // An earlier state of the same repository lies there, too.
+    match files.find(|files| *files != own && !repository::is_kept(files)) {
+        Some(files) => Err(not_touched(scene, &format!(", of {files}"))),
+        None => Ok(()),
+    }
+}
+
+/// The same for volumes, which stay when no container says any more whose they are.
+///
+/// # Errors
+/// There are volumes, and no containers.
+pub(super) async fn check_own_volumes(call: &Call, scene: &Scene) -> Result<()> {
+    if !is_named_by_others(call) || !scene.containers(&[], true).await?.is_empty() {
+        return Ok(());
+    }
+    let volumes = scene.project.volumes.values();
+    for volume in volumes.filter(|volume| !volume.external) {
+        match scene.client.volume(&volume.name).await {
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(failure(error)),
+            Ok(_) => {
+                return Err(not_touched(
+                    scene,
+                    &format!(", with the volume {}", volume.name),
+                ));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the project's name is what a fetched file says.
+fn is_named_by_others(call: &Call) -> bool {
+    let flags = &call.globals.compose;
+    flags.named().is_none() && flags.files().iter().any(|file| is_remote(file))
+}
+
+fn not_touched(scene: &Scene, whose: &str) -> Error {
+    let name = &scene.project.name;
+    let message = format!("the project {name} is there already{whose}: it was not touched");
+    Error::new(message).with_hint(format!("`-p {name}` says that it is meant"))
 }
 
 /// Each key with what it reaches for.
