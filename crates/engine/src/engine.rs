@@ -177,6 +177,7 @@ fn open(config: EngineConfig) -> Result<Services> {
         starts_anew: opened.is_new,
         claims: Arc::default(),
         waits: crate::order::Waits::default(),
+        ended: crate::order::Ended::default(),
         makings: crate::making::Makings::default(),
         builder: std::sync::OnceLock::new(),
         trash,

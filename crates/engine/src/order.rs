@@ -41,6 +41,8 @@ const OPTIONAL: &str = "hull.depends_on.optional";
 /// The longest wait for a dependency: longer than databases need for their recovery, and short enough
 /// that an application whose dependency stays unhealthy is not down for ever.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long a shim may take to tell again that its container has ended.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks when no event calls for one.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -99,6 +101,26 @@ impl Waits {
     }
 }
 
+/// Containers that ended while no daemon was there, until their ends are told: what starts again of them does so
+/// in order, as what was lost does, and until then nobody takes them for running.
+#[derive(Debug, Default)]
+pub(crate) struct Ended(Mutex<HashSet<ContainerId>>);
+
+impl Ended {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashSet<ContainerId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note(&self, id: ContainerId) {
+        self.all().insert(id);
+    }
+
+    /// Whether it is one of them.
+    pub(crate) fn has(&self, id: &ContainerId) -> bool {
+        self.all().contains(id)
+    }
+}
+
 /// How a gate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -127,7 +149,8 @@ pub(crate) fn begin(services: &Arc<Services>, stopped: Vec<ContainerId>) {
     });
     for handle in handles {
         let waits = matches!(handle.record().state, State::Restarting { .. });
-        if waits || starts.is_coming(&handle.id) {
+        let is_ended = services.ended.has(&handle.id);
+        if waits || is_ended || starts.is_coming(&handle.id) {
             tokio::spawn(Arc::clone(&starts).start(handle));
         }
     }
@@ -140,6 +163,10 @@ impl Starts {
     }
 
     async fn start(self: Arc<Self>, handle: Arc<Handle>) {
+        if self.services.ended.has(&handle.id) && !self.starts_again(&handle).await {
+            self.tried.notify_waiters();
+            return;
+        }
         let gates = gates(&handle.record());
         if !gates.is_empty()
             && timeout(WAIT_MAX, self.opened(&handle, &gates))
@@ -170,6 +197,16 @@ impl Starts {
         coming.remove(&handle.id);
         drop(coming);
         self.tried.notify_waiters();
+    }
+
+    /// Waits until the end of a container is told that ended while no daemon was there; whether it is to
+    /// start again.
+    async fn starts_again(&self, handle: &Handle) -> bool {
+        let mut life = handle.lifecycle();
+        let told = timeout(TOLD_WITHIN, life.wait_for(|life| !life.running));
+        let is_told = told.await.is_ok_and(|told| told.is_ok());
+        self.services.ended.all().remove(&handle.id);
+        is_told && matches!(handle.record().state, State::Restarting { .. })
     }
 
     /// Waits until no gate is closed.
@@ -220,6 +257,9 @@ impl Starts {
             }
         };
         let each = containers.iter().map(|handle| {
+            if self.services.ended.has(&handle.id) {
+                return Standing::Closed;
+            }
             let is_coming = self.is_coming(&handle.id);
             standing(gate, &handle.record(), is_coming)
         });

@@ -40,6 +40,8 @@ const END_WITHIN: Duration = Duration::from_secs(2);
 struct Found {
     record: Record,
     events: Option<std::os::unix::net::UnixStream>,
+    /// It ended meanwhile, and its shim tells it again.
+    is_ended: bool,
 }
 
 /// Compares records, shims and directories, both ways, and starts an owner for each container.
@@ -47,7 +49,13 @@ pub(crate) async fn take_up(services: &Arc<Services>) -> Result<()> {
     let shared = Arc::clone(services);
     let found = services.block(move || look(&shared)).await??;
     let mut to_start = Vec::new();
-    for Found { mut record, events } in found {
+    for one in found.iter().filter(|one| one.is_ended) {
+        services.ended.note(one.record.id.clone());
+    }
+    for found in found {
+        let Found {
+            mut record, events, ..
+        } = found;
         let id = record.id.clone();
         if let Err(error) = services.registry.reserve(&record.name, &id) {
             tracing::error!(container = id.short(), %error, "its name is taken");
@@ -304,6 +312,7 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
             return Some(Found {
                 events: events_of(&link, Some(is_frozen)),
                 record,
+                is_ended: false,
             });
         }
         Some(Phase::Exited(exit)) if record.state.exit() == Some(&exit) => {
@@ -324,6 +333,7 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
             return Some(Found {
                 events: events_of(&link, None),
                 record,
+                is_ended: true,
             });
         }
         Some(Phase::Empty | Phase::Created { .. }) => {
@@ -336,6 +346,7 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
             return Some(Found {
                 record,
                 events: None,
+                is_ended: false,
             });
         }
         None => {}
@@ -353,6 +364,7 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
     Some(Found {
         record,
         events: None,
+        is_ended: false,
     })
 }
 

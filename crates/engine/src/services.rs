@@ -74,6 +74,8 @@ pub(crate) struct Services {
     pub(crate) claims: Arc<crate::claims::Claims>,
     /// What containers wait for that are to start.
     pub(crate) waits: crate::order::Waits,
+    /// Containers that ended while no daemon was there.
+    pub(crate) ended: crate::order::Ended,
     /// What containers that are being made will use.
     pub(crate) makings: Makings,
     /// The builder, once somebody builds.

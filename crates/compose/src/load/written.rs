@@ -91,6 +91,17 @@ fn service(service: &mut Map) {
             }
         }
     }
+    let develop = service.get_mut("develop").and_then(Node::as_map_mut);
+    let watch = develop.and_then(|develop| develop.get_mut("watch"));
+    if let Some(Value::List(triggers)) = watch.map(|node| &mut node.value) {
+        for trigger in triggers.iter_mut().filter_map(Node::as_map_mut) {
+            for key in ["ignore", "include"] {
+                if let Some(node) = trigger.get_mut(key) {
+                    write_out(node, listed);
+                }
+            }
+        }
+    }
     let mut deploy = service.get_mut("deploy").and_then(Node::as_map_mut);
     for key in ["resources", "reservations"] {
         deploy = deploy

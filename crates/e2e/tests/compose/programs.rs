@@ -149,7 +149,7 @@ const PROJECTS: [&str; 10] = [
     "deploy",
     "devices",
     "gpus",
-    "env-files",
+    "healthchecks",
     "named-resources",
     "secrets-long",
     "volumes",

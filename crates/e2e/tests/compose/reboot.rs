@@ -52,9 +52,8 @@ fn time(app: &Application, name: &str, pointer: &str) -> String {
         .to_owned()
 }
 
-#[test]
-fn a_reboot_brings_the_application_up_in_its_order_and_through_its_gates() {
-    let file = "
+/// An application with an order.
+const BOOT: &str = "
         name: boot
         services:
           web:
@@ -76,12 +75,15 @@ fn a_reboot_brings_the_application_up_in_its_order_and_through_its_gates() {
             restart: always
             healthcheck: {test: test -e /ready, interval: 500ms, retries: 100}
           jobs: {image: busybox, command: 'true', depends_on: {db: {condition: service_healthy}}}
-    ";
-    Application::play(Driver::Hull, file, |app| {
+";
+
+/// Plays an application whose containers all end, and looks at how they start again.
+fn comes_in_its_order(all_end: fn(&mut Application)) {
+    Application::play(Driver::Hull, BOOT, |app| {
         app.ok("up -d");
         let names = ["boot-db-1", "boot-web-1", "boot-front-1", "boot-side-1"];
         let before = names.map(|name| time(app, name, "/State/StartedAt"));
-        reboot(app);
+        all_end(app);
         let [_, web, front, side] = [0, 1, 2, 3].map(|n| started(app, names[n], &before[n]));
         // The gate opened with the first probe that went well.
         let log = app.field("boot-db-1", "/State/Health/Log");
@@ -97,6 +99,22 @@ fn a_reboot_brings_the_application_up_in_its_order_and_through_its_gates() {
         );
         assert!(web < front && front < side, "{web} {front} {side}");
         app.ok("down -t 0");
+    });
+}
+
+#[test]
+fn a_reboot_brings_the_application_up_in_its_order_and_through_its_gates() {
+    comes_in_its_order(reboot);
+}
+
+#[test]
+fn what_ended_while_no_daemon_was_there_starts_again_in_its_order() {
+    comes_in_its_order(|app| {
+        let names = ["boot-db-1", "boot-web-1", "boot-front-1", "boot-side-1"];
+        let processes = names.map(|name| app.field(name, "/State/Pid").to_string());
+        app.daemon.kill();
+        processes.iter().for_each(|pid| end(pid));
+        app.daemon.launch();
     });
 }
 
@@ -257,11 +275,7 @@ fn a_daemon_that_starts_waits_for_a_step_that_outlived_it() {
         let before = time(app, "step-web-1", "/State/StartedAt");
         let web = app.field("step-web-1", "/State/Pid");
         app.daemon.kill();
-        let before_end = supervisors(app).len();
         end(&web.to_string());
-        until("its supervisor has told", || {
-            supervisors(app).len() < before_end
-        });
         app.daemon.launch();
         until("it is told", || {
             app.field("step-web-1", "/State/WaitsFor") == "service tries to complete"

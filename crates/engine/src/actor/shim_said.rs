@@ -89,6 +89,8 @@ impl Actor {
             self.drain_log().await;
         }
         match decision {
+            // What ended while no daemon was there starts again in its order.
+            AfterExit::Restart(_) if self.services.ended.has(&self.record.id) => {}
             AfterExit::Restart(pause) => self.wake_at = Some(Instant::now() + pause),
             AfterExit::Remove => self.finish_removal(true),
             AfterExit::Stay => {}
