@@ -617,7 +617,7 @@ mod tests {
         ];
         assert_eq!(told(&state, false), objects);
         // Who names it means it.
-        assert_eq!(told(&state, true), [image.clone()]);
+        assert_eq!(told(&state, true), std::slice::from_ref(&image));
         state.containers = vec![container("/fetched/compose.yaml")];
         assert_eq!(told(&state, false), [image]);
         state.containers.push(container("/srv/compose.yaml"));

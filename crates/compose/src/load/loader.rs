@@ -142,8 +142,8 @@ impl<'o> Loader<'o> {
     }
 
     fn long_form(&mut self, mut document: Node, scope: &Scope) -> Result<Map> {
+        variables(&document, &mut self.variables);
         if self.options.interpolate {
-            variables(&document, &mut self.variables);
             let lookup = |name: &str| scope.environment.get(name).cloned();
             let mut interpolation = Interpolation {
                 lookup: &lookup,

@@ -143,7 +143,7 @@ fn size(bytes: &str) -> String {
     let units = [("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10)];
     let unit = units
         .iter()
-        .find(|(_, unit)| number != 0 && number % unit == 0);
+        .find(|(_, unit)| number != 0 && number.is_multiple_of(*unit));
     unit.map_or_else(
         || bytes.to_owned(),
         |(name, unit)| format!("{}{name}", number / unit),

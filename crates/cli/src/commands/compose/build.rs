@@ -342,18 +342,21 @@ fn words(project: &Project, service: &Service, more: &More) -> Vec<String> {
         add("build-context", &format!("{name}={place}"));
     }
     words.extend(secrets(project, build));
-    for (flag, given) in [
+    words.extend(switches(build, more));
+    words.push(build.context.clone());
+    words
+}
+
+/// What is on.
+fn switches(build: &model::Build, more: &More) -> Vec<String> {
+    let switches = [
         ("check", more.check),
         ("no-cache", build.no_cache || more.no_cache),
         ("pull", build.pull || more.pull),
         ("quiet", more.quiet),
-    ] {
-        if given {
-            words.push(format!("--{flag}"));
-        }
-    }
-    words.push(build.context.clone());
-    words
+    ];
+    let given = switches.into_iter().filter(|(_, given)| *given);
+    given.map(|(flag, _)| format!("--{flag}")).collect()
 }
 
 /// Where a further context is; a service's is the image that was built of it.

@@ -136,13 +136,14 @@ impl Config {
         let mut options = call.globals.compose.options()?;
         options.services.clone_from(&call.operands);
         options.check = !self.no_consistency;
-        options.resolve_environment = !(self.no_env_resolution || !self.hash.is_empty());
+        options.resolve_environment = !self.no_env_resolution && self.hash.is_empty();
         options.normalize = !(self.no_normalize || call.globals.compose.is_compatible());
         options.resolve_paths = !self.no_path_resolution;
         if self.profiles {
             options.check = false;
         }
-        if self.is_as_written() {
+        // What may be set is told though something must be and is not.
+        if self.is_as_written() || self.variables {
             // All of it, whatever it may come to.
             options.interpolate = false;
             options.check = false;
