@@ -190,6 +190,8 @@ fn annotations(attributes: &HashMap<String, String>) -> Result<Vec<Annotation>, 
 
 #[cfg(test)]
 mod tests {
+    use hull_build::export::AnnotationPlace;
+
     use super::*;
 
     fn one(kind: &str, attributes: &[(&str, &str)]) -> Result<Output, OutputError> {

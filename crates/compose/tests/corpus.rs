@@ -223,6 +223,13 @@ impl Case {
         lines.join("\n")
     }
 
+    /// An error as it is recorded, with its hint.
+    fn said(&self, error: &hull_compose::error::LoadError) -> String {
+        let hint = error.hint().map(|hint| format!("hint: {hint}\n"));
+        let text = format!("{}\n{}", error.full(), hint.unwrap_or_default());
+        self.neutral(&text)
+    }
+
     fn check(&self, failures: &mut Vec<String>) {
         let name = self
             .directory
@@ -246,20 +253,20 @@ impl Case {
                     return;
                 }
                 let is_as_written = self.config.iter().any(|flag| flag == "--no-interpolate");
-                let (yaml, json): (fn(&Map) -> String, fn(&Map) -> String) = match is_as_written {
-                    true => (render::written_yaml, render::written_json),
-                    false => (render::project_yaml, render::project_json),
+                let (yaml, json) = match is_as_written {
+                    true => (
+                        render::written_yaml(&loaded.project),
+                        render::written_json(&loaded.project),
+                    ),
+                    false => (
+                        render::project_yaml(&loaded.project),
+                        render::project_json(&loaded.project),
+                    ),
                 };
-                compare(
-                    "yaml",
-                    &self.neutral(&yaml(&loaded.project)),
-                    self.recorded("expected.yaml"),
-                );
-                compare(
-                    "json",
-                    &self.neutral(&json(&loaded.project)),
-                    self.recorded("expected.json"),
-                );
+                for (what, ours) in [("yaml", yaml), ("json", json)] {
+                    let recorded = self.recorded(&format!("expected.{what}"));
+                    compare(what, &self.neutral(&ours), recorded);
+                }
                 if is_as_written {
                     return;
                 }
@@ -281,11 +288,7 @@ impl Case {
                 );
             }
             Err(error) => {
-                let hint = error
-                    .hint()
-                    .map(|hint| format!("hint: {hint}\n"))
-                    .unwrap_or_default();
-                let said = self.neutral(&format!("{}\n{hint}", error.full()));
+                let said = self.said(&error);
                 if std::env::var_os("HULL_RECORD_COMPOSE").is_some()
                     && self.recorded("refused").is_some()
                 {

@@ -351,21 +351,26 @@ fn adopt(services: &Arc<Services>, mut record: Record) -> Option<Found> {
         }
         None => {}
     }
-    if record.state.is_running() {
-        lost(services, &mut record);
-    } else {
-        let _ = fs::remove_dir_all(services.paths.run(&record.id));
-        if !record.endpoints.is_empty() {
-            record.endpoints.clear();
-            record.published.clear();
-            services.save(&record);
-        }
-    }
+    clear_up(services, &mut record);
     Some(Found {
         record,
         events: None,
         is_ended: false,
     })
+}
+
+/// Of a container without a shim nothing is left that runs.
+fn clear_up(services: &Arc<Services>, record: &mut Record) {
+    if record.state.is_running() {
+        lost(services, record);
+        return;
+    }
+    let _ = fs::remove_dir_all(services.paths.run(&record.id));
+    if !record.endpoints.is_empty() {
+        record.endpoints.clear();
+        record.published.clear();
+        services.save(record);
+    }
 }
 
 /// The kernel knows best: the earlier daemon may have died between the freezer and the record.

@@ -547,7 +547,7 @@ fn a_check_looks_at_all_stages_unless_one_is_named() {
             request: &request,
             bases: &Images,
             host: Platform::new("linux", "amd64", ""),
-            text: text.into(),
+            texts: Texts::of("Dockerfile", text),
         });
         let warnings = warnings.unwrap().into_iter();
         warnings.map(|warning| warning.rule).collect()

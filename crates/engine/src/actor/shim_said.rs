@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Actor, Intent, SILENCE};
 use crate::{
     model::{ExecId, HealthAction, RestartPolicy},
+    shim::EventStream,
     state::{AfterExit, ExitContext, RUN_COUNTS_AS_SUCCESS, Run, State, after_exit},
 };
 
@@ -64,12 +65,8 @@ impl Actor {
             false
         });
         // Until it is, its shim is the only one who knows; it leaves when its place is taken.
-        let dismissed = match events {
-            Some(events) if stored => events.dismiss().await.is_ok(),
-            _ => false,
-        };
-        if stored && !dismissed {
-            self.link().dismiss().await;
+        if stored {
+            self.dismiss_shim(events).await;
         }
         self.services.release_network(endpoints.clone()).await;
         self.services.give_volumes_back(&self.record).await;
@@ -104,6 +101,16 @@ impl Actor {
             life.running = false;
             life.removed |= removed;
         });
+    }
+
+    async fn dismiss_shim(&self, events: Option<EventStream>) {
+        let dismissed = match events {
+            Some(events) => events.dismiss().await.is_ok(),
+            None => false,
+        };
+        if !dismissed {
+            self.link().dismiss().await;
+        }
     }
 
     pub(super) fn exit_context(&self, exit: &Exit, run: &Run) -> ExitContext {
