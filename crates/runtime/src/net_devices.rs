@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_device_has_the_name_it_is_given_or_keeps_its_own() {
-        let network = r#""namespaces":[{"type":"network"}]"#;
+        let network = r#""namespaces":[{"type":"mount"},{"type":"network"}]"#;
         let found = planned(&format!(
             r#"{{{network},"netDevices":{{"ens4":{{"name":"eth1"}},"ens5":{{}}}}}}"#
         ))
@@ -185,7 +185,8 @@ mod tests {
             let error = planned(&format!(r#"{{{network},"netDevices":{devices}}}"#)).unwrap_err();
             assert!(error.contains(told), "{error}");
         }
-        let error = planned(r#"{"netDevices":{"a":{}}}"#).unwrap_err();
+        let error =
+            planned(r#"{"namespaces":[{"type":"mount"}],"netDevices":{"a":{}}}"#).unwrap_err();
         assert!(error.contains("no network namespace of its own"), "{error}");
     }
 }
