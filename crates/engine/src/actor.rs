@@ -200,6 +200,8 @@ struct Actor {
     waiting_attaches: Vec<(Attach, oneshot::Sender<std::os::unix::net::UnixStream>)>,
     /// What the last signal was meant to do.
     intent: Intent,
+    /// The earlier daemon knew it to be unhealthy, and may not have acted on that.
+    owes_action: bool,
     /// A removal that waits for the exit: whether volumes go too, and who asked.
     removal: Option<(bool, Reply<()>)>,
     gone: bool,
@@ -239,6 +241,7 @@ pub(crate) fn launch(
         backoff_step: 0,
         waiting_attaches: Vec::new(),
         intent: Intent::Signal,
+        owes_action: false,
         removal: None,
         gone: false,
     };
@@ -248,7 +251,7 @@ pub(crate) fn launch(
 
 impl Actor {
     async fn run(mut self) {
-        self.resume().await;
+        self.resume();
         while !self.gone {
             let wake_at = self.wake_at;
             let due = async move {
@@ -270,7 +273,7 @@ impl Actor {
 
     /// After a daemon's restart: what was due is due at once, but for a restart, which is
     /// [ordered](crate::order) when what it waits for is there.
-    async fn resume(&mut self) {
+    fn resume(&mut self) {
         if !self.record.state.is_running() {
             return;
         }
@@ -278,10 +281,8 @@ impl Actor {
             self.wake_at = Some(Instant::now());
         }
         let health = self.record.health.as_ref().map(|health| health.status);
-        if health == Some(HealthStatus::Unhealthy) {
-            // Who was about to act on it is gone.
-            self.act_on_unhealthy().await;
-        }
+        // Who was about to act on it is gone; whether it still is so, its shim says first of all.
+        self.owes_action = health == Some(HealthStatus::Unhealthy);
     }
 
     async fn wake(&mut self) {
@@ -394,7 +395,10 @@ impl Actor {
                     self.save();
                 }
                 self.restart().await;
-                Ok(())
+                match self.record.state.is_running() {
+                    true => Ok(()),
+                    false => Err(self.refused(Refusal::NotRunning)),
+                }
             }
             Err(refused) => Err(refused),
         };
@@ -435,7 +439,10 @@ impl Actor {
                 true
             }
         };
-        if !is_final && has_tries && !self.gone && !self.record.asked_to_stop {
+        // Who copies files just now is no failure of the container's: nothing was tried.
+        let is_untried = matches!(self.record.state, State::Restarting { .. });
+        let has_more = !is_final && has_tries && !self.gone && !self.record.asked_to_stop;
+        if is_untried || has_more {
             self.record.state = before;
             self.save();
             self.wake_at = Some(Instant::now() + backoff(self.backoff_step));

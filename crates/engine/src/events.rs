@@ -216,6 +216,12 @@ impl Events {
             });
         let read =
             |(seq, body): (u64, String)| Some((seq, Arc::new(serde_json::from_str(&body).ok()?)));
+        if stored.is_empty() {
+            // What was between could not be kept.
+            let ring = self.0.lock();
+            let later = ring.events.iter().filter(|event| event.0 > last);
+            return later.cloned().collect();
+        }
         stored.into_iter().filter_map(read).collect()
     }
 }

@@ -365,7 +365,10 @@ fn clear_up(services: &Arc<Services>, record: &mut Record) {
         lost(services, record);
         return;
     }
-    let _ = fs::remove_dir_all(services.paths.run(&record.id));
+    if fs::remove_dir_all(services.paths.run(&record.id)).is_ok() {
+        // A start that broke off may have left what it made.
+        services.destroy_cgroup(record);
+    }
     if !record.endpoints.is_empty() {
         record.endpoints.clear();
         record.published.clear();

@@ -155,9 +155,13 @@ impl Actor {
     pub(super) async fn probed(&mut self, health: HealthState) {
         let before = self.record.health.as_ref().map(|health| health.status);
         let now = health.status;
+        let owed = std::mem::take(&mut self.owes_action) && now == HealthStatus::Unhealthy;
         self.record.health = Some(health);
         self.save();
         if before == Some(now) || (before.is_none() && now == HealthStatus::Starting) {
+            if owed {
+                self.act_on_unhealthy().await;
+            }
             return;
         }
         let word = match now {
@@ -184,10 +188,10 @@ impl Actor {
         };
         let outcome = match action {
             HealthAction::None => return,
+            // Its user has it ended already, in the time that was given.
+            _ if self.record.asked_to_stop => return,
             // The exit that follows is not the user's wish, so the restart policy decides.
             HealthAction::Kill => self.link().ask(kill).await.map(drop),
-            // Its user has it ended already.
-            HealthAction::Restart if self.record.asked_to_stop => return,
             HealthAction::Restart | HealthAction::Stop => {
                 let stop = action == HealthAction::Stop;
                 let (services, id) = (Arc::clone(&self.services), self.record.id.to_string());

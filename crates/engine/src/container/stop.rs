@@ -101,8 +101,8 @@ async fn end(
         handle.called_off.store(true, Ordering::Relaxed);
     }
     let grace = match asked {
-        // Its shim is held up or gone: what follows needs none.
-        Err(Error::Unavailable(_)) => Some(Duration::ZERO),
+        // Its shim is held up, and passes the signal on when it goes on; or is gone, which ends the wait.
+        Err(Error::Unavailable(_)) => grace,
         asked => asked.map(|()| grace)?,
     };
     let over = life.wait_for(move |life| life.exits > exits || !life.running || life.removed);

@@ -27,14 +27,16 @@ impl crate::Engine {
         // Elsewhere links are to names, as they were given.
         let is_default = record.host.network_mode == NetworkMode::Bridge;
         let shown = |link: &String| {
-            let (id, alias) = link.split_once(':').filter(|_| is_default)?;
-            let target = self.find(id).ok()?.record();
+            if !is_default {
+                return Some(link.clone());
+            }
+            let (reference, alias) = link.split_once(':').unwrap_or((link, link));
+            let alias = alias.rsplit('/').next().unwrap_or(alias);
+            // A link goes with what it leads to.
+            let target = self.find(reference.trim_start_matches('/')).ok()?.record();
             Some(format!("/{}:/{}/{alias}", target.name, record.name))
         };
-        let links = record.host.links.iter();
-        links
-            .map(|link| shown(link).unwrap_or_else(|| link.clone()))
-            .collect()
+        record.host.links.iter().filter_map(shown).collect()
     }
 }
 
@@ -246,10 +248,11 @@ impl Services {
         for link in record.host.links.iter().filter(|_| is_default) {
             let (reference, alias) = link.split_once(':').unwrap_or((link, link));
             let alias = alias.rsplit('/').next().unwrap_or(alias);
-            let target = self
-                .registry
-                .find(reference.trim_start_matches('/'))?
-                .record();
+            let target = self.registry.find(reference.trim_start_matches('/'));
+            let target = target.map_err(|error| {
+                Error::State(format!("Cannot link /{} AS {alias}: {error}", record.name))
+            })?;
+            let target = target.record();
             let address = target.endpoints.iter().flat_map(Endpoint::addresses).next();
             let Some(address) = address else {
                 return Err(Error::State(format!(

@@ -169,12 +169,17 @@ impl Networks {
 
     /// What is the host's own address elsewhere cannot be its address on a bridge, too.
     fn check_gateways(&self, wanted: &Network) -> Result<(), Error> {
-        // A bridge that is there has its addresses already.
-        if wanted.driver != Driver::Bridge || wanted.bridge().is_some() {
+        if wanted.driver != Driver::Bridge {
             return Ok(());
         }
         let mut route = self.route();
         let failed = || Error::kernel("look at the host's addresses");
+        // A bridge that is there has its addresses already.
+        if let Some(name) = wanted.bridge()
+            && route.link(name).map_err(failed())?.is_some()
+        {
+            return Ok(());
+        }
         let held = route.addresses().map_err(failed())?;
         let ours = bridge::mark_of_all(&self.config.table());
         for part in &wanted.subnets {
@@ -225,6 +230,12 @@ impl Networks {
                 return Err(Error::SubnetTaken(part.subnet));
             }
             check(part)?;
+            if let Some(why) = unfit(part.subnet) {
+                return Err(Error::Invalid {
+                    what: "subnet",
+                    value: format!("{}: {why}: choose another one", part.subnet),
+                });
+            }
             let is_ipv6 = part.subnet.addr().is_ipv6();
             let mut own = wanted.subnets[..number].iter();
             if wanted.driver == Driver::Bridge
@@ -446,7 +457,6 @@ fn unfit(subnet: IpNet) -> Option<&'static str> {
             "::ffff:0:0/96",
             "these are IPv4 addresses, written as IPv6 ones",
         ),
-        ("fe80::/10", "each link has these addresses of its own"),
         ("ff00::/8", "these addresses are of multicast groups"),
     ];
     let kind = kinds.iter().find(|(all, _)| is_within(all));
@@ -463,12 +473,6 @@ fn check(part: &Subnet) -> Result<(), Error> {
             value: format!(
                 "{gateway} is the network's own or its broadcast address: choose another one of {own}"
             ),
-        });
-    }
-    if let Some(why) = unfit(part.subnet) {
-        return Err(Error::Invalid {
-            what: "subnet",
-            value: format!("{}: {why}: choose another one", part.subnet),
         });
     }
     if !part.subnet.contains(&part.gateway) {
