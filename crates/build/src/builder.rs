@@ -285,6 +285,9 @@ impl Builder {
     }
 
     fn keep_to_budget(&self) -> Result<()> {
+        if self.policies.is_empty() {
+            return Ok(());
+        }
         let Ok(mut others) = self.others.try_lock() else {
             // Somebody is about it.
             return Ok(());
@@ -305,10 +308,12 @@ impl Builder {
             let budget = filter.budget;
             let has_most = budget.used_max > 0 || budget.free_min == 0 && budget.reserved > 0;
             let most = budget.used_max.max(budget.reserved);
+            // What a rule picks may be less than what is too much: then it is not asked each time.
+            let is_picky = policy.unused_for.is_some() || !policy.conditions.is_empty();
             let is_over = self.cache.step_bytes()?.saturating_add(others) > most;
             // What is free on the disk, and what is old, is looked at only now and then.
-            let is_rare = !has_most || budget.free_min > 0 || policy.unused_for.is_some();
-            if has_most && is_over || is_rare && is_due {
+            let is_rare = !has_most || budget.free_min > 0 || is_picky;
+            if has_most && is_over && !is_picky || is_rare && is_due {
                 self.cache.prune(&filter, &self.trees)?;
             }
         }

@@ -23,7 +23,12 @@ const KNOWN: [&str; 6] = [
 /// Whether files for this frontend are read here. Words may follow its name: they are its own.
 pub fn is_built_in(reference: &str) -> bool {
     let name = reference.split_whitespace().next().unwrap_or_default();
-    let name = name.split(['@', ':']).next().unwrap_or_default();
+    let name = name.split('@').next().unwrap_or_default();
+    // A registry's port is no tag.
+    let name = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    };
     KNOWN.contains(&name.strip_prefix("docker.io/").unwrap_or(name))
 }
 

@@ -77,7 +77,11 @@ impl Walk {
         let mut children = Vec::new();
         let mut entries = RawDir::new(directory, self.names.spare_capacity_mut());
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            let entry = match entry {
+                // The directory was removed after it was opened.
+                Err(Errno::NOENT) => break,
+                entry => entry?,
+            };
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;

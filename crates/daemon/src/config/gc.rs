@@ -68,8 +68,17 @@ fn policy(value: &Value) -> Result<CachePolicy, String> {
     let rule = object(value, "a rule of builder.gc.policy")?;
     known(rule, "builder.gc.policy", &RULE)?;
     let space = |names: &[&str]| Ok::<_, String>(space(rule, names)?.unwrap_or_default());
+    let all = match rule.get("all") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(all)) => *all,
+        Some(other) => {
+            return Err(format!(
+                "builder.gc.policy: all is neither true nor false: {other}"
+            ));
+        }
+    };
     let mut policy = CachePolicy {
-        all: rule.get("all").and_then(Value::as_bool).unwrap_or(false),
+        all,
         used_max: space(&["maxUsedSpace"])?,
         free_min: space(&["minFreeSpace"])?,
         reserved: space(&["reservedSpace", "keepStorage"])?,

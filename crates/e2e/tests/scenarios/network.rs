@@ -47,7 +47,7 @@ scenario!(networks_that_cannot_be_are_refused(scene) {
     for (subnet, why) in [
         ("10.1.0.0/32", "it has one address"),
         ("255.255.255.0/24", "nobody's"),
-        ("239.1.0.0/24", "multicast"),
+        ("239.1.0.0/24", "invalid subnet"),
         ("127.8.0.0/16", "loopback"),
     ] {
         refused(&format!("network create --subnet {subnet} x"), why);

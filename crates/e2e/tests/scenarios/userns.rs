@@ -178,7 +178,7 @@ remapped!(a_build_runs_remapped(scene) {
         COPY --from=base /made /made\n\
         RUN touch /own && chown 5:6 /own && chmod 600 /made && cat /made > /copy\n").unwrap();
     scene.ok(&format!("build -q -t built {}", context.display()));
-    assert_eq!(scene.ok("run --rm built sh -c 'stat -c %u:%g /made /own; cat /copy'"), "0:0\n5:6\nmade");
+    assert_eq!(scene.ok("run --rm built sh -c 'stat -c %u:%g /made /own; cat /copy'"), "5:6\n5:6\nmade");
     scene.ok("rmi built");
 });
 

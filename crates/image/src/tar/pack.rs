@@ -84,7 +84,7 @@ impl<'a, W: Write> Packer<'a, W> {
             return self.whiteout(path);
         }
         if self.is_layer {
-            refuse_mark(name.as_bytes())?;
+            refuse_mark(path)?;
         }
         match self.one(directory, name, path, &stat).context(what) {
             // It went away, or became something else: as if it had never been.

@@ -11,7 +11,7 @@ mod output;
 mod prune;
 mod sync;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
@@ -162,23 +162,31 @@ async fn build_until(mut request: Request, cancel: Cancel) -> Outcome {
 
 type Job = tokio::task::JoinHandle<Result<(), hull_build::Error>>;
 
-/// What a quiet build would have said: it does if it fails.
+/// What a quiet build would have said: it does if it fails. With its bytes.
 #[derive(Clone, Default)]
-struct Held(Arc<Mutex<Vec<ProgressMessage>>>);
+struct Held(Arc<Mutex<(VecDeque<ProgressMessage>, usize)>>);
 
 impl Held {
-    /// What is said beyond this many messages is lost.
-    const MESSAGES_MAX: usize = 1 << 14;
+    /// So much of the end is kept: there it says what failed.
+    const BYTES_MAX: usize = 4 << 20;
 
     fn add(&self, message: ProgressMessage) {
+        let weight =
+            |message: &ProgressMessage| size_of::<ProgressMessage>() + message.stream.len();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() < Self::MESSAGES_MAX {
-            held.push(message);
+        let (messages, bytes) = &mut *held;
+        *bytes += weight(&message);
+        messages.push_back(message);
+        while *bytes > Self::BYTES_MAX && messages.len() > 1 {
+            if let Some(first) = messages.pop_front() {
+                *bytes -= weight(&first);
+            }
         }
     }
 
     fn take(&self) -> Vec<ProgressMessage> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *held).0.into()
     }
 }
 

@@ -414,9 +414,11 @@ pub(super) fn from_extras(
 fn wanted(options: &Options, output: BuildOutput) -> Result<Wanted, Failure> {
     let mut names = options.names.clone();
     for text in &output.names {
-        names.push(name(text)?);
+        let name = name(text)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
-    names.dedup();
     Ok(Wanted {
         kind: output.kind,
         names,

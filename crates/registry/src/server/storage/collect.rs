@@ -143,7 +143,11 @@ impl Storage {
             let Some(_held) = self.hold(&id) else {
                 continue;
             };
-            if is_young() || !directory.exists() {
+            if !directory.exists() {
+                self.forget_slot(&id);
+                continue;
+            }
+            if is_young() {
                 continue;
             }
             let size = fs::metadata(&data).map_or(0, |meta| meta.len());

@@ -138,6 +138,10 @@ impl Storage {
         if !self.blob_path(&put.digest).exists() {
             self.reserve(put.bytes.len() as u64)?;
             self.place_document(put)?;
+        } else {
+            // Whoever put it there may not have come that far.
+            let place = self.blob_path(&put.digest);
+            super::sync_parent(&place).during(|| format!("store the manifest {}", put.digest))?;
         }
         self.update_file(
             &self.manifest_path(name, &put.digest),

@@ -247,19 +247,22 @@ impl Storage {
 
     /// Puts a blob's file in its place. False: there is one already, and this one is gone.
     fn place(&self, from: &Path, to: &Path) -> io::Result<bool> {
-        {
+        let is_new = {
             let _placing = self
                 .placing
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             if to.exists() {
                 fs::remove_file(from)?;
-                return Ok(false);
+                false
+            } else {
+                rename_into(from, to)?;
+                true
             }
-            rename_into(from, to)?;
-        }
+        };
+        // Whoever put the other one there may not have come that far.
         sync_parent(to)?;
-        Ok(true)
+        Ok(is_new)
     }
 }
 

@@ -209,7 +209,7 @@ impl Storage {
         Ok(())
     }
 
-    fn forget_slot(&self, id: &UploadId) {
+    pub(super) fn forget_slot(&self, id: &UploadId) {
         let mut open = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         open.0.remove(id);
     }
