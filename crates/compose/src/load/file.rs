@@ -14,7 +14,7 @@ const INHERITED: [&str; 3] = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
 ///
 /// # Errors
 /// What is no file, is too long, or is not text.
-pub(super) fn read(path: &str) -> Result<String> {
+pub(crate) fn read(path: &str) -> Result<String> {
     let is_inherited = INHERITED.iter().any(|prefix| path.starts_with(prefix));
     let check = |kind: FileType| match other_kind(kind) {
         Some("a pipe") if is_inherited => Ok(()),

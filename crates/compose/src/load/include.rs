@@ -8,6 +8,8 @@ use crate::node::{Map, Node, Value};
 
 /// How deep inclusions may lie in one another.
 const DEPTH_MAX: usize = 100;
+/// How often anything may be included in all: files that each include the next one twice are twice as many each time.
+const INCLUSIONS_MAX: usize = 1000;
 /// What is taken over from an included project.
 const SECTIONS: [&str; 6] = [
     "services", "networks", "volumes", "secrets", "configs", "models",
@@ -20,6 +22,12 @@ impl Loader<'_> {
             return Ok(());
         };
         for item in include.as_list().unwrap_or_default() {
+            self.inclusions += 1;
+            if self.inclusions > INCLUSIONS_MAX {
+                let message = format!("`include`: more than {INCLUSIONS_MAX} inclusions in all");
+                let hint = "include each file once, where it is needed first";
+                return Err(LoadError::at(item, message).with_hint(hint));
+            }
             let included = self.included(item, scope)?;
             for section in SECTIONS {
                 take_over(project, section, &included, item)?;

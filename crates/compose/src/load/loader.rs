@@ -53,6 +53,8 @@ pub(super) struct Loader<'o> {
     pub(super) taken: RefCell<BTreeSet<String>>,
     /// Documents as parsed: a file that is extended ten times is read once.
     cache: BTreeMap<String, Vec<Node>>,
+    /// How often files were included, one and the same again, too.
+    pub(super) inclusions: usize,
     /// Where the project lies.
     pub(super) directory: String,
     /// Directories of what was fetched, with no links in their paths.
@@ -68,6 +70,7 @@ impl<'o> Loader<'o> {
             variables: Vec::new(),
             taken: RefCell::default(),
             cache: BTreeMap::new(),
+            inclusions: 0,
             directory: String::new(),
             roots: Vec::new(),
         }

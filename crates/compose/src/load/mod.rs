@@ -6,7 +6,7 @@
 mod check;
 mod environment;
 mod extends;
-mod file;
+pub(crate) mod file;
 mod include;
 mod interpolate;
 mod loader;

@@ -96,7 +96,7 @@ pub(crate) fn body(
     };
     let (network_mode, networking) = networks(project, service, making)?;
     let (binds, mounts) = mounts::mounts(project, service, making)?;
-    let mut host = resources::host(service)?;
+    let mut host = resources::host(service, &project.directory)?;
     host.auto_remove = making
         .one_off
         .as_ref()

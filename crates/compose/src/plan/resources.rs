@@ -1,5 +1,7 @@
 //! Limits, rights and devices of a service's containers.
 
+use std::path::Path;
+
 use hull_api::types::{
     DeviceMapping, DeviceRequest, HostConfig, ThrottleDevice, Ulimit, WeightDevice,
 };
@@ -7,8 +9,8 @@ use hull_api::types::{
 use crate::model::{self, Service, Throttle};
 
 /// The part of the request that is about the host.
-pub(super) fn host(service: &Service) -> Result<HostConfig, String> {
-    let (security, unconfined) = security(service)?;
+pub(super) fn host(service: &Service, directory: &str) -> Result<HostConfig, String> {
+    let (security, unconfined) = security(service, directory)?;
     let (cap_add, cap_drop) = capabilities(service);
     let mut host = HostConfig {
         annotations: service.annotations.clone(),
@@ -95,7 +97,8 @@ fn colons(hosts: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn security(service: &Service) -> Result<(Vec<String>, bool), String> {
+/// What `security_opt` says, with the profile of a file (beside the project's) in its place.
+fn security(service: &Service, directory: &str) -> Result<(Vec<String>, bool), String> {
     let mut options = Vec::new();
     let mut unconfined = false;
     for option in &service.security_opt {
@@ -108,7 +111,8 @@ fn security(service: &Service) -> Result<(Vec<String>, bool), String> {
             .or_else(|| option.split_once(':'))
             .unwrap_or((option, ""));
         if key == "seccomp" && !matches!(value, "unconfined" | "builtin") {
-            let profile = std::fs::read_to_string(value)
+            let path = Path::new(directory).join(value);
+            let profile = crate::load::file::read(&path.to_string_lossy())
                 .map_err(|error| format!("cannot read the seccomp profile {value}: {error}"))?;
             let profile: serde_json::Value = serde_json::from_str(&profile)
                 .map_err(|error| format!("the seccomp profile {value} is not JSON: {error}"))?;
@@ -248,4 +252,25 @@ fn blkio(service: &Service, host: &mut HostConfig) {
     host.blkio_device_read_iops = throttles(&blkio.device_read_iops);
     host.blkio_device_write_bps = throttles(&blkio.device_write_bps);
     host.blkio_device_write_iops = throttles(&blkio.device_write_iops);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_lies_beside_the_project_and_is_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("profile.json"), r#"{"a": 1}"#).unwrap();
+        let service = |option: &str| {
+            let mut service = Service::default();
+            service.security_opt = vec![option.to_owned()];
+            service
+        };
+        let place = directory.path().to_str().unwrap();
+        let (options, _) = security(&service("seccomp=profile.json"), place).unwrap();
+        assert_eq!(options, [r#"seccomp={"a":1}"#]);
+        let error = security(&service("seccomp=/dev/zero"), place).unwrap_err();
+        assert!(error.contains("it is a device"), "{error}");
+    }
 }
