@@ -76,7 +76,10 @@ impl Fetch<'_> {
         }
         git.run(&["checkout", "--quiet", "--detach", "--force", &commit])?;
         if git.directory.join(".gitmodules").is_file() {
-            git.run(&["submodule", "--quiet", "update", "--init", "--recursive"])?;
+            // Modules may be named by where they are beside this one.
+            let origin = format!("remote.origin.url={}", repository.url);
+            let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
+            git.run(&[&["-c", &*origin], &update[..]].concat())?;
         }
         let time = git.run(&["show", "-s", "--format=%ct", &commit])?;
         let seconds: i64 = time.trim().parse().unwrap_or(0);

@@ -345,9 +345,11 @@ impl Found<'_> {
     /// A cache in a directory: `type=local,src=/srv/cache`.
     fn cache(&mut self, key: String, cache: &str) {
         let pairs = cache.split(',').map(|pair| pair.trim_matches('"').trim());
-        let path = { pairs }.find_map(|pair| pair.strip_prefix("src="));
-        if let Some(path) = path.filter(|path| self.is_elsewhere(path)) {
-            self.note(key, shown(path));
+        // As the builder reads them: keys in any case, and more than one.
+        for (name, path) in pairs.filter_map(|pair| pair.split_once('=')) {
+            if name.eq_ignore_ascii_case("src") && self.is_elsewhere(path) {
+                self.note(key.clone(), shown(path));
+            }
         }
     }
 

@@ -205,13 +205,18 @@ fn verb(
     Some(verb)
 }
 
+/// Rust writes no more digits than this.
+const COUNT_MAX: usize = 65_535;
+
 fn number(
     characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
     arguments: &mut Arguments<'_>,
 ) -> Option<usize> {
     if characters.next_if_eq(&'*').is_some() {
         return match arguments.next() {
-            Some(Value::Int(width)) => usize::try_from(*width).ok(),
+            Some(Value::Int(width)) => usize::try_from(*width)
+                .ok()
+                .filter(|count| *count <= COUNT_MAX),
             _ => None,
         };
     }
@@ -219,7 +224,7 @@ fn number(
     while let Some(digit) = characters.next_if(char::is_ascii_digit) {
         digits.push(digit);
     }
-    digits.parse().ok()
+    digits.parse().ok().filter(|count| *count <= COUNT_MAX)
 }
 
 fn pad(verb: &Verb, text: String) -> String {

@@ -79,7 +79,12 @@ impl Context {
                 (Source::Directory(PathBuf::from(path)), None)
             }
         };
-        let (name, text) = dockerfile(&source, file)?;
+        // Of an address the file is in it, unless it is said to be of this machine.
+        let is_of_clone = clone.is_some() && !matches!(file, "" | "-") && !file.starts_with('/');
+        let (name, text) = match is_of_clone {
+            true => (file.trim_start_matches("./").to_owned(), None),
+            false => dockerfile(&source, file)?,
+        };
         let own_ignore = match text {
             Some(_) if file != "-" => ignore_beside(file)?,
             _ => None,
@@ -170,6 +175,12 @@ impl Context {
 }
 
 fn read_ignore(path: &Path) -> Result<Ignore> {
+    // A link of a repository's may lead to a device.
+    let is_none = |found: std::fs::Metadata| !found.is_file() || found.len() > DOCKERFILE_BYTES_MAX;
+    if std::fs::metadata(path).is_ok_and(is_none) {
+        let message = format!("{}: it is no file of patterns", path.display());
+        return Err(Error::new(message));
+    }
     match std::fs::read(path) {
         Ok(text) => Ignore::parse(&String::from_utf8_lossy(&text))
             .map_err(|error| Error::new(format!("{}: {error}", path.display()))),

@@ -48,12 +48,14 @@ fn make_node<R: Read>(entry: &Entry<'_, R>, directory: &Path) -> io::Result<bool
         .all(|part| matches!(part, Component::Normal(_)));
     let path = directory.join(&below);
     let parent = path.parent().unwrap_or(directory);
-    fs::create_dir_all(parent)?;
-    // A link of the archive's may lead anywhere.
-    if !is_clean || !parent.canonicalize()?.starts_with(directory) {
+    // A link of the archive's, or of an earlier one, may lead anywhere: looked at before anything is made.
+    let there = parent.ancestors().find(|one| one.exists());
+    let there = there.unwrap_or(directory).canonicalize()?;
+    if !is_clean || !there.starts_with(directory) {
         let message = format!("{} leads out of the directory", below.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
+    fs::create_dir_all(parent)?;
     let header = entry.header();
     let mode = header.mode()? & 0o7777;
     let kind = match header.entry_type() {
@@ -152,6 +154,9 @@ mod tests {
             ("link", EntryType::Symlink, "../out"),
             ("link/fifo", EntryType::Fifo, ""),
         ]);
+        assert!(unpack(&bytes[..], &inside).is_err());
+        // The link is there from before, and what lies below is missing.
+        let bytes = archive(&[("link/new/fifo", EntryType::Fifo, "")]);
         assert!(unpack(&bytes[..], &inside).is_err());
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     }

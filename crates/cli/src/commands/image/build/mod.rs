@@ -107,17 +107,20 @@ impl Command for Build {
 
 /// All names that are pushed.
 fn pushed(flags: &Flags, outputs: &[Output]) -> Result<Vec<String>> {
-    let mut names = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for output in outputs.iter().filter(|output| output.is_pushed()) {
-        let own = flags.tags.iter().chain(&output.names);
-        names.extend(own.cloned());
-        if names.is_empty() {
+        let own: Vec<&String> = flags.tags.iter().chain(&output.names).collect();
+        if own.is_empty() {
             return Err(Error::new(
                 "tag is needed when pushing to registry: give one with --tag",
             ));
         }
+        for name in own {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
     }
-    names.dedup();
     Ok(names)
 }
 

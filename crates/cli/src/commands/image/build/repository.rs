@@ -64,7 +64,10 @@ impl Clone {
         }
         self.git(&["checkout", "--quiet", "--detach", "--force", &commit])?;
         if self.place.join(".gitmodules").is_file() {
-            self.git(&["submodule", "--quiet", "update", "--init", "--recursive"])?;
+            // Modules may be named by where they are beside this one.
+            let origin = format!("remote.origin.url={}", repository.url);
+            let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
+            self.git(&[&["-c", &*origin], &update[..]].concat())?;
         }
         if keeps_git {
             return Ok(());
