@@ -68,7 +68,10 @@ impl Fetch<'_> {
         fs::create_dir(&git.directory)
             .map_err(|error| Error::host(format!("make {}", git.directory.display()), error))?;
         git.run(&["init", "--quiet", "--template="])?;
-        let commit = git.commit()?;
+        let wanted = repository.wanted();
+        let commit = repository.bring(|words| git.run(words))?;
+        let commit = commit
+            .ok_or_else(|| git.failed(format!("it has no branch, tag or commit {wanted}")))?;
         let expected = checksum.unwrap_or(&repository.commit);
         if !commit.starts_with(&expected.to_ascii_lowercase()) {
             let message = format!("expected checksum to match {expected}, got {commit}");
@@ -76,10 +79,7 @@ impl Fetch<'_> {
         }
         git.run(&["checkout", "--quiet", "--detach", "--force", &commit])?;
         if git.directory.join(".gitmodules").is_file() {
-            // Modules may be named by where they are beside this one.
-            let origin = format!("remote.origin.url={}", repository.url);
-            let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
-            git.run(&[&["-c", &*origin], &update[..]].concat())?;
+            repository.bring_modules(|words| git.run(words))?;
         }
         let time = git.run(&["show", "-s", "--format=%ct", &commit])?;
         let seconds: i64 = time.trim().parse().unwrap_or(0);
@@ -94,42 +94,6 @@ impl Fetch<'_> {
 impl Git<'_> {
     fn failed(&self, why: impl std::fmt::Display) -> Error {
         Error::host(format!("fetch {}", self.repository.url), why)
-    }
-
-    /// Brings the commit here; its name.
-    fn commit(&self) -> Result<String> {
-        let (url, wanted) = (&self.repository.url, self.repository.wanted());
-        let head = || {
-            let head = self.run(&["rev-parse", "--verify", "FETCH_HEAD^{commit}"]);
-            head.map(|name| name.trim().to_owned())
-        };
-        let shallow = [
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--depth=1",
-            "--",
-            url,
-            wanted,
-        ];
-        let Err(error) = self.run(&shallow) else {
-            return head();
-        };
-        if !self.repository.needs_all(&error.to_string()) {
-            return Err(error);
-        }
-        let heads = "+refs/heads/*:refs/remotes/origin/*";
-        self.run(&["fetch", "--quiet", "--tags", "--", url, heads])?;
-        if wanted == "HEAD" {
-            self.run(&["fetch", "--quiet", "--", url, wanted])?;
-            return head();
-        }
-        for candidate in self.repository.candidates() {
-            if let Ok(found) = self.run(&["rev-parse", "--verify", "--quiet", &candidate]) {
-                return Ok(found.trim().to_owned());
-            }
-        }
-        Err(self.failed(format!("it has no branch, tag or commit {wanted}")))
     }
 
     /// The files of the directory asked for. All have the commit's time, so that the same commit

@@ -111,9 +111,49 @@ impl Repository {
         }
     }
 
+    /// Brings the commit that is wanted into the empty repository that `git` works in: as little of the history as
+    /// the server gives. Its name; none: there is no such branch, tag or commit.
+    ///
+    /// # Errors
+    /// What `git` refused.
+    pub fn bring<E: std::fmt::Display>(
+        &self,
+        git: impl Fn(&[&str]) -> Result<String, E>,
+    ) -> Result<Option<String>, E> {
+        let (url, wanted) = (self.url.as_str(), self.wanted());
+        let named = |name: String| Some(name.trim().to_owned());
+        let head = || git(&["rev-parse", "--verify", "FETCH_HEAD^{commit}"]).map(named);
+        let part = ["fetch", "--quiet", "--no-tags", "--depth=1", "--"];
+        let Err(error) = git(&[&part[..], &[url, wanted]].concat()) else {
+            return head();
+        };
+        if !self.needs_all(&error.to_string()) {
+            return Err(error);
+        }
+        let heads = "+refs/heads/*:refs/remotes/origin/*";
+        git(&["fetch", "--quiet", "--tags", "--", url, heads])?;
+        if wanted == "HEAD" {
+            git(&["fetch", "--quiet", "--", url, wanted])?;
+            return head();
+        }
+        let look = |name: &String| git(&["rev-parse", "--verify", "--quiet", name]).ok();
+        Ok(self.candidates().iter().find_map(look).and_then(named))
+    }
+
+    /// Brings the modules of what is checked out.
+    ///
+    /// # Errors
+    /// What `git` refused.
+    pub fn bring_modules<E>(&self, git: impl Fn(&[&str]) -> Result<String, E>) -> Result<(), E> {
+        // They may be named by where they are beside this one.
+        let origin = format!("remote.origin.url={}", self.url);
+        let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
+        git(&[&["-c", &*origin], &update[..]].concat()).map(drop)
+    }
+
     /// Whether a server that refused to give a part of the history has to be asked for all of it, by what
     /// git said: simple servers have no parts, and others give commits that no branch ends with to nobody.
-    pub fn needs_all(&self, words: &str) -> bool {
+    fn needs_all(&self, words: &str) -> bool {
         let wanted = self.wanted();
         let is_commit = wanted.len() >= COMMIT_DIGITS_MIN
             && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -121,7 +161,7 @@ impl Repository {
     }
 
     /// What the reference may be called once all of the history is here.
-    pub fn candidates(&self) -> [String; 3] {
+    fn candidates(&self) -> [String; 3] {
         let wanted = self.wanted();
         let name = wanted.strip_prefix("refs/heads/").unwrap_or(wanted);
         [

@@ -57,58 +57,21 @@ impl Clone {
 
     fn fetch(&self, repository: &Repository, keeps_git: bool) -> Told<()> {
         self.git(&["init", "--quiet", "--template="])?;
-        let commit = self.commit(repository)?;
+        let commit = repository.bring(|words| self.git(words))?;
+        let wanted = repository.wanted();
+        let commit = commit.ok_or_else(|| format!("it has no branch, tag or commit {wanted}"))?;
         if !commit.starts_with(&repository.commit) {
             let wanted = &repository.commit;
             return Err(format!("expected checksum to match {wanted}, got {commit}"));
         }
         self.git(&["checkout", "--quiet", "--detach", "--force", &commit])?;
         if self.place.join(".gitmodules").is_file() {
-            // Modules may be named by where they are beside this one.
-            let origin = format!("remote.origin.url={}", repository.url);
-            let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
-            self.git(&[&["-c", &*origin], &update[..]].concat())?;
+            repository.bring_modules(|words| self.git(words))?;
         }
         if keeps_git {
             return Ok(());
         }
         remove_git(&self.place).map_err(|error| format!("its .git cannot be removed: {error}"))
-    }
-
-    /// Brings the commit here; its name.
-    fn commit(&self, repository: &Repository) -> Told<String> {
-        let (url, wanted) = (repository.url.as_str(), repository.wanted());
-        let head = || {
-            let head = self.git(&["rev-parse", "--verify", "FETCH_HEAD^{commit}"]);
-            head.map(|name| name.trim().to_owned())
-        };
-        let part = [
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--depth=1",
-            "--",
-            url,
-            wanted,
-        ];
-        match self.git(&part) {
-            Ok(_) => return head(),
-            Err(words) if !repository.needs_all(&words) => return Err(words),
-            Err(_) => {}
-        }
-        let heads = "+refs/heads/*:refs/remotes/origin/*";
-        self.git(&["fetch", "--quiet", "--tags", "--", url, heads])?;
-        if wanted == "HEAD" {
-            self.git(&["fetch", "--quiet", "--", url, wanted])?;
-            return head();
-        }
-        let mut names = repository.candidates().into_iter();
-        let found = names.find_map(|name| {
-            let words = ["rev-parse", "--verify", "--quiet", &name];
-            self.git(&words).ok()
-        });
-        let found = found.ok_or_else(|| format!("it has no branch, tag or commit {wanted}"))?;
-        Ok(found.trim().to_owned())
     }
 }
 
