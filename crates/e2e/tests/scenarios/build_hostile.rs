@@ -157,14 +157,14 @@ fn repository(at: &Path) -> (Ends, String) {
         printf 'FROM busybox\\nCOPY . /src/\\n' > Dockerfile; cp Dockerfile sub/; \
         git add .; git commit -qm one; git tag v1; echo two > two; git add .; git commit -qm two; \
         git checkout -q -b parts; git -c protocol.file.allow=always submodule -q add ../part part; \
-        git config -f .gitmodules submodule.part.url git://127.0.0.1:$0/part; git add .; git commit -qm parts; \
+        git config -f .gitmodules submodule.part.url ../part; git add .; git commit -qm parts; \
         git checkout -q --recurse-submodules main || git checkout -q -f main; git rev-parse v1 > ../commit";
     fs::create_dir_all(at).unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port().to_string();
     drop(free);
     let made = Command::new("sh")
-        .args(["-c", script, &port])
+        .args(["-c", script])
         .current_dir(at)
         .env("HOME", at)
         .status();
